@@ -1,0 +1,143 @@
+"""What a run says: rich on a terminal, plain lines when piped, and all of it in the run's log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress
+
+Advance = Callable[[int], None]
+_PLAIN_INTERVAL = 10.0
+"""Seconds between progress lines when the output is piped."""
+
+
+class Console:
+    """Prints for people and keeps the same lines, without colours, for the log."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        """Print to `file`, by default the standard output."""
+        self._file = file or sys.stdout
+        self._rich: RichConsole | None = None
+        self._pending: list[str] = []
+        self._log: TextIO | None = None
+
+    @property
+    def rich(self) -> RichConsole:
+        """The rich console, made at first use."""
+        if self._rich is None:
+            from rich.console import Console as RichConsole
+
+            self._rich = RichConsole(file=self._file, highlight=False, soft_wrap=not self._file.isatty())
+        return self._rich
+
+    def log_to(self, path: Path) -> None:
+        """Append all that was and will be said to `path`."""
+        self._log = path.open("a", encoding="utf-8", buffering=1)
+        self._log.writelines(self._pending)
+        self._pending.clear()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line."""
+        self.rich.print(text, style=style or None, markup=False)
+        self._record(text)
+
+    def warn(self, text: str) -> None:
+        """Print one line that must not be overlooked."""
+        self.say(f"WARNING: {text}", style="bold yellow")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table; columns whose heading starts with `>` are aligned right."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title) if title else None, title_justify="left")
+        for column in columns:
+            table.add_column(Text(column.lstrip(">")), justify="right" if column.startswith(">") else "left")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        # piped output is not cut to eighty columns
+        self.rich.print(table, width=None if self._file.isatty() else 160)
+        self._record(f"{title}: " + "; ".join(" | ".join(row) for row in rows))
+
+    @contextmanager
+    def progress(self, task: str, total: int, unit: str) -> Iterator[Advance]:
+        """Show how far a task of `total` units is, with its rate and the time left."""
+        started = time.monotonic()
+        done = 0
+        with self._bar(task, total, unit) as show:
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                show(done)
+
+            yield advance
+        if done:
+            seconds = max(time.monotonic() - started, 1e-9)
+            line = f"{task}: {_amount(done, unit)} in {seconds:.1f} s ({_amount(done / seconds, unit)}/s)"
+            self.say(line)
+
+    @contextmanager
+    def _bar(self, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        if not self.rich.is_terminal:
+            yield self._plain_bar(task, total, unit)
+            return
+        with _rich_progress(self.rich, unit) as progress:
+            bar = progress.add_task(task, total=total or None)
+            yield lambda done: progress.update(bar, completed=done)
+
+    def _plain_bar(self, task: str, total: int, unit: str) -> Callable[[int], None]:
+        started = spoken = time.monotonic()
+
+        def show(done: int) -> None:
+            nonlocal spoken
+            now = time.monotonic()
+            if now - spoken >= _PLAIN_INTERVAL and done < total:
+                spoken = now
+                rate = done / (now - started)
+                left = (total - done) / rate
+                self.say(
+                    f"{task}: {_amount(done, unit)} of {_amount(total, unit)}, "
+                    f"{_amount(rate, unit)}/s, {left:.0f} s left"
+                )
+
+        return show
+
+    def _record(self, text: str) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        if self._log is not None:
+            self._log.write(line)
+        else:
+            self._pending.append(line)
+
+
+def _rich_progress(console: RichConsole, unit: str) -> Progress:
+    from rich import progress as bars
+    from rich.text import Text
+
+    class Rate(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> Text:
+            return Text(f"{_amount(task.speed, unit)}/s" if task.speed else "")
+
+    amount: bars.ProgressColumn = bars.DownloadColumn() if unit == "B" else bars.MofNCompleteColumn()
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), amount, Rate(), bars.TimeRemainingColumn())
+    return bars.Progress(*columns, console=console, transient=True)
+
+
+def _amount(count: float, unit: str) -> str:
+    if unit != "B":
+        return f"{count:.0f} {unit}" if count >= 10 or count == int(count) else f"{count:.1f} {unit}"
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,48 @@
+"""What tables must be, wherever they come from; messages name the source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kagglekit.competition import Competition
+from kagglekit.errors import PluginError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check_train(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
+    """Return the table of training images with its columns in order; raise PluginError, naming `source`."""
+    _check_images(table, ("id", "path", "label"), source)
+    unknown = sorted(set(table["label"]) - set(competition.labels))
+    if unknown:
+        raise PluginError(f"{source}: label {unknown[0]!r} is not one of the classes {list(competition.labels)}.")
+    missing = [label for label in competition.labels if label not in set(table["label"])]
+    if missing:
+        raise PluginError(f"{source}: no training image of class {missing[0]!r}: is the data complete?")
+    if competition.groups is not None and "group" not in table:
+        raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
+    if "group" in table and table["group"].isna().any():
+        raise PluginError(f"{source}: column 'group' has empty values.")
+    columns = [c for c in ("id", "path", "label", "group", "valid") if c in table]
+    return table[columns].reset_index(drop=True)
+
+
+def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the table of test images with its columns in order; raise PluginError, naming `source`."""
+    _check_images(table, ("id", "path"), source)
+    return table[["id", "path"]].reset_index(drop=True)
+
+
+def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
+    for column in columns:
+        if column not in table:
+            raise PluginError(f"{source}: the table has no column {column!r}; it has {list(table.columns)}.")
+        if table[column].isna().any() or not all(isinstance(value, str) for value in table[column]):
+            raise PluginError(f"{source}: column {column!r} must hold strings, with none missing.")
+    if table.empty:
+        raise PluginError(f"{source}: the table has no rows.")
+    twice = table["id"][table["id"].duplicated()]
+    if len(twice):
+        paths = table["path"][table["id"] == twice.iloc[0]].tolist()
+        raise PluginError(f"{source}: id {twice.iloc[0]!r} stands for two images: {paths[0]} and {paths[1]}.")

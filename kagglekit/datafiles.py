@@ -1,0 +1,71 @@
+"""The files of a competition's data, by their path in the layout, wherever they lie on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Relative path with forward slashes -> absolute path; several folders can be laid over one another."""
+
+    paths: Mapping[str, Path]
+    """Sorted by relative path."""
+    origin: str
+    """What messages call the data: the folder or archive that the user named."""
+
+    @classmethod
+    def from_folders(
+        cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()
+    ) -> DataFiles:
+        """List the folders' files; where two have the same relative path the first folder wins.
+
+        Folders called as in `skip` are left out at the top level.
+        """
+        paths: dict[str, Path] = {}
+        for folder in folders:
+            for relative, path in _walk(folder, skip):
+                paths.setdefault(relative, path)
+        return cls(dict(sorted(paths.items())), origin)
+
+    def below(self, prefix: str) -> DataFiles:
+        """Return the files below a folder, with paths relative to it."""
+        start = f"{prefix}/"
+        return DataFiles({p[len(start) :]: f for p, f in self.paths.items() if p.startswith(start)}, self.origin)
+
+    def folders(self, depth: int) -> list[str]:
+        """Return the folders down to `depth` levels, upper ones first."""
+        levels = range(1, depth + 1)
+        found = {"/".join(path.split("/")[:n]) for n in levels for path in self.paths if path.count("/") >= n}
+        return sorted(found, key=lambda folder: (folder.count("/"), folder))
+
+    def first(self, candidates: Iterable[str]) -> Path | None:
+        """Return the first candidate that exists (letters' case ignored), or None."""
+        lower = {path.lower(): file for path, file in self.paths.items() if "/" not in path}
+        for candidate in candidates:
+            found = self.paths.get(candidate) or lower.get(candidate.lower())
+            if found is not None:
+                return found
+        return None
+
+
+def _walk(folder: Path, skip: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    """Yield (relative path, file), leaving out what file managers and notebooks leave behind."""
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        base = os.path.relpath(parent, folder).replace(os.sep, "/")
+        left_out = _SKIPPED_FOLDERS | skip if base == "." else _SKIPPED_FOLDERS
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left_out)
+        for name in names:
+            if not name.startswith("."):
+                yield (name if base == "." else f"{base}/{name}"), Path(parent, name)

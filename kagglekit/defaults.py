@@ -1,0 +1,51 @@
+"""What kagglekit does unless a plugin does it otherwise: hooks answered from the description alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from kagglekit.competition import Competition
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from kagglekit.datafiles import DataFiles
+
+hookimpl = pluggy.HookimplMarker("kagglekit")
+
+
+@hookimpl(trylast=True)
+def recipe() -> Mapping[str, Any]:
+    """No settings of its own."""
+    return {}
+
+
+@hookimpl(trylast=True)
+def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
+    """Read the declared training layout."""
+    from kagglekit import layout
+
+    return layout.read_train(competition, files)
+
+
+@hookimpl(trylast=True)
+def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
+    """Read the declared test pattern."""
+    from kagglekit import layout
+
+    return layout.read_test(competition, files)
+
+
+@hookimpl(trylast=True)
+def submission(
+    competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Lay rows out in the declared format."""
+    from kagglekit import submissions
+
+    return submissions.lay_out(competition, ids, probabilities, sample)

@@ -1,0 +1,1 @@
+"""Shared engines: images, backbones, export, inference, features, heads, folds, finish."""

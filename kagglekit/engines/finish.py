@@ -1,0 +1,179 @@
+"""Finishing steps on probabilities, and the gate that every step must pass to be kept.
+
+N scored images, C classes. A step is chosen on other folds and scored on this one; it is kept if the
+lower bound of its paired, group-bootstrapped gain is above zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.engines import folds
+from kagglekit.metrics import Metric
+
+Floats = NDArray[np.float64]
+Truth = NDArray[np.int64]
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+CROSS_FITTED_PARTS = 5
+
+TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
+CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows with known truth: (N,), (N, C), and the clusters that bootstraps draw, (N,)."""
+
+    truth: Truth
+    probabilities: Floats
+    clusters: NDArray[np.int64]
+    fold: folds.Fold
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a step gained out-of-fold, in the metric's units (above zero is better), and whether it is kept."""
+
+    step: str
+    value: float
+    """The step's parameter, chosen on all scored rows, for the test set."""
+    before: float
+    after: float
+    gain: float
+    low: float
+    """Lower bound of the gain."""
+    kept: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def temper(probabilities: Floats, temperature: float) -> Floats:
+    """Return rows with their log probabilities divided by `temperature`, normalised, (N, C)."""
+    scores = np.log(np.clip(probabilities, 1e-15, None)) / temperature
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result: Floats = scores / scores.sum(axis=1, keepdims=True)
+    return result
+
+
+def clip(probabilities: Floats, edge: float) -> Floats:
+    """Return rows kept within [edge, 1 - edge], normalised, (N, C); an edge of 0 changes nothing."""
+    clipped = np.clip(probabilities, edge, 1 - edge)
+    result: Floats = clipped / clipped.sum(axis=1, keepdims=True)
+    return result
+
+
+STEPS: dict[str, tuple[Callable[[Floats, float], Floats], Sequence[float]]] = {
+    "temperature": (temper, TEMPERATURES),
+    "clip": (clip, CLIPS),
+}
+"""Step -> (how it is applied, values on offer)."""
+
+
+def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> tuple[Floats, list[Gate]]:
+    """Offer the steps one after another; return out-of-fold probabilities with the kept ones, and the gates."""
+    gates = []
+    current = scored.probabilities
+    for step in steps:
+        apply, values = STEPS[step]
+        parts = _parts(scored, seed)
+        after = np.empty_like(current)
+        for part in np.unique(parts):
+            here = parts == part
+            value = _best(scored.truth[~here], current[~here], apply, values, metric)
+            after[here] = apply(current[here], value)
+        value = _best(scored.truth, current, apply, values, metric)
+        gate = judge(step, value, scored, current, after, metric, seed)
+        gates.append(gate)
+        if gate.kept:
+            current = after
+    return current, gates
+
+
+def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
+    """Apply the kept steps to other rows, such as the test set's, (N, C)."""
+    for gate in gates:
+        if gate.kept:
+            probabilities = STEPS[gate.step][0](probabilities, gate.value)
+    return probabilities
+
+
+def judge(
+    step: str, value: float, scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int
+) -> Gate:
+    """Compare two sets of probabilities of the same rows; the one gate that steps must pass to be kept."""
+    gains = _bootstrap_gains(scored, before, after, metric, seed)
+    score_before, score_after = metric.score(scored.truth, before), metric.score(scored.truth, after)
+    sign = 1.0 if metric.lower_is_better else -1.0
+    low = float(np.quantile(gains, 1 - CONFIDENCE))
+    gain = sign * (score_before - score_after)
+    return Gate(step, value, score_before, score_after, gain, low, kept=low > 0)
+
+
+def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
+    """Return the score's standard error; rows of one cluster count as one observation."""
+    if metric.per_row is None:
+        return float(np.std(_bootstrap_scores(scored, probabilities, metric, seed), ddof=1))
+    rows = metric.per_row(scored.truth, probabilities)
+    sums = np.bincount(scored.clusters, weights=rows - rows.mean())
+    count = len(sums)
+    return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)) / len(rows))
+
+
+def _parts(scored: Scored, seed: int) -> folds.Fold:
+    """Return the folds, or, where a hold-out has only one, parts of it that keep clusters whole."""
+    if len(np.unique(scored.fold)) > 1:
+        return scored.fold
+    clusters = np.unique(scored.clusters)
+    if len(clusters) < 2:
+        return np.arange(len(scored.truth)) % CROSS_FITTED_PARTS
+    shuffled = np.random.default_rng(seed).permutation(len(clusters)) % min(CROSS_FITTED_PARTS, len(clusters))
+    parts: folds.Fold = shuffled[np.searchsorted(clusters, scored.clusters)]
+    return parts
+
+
+def _best(
+    truth: Truth,
+    probabilities: Floats,
+    apply: Callable[[Floats, float], Floats],
+    values: Sequence[float],
+    metric: Metric,
+) -> float:
+    scores = [metric.score(truth, apply(probabilities, value)) for value in values]
+    return values[int(np.argmin(scores) if metric.lower_is_better else np.argmax(scores))]
+
+
+def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Floats:
+    sign = 1.0 if metric.lower_is_better else -1.0
+    if metric.per_row is None:
+        first = _bootstrap_scores(scored, before, metric, seed)
+        return sign * (first - _bootstrap_scores(scored, after, metric, seed))
+    gains = sign * (metric.per_row(scored.truth, before) - metric.per_row(scored.truth, after))
+    sums = np.bincount(scored.clusters, weights=gains)
+    sizes = np.bincount(scored.clusters)
+    random = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    for draw in range(RESAMPLES):
+        chosen = random.integers(0, len(sums), len(sums))
+        means[draw] = sums[chosen].sum() / sizes[chosen].sum()
+    return means
+
+
+def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> Floats:
+    """Return the score of 400 resamples of whole clusters; the same seed draws the same ones."""
+    random = np.random.default_rng(seed)
+    order = np.argsort(scored.clusters, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
+    scores = []
+    for _ in range(400):
+        chosen = random.integers(0, len(members), len(members))
+        rows = np.concatenate([members[cluster] for cluster in chosen])
+        scores.append(metric.score(scored.truth[rows], probabilities[rows]))
+    return np.array(scores)

@@ -1,0 +1,169 @@
+"""Heads on frozen features: regularised multinomial logistic regression, or a small network.
+
+N images, V views, D features, C classes. Views are extra training rows; at prediction each view's
+probabilities are brought back to the unmirrored classes and averaged. Heads are saved as arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.engines import folds, mlp
+from kagglekit.metrics import log_loss_rows
+from kagglekit.recipe import Recipe
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+Labels = NDArray[np.int64]
+INNER_FOLDS = 3
+
+
+class Head(Protocol):
+    """A fitted classifier of rows."""
+
+    chosen: str
+    """What was chosen inside the training part, for the log."""
+
+    def probabilities(self, rows: Rows) -> Floats:
+        """(N, D) -> (N, C)."""
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All that is needed to predict."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training part of a fold, or all of it: views as (N, V, D), labels (N,), groups (N,) or None."""
+
+    rows: Rows
+    labels: Labels
+    groups: NDArray[np.object_] | None
+    view_classes: tuple[tuple[int, ...], ...]
+    """For each view, the class that an image of class c shows in it, (V, C)."""
+
+    def take(self, places: NDArray[np.bool_]) -> Training:
+        """Return the images at `places` (N,)."""
+        groups = None if self.groups is None else self.groups[places]
+        return Training(self.rows[places], self.labels[places], groups, self.view_classes)
+
+    def flat(self) -> tuple[Rows, Labels]:
+        """Return every view as a row of its own, (N * V, D), with the label it shows, (N * V,)."""
+        maps = np.array(self.view_classes)  # (V, C)
+        return self.rows.reshape(-1, self.rows.shape[2]), maps[:, self.labels].T.reshape(-1)
+
+    def inner_parts(self, seed: int) -> folds.Fold:
+        """Return inner folds of the images, (N,), for choices that must not see the outer fold."""
+        usable = self.groups if self.groups is not None and len(np.unique(self.groups)) >= INNER_FOLDS else None
+        rarest = np.unique(self.labels, return_counts=True)[1].min()
+        parts = INNER_FOLDS if usable is not None else max(2, min(INNER_FOLDS, rarest))
+        return folds.split(self.labels, usable, int(parts), seed)
+
+
+def fit(training: Training, recipe: Recipe) -> Head:
+    """Fit the head that the recipe names."""
+    if recipe.head == "mlp":
+        return _fit_mlp(training, recipe)
+    return _fit_logistic(training, recipe)
+
+
+def predict(head: Head, rows: Rows, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+    """Return the mean over views of probabilities brought back to the plain view's classes: (N, V, D) -> (N, C)."""
+    count, views, width = rows.shape
+    flat = head.probabilities(rows.reshape(-1, width)).reshape(count, views, -1)  # (N, V, C)
+    # class c shows as view_classes[v][c] in view v: read its probability there
+    back = np.stack([flat[:, view, list(classes)] for view, classes in enumerate(view_classes)], axis=1)
+    mean: Floats = back.mean(axis=1)
+    return mean
+
+
+@dataclass(frozen=True)
+class LogisticHead:
+    """Standardise, then softmax of a linear map."""
+
+    mean: Rows
+    scale: Rows
+    weights: Rows
+    """(D, C)"""
+    bias: Rows
+    """(C,)"""
+    chosen: str
+
+    def probabilities(self, rows: Rows) -> Floats:
+        """(N, D) -> (N, C)."""
+        scores = ((rows - self.mean) / self.scale) @ self.weights + self.bias
+        return mlp.softmax(scores.astype(np.float64))
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All that is needed to predict."""
+        return {"mean": self.mean, "scale": self.scale, "weights": self.weights, "bias": self.bias}
+
+
+def _fit_logistic(training: Training, recipe: Recipe) -> LogisticHead:
+    """Choose the strength on inner folds by log loss, then fit on all rows of the training part."""
+    strengths = sorted(recipe.strengths)
+    if len(strengths) > 1:
+        losses = np.zeros(len(strengths))
+        parts = training.inner_parts(recipe.seed)
+        for part in np.unique(parts):
+            path = _path(training.take(parts != part), strengths)
+            held = training.take(parts == part)
+            losses += [log_loss_rows(held.labels, predict(h, held.rows, held.view_classes)).sum() for h in path]
+        strengths = strengths[: int(losses.argmin()) + 1]
+    return _path(training, strengths[-1:])[0]
+
+
+def _path(training: Training, strengths: list[float]) -> list[LogisticHead]:
+    """Fit from the strongest regularisation to the weakest, each starting where the last one ended."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows, labels = training.flat()
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    # a feature that never changes says nothing: it must not be divided by zero
+    scale = np.maximum(rows.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
+    standard = (rows - mean) / scale
+    model = LogisticRegression(max_iter=200, tol=1e-4, warm_start=True)
+    path = []
+    for strength in strengths:
+        _fit_quietly(model.set_params(C=strength), standard, labels)
+        weights, bias = _softmax_parameters(model)
+        path.append(LogisticHead(mean, scale, weights, bias, f"C {strength:g}"))
+    return path
+
+
+def _fit_quietly(model: Any, rows: Rows, labels: Labels) -> None:
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # the weakest strengths may stop at max_iter; the inner folds judge them as they are
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows, labels)
+
+
+def _softmax_parameters(model: Any) -> tuple[Rows, Rows]:
+    """Return weights (D, C) and bias (C,); a two-class model has one column, the other is its negative half."""
+    weights, bias = model.coef_.T, model.intercept_
+    if weights.shape[1] == 1:
+        weights, bias = np.hstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return weights.astype(np.float32), bias.astype(np.float32)
+
+
+def _fit_mlp(training: Training, recipe: Recipe) -> mlp.MlpHead:
+    """Choose the epochs on one inner part, then train as long on all rows of the training part."""
+    parts = training.inner_parts(recipe.seed)
+    fitted, held = training.take(parts != 0), training.take(parts == 0)
+    classes = len(training.view_classes[0])
+    settings = mlp.Settings(classes, recipe.mlp_width, recipe.mlp_dropout, recipe.seed)
+    losses = [
+        float(log_loss_rows(held.labels, predict(head, held.rows, held.view_classes)).mean())
+        for head in mlp.epochs(*fitted.flat(), settings, recipe.mlp_epochs)
+    ]
+    best = int(np.argmin(losses)) + 1
+    *_, last = mlp.epochs(*training.flat(), settings, best)
+    return last

@@ -1,0 +1,81 @@
+"""Metrics as Kaggle computes them. N images, C classes; probabilities are float64 (N, C).
+
+Importing this module loads no numpy: plugins import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Truth = NDArray[np.int64]  # (N,) positions in Competition.classes
+    Floats = NDArray[np.float64]
+
+KAGGLE_EPSILON = 1e-15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a competition scores predictions."""
+
+    name: str
+    """What tables call it."""
+    score: Callable[[Truth, Floats], float]
+    """(truth (N,), probabilities (N, C)) -> the score of all rows."""
+    lower_is_better: bool = True
+    """Whether a smaller score wins."""
+    per_row: Callable[[Truth, Floats], Floats] | None = None
+    """(truth (N,), probabilities (N, C)) -> (N,), where the score is the mean of these; gives exact errors."""
+
+
+def log_loss_rows(truth: Truth, probabilities: Floats) -> Floats:
+    """Return each row's log loss, (N,): rows divided by their sum, clipped to [1e-15, 1 - 1e-15], in float64.
+
+    Source: Kaggle's multi-class log loss; for two classes it equals the binary log loss.
+    """
+    import numpy as np
+
+    rows = np.asarray(probabilities, dtype=np.float64)
+    rows = rows / rows.sum(axis=1, keepdims=True)
+    rows = np.clip(rows, KAGGLE_EPSILON, 1 - KAGGLE_EPSILON)
+    return np.asarray(-np.log(rows[np.arange(len(truth)), truth]), dtype=np.float64)
+
+
+def correct_rows(truth: Truth, probabilities: Floats) -> Floats:
+    """Return 1.0 where the most probable class is the true one, else 0.0, (N,)."""
+    import numpy as np
+
+    return np.asarray(np.asarray(probabilities).argmax(axis=1) == truth, dtype=np.float64)
+
+
+def _mean_log_loss(truth: Truth, probabilities: Floats) -> float:
+    return float(log_loss_rows(truth, probabilities).mean())
+
+
+def _accuracy(truth: Truth, probabilities: Floats) -> float:
+    return float(correct_rows(truth, probabilities).mean())
+
+
+METRICS = {
+    "log_loss": Metric(name="log loss", score=_mean_log_loss, per_row=log_loss_rows),
+    "accuracy": Metric(name="accuracy", score=_accuracy, per_row=correct_rows, lower_is_better=False),
+}
+
+
+def resolve(metric: str | Metric | Callable[[Truth, Floats], float]) -> Metric:
+    """Return the Metric meant by a name, a Metric, or a callable (taken as lower is better).
+
+    Raises ValueError for an unknown name.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if callable(metric):
+        return Metric(name=getattr(metric, "__name__", "metric").replace("_", " "), score=metric)
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is not one of {', '.join(sorted(METRICS))}, a Metric or a callable")
+    return METRICS[metric]

@@ -1,0 +1,62 @@
+"""Path patterns such as `train/{label}.{number}.jpg`: literal text with `{placeholders}`.
+
+A placeholder matches one path component or a part of one, never a slash. Literal text is compared
+without regard to case, because `.JPG` and `.jpg` are one ending to everybody but the file system.
+"""
+
+import re
+from functools import lru_cache
+
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def placeholders(pattern: str) -> tuple[str, ...]:
+    """Return the names between braces, in order."""
+    return tuple(_PLACEHOLDER.findall(pattern))
+
+
+def check(pattern: str, required: str) -> None:
+    """Raise ValueError unless `pattern` is a relative path that has the placeholder `required` once."""
+    names = placeholders(pattern)
+    if "{" in _PLACEHOLDER.sub("", pattern) or "}" in _PLACEHOLDER.sub("", pattern):
+        raise ValueError(f"{pattern!r} has an unbalanced brace or a placeholder that is not lower-case letters")
+    if names.count(required) != 1 or len(set(names)) != len(names):
+        raise ValueError(f"{pattern!r} must have {{{required}}} exactly once, and no placeholder twice")
+    if pattern.startswith("/") or "\\" in pattern or ".." in pattern.split("/"):
+        raise ValueError(f"{pattern!r} must be a path below the data folder, with forward slashes")
+
+
+@lru_cache(maxsize=256)
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile to a regular expression that must match a whole relative path (with forward slashes)."""
+    parts: list[str] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(pattern):
+        parts.append(_literal(pattern[end : match.start()]))
+        parts.append(f"(?P<{match[1]}>[^/]+)")
+        end = match.end()
+    parts.append(_literal(pattern[end:]))
+    return re.compile("".join(parts))
+
+
+def _literal(text: str) -> str:
+    return f"(?i:{re.escape(text)})" if text else ""
+
+
+def folder_of(pattern: str) -> str:
+    """Return the folder before the first placeholder: `imgs/train` for `imgs/train/{label}`."""
+    head, _, _ = pattern.partition("{")
+    return head.rpartition("/")[0]
+
+
+def is_image(path: str) -> bool:
+    """Say whether the name ends like an image's."""
+    dot = path.rfind(".")
+    return dot >= 0 and path[dot:].lower() in IMAGE_ENDINGS
+
+
+def without_ending(path: str) -> str:
+    """Drop an image's ending, and only that: `cat.0.jpg` gives `cat.0`."""
+    return path[: path.rfind(".")] if is_image(path) else path

@@ -1,0 +1,184 @@
+"""Finding, loading and checking plugins.
+
+Names come from entry-point metadata, so that listing imports no plugin; a run loads one plugin into a
+fresh manager.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from kagglekit import hookspecs
+from kagglekit.competition import Competition
+from kagglekit.errors import PluginError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from kagglekit.datafiles import DataFiles
+
+GROUP = "kagglekit.competitions"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An installed plugin as its metadata shows it, without importing it."""
+
+    name: str
+    aliases: tuple[str, ...]
+    module: str
+    distribution: str
+
+
+def installed() -> list[Listing]:
+    """Return the installed plugins by name; names that lead to one module are aliases, the shortest is the name."""
+    by_module: dict[str, dict[str, EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        by_module.setdefault(entry.value, {}).setdefault(entry.name, entry)
+    listings = []
+    for module, entries in by_module.items():
+        name, *aliases = sorted(entries, key=lambda name: (len(name), name))
+        dist = entries[name].dist
+        listings.append(Listing(name, tuple(aliases), module, f"{dist.name} {dist.version}" if dist else "?"))
+    return sorted(listings, key=lambda listing: listing.name)
+
+
+def load(name: str) -> Plugin:
+    """Load the plugin called `name` (a name, an alias, or a path to a .py file) and check its hooks."""
+    if name.endswith(".py") or "/" in name or "\\" in name:
+        return Plugin(name, _import_file(name))
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "a path to a plugin file works too"
+        raise UserError(f"no competition called {name!r}: {hint} `kagglekit list` shows all.")
+    try:
+        module = importlib.import_module(found[name].value)
+    except Exception as error:
+        raise _import_failed(name, error) from error
+    return Plugin(name, module)
+
+
+def _import_file(name: str) -> ModuleType:
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise UserError(f"no plugin file {name!r}: give the path of a .py file, or a name from `kagglekit list`.")
+    spec = importlib.util.spec_from_file_location(f"kagglekit_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{name!r} can't be imported: a plugin is a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise _import_failed(name, error) from error
+    return module
+
+
+def _import_failed(name: str, error: Exception) -> PluginError:
+    return PluginError(f"plugin {name!r} can't be imported: {type(error).__name__}: {error}")
+
+
+class Plugin:
+    """One loaded plugin; each method calls one hook and checks what it returns."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        """Register `module` and kagglekit's defaults in a fresh manager; a misspelt hook is an error."""
+        self.name = name
+        self.module = module
+        self._manager = pluggy.PluginManager("kagglekit")
+        self._manager.add_hookspecs(hookspecs)
+        try:
+            from kagglekit import defaults
+
+            self._manager.register(defaults, "kagglekit defaults")
+            self._manager.register(module, name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"plugin {name!r}: {self._explain(error)}") from error
+
+    def _explain(self, error: pluggy.PluginValidationError) -> str:
+        known = sorted(vars(self._manager.hook))
+        marked = [n for n, f in vars(self.module).items() if hasattr(f, "kagglekit_impl") and n not in known]
+        if not marked:
+            return str(error).replace("\n", " ")
+        near = difflib.get_close_matches(marked[0], known, n=1)
+        return f"hook {marked[0]!r} does not exist" + (f", did you mean {near[0]!r}?" if near else f": {known}")
+
+    def call(self, hook: str, expected: type | tuple[type, ...], **arguments: Any) -> Any:
+        """Call a hook and check the type of its result.
+
+        Raises PluginError, naming plugin and hook, for a ValueError in it or a result of another type.
+        """
+        try:
+            result = getattr(self._manager.hook, hook)(**arguments)
+        except ValueError as error:
+            raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {error}") from error
+        if not isinstance(result, expected):
+            wanted = " or ".join(kind.__name__ for kind in (expected if isinstance(expected, tuple) else (expected,)))
+            raise PluginError(
+                f"plugin {self.name!r}, hook {hook!r}: returned {type(result).__name__} ({result!r:.60}), not {wanted}"
+            )
+        return result
+
+    def competition(self) -> Competition:
+        """Return the description."""
+        described = self.call("competition", (Competition, type(None)))
+        if not isinstance(described, Competition):
+            raise PluginError(f"plugin {self.name!r} has no hook 'competition' that returns a Competition")
+        return described
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the competition's own settings."""
+        return dict(self.call("recipe", (Mapping, type(None))) or {})
+
+    def train_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
+        """Return the checked table of training images."""
+        import pandas as pd
+
+        from kagglekit import contracts
+
+        table: pd.DataFrame = self.call("train_table", pd.DataFrame, competition=competition, files=files)
+        return contracts.check_train(table, competition, f"plugin {self.name!r}, hook 'train_table'")
+
+    def test_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
+        """Return the checked table of test images."""
+        import pandas as pd
+
+        from kagglekit import contracts
+
+        table: pd.DataFrame = self.call("test_table", pd.DataFrame, competition=competition, files=files)
+        return contracts.check_test(table, f"plugin {self.name!r}, hook 'test_table'")
+
+    def submission(
+        self,
+        competition: Competition,
+        ids: list[str],
+        probabilities: NDArray[np.float64],
+        sample: pd.DataFrame | None,
+    ) -> pd.DataFrame:
+        """Return the laid-out submission; `submission.check` judges it."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.call(
+            "submission",
+            pd.DataFrame,
+            competition=competition,
+            ids=ids,
+            probabilities=probabilities,
+            sample=sample,
+        )
+        return frame

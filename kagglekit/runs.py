@@ -1,0 +1,158 @@
+"""Run folders: what a run leaves behind, and how it is found again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kagglekit import storage
+from kagglekit.engines import devices
+from kagglekit.errors import UserError
+from kagglekit.workspace import Workspace, home
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_PACKAGES = (
+    "kagglekit",
+    "albumentations",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "timm",
+    "torch",
+)
+
+
+@dataclass
+class Run:
+    """One folder under `runs/`."""
+
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage -> seconds."""
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def submission(self) -> Path:
+        """The file for Kaggle."""
+        return self.folder / "submission.csv"
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The closing numbers, or None while the run is not finished."""
+        found: dict[str, Any] | None = storage.read_json(self.folder / "result.json")
+        return found
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the closing numbers if the submission is still the one that they belong to."""
+        result = self.result
+        if result is None or not self.submission.is_file():
+            return None
+        return result if storage.file_sha256(self.submission) == result["submission_sha256"] else None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def write_frame(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table as parquet."""
+        with storage.replacing(self.folder / name) as temporary:
+            frame.to_parquet(temporary, index=False)
+
+    def write_probabilities(
+        self, name: str, ids: Sequence[str], probabilities: NDArray[np.float64], labels: Sequence[str], **more: Any
+    ) -> None:
+        """Write probabilities (N, C) by id as parquet, one column a class after `id` and any `more`."""
+        import pandas as pd
+
+        columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
+        self.write_frame(name, pd.DataFrame({"id": list(ids)} | more | columns))
+
+
+def open_run(workspace: Workspace, key: dict[str, Any]) -> Run:
+    """Return the run of this key, new or old: the same command on the same data leads to the same folder."""
+    suffix = storage.digest(key, 8)
+    found = sorted(workspace.runs.glob(f"*-{suffix}"))
+    if found:
+        return Run(found[-1])
+    folder = workspace.runs / f"{time.strftime('%Y%m%d-%H%M')}-{suffix}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(folder)
+
+
+def find(reference: str) -> Run:
+    """Return the run that an id (or its unique ending) or a path means; raise UserError for none or several."""
+    path = Path(reference)
+    if (path / "run.json").is_file():
+        return Run(path.resolve())
+    found = [folder for folder in home().glob("*/runs/*") if folder.name.endswith(reference) and reference]
+    if len(found) == 1:
+        return Run(found[0])
+    if found:
+        raise UserError(f"{reference!r} means {len(found)} runs: {', '.join(f.name for f in found[:4])}; give more of it.")
+    raise UserError(f"no run {reference!r} in {home()}: `kagglekit runs` lists them.")
+
+
+def all_runs(workspace: Workspace) -> list[Run]:
+    """Return a competition's runs, oldest first."""
+    return [Run(path.parent) for path in sorted(workspace.runs.glob("*/run.json"))]
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine and, where there is one, the git commit of the working folder."""
+    return {
+        "python": platform.python_version(),
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "machine": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": devices.cores(),
+            "gpus": devices.cuda_gpus(),
+        },
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _git_commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,143 @@
+"""Laying out, checking and writing a submission: by id, never by position.
+
+N rows, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kagglekit import layout, storage
+from kagglekit.competition import ClassLabel, Competition, Probability
+from kagglekit.datafiles import DataFiles
+from kagglekit.errors import UserError
+
+Floats = NDArray[np.float64]
+ROW_SUM_TOLERANCE = 1e-6
+
+
+def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
+    """Return the sample submission as strings, or None where the data has none.
+
+    Raises UserError where its columns are not those of the competition's format, or an id is there twice.
+    """
+    names = competition.submission.sample
+    if files.first(names) is None:
+        return None
+    name = next(name for name in names if files.first([name]) is not None)
+    sample = layout.read_csv(files, name)
+    wanted = columns(competition)
+    if sorted(sample.columns) != sorted(wanted):
+        raise UserError(
+            f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
+            f"{', '.join(wanted)}: make the two agree."
+        )
+    twice = sample[competition.submission.id][sample[competition.submission.id].duplicated()]
+    if len(twice):
+        raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")
+    return sample
+
+
+def columns(competition: Competition) -> list[str]:
+    """Return the columns of the format, id first."""
+    form = competition.submission
+    if isinstance(form, Probability | ClassLabel):
+        return [form.id, form.label]
+    return [form.id, *competition.labels]
+
+
+def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.DataFrame | None) -> list[str]:
+    """Return the ids that get a row, as the file writes them: the sample's, else every test image's."""
+    if sample is not None:
+        return [str(value) for value in sample[competition.submission.id]]
+    return [written_id(competition, test_id) for test_id in test_ids]
+
+
+def written_id(competition: Competition, test_id: str) -> str:
+    """Return a test id as the submission writes it."""
+    return competition.submission.id_format.replace("{id}", test_id)
+
+
+def lay_out(
+    competition: Competition, ids: Sequence[str], probabilities: Floats, sample: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Return the submission's rows, in the sample's row and column order where there is one."""
+    form = competition.submission
+    frame = pd.DataFrame({form.id: pd.Series(list(ids), dtype="str")})
+    if isinstance(form, Probability):
+        frame[form.label] = probabilities[:, competition.labels.index(form.of)]
+    elif isinstance(form, ClassLabel):
+        frame[form.label] = [competition.labels[place] for place in probabilities.argmax(axis=1)]
+    else:
+        for place, label in enumerate(competition.labels):
+            frame[label] = probabilities[:, place]
+    if sample is None:
+        return frame
+    by_id = frame.set_index(form.id)
+    known = [value for value in sample[form.id] if value in by_id.index]
+    return by_id.loc[known].reset_index()[list(sample.columns)]
+
+
+def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> None:
+    """Raise UserError, naming the rows, for a submission that Kaggle would refuse.
+
+    `ids` are those that must have exactly one row each.
+    """
+    form = competition.submission
+    wanted = columns(competition)
+    if sorted(frame.columns) != sorted(wanted):
+        _refuse(f"its columns are {list(frame.columns)}, not {wanted}")
+    written = [str(value) for value in frame[form.id]]
+    twice = sorted({value for value, again in zip(written, pd.Series(written).duplicated(), strict=True) if again})
+    if twice:
+        _refuse(f"{_some(twice)} more than once")
+    there, asked = set(written), set(ids)
+    missing = [value for value in ids if value not in there]
+    if missing:
+        _refuse(f"{_some(missing)} missing")
+    extra = [value for value in written if value not in asked]
+    if extra:
+        _refuse(f"{_some(extra)} not in the test set")
+    if isinstance(form, ClassLabel):
+        strange = ~frame[form.label].astype("str").isin(competition.labels)
+        _refuse_rows(frame, form.id, strange.to_numpy(), "have no class of the competition")
+    else:
+        _check_probabilities(frame, competition)
+
+
+def _check_probabilities(frame: pd.DataFrame, competition: Competition) -> None:
+    form = competition.submission
+    values = frame.drop(columns=form.id)
+    if not all(np.issubdtype(kind, np.number) for kind in values.dtypes):
+        _refuse(f"columns {list(values.columns)} must hold numbers")
+    numbers = values.to_numpy(dtype=np.float64)
+    _refuse_rows(frame, form.id, ~np.isfinite(numbers).all(axis=1), "hold no number")
+    _refuse_rows(frame, form.id, ((numbers < 0) | (numbers > 1)).any(axis=1), "are outside 0 to 1")
+    if not isinstance(form, Probability):
+        off = np.abs(numbers.sum(axis=1) - 1) > ROW_SUM_TOLERANCE
+        _refuse_rows(frame, form.id, off, "do not sum to 1")
+
+
+def _refuse_rows(frame: pd.DataFrame, column: str, wrong: NDArray[np.bool_], what: str) -> None:
+    if wrong.any():
+        _refuse(f"rows of {_some([str(value) for value in frame[column][wrong]])} {what}")
+
+
+def _some(ids: Sequence[str]) -> str:
+    shown = ", ".join(repr(value) for value in ids[:3])
+    return f"{len(ids)} ids ({shown}{', …' if len(ids) > 3 else ''})"
+
+
+def _refuse(reason: str) -> None:
+    raise UserError(f"the submission was not written, Kaggle would refuse it: {reason}.")
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write the CSV whole, probabilities with all their digits: log loss lives in the last ones."""
+    with storage.replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")

@@ -1,0 +1,51 @@
+"""The closing table of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kagglekit import runs
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+
+
+def show(this: runs.Run, competition: Competition, result: dict[str, Any], console: Console) -> None:
+    """Print score, stages, leaderboard lines, the file and the next command."""
+    console.table(f"run {this.id}", ("", ">"), list(_facts(result)))
+    if competition.leaderboard:
+        console.table(f"{result['metric']} beside the leaderboard", ("line", ">score"), _leaderboard(competition, result))
+        console.say("The leaderboard is scored on another test set than this: a neighbouring line is a hint, no promise.")
+    if result["sample"]:
+        console.warn("this was a run on a sample: do not submit it")
+    console.say(f"submission: {this.submission}")
+    console.say(
+        f"next: kaggle competitions submit -c {competition.kaggle} -f {this.submission} "
+        f'-m "{", ".join(result["backbones"])} out-of-fold {result["out_of_fold"]:.5f}"'
+    )
+
+
+def _facts(result: dict[str, Any]) -> list[tuple[str, str]]:
+    scorers = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}
+    error = f"{result['out_of_fold']:.5f} ± {result['standard_error']:.5f}"
+    facts = [
+        (f"{scorers[result['validation']]} {result['metric']} ± standard error", error),
+        ("accuracy", f"{result['accuracy']:.2%}"),
+        ("before finishing", f"{result['before_finish']:.5f}"),
+        ("scored", _scored(result)),
+        ("backbone", ", ".join(result["backbones"])),
+        ("computed on", result["device"]),
+    ]
+    facts += [(f"stage {name}", f"{seconds:.1f} s") for name, seconds in result["seconds"].items()]
+    return [*facts, ("all stages", f"{sum(result['seconds'].values()):.1f} s")]
+
+
+def _scored(result: dict[str, Any]) -> str:
+    images, clusters = result["scored_images"], result["clusters"]
+    return f"{images} images" if clusters == images else f"{images} images in {clusters} groups"
+
+
+def _leaderboard(competition: Competition, result: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [(name, score) for name, score in competition.leaderboard.items()]
+    lines.append(("this run, on its own training images", result["out_of_fold"]))
+    lines.sort(key=lambda line: line[1] if result["lower_is_better"] else -line[1])
+    return [(name, f"{score:.5f}") for name, score in lines]

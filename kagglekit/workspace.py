@@ -1,0 +1,49 @@
+"""Where things lie: `KAGGLEKIT_HOME` (default `./competitions`) holds a workspace a competition."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def home() -> Path:
+    """Return the folder of all workspaces."""
+    return Path(os.environ.get("KAGGLEKIT_HOME") or "competitions").expanduser().resolve()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One competition's folder."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, name: str) -> Workspace:
+        """Return the workspace of the competition called `name`; nothing is made on disk."""
+        return cls(home() / name)
+
+    @property
+    def data(self) -> Path:
+        """The competition's data: what the user puts there, and what archives were unpacked to."""
+        return self.folder / "data"
+
+    @property
+    def features(self) -> Path:
+        """The feature bank."""
+        return self.folder / "cache" / "features"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run."""
+        return self.folder / "runs"
+
+    @property
+    def recipe_file(self) -> Path:
+        """The user's own settings."""
+        return self.folder / "recipe.toml"
+
+
+def backbones_folder() -> Path:
+    """Return the folder of exported backbones, which all competitions share."""
+    return home() / ".cache" / "backbones"

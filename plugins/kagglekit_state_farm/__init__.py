@@ -1,0 +1,40 @@
+"""State Farm Distracted Driver Detection."""
+
+from kagglekit import Competition, CsvGroups, FolderLabels, ProbabilityPerClass, hookimpl
+
+CLASSES = {
+    "c0": "safe driving",
+    "c1": "texting, right hand",
+    "c2": "phone, right hand",
+    "c3": "texting, left hand",
+    "c4": "phone, left hand",
+    "c5": "operating the radio",
+    "c6": "drinking",
+    "c7": "reaching behind",
+    "c8": "hair and make-up",
+    "c9": "talking to passenger",
+}
+
+
+@hookimpl
+def competition() -> Competition:
+    """Ten probabilities an image; drivers of the test set are in no training image, so folds never split one."""
+    return Competition(
+        name="state-farm",
+        kaggle="state-farm-distracted-driver-detection",
+        classes=CLASSES,
+        # today's bundle, and the older imgs.zip without the leading folder
+        train=FolderLabels("imgs/train/{label}", also=("train/{label}",)),
+        test=("imgs/test/{id}", "test/{id}"),
+        groups=CsvGroups("driver_imgs_list.csv", image="img", group="subject"),
+        flip={"c1": "c3", "c3": "c1", "c2": "c4", "c4": "c2"},  # a mirrored driver uses the other hand
+        submission=ProbabilityPerClass(id="img"),
+        metric="log_loss",
+        leaderboard={"first": 0.0874, "10-NN average of 8 VGG16s": 0.22202},
+    )
+
+
+@hookimpl
+def recipe() -> dict[str, object]:
+    """Settings tuned on driver-grouped out-of-fold loss."""
+    return {"crop": "squash"}
