@@ -52,7 +52,9 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None) -> E
         _check_disk(members, into, archive)
         with storage.replacing_folder(folder) as temporary:
             rows = _unpack(outer, archive.name, temporary, progress, 1)
-        storage.write_json(manifest, {"archive": archive.name, "archive_bytes": archive.stat().st_size, "members": rows})
+        storage.write_json(
+            manifest, {"archive": archive.name, "archive_bytes": archive.stat().st_size, "members": rows}
+        )
     return Extraction(folder, fresh=True)
 
 
@@ -82,7 +84,9 @@ def _checked_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInf
     size = sum(m.file_size for m in members)
     packed = sum(m.compress_size for m in members)
     if size > FREE_BYTES + MAX_RATIO * packed:
-        raise UserError(f"{name} would unpack {packed} bytes to {size}: it looks like a zip bomb; nothing was unpacked.")
+        raise UserError(
+            f"{name} would unpack {packed} bytes to {size}: it looks like a zip bomb; nothing was unpacked."
+        )
     return members
 
 

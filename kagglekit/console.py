@@ -133,7 +133,13 @@ def _rich_progress(console: RichConsole, unit: str) -> Progress:
             return Text(f"{_amount(task.speed, unit)}/s" if task.speed else "")
 
     amount: bars.ProgressColumn = bars.DownloadColumn() if unit == "B" else bars.MofNCompleteColumn()
-    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), amount, Rate(), bars.TimeRemainingColumn())
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        amount,
+        Rate(),
+        bars.TimeRemainingColumn(),
+    )
     return bars.Progress(*columns, console=console, transient=True)
 
 

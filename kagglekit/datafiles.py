@@ -20,9 +20,7 @@ class DataFiles:
     """What messages call the data: the folder or archive that the user named."""
 
     @classmethod
-    def from_folders(
-        cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()
-    ) -> DataFiles:
+    def from_folders(cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()) -> DataFiles:
         """List the folders' files; where two have the same relative path the first folder wins.
 
         Folders called as in `skip` are left out at the top level.

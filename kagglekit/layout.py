@@ -41,9 +41,9 @@ def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = _read_layout(competition.train, competition, files)
+    table = _read_layout(competition.train, files)
     if competition.valid is not None:
-        valid = _read_layout(competition.valid, competition, files)
+        valid = _read_layout(competition.valid, files)
         valid["id"] = "valid/" + valid["id"]
         table = pd.concat([table.assign(valid=False), valid.assign(valid=True)], ignore_index=True)
     if competition.groups is not None:
@@ -100,9 +100,7 @@ def _first_matching(candidates: Iterable[str], files: DataFiles) -> str | None:
     return next((pattern for pattern in candidates if _any_match(pattern, files)), None)
 
 
-def _read_layout(
-    layout: FilenameLabels | FolderLabels | CsvLabels, competition: Competition, files: DataFiles
-) -> pd.DataFrame:
+def _read_layout(layout: FilenameLabels | FolderLabels | CsvLabels, files: DataFiles) -> pd.DataFrame:
     import pandas as pd
 
     pattern = _first_matching([_image_pattern(layout, p) for p in layout.alternatives], files)

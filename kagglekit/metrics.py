@@ -53,6 +53,19 @@ def correct_rows(truth: Truth, probabilities: Floats) -> Floats:
     return np.asarray(np.asarray(probabilities).argmax(axis=1) == truth, dtype=np.float64)
 
 
+def clustered_error(rows: Floats, clusters: NDArray[np.int64]) -> float:
+    """Return the standard error of the mean of `rows` (N,), where rows of one cluster (N,) move together.
+
+    Source: the cluster-robust variance of a mean, with the G / (G - 1) correction for G clusters.
+    """
+    import numpy as np
+
+    sums = np.bincount(clusters, weights=rows - rows.mean())
+    sums = sums[np.bincount(clusters) > 0]
+    count = len(sums)
+    return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)) / len(rows))
+
+
 def _mean_log_loss(truth: Truth, probabilities: Floats) -> float:
     return float(log_loss_rows(truth, probabilities).mean())
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +85,21 @@ class Recipe:
 
 
 TYPES: dict[str, Any] = get_type_hints(Recipe)
+"""Setting -> its type."""
+
+
+def meanings() -> dict[str, str]:
+    """Return setting -> the sentence under its field."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(Recipe)).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: sentence.value.value
+        for field, sentence in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(sentence, ast.Expr)
+        and isinstance(sentence.value, ast.Constant)
+        and isinstance(sentence.value.value, str)
+    }
 
 
 def resolve(plugin: Mapping[str, Any], plugin_name: str, toml: Path, command_line: Mapping[str, Any]) -> Recipe:
@@ -89,7 +107,7 @@ def resolve(plugin: Mapping[str, Any], plugin_name: str, toml: Path, command_lin
     values: dict[str, Any] = {}
     for source, layer in (
         (f"plugin {plugin_name!r}, hook 'recipe'", plugin),
-        (str(toml), _read_toml(toml)),
+        (str(toml), read_file(toml)),
         ("the command line", command_line),
     ):
         values |= {key: _convert(key, value, source) for key, value in layer.items()}
@@ -104,7 +122,8 @@ def parse_assignment(text: str) -> tuple[str, str]:
     return key.strip().replace("-", "_"), value.strip()
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """Return a recipe file's settings, none where there is no file; raise UserError for broken TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -81,7 +81,12 @@ class Run:
             frame.to_parquet(temporary, index=False)
 
     def write_probabilities(
-        self, name: str, ids: Sequence[str], probabilities: NDArray[np.float64], labels: Sequence[str], **more: Any
+        self,
+        name: str,
+        ids: Sequence[str],
+        probabilities: NDArray[np.float64],
+        labels: Sequence[str],
+        **more: Any,
     ) -> None:
         """Write probabilities (N, C) by id as parquet, one column a class after `id` and any `more`."""
         import pandas as pd
@@ -110,7 +115,9 @@ def find(reference: str) -> Run:
     if len(found) == 1:
         return Run(found[0])
     if found:
-        raise UserError(f"{reference!r} means {len(found)} runs: {', '.join(f.name for f in found[:4])}; give more of it.")
+        raise UserError(
+            f"{reference!r} means {len(found)} runs: {', '.join(f.name for f in found[:4])}; give more of it."
+        )
     raise UserError(f"no run {reference!r} in {home()}: `kagglekit runs` lists them.")
 
 

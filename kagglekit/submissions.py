@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,14 +117,14 @@ def _check_probabilities(frame: pd.DataFrame, competition: Competition) -> None:
     if not all(np.issubdtype(kind, np.number) for kind in values.dtypes):
         _refuse(f"columns {list(values.columns)} must hold numbers")
     numbers = values.to_numpy(dtype=np.float64)
-    _refuse_rows(frame, form.id, ~np.isfinite(numbers).all(axis=1), "hold no number")
-    _refuse_rows(frame, form.id, ((numbers < 0) | (numbers > 1)).any(axis=1), "are outside 0 to 1")
+    _refuse_rows(frame, form.id, np.any(~np.isfinite(numbers), axis=1), "hold no number")
+    _refuse_rows(frame, form.id, np.any((numbers < 0) | (numbers > 1), axis=1), "are outside 0 to 1")
     if not isinstance(form, Probability):
         off = np.abs(numbers.sum(axis=1) - 1) > ROW_SUM_TOLERANCE
         _refuse_rows(frame, form.id, off, "do not sum to 1")
 
 
-def _refuse_rows(frame: pd.DataFrame, column: str, wrong: NDArray[np.bool_], what: str) -> None:
+def _refuse_rows(frame: pd.DataFrame, column: str, wrong: Any, what: str) -> None:
     if wrong.any():
         _refuse(f"rows of {_some([str(value) for value in frame[column][wrong]])} {what}")
 

@@ -11,10 +11,16 @@ from kagglekit.console import Console
 
 def show(this: runs.Run, competition: Competition, result: dict[str, Any], console: Console) -> None:
     """Print score, stages, leaderboard lines, the file and the next command."""
-    console.table(f"run {this.id}", ("", ">"), list(_facts(result)))
+    console.table(f"run {this.id}", ("", ">"), facts(result))
     if competition.leaderboard:
-        console.table(f"{result['metric']} beside the leaderboard", ("line", ">score"), _leaderboard(competition, result))
-        console.say("The leaderboard is scored on another test set than this: a neighbouring line is a hint, no promise.")
+        console.table(
+            f"{result['metric']} beside the leaderboard",
+            ("line", ">score"),
+            _leaderboard(competition, result),
+        )
+        console.say(
+            "The leaderboard is scored on another test set than this: a neighbouring line is a hint, no promise."
+        )
     if result["sample"]:
         console.warn("this was a run on a sample: do not submit it")
     console.say(f"submission: {this.submission}")
@@ -24,7 +30,8 @@ def show(this: runs.Run, competition: Competition, result: dict[str, Any], conso
     )
 
 
-def _facts(result: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the closing numbers as (name, value) for a table."""
     scorers = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}
     error = f"{result['out_of_fold']:.5f} ± {result['standard_error']:.5f}"
     facts = [

@@ -33,10 +33,12 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Competition: a name, 
 def run(
     name: Name,
     data: Annotated[
-        Path | None, typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder.")
+        Path | None,
+        typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME[,NAME…]", help="timm models side by side, each NAME or NAME=FILE.")
+        str | None,
+        typer.Option(metavar="NAME[,NAME…]", help="timm models side by side, each NAME or NAME=FILE."),
     ] = None,
     head: Annotated[str | None, typer.Option(help="Classifier on the features: logistic or mlp.")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validation folds.")] = None,
@@ -45,7 +47,8 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Fixes folds and all that is drawn.")] = None,
     provider: Annotated[str | None, typer.Option(help="Where onnxruntime computes: auto, cpu or cuda.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; `info NAME` lists them.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting; `info NAME` lists them."),
     ] = None,
 ) -> None:
     """Take a competition from its data to a validated submission."""

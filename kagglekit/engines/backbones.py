@@ -126,9 +126,9 @@ def _read(pointer: Path) -> Backbone | None:
     if record is None:
         return None
     record["weights_stamp"] = tuple(record["weights_stamp"])
-    shape = record.pop("preprocessing")
-    listed = {key: tuple(value) if isinstance(value, list) else value for key, value in shape.items()}
-    backbone = Backbone(**record, preprocessing=Preprocessing(**listed))
+    shape: dict[str, Any] = record.pop("preprocessing")
+    shape |= {key: tuple(value) for key, value in shape.items() if isinstance(value, list)}
+    backbone = Backbone(**record, preprocessing=Preprocessing(**shape))
     weights = Path(backbone.weights)
     fresh = weights.is_file() and tuple(storage.stamp(weights)) == backbone.weights_stamp
     return backbone if fresh and Path(backbone.graph).is_file() else None
@@ -153,9 +153,9 @@ def locate(name: str, file: str = "") -> Weights:
             raise UserError(f"--backbone {name}={file}: weights are read from .safetensors or .pth files.")
         return Weights("file", path, "not stated (your file)")
     if name in EMBEDDED:
-        path = embedded_file(name)
-        if path is not None:
-            return Weights("embedded", path, "Apache-2.0")
+        packaged = embedded_file(name)
+        if packaged is not None:
+            return Weights("embedded", packaged, "Apache-2.0")
     return Weights("hub", None, "")
 
 

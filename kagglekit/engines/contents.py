@@ -29,7 +29,7 @@ class ContentIndex:
         self._new: dict[str, tuple[int, int, Content]] = {}
 
     def _load(self) -> dict[str, tuple[int, int, Content]]:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         if not self._path.is_file():
             return {}
@@ -61,7 +61,7 @@ class ContentIndex:
     def save(self) -> None:
         """Write what is new, together with what another command has written meanwhile."""
         import pyarrow
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         if not self._new:
             return

@@ -46,7 +46,9 @@ def choose(provider: str) -> Device:
     if cuda_gpus() > 0:
         return "cuda"
     if provider == "cuda":
-        raise UserError("provider = 'cuda': no CUDA GPU answers here; use --provider cpu, or auto to take what is there.")
+        raise UserError(
+            "provider = 'cuda': no CUDA GPU answers here; use --provider cpu, or auto to take what is there."
+        )
     return "cpu"
 
 

@@ -93,7 +93,9 @@ def _load_from_file(name: str, path: Path, image_size: int) -> Any:
     try:
         state = timm.models.clean_state_dict(timm.models.load_state_dict(str(path), use_ema=False, weights_only=True))
     except Exception as error:
-        raise UserError(f"{path.name} can't be read as weights ({type(error).__name__}): nothing was unpickled.") from error
+        raise UserError(
+            f"{path.name} can't be read as weights ({type(error).__name__}): nothing was unpickled."
+        ) from error
     classifier = create(name).pretrained_cfg.get("classifier")
     weight = state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
     model = create(name, num_classes=0 if weight is None else weight.shape[0])
@@ -167,6 +169,8 @@ def _wrap(model: Any, preprocessing: Preprocessing) -> torch.nn.Module:
             super().__init__()
             self.model = model
             # in the units of uint8 pixels
+            self.pixel_mean: torch.Tensor
+            self.pixel_std: torch.Tensor
             self.register_buffer("pixel_mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
             self.register_buffer("pixel_std", 255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
 

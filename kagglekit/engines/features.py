@@ -85,9 +85,7 @@ class FeatureEngine:
         return all(digest in bank for banks in self._banks for bank in banks)
 
     def _fill(self, paths: Sequence[str], advance: Advance) -> None:
-        results = inference.compute(
-            paths, self._requests, self._has, batch_size=self._batch, workers=self._workers
-        )
+        results = inference.compute(paths, self._requests, self._has, batch_size=self._batch, workers=self._workers)
         try:
             for result in results:
                 self._index.put(result.path, Content(result.content, result.error))

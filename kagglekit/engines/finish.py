@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.engines import folds
-from kagglekit.metrics import Metric
+from kagglekit.metrics import Metric, clustered_error
 
 Floats = NDArray[np.float64]
 Truth = NDArray[np.int64]
@@ -37,12 +37,9 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What a step gained out-of-fold, in the metric's units (above zero is better), and whether it is kept."""
+class Judgement:
+    """What a change gained out-of-fold, in the metric's units (above zero is better), and whether it is kept."""
 
-    step: str
-    value: float
-    """The step's parameter, chosen on all scored rows, for the test set."""
     before: float
     after: float
     gain: float
@@ -50,9 +47,27 @@ class Gate:
     """Lower bound of the gain."""
     kept: bool
 
+
+@dataclass(frozen=True)
+class Gate:
+    """A finishing step and its judgement."""
+
+    step: str
+    value: float
+    """The step's parameter, chosen on all scored rows, for the test set."""
+    judgement: Judgement
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        return {"step": self.step, "value": self.value} | asdict(self.judgement)
+
+    def line(self) -> str:
+        """Say it in one line."""
+        j = self.judgement
+        return (
+            f"finish: {self.step} {self.value:g}: out-of-fold {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
+            f"at least {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
+        )
 
 
 def temper(probabilities: Floats, temperature: float) -> Floats:
@@ -90,9 +105,9 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
             value = _best(scored.truth[~here], current[~here], apply, values, metric)
             after[here] = apply(current[here], value)
         value = _best(scored.truth, current, apply, values, metric)
-        gate = judge(step, value, scored, current, after, metric, seed)
-        gates.append(gate)
-        if gate.kept:
+        judgement = judge(scored, current, after, metric, seed)
+        gates.append(Gate(step, value, judgement))
+        if judgement.kept:
             current = after
     return current, gates
 
@@ -100,31 +115,26 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
 def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
     """Apply the kept steps to other rows, such as the test set's, (N, C)."""
     for gate in gates:
-        if gate.kept:
+        if gate.judgement.kept:
             probabilities = STEPS[gate.step][0](probabilities, gate.value)
     return probabilities
 
 
-def judge(
-    step: str, value: float, scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int
-) -> Gate:
+def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Judgement:
     """Compare two sets of probabilities of the same rows; the one gate that steps must pass to be kept."""
     gains = _bootstrap_gains(scored, before, after, metric, seed)
     score_before, score_after = metric.score(scored.truth, before), metric.score(scored.truth, after)
     sign = 1.0 if metric.lower_is_better else -1.0
     low = float(np.quantile(gains, 1 - CONFIDENCE))
     gain = sign * (score_before - score_after)
-    return Gate(step, value, score_before, score_after, gain, low, kept=low > 0)
+    return Judgement(score_before, score_after, gain, low, kept=low > 0)
 
 
 def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
     """Return the score's standard error; rows of one cluster count as one observation."""
     if metric.per_row is None:
         return float(np.std(_bootstrap_scores(scored, probabilities, metric, seed), ddof=1))
-    rows = metric.per_row(scored.truth, probabilities)
-    sums = np.bincount(scored.clusters, weights=rows - rows.mean())
-    count = len(sums)
-    return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)) / len(rows))
+    return clustered_error(metric.per_row(scored.truth, probabilities), scored.clusters)
 
 
 def _parts(scored: Scored, seed: int) -> folds.Fold:

@@ -75,8 +75,8 @@ def sample(table: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     shuffled = table.sample(frac=1.0, random_state=seed)
     rank = shuffled.groupby("label").cumcount() + 0.5
     share = rank / shuffled.groupby("label")["label"].transform("size")
-    chosen = share.sort_values(kind="stable").index[:count]
-    return table.loc[np.sort(chosen.to_numpy())].reset_index(drop=True)
+    kept = share.sort_values(kind="stable").index[:count].to_numpy()
+    return table.loc[np.sort(kept)].reset_index(drop=True)
 
 
 def scored(fold: Fold) -> NDArray[np.int64]:

@@ -78,9 +78,7 @@ def compute(
         yield from chunk
 
 
-def _compute_chunk(
-    chunk: Sequence[str], requests: Sequence[Request], known: Callable[[bytes], bool]
-) -> list[Computed]:
+def _compute_chunk(chunk: Sequence[str], requests: Sequence[Request], known: Callable[[bytes], bool]) -> list[Computed]:
     results = [Computed(path) for path in chunk]
     wanted: list[Computed] = []
     pixels: dict[images.Preprocessing, list[images.Pixels]] = {r.backbone.preprocessing: [] for r in requests}

@@ -80,11 +80,13 @@ def epochs(rows: Rows, labels: NDArray[np.int64], settings: Settings, count: int
         x, y = torch.from_numpy(rows), torch.from_numpy(labels)
         for epoch in range(1, count + 1):
             network.train()
+            order = torch.randperm(len(x), generator=generator)
             # a last batch of one row has no variance to normalise by, so it is left out of the epoch
-            for batch in (b for b in torch.randperm(len(x), generator=generator).split(_BATCH) if len(b) > 1):
+            for start in range(0, max(len(x) - 1, 1), _BATCH):
+                batch = order[start : start + _BATCH]
                 loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
             yield _folded(network.eval(), f"{epoch} epochs")
 

@@ -1,0 +1,144 @@
+"""The commands that only look: `info`, `runs`, `backbones`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kagglekit import plugins, recipe, storage, summary
+from kagglekit import runs as run_folders
+from kagglekit.console import Console
+from kagglekit.errors import UserError
+from kagglekit.workspace import Workspace, home
+
+
+def info(target: str) -> None:
+    """Show a competition or a run."""
+    console = Console()
+    try:
+        plugin = plugins.load(target)
+    except UserError:
+        if not _looks_like_run(target):
+            raise
+        _info_run(run_folders.find(target), console)
+        return
+    _info_competition(plugin, console)
+
+
+def _looks_like_run(target: str) -> bool:
+    try:
+        run_folders.find(target)
+    except UserError:
+        return target[:8].isdigit()
+    return True
+
+
+def _info_competition(plugin: plugins.Plugin, console: Console) -> None:
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    described = competition.describe() | {"page": competition.url, "workspace": str(workspace.folder)}
+    classes = described.pop("classes")
+    console.table(competition.name, ("", ""), [(key, _plain(value)) for key, value in described.items()])
+    console.table("classes", ("label", "meaning"), list(classes.items()))
+    if competition.leaderboard:
+        lines = [(name, f"{score:.5f}") for name, score in competition.leaderboard.items()]
+        console.table("leaderboard lines", ("line", ">score"), lines)
+    _settings_table(plugin, workspace, console)
+
+
+def _settings_table(plugin: plugins.Plugin, workspace: Workspace, console: Console) -> None:
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, {}).as_dict()
+    own = plugin.recipe()
+    meanings = recipe.meanings()
+    rows = [(key, _plain(value), "plugin" if key in own else "", meanings[key]) for key, value in chosen.items()]
+    console.table("settings (--set KEY=VALUE, or a line in recipe.toml)", ("key", "value", "from", "meaning"), rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _info_run(run: run_folders.Run, console: Console) -> None:
+    record = storage.read_json(run.folder / "run.json")
+    result = run.result
+    rows = [(key, _plain(value)) for key, value in record.items() if key not in ("competition", "backbones")]
+    rows += [
+        (f"backbone {b['name']}", f"{b['source']}, {b['licence']}, sha256 {b['sha256']}") for b in record["backbones"]
+    ]
+    console.table(f"run {run.id} of {record['competition']['name']}", ("", ""), rows)
+    console.say((run.folder / "recipe.toml").read_text(encoding="utf-8").rstrip())
+    if result is None:
+        console.warn("this run is not finished: type its command again to go on")
+        return
+    console.table("result", ("", ">"), summary.facts(result))
+    console.say(f"submission: {run.submission}")
+
+
+def runs(name: str | None) -> None:
+    """List the runs of one competition, or of all workspaces."""
+    console = Console()
+    if name is not None:
+        workspaces = [Workspace.of(plugins.load(name).competition().name)]
+    else:
+        workspaces = [Workspace(folder) for folder in sorted(home().glob("*")) if (folder / "runs").is_dir()]
+    shown = False
+    for workspace in workspaces:
+        rows = [_run_row(run) for run in run_folders.all_runs(workspace)]
+        if rows:
+            shown = True
+            rows.sort(key=lambda row: row[0])
+            console.table(workspace.folder.name, _RUN_COLUMNS, [row[1] for row in rows])
+    if not shown:
+        console.say(f"no runs in {home()}: `kagglekit run NAME` makes one.")
+
+
+_RUN_COLUMNS = (
+    "run",
+    ">score ± standard error",
+    ">accuracy",
+    "metric",
+    "backbone",
+    "head",
+    ">images",
+    ">seconds",
+)
+
+
+def _run_row(run: run_folders.Run) -> tuple[tuple[bool, float], tuple[str, ...]]:
+    """Return (sort key: finished and best first, cells)."""
+    result = run.result
+    record = storage.read_json(run.folder / "run.json")
+    backbones = ", ".join(b["name"] for b in record["backbones"])
+    head = recipe.read_file(run.folder / "recipe.toml").get("head", "")
+    if result is None:
+        return (True, 0.0), (run.id, "not finished", "", "", backbones, head, str(record["train_images"]), "")
+    better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
+    score = f"{result['out_of_fold']:.5f} ± {result['standard_error']:.5f}"
+    seconds = f"{sum(result['seconds'].values()):.0f}"
+    cells = (run.id, score, f"{result['accuracy']:.2%}", result["metric"], backbones, head)
+    return (False, better), (*cells, str(result["scored_images"]), seconds)
+
+
+def backbones(pattern: str, limit: int) -> None:
+    """List what is installed, what the hub's cache holds, and what the hub has."""
+    from kagglekit.engines import catalogue
+
+    console = Console()
+    here = catalogue.installed(pattern)
+    if here:
+        console.table("here, no network needed", _BACKBONE_COLUMNS, [row.cells() for row in here])
+    known = catalogue.on_hub(pattern)
+    shown = known[:limit]
+    with console.rich.status("measuring models"):
+        rows = [catalogue.describe(name) for name in shown]
+    if rows:
+        answers = "answers" if catalogue.hub_answers() else "does not answer now"
+        console.table(f"on the model hub, which {answers}", _BACKBONE_COLUMNS, [row.cells() for row in rows])
+    if len(known) > limit:
+        console.say(f"… and {len(known) - limit} more: narrow the pattern, or use --limit.")
+    if not here and not known:
+        raise UserError(f"no backbone matches {pattern!r}: try a part of a name, such as convnext.")
+
+
+_BACKBONE_COLUMNS = ("name", ">parameters", ">file", ">input", "licence")

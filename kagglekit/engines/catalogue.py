@@ -1,0 +1,80 @@
+"""What backbones there are: installed with kagglekit, in the hub's cache, and on the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kagglekit.engines.backbones import EMBEDDED, embedded_file, hub_answers
+
+__all__ = ["Entry", "describe", "hub_answers", "installed", "on_hub"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the list."""
+
+    name: str
+    parameters: int
+    bytes: int
+    """Size of the weights file; 0 where it is not here."""
+    size: int
+    """Side of the input in pixels."""
+    licence: str
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the line as text."""
+        file = f"{self.bytes / 1e6:.0f} MB" if self.bytes else ""
+        return self.name, f"{self.parameters / 1e6:.1f} M", file, f"{self.size} px", self.licence
+
+
+def installed(pattern: str) -> list[Entry]:
+    """Return models whose weights are here: from packages, and in the hub's cache."""
+    packaged = {name: file for name in EMBEDDED if (file := embedded_file(name)) is not None}
+    found = [describe(name, file) for name, file in packaged.items() if _matches(name, pattern)]
+    cached = [(name, file) for name in on_hub(pattern) if (file := _cached(name)) is not None]
+    return found + [describe(name, file) for name, file in cached]
+
+
+def on_hub(pattern: str) -> list[str]:
+    """Return timm's pretrained models that match a part of a name or a pattern with stars."""
+    import timm
+
+    return [str(name) for name in timm.list_pretrained() if _matches(name, pattern)]
+
+
+def describe(name: str, file: Path | None = None) -> Entry:
+    """Return a model's line; it is built without memory for its weights."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    config = model.pretrained_cfg
+    return Entry(
+        name=name,
+        parameters=sum(p.numel() for p in model.parameters()),
+        bytes=file.stat().st_size if file else 0,
+        size=int(config["input_size"][-1]),
+        licence=str(config.get("license") or "not stated"),
+    )
+
+
+def _matches(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern if "*" in pattern else f"*{pattern}*")
+
+
+def _cached(name: str) -> Path | None:
+    import huggingface_hub
+    import timm
+
+    repository = timm.get_pretrained_cfg(name).hf_hub_id
+    if not repository:
+        return None
+    for filename in ("model.safetensors", "pytorch_model.bin"):
+        found = huggingface_hub.try_to_load_from_cache(repository, filename)
+        if isinstance(found, str):
+            return Path(found)
+    return None

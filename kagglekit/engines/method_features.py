@@ -1,0 +1,122 @@
+"""Method "features": frozen backbones, a head a fold, and one on all training rows.
+
+N training images, M test images, V views, D features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kagglekit import storage
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.engines import features, folds, heads
+from kagglekit.engines.predictions import Predictions
+from kagglekit.errors import UserError
+from kagglekit.job import Job
+from kagglekit.recipe import Recipe
+from kagglekit.runs import Run
+
+Floats = NDArray[np.float64]
+ViewClasses = tuple[tuple[int, ...], ...]
+
+
+def predict(job: Job) -> Predictions:
+    """Compute features, fit heads, and return out-of-fold and test probabilities by id."""
+    views, view_classes = usable_views(job.competition, job.recipe, job.console)
+    train, asked, run = job.tables.train, job.tables.asked, job.run
+    with run.stage("features"):
+        engine = features.FeatureEngine(job.backbones, views, job.recipe, job.workspace.features)
+        every = engine.compute([*train["path"], *asked["path"]], job.console)
+    storage.write_json(run.folder / "provider.json", {"asked": job.recipe.provider, "used": every.device})
+    quarantine(job, every.unreadable)
+    readable = np.array([place not in every.unreadable for place in range(len(every.rows))])
+    count = len(train)
+    with run.stage("folds"):
+        train = train[readable[:count]].reset_index(drop=True)
+        train["fold"] = folds.assign(train, job.recipe)
+        run.write_frame("folds.parquet", train[["id", "fold"]])
+    training = heads.Training(
+        every.rows[:count][readable[:count]],
+        np.array([job.competition.labels.index(label) for label in train["label"]], dtype=np.int64),
+        train["group"].to_numpy(dtype=object) if "group" in train else None,
+        view_classes,
+    )
+    with run.stage("heads"):
+        oof, fitted = fit_heads(training, train["fold"].to_numpy(), job.recipe, job.console)
+        save_heads(run, fitted)
+    with run.stage("predict"):
+        test = np.tile(training.prior(), (len(asked), 1))  # (M, C); unreadable images keep the prior
+        here = readable[count:]
+        if here.any():
+            test[here] = heads.predict(fitted["all"], every.rows[count:][here], view_classes)
+    return Predictions(train, oof, test)
+
+
+def usable_views(competition: Competition, recipe: Recipe, console: Console) -> tuple[tuple[str, ...], ViewClasses]:
+    """Return the views that the flip rule allows, and for each the class that every class shows in it, (V, C)."""
+    mirror = competition.mirror_classes
+    same = tuple(range(len(competition.labels)))
+    maps = {"plain": same} if mirror is None else {"plain": same, "mirror": mirror}
+    views = tuple(view for view in recipe.views if view in maps)
+    if not views:
+        raise UserError("views = ['mirror']: this competition forbids flips; use --set views=plain.")
+    if len(views) < len(recipe.views):
+        console.say("view mirror is left out: this competition forbids flips")
+    return views, tuple(maps[view] for view in views)
+
+
+def quarantine(job: Job, unreadable: Mapping[int, str]) -> None:
+    """Write the list of unreadable images, and say loudly what becomes of them."""
+    if not unreadable:
+        return
+    parts = pd.concat([job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")])
+    bad = parts.iloc[sorted(unreadable)][["part", "id", "path"]].assign(
+        reason=[unreadable[p] for p in sorted(unreadable)]
+    )
+    listed = job.run.folder / "quarantine.csv"
+    with storage.replacing(listed) as temporary:
+        bad.to_csv(temporary, index=False, lineterminator="\n")
+    for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
+        rows = bad[bad["part"] == part]
+        if len(rows):
+            example = f"{rows['id'].iloc[0]} ({rows['reason'].iloc[0]})"
+            job.console.warn(f"{len(rows)} {part} images can't be read, such as {example}: {fate}; all are in {listed}")
+    if (bad["part"] == "train").sum() == len(job.tables.train):
+        raise UserError(f"no training image can be read, such as {bad['path'].iloc[0]}: {bad['reason'].iloc[0]}.")
+
+
+def fit_heads(
+    training: heads.Training, fold: folds.Fold, recipe: Recipe, console: Console
+) -> tuple[Floats, dict[str, heads.Head]]:
+    """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
+    everything = np.full((len(fold), len(training.view_classes[0])), np.nan)
+    fitted: dict[str, heads.Head] = {}
+    scoring = folds.scored(fold)
+    with console.progress("heads", len(scoring) + 1, "heads") as advance:
+        for part in scoring:
+            head = heads.fit(training.take(fold != part), recipe)
+            everything[fold == part] = heads.predict(head, training.rows[fold == part], training.view_classes)
+            fitted[f"fold{part}"] = head
+            advance(1)
+        fitted["all"] = heads.fit(training, recipe)
+        advance(1)
+    console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
+    return everything[fold != folds.TRAIN_ONLY], fitted
+
+
+def save_heads(run: Run, fitted: Mapping[str, heads.Head]) -> None:
+    """Save all heads as arrays."""
+    from safetensors.numpy import save_file
+
+    arrays = {
+        f"{name}.{key}": np.ascontiguousarray(array)
+        for name, head in fitted.items()
+        for key, array in head.arrays().items()
+    }
+    with storage.replacing(run.folder / "heads.safetensors") as temporary:
+        save_file(arrays, temporary, metadata={name: head.chosen for name, head in fitted.items()})

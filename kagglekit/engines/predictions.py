@@ -1,0 +1,23 @@
+"""What every method hands on: probabilities by id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities by id, before finishing."""
+
+    train: pd.DataFrame
+    """The readable training images, with `fold`."""
+    oof: Floats
+    """Out-of-fold probabilities of the scored training images, (N, C)."""
+    test: Floats
+    """Probabilities of the rows of `Tables.asked`, (M, C)."""

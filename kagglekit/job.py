@@ -1,0 +1,29 @@
+"""What all stages of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.engines.backbones import Backbone
+from kagglekit.plugins import Plugin
+from kagglekit.recipe import Recipe
+from kagglekit.runs import Run
+from kagglekit.tables import Tables
+from kagglekit.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run about to be made: everything is decided, nothing is computed."""
+
+    run: Run
+    plugin: Plugin
+    competition: Competition
+    recipe: Recipe
+    tables: Tables
+    backbones: Sequence[Backbone]
+    workspace: Workspace
+    console: Console

@@ -1,0 +1,64 @@
+"""What the data holds, as tables: images, and the rows that the submission asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kagglekit import submissions
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.datafiles import DataFiles
+from kagglekit.engines import folds
+from kagglekit.errors import UserError
+from kagglekit.plugins import Plugin
+from kagglekit.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Training and test images, and the sample submission where there is one."""
+
+    train: pd.DataFrame
+    """The images to train on: `id`, `path`, `label`, optionally `group` and `valid`."""
+    test: pd.DataFrame
+    """All test images: `id`, `path`."""
+    sample: pd.DataFrame | None
+    """The sample submission, as strings."""
+    asked: pd.DataFrame
+    """The test images to predict: those that get a row, or, of a run on a sample, some of them."""
+
+
+def read(plugin: Plugin, competition: Competition, files: DataFiles, recipe: Recipe, console: Console) -> Tables:
+    """Read both tables and the sample submission, and say what was found."""
+    train = plugin.train_table(competition, files)
+    test = plugin.test_table(competition, files)
+    sample = submissions.read_sample(competition, files)
+    groups = f", {train['group'].nunique()} groups" if "group" in train else ""
+    console.say(
+        f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
+        f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows asked for'}"
+    )
+    asked = test if sample is None else _asked(competition, test, sample, console)
+    count, seed = recipe.sample, recipe.seed
+    return Tables(folds.sample(train, count, seed), test, sample, folds.sample(asked, count, seed))
+
+
+def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
+    """Return the test images that the sample submission asks for; raise UserError where most are missing."""
+    wanted = set(sample[competition.submission.id])
+    written = [submissions.written_id(competition, test_id) for test_id in test["id"]]
+    asked = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
+    if len(asked) * 2 < len(wanted):
+        raise UserError(
+            f"the sample submission asks for {len(wanted)} ids such as {min(wanted)!r}, and only {len(asked)} of "
+            f"them have a test image (their ids are such as {written[0]!r}): is the data complete, and do the "
+            "plugin's test pattern and id_format give such ids?"
+        )
+    if len(asked) < len(wanted):
+        missing = len(wanted) - len(asked)
+        console.warn(f"{missing} ids of the sample submission have no test image: their rows get the class prior")
+    if len(asked) < len(test):
+        console.say(f"{len(test) - len(asked)} test images are not in the sample submission: they get no row")
+    return asked
