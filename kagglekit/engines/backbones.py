@@ -94,17 +94,16 @@ def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
     Raises UserError where name, file or hub fail.
     """
     pointer = backbones_folder() / "specs" / f"{storage.digest(_identity(spec, recipe), 24)}.json"
-    known = _read(pointer)
-    if known is not None:
-        return known
-    name, _, file = spec.partition("=")
-    from kagglekit.engines import export
+    backbone = _read(pointer)
+    if backbone is None:
+        from kagglekit.engines import export
 
-    say(f"{name}: loading weights and exporting to ONNX (once)")
-    weights = locate(name, file)
-    backbone = export.export(name, weights, recipe, backbones_folder())
-    storage.write_json(pointer, dataclasses.asdict(backbone))
-    return backbone
+        name, _, file = spec.partition("=")
+        say(f"{name}: loading weights and exporting to ONNX (once)")
+        backbone = export.export(name, locate(name, file), recipe.image_size, backbones_folder())
+        storage.write_json(pointer, dataclasses.asdict(backbone))
+    preprocessing = dataclasses.replace(backbone.preprocessing, crop=recipe.crop)
+    return dataclasses.replace(backbone, preprocessing=preprocessing)
 
 
 def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
@@ -114,7 +113,6 @@ def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
         "image_size": recipe.image_size,
-        "crop": recipe.crop,
         "export": EXPORT_VERSION,
         "versions": [version(package) for package in ("timm", "torch", "onnx")],
     }

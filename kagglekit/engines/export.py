@@ -17,7 +17,6 @@ from kagglekit.engines import devices
 from kagglekit.engines.backbones import EXPORT_VERSION, Backbone, Weights
 from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
-from kagglekit.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -26,14 +25,14 @@ TOLERANCE = 1e-3
 """Largest difference between torch and onnxruntime, relative to the largest output, that a graph is kept with."""
 
 
-def export(name: str, weights: Weights, recipe: Recipe, folder: Path) -> Backbone:
+def export(name: str, weights: Weights, image_size: int, folder: Path) -> Backbone:
     """Load a model, export it below `folder`, check it against torch, and return it as a Backbone.
 
     Raises UserError where the name is unknown, the weights don't fit or can't be had.
     """
-    model, path, licence = load_model(name, weights, recipe.image_size)
+    model, path, licence = load_model(name, weights, image_size)
     sha256 = storage.file_sha256(path)
-    preprocessing = preprocessing_of(model, recipe)
+    preprocessing = preprocessing_of(model, image_size)
     key = storage.digest([name, sha256, list(preprocessing.size), EXPORT_VERSION])
     graph = folder / f"{name}-{key}.onnx"
     outputs = _write_graph(model, preprocessing, graph)
@@ -145,15 +144,15 @@ def _installed() -> list[str]:
     return [name for name in EMBEDDED if embedded_file(name)]
 
 
-def preprocessing_of(model: Any, recipe: Recipe) -> Preprocessing:
-    """Return the model's own preprocessing, at the recipe's size and crop."""
+def preprocessing_of(model: Any, image_size: int) -> Preprocessing:
+    """Return the model's own preprocessing, at another size where one is given."""
     import timm
 
     config = timm.data.resolve_model_data_config(model)
     height, width = config["input_size"][1:]
     return Preprocessing(
-        size=(recipe.image_size, recipe.image_size) if recipe.image_size else (height, width),
-        crop=recipe.crop,
+        size=(image_size, image_size) if image_size else (height, width),
+        crop="centre",
         crop_share=float(config["crop_pct"]),
         interpolation=config["interpolation"] if config["interpolation"] != "random" else "bicubic",
         mean=tuple(config["mean"]),

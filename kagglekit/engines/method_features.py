@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kagglekit import storage
 from kagglekit.competition import Competition
 from kagglekit.console import Console
-from kagglekit.engines import features, folds, heads
+from kagglekit.engines import devices, features, folds, heads, inference
 from kagglekit.engines.predictions import Predictions
 from kagglekit.errors import UserError
 from kagglekit.job import Job
@@ -94,17 +94,26 @@ def fit_heads(
     training: heads.Training, fold: folds.Fold, recipe: Recipe, console: Console
 ) -> tuple[Floats, dict[str, heads.Head]]:
     """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
-    everything = np.full((len(fold), len(training.view_classes[0])), np.nan)
+    from threadpoolctl import threadpool_limits
+
+    scoring: list[int] = folds.scored(fold).tolist()
+    everyone = np.ones(len(fold), dtype=bool)
+    jobs = {f"fold{part}": fold != part for part in scoring} | {"all": everyone}
     fitted: dict[str, heads.Head] = {}
-    scoring = folds.scored(fold)
-    with console.progress("heads", len(scoring) + 1, "heads") as advance:
-        for part in scoring:
-            head = heads.fit(training.take(fold != part), recipe)
-            everything[fold == part] = heads.predict(head, training.rows[fold == part], training.view_classes)
-            fitted[f"fold{part}"] = head
+    # One BLAS thread each, folds side by side: numpy's and scipy's BLAS have a pool of threads each, and on
+    # few cores those wait for one another (8 times slower here). It also makes the numbers the same on any
+    # number of cores.
+    with console.progress("heads", len(jobs), "heads") as advance, threadpool_limits(1, user_api="blas"):
+        work = inference.overlapped(
+            jobs.values(), lambda train: heads.fit(training.take(train), recipe), recipe.threads or devices.cores()
+        )
+        for name, head in zip(jobs, work, strict=True):
+            fitted[name] = head
             advance(1)
-        fitted["all"] = heads.fit(training, recipe)
-        advance(1)
+        everything = np.full((len(fold), len(training.view_classes[0])), np.nan)
+        for part in scoring:
+            here = fold == part
+            everything[here] = heads.predict(fitted[f"fold{part}"], training.rows[here], training.view_classes)
     console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
     return everything[fold != folds.TRAIN_ONLY], fitted
 

@@ -12,18 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kagglekit.engines.logistic import softmax
+
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 _BATCH = 128
 _RATE = 1e-3
 _DECAY = 1e-2
-
-
-def softmax(scores: Floats) -> Floats:
-    """(N, C) -> (N, C), rows sum to one."""
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    result: Floats = shifted / shifted.sum(axis=1, keepdims=True)
-    return result
 
 
 @dataclass(frozen=True)
