@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 Advance = Callable[[int], None]
+_PIPED_WIDTH = 160
 _PLAIN_INTERVAL = 10.0
 """Seconds between progress lines when the output is piped."""
 
@@ -34,24 +35,29 @@ class Console:
         if self._rich is None:
             from rich.console import Console as RichConsole
 
-            self._rich = RichConsole(file=self._file, highlight=False, soft_wrap=not self._file.isatty())
+            # piped output is not squeezed into eighty columns
+            width = None if self._file.isatty() else _PIPED_WIDTH
+            self._rich = RichConsole(file=self._file, highlight=False, width=width)
         return self._rich
 
-    def log_to(self, path: Path) -> None:
-        """Append all that was and will be said to `path`."""
-        self._log = path.open("a", encoding="utf-8", buffering=1)
-        self._log.writelines(self._pending)
-        self._pending.clear()
-
-    def close(self) -> None:
-        """Close the log."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+    @contextmanager
+    def logging_to(self, path: Path) -> Iterator[None]:
+        """Append all that was and will be said to `path`, and the error that ends the block, if one does."""
+        with path.open("a", encoding="utf-8", buffering=1) as log:
+            self._log = log
+            log.writelines(self._pending)
+            self._pending.clear()
+            try:
+                yield
+            except BaseException as error:
+                self._record(f"ended by {type(error).__name__}: {error}")
+                raise
+            finally:
+                self._log = None
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
-        self.rich.print(text, style=style or None, markup=False)
+        self.rich.print(text, style=style or None, markup=False, soft_wrap=True)
         self._record(text)
 
     def warn(self, text: str) -> None:
@@ -59,17 +65,24 @@ class Console:
         self.say(f"WARNING: {text}", style="bold yellow")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table; columns whose heading starts with `>` are aligned right."""
+        """Print a table; columns whose heading starts with `>` are aligned right, the first is never wrapped."""
+        from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(title) if title else None, title_justify="left")
-        for column in columns:
-            table.add_column(Text(column.lstrip(">")), justify="right" if column.startswith(">") else "left")
+        headed = any(column.strip(">") for column in columns)
+        table = Table(
+            title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD if headed else box.SIMPLE
+        )
+        table.show_header = headed
+        for place, column in enumerate(columns):
+            right = column.startswith(">")
+            table.add_column(
+                Text(column.lstrip(">")), justify="right" if right else "left", no_wrap=place == 0, overflow="fold"
+            )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        # piped output is not cut to eighty columns
-        self.rich.print(table, width=None if self._file.isatty() else 160)
+        self.rich.print(table)
         self._record(f"{title}: " + "; ".join(" | ".join(row) for row in rows))
 
     @contextmanager

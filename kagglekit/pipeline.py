@@ -27,15 +27,15 @@ def run(name: str, data_path: Path | None, settings: Mapping[str, Any], console:
     """
     job = prepare(name, data_path, settings, console)
     result = job.run.finished()
-    if result is None:
-        console.log_to(job.run.folder / "log.txt")
+    if result is not None:
+        console.say(f"run {job.run.id} is finished already, nothing has changed since")
+        summary.show(job.run, job.competition, result, console)
+        return job.run
+    with console.logging_to(job.run.folder / "log.txt"):
         _record(job)
         predictions = method_features.predict(job)
         result = conclusion.conclude(job, predictions)
-    else:
-        console.say(f"run {job.run.id} is finished already, nothing has changed since")
-    summary.show(job.run, job.competition, result, console)
-    console.close()
+        summary.show(job.run, job.competition, result, console)
     return job.run
 
 

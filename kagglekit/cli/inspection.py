@@ -56,13 +56,16 @@ def _settings_table(plugin: plugins.Plugin, workspace: Workspace, console: Conso
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
     return str(value)
 
 
 def _info_run(run: run_folders.Run, console: Console) -> None:
     record = storage.read_json(run.folder / "run.json")
     result = run.result
-    rows = [(key, _plain(value)) for key, value in record.items() if key not in ("competition", "backbones")]
+    shown = {key: value for key, value in record.items() if key not in ("competition", "backbones") and value != ""}
+    rows = [(key, _plain(value)) for key, value in shown.items()]
     rows += [
         (f"backbone {b['name']}", f"{b['source']}, {b['licence']}, sha256 {b['sha256']}") for b in record["backbones"]
     ]
@@ -93,16 +96,7 @@ def runs(name: str | None) -> None:
         console.say(f"no runs in {home()}: `kagglekit run NAME` makes one.")
 
 
-_RUN_COLUMNS = (
-    "run",
-    ">score ± standard error",
-    ">accuracy",
-    "metric",
-    "backbone",
-    "head",
-    ">images",
-    ">seconds",
-)
+_RUN_COLUMNS = ("run", ">score ± error", ">accuracy", "backbone", "head", ">images", ">seconds")
 
 
 def _run_row(run: run_folders.Run) -> tuple[tuple[bool, float], tuple[str, ...]]:
@@ -112,17 +106,18 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, float], tuple[str, ...]]
     backbones = ", ".join(b["name"] for b in record["backbones"])
     head = recipe.read_file(run.folder / "recipe.toml").get("head", "")
     if result is None:
-        return (True, 0.0), (run.id, "not finished", "", "", backbones, head, str(record["train_images"]), "")
+        return (True, 0.0), (run.id, "not finished", "", backbones, head, str(record["train_images"]), "")
     better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
     score = f"{result['out_of_fold']:.5f} ± {result['standard_error']:.5f}"
     seconds = f"{sum(result['seconds'].values()):.0f}"
-    cells = (run.id, score, f"{result['accuracy']:.2%}", result["metric"], backbones, head)
+    cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, head)
     return (False, better), (*cells, str(result["scored_images"]), seconds)
 
 
 def backbones(pattern: str, limit: int) -> None:
     """List what is installed, what the hub's cache holds, and what the hub has."""
     from kagglekit.engines import catalogue
+    from kagglekit.engines.backbones import hub_answers
 
     console = Console()
     here = catalogue.installed(pattern)
@@ -130,10 +125,10 @@ def backbones(pattern: str, limit: int) -> None:
         console.table("here, no network needed", _BACKBONE_COLUMNS, [row.cells() for row in here])
     known = catalogue.on_hub(pattern)
     shown = known[:limit]
-    with console.rich.status("measuring models"):
+    with console.rich.status("building models without weights"):
         rows = [catalogue.describe(name) for name in shown]
     if rows:
-        answers = "answers" if catalogue.hub_answers() else "does not answer now"
+        answers = "answers" if hub_answers() else "does not answer now"
         console.table(f"on the model hub, which {answers}", _BACKBONE_COLUMNS, [row.cells() for row in rows])
     if len(known) > limit:
         console.say(f"… and {len(known) - limit} more: narrow the pattern, or use --limit.")

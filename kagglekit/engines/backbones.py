@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import socket
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from kagglekit import storage
 from kagglekit.engines import devices
@@ -74,16 +72,14 @@ def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
 
 
 def hub_answers(seconds: float = 3.0) -> bool:
-    """Say whether the model hub (or the mirror in HF_ENDPOINT) takes a connection, within `seconds`."""
-    from huggingface_hub import constants
+    """Say whether the model hub (or the mirror in HF_ENDPOINT) answers within `seconds`, proxies included."""
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
-    address = urlsplit(constants.ENDPOINT)
-    port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        socket.create_connection((address.hostname or "", port), timeout=seconds).close()
-    except OSError:
+        get_session().head(constants.ENDPOINT, timeout=seconds)
+    except Exception:  # noqa: BLE001  the hub's client has changed its library, and with it the errors, twice
         return False
     return True
 

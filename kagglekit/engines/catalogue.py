@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kagglekit.engines.backbones import EMBEDDED, embedded_file, hub_answers
-
-__all__ = ["Entry", "describe", "hub_answers", "installed", "on_hub"]
+from kagglekit.engines.backbones import EMBEDDED, embedded_file
+from kagglekit.engines.export import cached_weights
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def installed(pattern: str) -> list[Entry]:
     """Return models whose weights are here: from packages, and in the hub's cache."""
     packaged = {name: file for name in EMBEDDED if (file := embedded_file(name)) is not None}
     found = [describe(name, file) for name, file in packaged.items() if _matches(name, pattern)]
-    cached = [(name, file) for name in on_hub(pattern) if (file := _cached(name)) is not None]
+    cached = [(name, file) for name in on_hub(pattern) if (file := cached_weights(name)) is not None]
     return found + [describe(name, file) for name, file in cached]
 
 
@@ -64,17 +63,3 @@ def _matches(name: str, pattern: str) -> bool:
     from fnmatch import fnmatchcase
 
     return fnmatchcase(name, pattern if "*" in pattern else f"*{pattern}*")
-
-
-def _cached(name: str) -> Path | None:
-    import huggingface_hub
-    import timm
-
-    repository = timm.get_pretrained_cfg(name).hf_hub_id
-    if not repository:
-        return None
-    for filename in ("model.safetensors", "pytorch_model.bin"):
-        found = huggingface_hub.try_to_load_from_cache(repository, filename)
-        if isinstance(found, str):
-            return Path(found)
-    return None

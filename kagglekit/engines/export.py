@@ -7,14 +7,13 @@ can forget to.
 from __future__ import annotations
 
 import difflib
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kagglekit import storage
 from kagglekit.engines import devices
-from kagglekit.engines.backbones import EXPORT_VERSION, Backbone, Weights
+from kagglekit.engines.backbones import EMBEDDED, EXPORT_VERSION, Backbone, Weights, hub_answers
 from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
 
@@ -115,33 +114,43 @@ def _same_shapes(model: Any, state: dict[str, Any]) -> bool:
 
 
 def _load_from_hub(name: str, image_size: int) -> tuple[Any, Path]:
-    """Load through timm from the hub (or the hub's cache); raise UserError where it does not answer."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    import huggingface_hub
+    """Load through timm from the hub's cache, else from the hub; raise UserError where it does not answer."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    known = create(name).pretrained_cfg
-    repository = known.get("hf_hub_id")
-    if not repository:
+    if not create(name).pretrained_cfg.get("hf_hub_id"):
         raise UserError(f"{name} has no pretrained weights: give a file with --backbone {name}=FILE.")
+    cached = cached_weights(name)
+    if cached is not None:  # without a word to the hub, which may be out of reach
+        return create(name, image_size, pretrained=True, pretrained_cfg_overlay={"file": str(cached)}), cached
+    cure = (
+        f"go online, give a file with --backbone {name}=FILE, or use one that is installed with kagglekit: "
+        f"{', '.join(EMBEDDED)}."
+    )
+    if not hub_answers():
+        raise UserError(f"weights of {name} are not here, and the model hub does not answer: {cure}")
     try:
         model = create(name, image_size, pretrained=True)
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"weights of {name} can't be had from the model hub ({type(error).__name__}): go online, give a file "
-            f"with --backbone {name}=FILE, or use {', '.join(_installed())}, installed with kagglekit."
-        ) from error
+        raise UserError(f"weights of {name} can't be had from the model hub ({error!s:.120}): {cure}") from error
+    cached = cached_weights(name)
+    if cached is None:
+        raise RuntimeError(f"{name}: timm loaded weights, and the hub's cache does not hold them")
+    return model, cached
+
+
+def cached_weights(name: str) -> Path | None:
+    """Return the weights file of a timm model in the hub's cache, or None."""
+    import huggingface_hub
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return None
     for filename in ("model.safetensors", "pytorch_model.bin"):
-        cached = huggingface_hub.try_to_load_from_cache(repository, filename)
-        if isinstance(cached, str):
-            return model, Path(cached).resolve()
-    raise UserError(f"weights of {name} are not in the hub's cache after loading: remove the cache and try again.")
-
-
-def _installed() -> list[str]:
-    from kagglekit.engines.backbones import EMBEDDED, embedded_file
-
-    return [name for name in EMBEDDED if embedded_file(name)]
+        found = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, filename)
+        if isinstance(found, str):
+            return Path(found)  # the name in the cache: the file that it links to has no ending
+    return None
 
 
 def preprocessing_of(model: Any, image_size: int) -> Preprocessing:

@@ -1,0 +1,135 @@
+"""Feature extraction against its limit, and against the usual loop in eager torch with Pillow.
+
+The limit is what the parts give when nothing else is in the way: bare `session.run` on batches that lie in
+memory, and bare decoding and preprocessing on all cores, one after the other: 1 / (1/forward + 1/decode).
+The bare session is measured both ways, one session on all cores and one thread a core; the faster counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.timing import machine, ratio, rounds, seconds
+from kagglekit import archives
+from kagglekit.console import Console
+from kagglekit.engines import backbones, devices, export, images, inference
+from kagglekit.engines.features import FeatureEngine
+from kagglekit.recipe import Recipe
+
+ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
+ARCHIVE = ARCHIVE / "dogs-vs-cats-redux-kernels-edition" / "dogs-vs-cats-redux-kernels-edition.zip"
+VIEWS = ("plain", "mirror")
+
+
+def files(folder: Path, count: int) -> list[str]:
+    """Return real photographs where they are, else drawn ones of the same size."""
+    if ARCHIVE.is_file():
+        unpacked = archives.extract(ARCHIVE, folder).folder
+        return [str(path) for path in sorted(unpacked.glob("train/*.jpg"))[:count]]
+    print("the real archive is not here: noise of the same size instead")
+    random = np.random.default_rng(0)
+    paths = [folder / f"{number}.jpg" for number in range(count)]
+    for path in paths:
+        Image.fromarray(random.integers(0, 256, (375, 450, 3), dtype=np.uint8)).save(path, quality=90)
+    return [str(path) for path in paths]
+
+
+class Measurements:
+    """Images a second (each in two views) of every way to compute features."""
+
+    def __init__(self, paths: list[str], folder: Path, backbone: backbones.Backbone) -> None:
+        """Open sessions and preload what the bare loops need."""
+        self.paths, self.folder, self.backbone = paths, folder, backbone
+        self.cores = devices.cores()
+        chunk = [backbone.preprocessing.apply(images.decode(images.read_bytes(path))) for path in paths[:4]]
+        self.batch = np.repeat(np.stack(chunk), len(VIEWS), axis=0)
+        self.wide = devices.open_session(Path(backbone.graph), "cpu", self.cores)[0]
+        self.narrow = devices.open_session(Path(backbone.graph), "cpu", 1)[0]
+        self.model = export.load_model(backbone.name, backbones.locate(backbone.name))[0]
+
+    def _forward(self, session: object, workers: int) -> float:
+        def run(_: int) -> None:
+            session.run(["pooled"], {"images": self.batch})  # type: ignore[attr-defined]
+
+        calls = max(8, len(self.paths) // 4 // 2)
+        with ThreadPoolExecutor(workers) as pool:
+            taken = seconds(lambda: list(pool.map(run, range(calls))))
+        return calls * 4 / taken
+
+    def forward(self) -> float:
+        """Bare session.run, the better of one session on all cores and one thread a core."""
+        return max(self._forward(self.wide, 1), self._forward(self.narrow, self.cores))
+
+    def decode(self) -> float:
+        """Bare reading, decoding and preprocessing on all cores."""
+
+        def one(path: str) -> None:
+            self.backbone.preprocessing.apply(images.decode(images.read_bytes(path)))
+
+        with ThreadPoolExecutor(self.cores) as pool:
+            taken = seconds(lambda: list(pool.map(one, self.paths)))
+        return len(self.paths) / taken
+
+    def kagglekit(self) -> float:
+        """What a run does, bank included, with nothing in the bank."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as bank, open("/dev/null", "w") as quiet:
+            engine = FeatureEngine([self.backbone], VIEWS, Recipe(), Path(bank))
+            return len(self.paths) / seconds(lambda: engine.compute(self.paths, Console(quiet)))
+
+    def torch_pillow(self) -> float:
+        """The usual loop: timm's model and transform, Pillow, a DataLoader, eager torch, batches of 32."""
+        import timm
+
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(self.model))
+        paths = self.paths[:128]
+
+        class Dataset(torch.utils.data.Dataset[torch.Tensor]):
+            def __len__(self) -> int:
+                return len(paths)
+
+            def __getitem__(self, place: int) -> torch.Tensor:
+                return transform(Image.open(paths[place]).convert("RGB"))  # type: ignore[no-any-return]
+
+        loader = torch.utils.data.DataLoader(Dataset(), batch_size=32, num_workers=self.cores)
+
+        def loop() -> None:
+            with torch.inference_mode():
+                for batch in loader:
+                    for view in (batch, batch.flip(3)):
+                        self.model.forward_head(self.model.forward_features(view), pre_logits=True)  # type: ignore[operator]
+
+        return len(paths) / seconds(loop)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=400)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--backbone", default="tf_efficientnet_lite2")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        backbone = backbones.resolve(chosen.backbone, Recipe(), print)
+        bench = Measurements(files(Path(folder), chosen.images), Path(folder), backbone)
+        ways = {"forward": bench.forward, "decode": bench.decode, "kagglekit": bench.kagglekit}
+        bench.forward()  # warm up
+        found = rounds(ways, chosen.rounds)
+        usual = rounds({"kagglekit": bench.kagglekit, "torch + Pillow": bench.torch_pillow}, 2)
+    limit = [1 / (1 / f + 1 / d) for f, d in zip(found["forward"], found["decode"], strict=True)]
+    print(f"{machine()}; {chosen.backbone}, {chosen.images} images, views {', '.join(VIEWS)}, batch of "
+          f"{inference.automatic_batch('cpu')} images")  # fmt: skip
+    for name, rates in (found | {"limit": limit, "torch + Pillow": usual["torch + Pillow"]}).items():
+        print(f"  {name:16}{statistics.median(rates):8.1f} images/s")
+    print(f"  kagglekit / limit: {ratio(found['kagglekit'], limit)}")
+    print(f"  kagglekit / (eager torch + Pillow): {ratio(usual['kagglekit'], usual['torch + Pillow'])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What is checked, and how: `nox -l` lists the sessions, `nox` runs those that every change must pass.
+
+Sessions run in the environment that nox itself runs in (README's second command makes it): an environment
+a session would install torch several times over.
+"""
+
+import os
+import tempfile
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; `nox -s tests -- -k bank` runs some of them."""
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style with ruff."""
+    session.run("python", "-m", "ruff", "check", ".")
+    session.run("python", "-m", "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    session.run("python", "-m", "mypy")
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Write the commands' help pages into README.md again; the tests check that they are true."""
+    session.run("python", "-m", "cogapp", "-r", "README.md")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure against named rivals and limits; let nothing else run meanwhile."""
+    for name in session.posargs or ("startup", "features", "rerun"):
+        session.run("python", "-m", f"benchmarks.{name}")
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Kill a run at thirty random moments, each time run it to the end, and compare the bytes."""
+    folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
+    environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
+    session.run("python", "-m", "pytest", "tests/test_kills.py", f"--basetemp={folder}", env=environment)

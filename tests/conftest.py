@@ -1,0 +1,101 @@
+"""Shared by all tests: an own home, the command line, the real archives, a tiny backbone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kagglekit.cli import main
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+TINY = "test_resnet"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees the user's workspaces, nor the model hub."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Type a command: `cli("run", "dogs-vs-cats")`. In this process, so that heavy imports are shared."""
+
+    def type_(*words: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["kagglekit", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return type_
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A small backbone with random weights in a file, exported once for all tests: (spec, folder)."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    save_file(timm.create_model(TINY).state_dict(), folder / "tiny.safetensors")
+    spec = f"{TINY}={folder / 'tiny.safetensors'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAGGLEKIT_HOME", str(folder))
+        from kagglekit.engines import backbones
+        from kagglekit.recipe import Recipe
+
+        backbones.resolve(spec, Recipe(), lambda _: None)
+    return spec, folder / ".cache"
+
+
+@pytest.fixture
+def tiny(tiny_export: tuple[str, Path], home: Path) -> str:
+    """The spec of the small backbone, already exported in this test's home."""
+    spec, cache = tiny_export
+    shutil.copytree(cache, home / ".cache")
+    return spec
+
+
+def real_archive(slug: str) -> Path:
+    """Return a real archive, or skip the test, saying so."""
+    path = SHARED / slug / f"{slug}.zip"
+    if not path.is_file():
+        pytest.skip(f"the real archive is not here: {path.name} is expected in shared/data beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def dogs_archive() -> Path:
+    return real_archive("dogs-vs-cats-redux-kernels-edition")
+
+
+@pytest.fixture(scope="session")
+def drivers_archive() -> Path:
+    return real_archive("state-farm-distracted-driver-detection")

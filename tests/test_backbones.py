@@ -1,0 +1,265 @@
+"""Weights: embedded, from files, from the hub through its real client; and the graphs made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from kagglekit.engines import backbones, devices, export, images
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+from tests import drawing
+from tests.conftest import TINY, Cli
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def tiny_weights(path: Path, **arguments: int) -> Path:
+    torch.manual_seed(3)
+    state = timm.create_model(TINY, **arguments).state_dict()
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+def load(name: str, file: Path) -> torch.nn.Module:
+    return export.load_model(name, backbones.locate(name, str(file)))[0]
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_weights_load_from_a_local_file(tmp_path: Path, ending: str) -> None:
+    file = tiny_weights(tmp_path / f"w{ending}")
+    model = load(TINY, file)
+    expected = load_file(file) if ending == ".safetensors" else torch.load(file, weights_only=True)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in expected.items())
+
+
+def test_a_classifier_of_another_size_and_none_at_all_are_understood(tmp_path: Path) -> None:
+    assert load(TINY, tiny_weights(tmp_path / "ten.pth", num_classes=10)).num_classes == 10
+    assert load(TINY, tiny_weights(tmp_path / "none.pth", num_classes=0)).num_classes == 0
+
+
+def test_nothing_in_a_weights_file_is_ever_run(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'harm'}",)
+
+    (tmp_path / "bomb.pth").write_bytes(pickle.dumps({"state_dict": Bomb()}))
+    with pytest.raises(UserError, match="nothing was unpickled"):
+        load(TINY, tmp_path / "bomb.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not hold the weights of test_vit"):
+        load("test_vit", tiny_weights(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("resnet5", "did you mean resnet50"),
+        ("resnet18=missing.pth", "no such file"),
+        (f"resnet18={Path(__file__)}", "safetensors or .pth"),
+        ("resnet18", "the model hub does not answer"),
+        ("test_vit4", "no pretrained weights"),
+    ],
+)
+def test_what_can_not_be_had_is_one_line(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        backbones.resolve(spec, Recipe(), lambda _: None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(backbones.EMBEDDED))
+def test_embedded_weights_are_timms_own_model(name: str) -> None:
+    weights = backbones.locate(name)
+    assert weights.source == "embedded"
+    assert weights.path is not None
+    model, path, licence = export.load_model(name, weights)
+    packaged = torch.load(path, weights_only=True)
+    values = [value for key, value in packaged.items() if not key.endswith("num_batches_tracked")]
+    own = [value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")]
+    assert all(torch.equal(a, b) for a, b in zip(values, own, strict=True))
+    assert licence == "Apache-2.0"
+    assert export.preprocessing_of(model, 0).mean == (0.5, 0.5, 0.5)
+
+
+def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
+    backbone = backbones.resolve(tiny, Recipe(), lambda _: pytest.fail("exported again"))
+    model = load(TINY, Path(backbone.weights))
+    height, width = backbone.preprocessing.size
+    session, device = devices.open_session(Path(backbone.graph), "cpu", 1)
+    assert device == "cpu"
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.preprocessing.mean, backbone.preprocessing.std))
+    for count in (1, 3, 8):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+        with torch.inference_mode():
+            inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
+            pooled = model.forward_head(model.forward_features(inputs), pre_logits=True)  # type: ignore[operator]
+            logits = model(inputs)
+        found = session.run(["pooled", "logits"], {"images": pixels})
+        assert np.allclose(found[0], pooled.numpy(), atol=1e-4)
+        assert np.allclose(found[1], logits.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (200, 220), (80, 60), (333, 1000)])
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite2", "resnet18.a1_in1k", "vit_tiny_patch16_224"])
+def test_preprocessing_is_timms_own_to_the_pixel(name: str, size: tuple[int, int]) -> None:
+    model = timm.create_model(name)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    own = timm.data.create_transform(**timm.data.resolve_model_data_config(model))(picture)
+    preprocessing = export.preprocessing_of(model, 0)
+    ours = torch.from_numpy(preprocessing.apply(np.asarray(picture)).copy()).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (preprocessing.mean, preprocessing.std))
+    assert torch.allclose((ours - mean) / std, own, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (80, 60)])
+def test_squash_keeps_all_of_the_image(size: tuple[int, int]) -> None:
+    preprocessing = images.Preprocessing(
+        size=(96, 96), crop="squash", crop_share=0.875, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    picture[:, : size[0] // 8] = 255  # a centre crop of a wide image would lose this edge
+    squashed = preprocessing.apply(picture)
+    assert squashed.shape == (96, 96, 3)
+    assert squashed[:, :8].mean() > 250
+
+
+def test_another_image_size_makes_another_graph(tiny: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    small = backbones.resolve(tiny, Recipe(image_size=96), said.append)
+    assert small.preprocessing.size == (96, 96)
+    assert said
+    assert small.graph != backbones.resolve(tiny, Recipe(), said.append).graph
+
+
+def test_changed_weights_are_exported_again(tmp_path: Path, cli: Cli) -> None:
+    file = tiny_weights(tmp_path / "w.safetensors")
+    spec = f"{TINY}={file}"
+    first = backbones.resolve(spec, Recipe(), lambda _: None)
+    assert backbones.resolve(spec, Recipe(), lambda _: pytest.fail("exported again")) == first
+    state = load_file(file)
+    state["fc.bias"] += 1
+    save_file(state, file)
+    second = backbones.resolve(spec, Recipe(), lambda _: None)
+    assert second.sha256 == hashlib.sha256(file.read_bytes()).hexdigest() != first.sha256
+    assert second.graph != first.graph
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Speaks as much of the model hub's protocol as its client needs to get one file."""
+
+    content = b""
+    asked: list[str]
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.asked.append(f"{self.command} {path}")
+        if path == "/":
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if not path.endswith("/resolve/main/model.safetensors"):
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if body:
+            self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the tests' output clean."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[tuple[str, list[str], bytes]]:
+    """A hub on the loopback interface that has random weights of the tiny model: (address, requests, file)."""
+    Hub.content = tiny_weights(tmp_path / "hub.safetensors").read_bytes()
+    Hub.asked = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", Hub.asked, Hub.content
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_weights_come_from_the_hub_through_its_real_client_and_then_from_its_cache(
+    hub: tuple[str, list[str], bytes], tmp_path: Path, home: Path
+) -> None:
+    address, asked, content = hub
+    archive = drawing.dogs(tmp_path)
+    environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", "--data", str(archive)]
+        return subprocess.run(
+            [*command, "--backbone", f"{TINY}.r160_in1k"],
+            env=environment | more, capture_output=True, text=True, check=False, timeout=240,
+        )  # fmt: skip
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert f"GET /timm/{TINY}.r160_in1k/resolve/main/model.safetensors" in asked
+    (folder,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    (record,) = json.loads((folder / "run.json").read_text())["backbones"]
+    assert record["source"] == "hub"
+    assert record["sha256"] == hashlib.sha256(content).hexdigest()
+    assert record["licence"] == "apache-2.0"
+    asked.clear()
+    offline = run(KAGGLEKIT_HOME=str(tmp_path / "other"), HF_HUB_OFFLINE="1")
+    assert offline.returncode == 0, offline.stderr
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("device", "answers", "expected", "reason"),
+    [
+        ("cpu", True, backbones.DEFAULT_CPU, "installed with kagglekit"),
+        ("cuda", True, backbones.DEFAULT_GPU, "the model hub answers"),
+        ("cuda", False, backbones.DEFAULT_CPU, "does not answer"),
+    ],
+)
+def test_defaults_follow_the_device_and_say_why(
+    monkeypatch: pytest.MonkeyPatch, device: devices.Device, answers: bool, expected: tuple[str, ...], reason: str
+) -> None:
+    monkeypatch.setattr(backbones, "hub_answers", lambda: answers)
+    names, why = backbones.default(device)
+    assert names == expected
+    assert reason in why
+    assert all(timm.is_model(name.partition(".")[0]) for name in names)

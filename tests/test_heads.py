@@ -1,0 +1,250 @@
+"""Folds, heads, finishing steps: what they choose, and that they do not look where they must not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from kagglekit.engines import finish, folds, heads, mlp
+from kagglekit.engines.logistic import LogisticFit, softmax
+from kagglekit.errors import UserError
+from kagglekit.metrics import METRICS, Metric, log_loss_rows
+from kagglekit.recipe import Recipe
+
+LOG_LOSS = METRICS["log_loss"]
+SAME = ((0, 1, 2), (0, 1, 2))
+SWAP = ((0, 1, 2), (1, 0, 2))
+
+
+def blobs(count: int = 90, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, 8) features of three classes, and labels (N,)."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    centres = random.normal(0, 2, (3, 8))
+    return (centres[labels] + random.normal(0, spread, (count, 8))).astype(np.float32), labels
+
+
+def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) -> heads.Training:
+    """Return images with two views; in the second a class shows as `view_classes[1]` says."""
+    rows, labels = blobs(count)
+    centres = np.stack([rows[labels == c].mean(axis=0) for c in range(3)])
+    shown = np.array(view_classes[1])[labels]
+    mirrored = rows - centres[labels] + centres[shown]
+    return heads.Training(np.stack([rows, mirrored], axis=1), labels, None, view_classes)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("strength", [1e-3, 1e-1, 10.0])
+def test_logistic_regression_finds_the_minimum_that_scikit_learn_finds(classes: int, strength: float) -> None:
+    rows, labels = blobs(300, spread=2.0)
+    keep = labels < classes
+    rows, labels = rows[keep], labels[keep]
+    head = LogisticFit(rows, labels, classes).at(strength)
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    # with two classes scikit-learn regularises one vector of weights, we two that are opposite: twice as strong
+    reference = LogisticRegression(C=strength * (2 if classes == 2 else 1), tol=1e-8, max_iter=5000)
+    expected = reference.fit(standard, labels).predict_proba(standard)
+    assert np.abs(head.probabilities(rows) - expected).max() < 5e-3
+
+
+def test_a_path_of_strengths_ends_where_a_direct_fit_does() -> None:
+    rows, labels = blobs(200, spread=3.0)
+    path = LogisticFit(rows, labels, 3)
+    for strength in (1e-3, 1e-2, 1e-1):
+        walked = path.at(strength)
+    direct = LogisticFit(rows, labels, 3).at(1e-1)
+    assert np.abs(walked.probabilities(rows) - direct.probabilities(rows)).max() < 5e-3
+
+
+def test_a_feature_that_never_changes_does_no_harm() -> None:
+    rows, labels = blobs()
+    rows[:, 3] = 7
+    assert np.isfinite(LogisticFit(rows, labels, 3).at(0.1).probabilities(rows)).all()
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+@pytest.mark.parametrize("views", [SAME, SWAP], ids=["kept", "swapped"])
+def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
+    head: str, views: tuple[tuple[int, ...], ...]
+) -> None:
+    data = training(view_classes=views)
+    fitted = heads.fit(data, Recipe(head=head))  # type: ignore[arg-type]
+    probabilities = heads.predict(fitted, data.rows, views)
+    assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.95
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    if views == SWAP:  # read without swapping back, the two views contradict each other
+        wrong = heads.predict(fitted, data.rows, SAME)
+        assert log_loss_rows(data.labels, wrong).mean() > 2 * log_loss_rows(data.labels, probabilities).mean()
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+def test_a_head_does_not_depend_on_what_else_was_drawn_before(head: str) -> None:
+    recipe = Recipe(head=head, mlp_epochs=3)  # type: ignore[arg-type]
+    first = heads.fit(training(), recipe).arrays()
+    np.random.default_rng().random(10)
+    second = heads.fit(training(), recipe).arrays()
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_folded_batch_norms_predict_what_the_network_does() -> None:
+    import torch
+    from torch import nn
+
+    rows, labels = blobs()
+    *_, head = mlp.epochs(rows, labels, mlp.Settings(3, 16, 0.2, 0), 40)
+    norm, linear = nn.BatchNorm1d(8), nn.Linear(8, 4)
+    norm.running_mean, norm.running_var = torch.randn(8), torch.rand(8) + 0.1
+    nn.init.normal_(norm.weight)
+    weights, bias = mlp._fold(norm.eval(), linear)
+    expected = linear(norm(torch.from_numpy(rows))).detach().numpy()
+    assert np.allclose(rows @ weights + bias, expected, atol=1e-4)
+    assert (head.probabilities(rows).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stronger_one() -> None:
+    chosen = {}
+    for spread in (0.5, 12.0):
+        rows, labels = blobs(150, spread=spread)
+        data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
+        chosen[spread] = float(heads.fit(data, Recipe()).chosen.removeprefix("C "))
+    assert chosen[0.5] > chosen[12.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 6),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=60, max_size=120),
+    st.integers(0, 2**32 - 1),
+)
+def test_folds_never_split_a_group_and_score_every_image_once(
+    parts: int, images: list[tuple[int, int]], seed: int
+) -> None:
+    labels = np.array([label for label, _ in images])
+    groups = np.array([f"g{group}" for _, group in images])
+    if len(set(groups)) < parts:
+        with pytest.raises(UserError, match="groups"):
+            folds.split(labels, groups, parts, seed)
+        return
+    fold = folds.split(labels, groups, parts, seed)
+    assert set(fold) <= set(range(parts))
+    assert all(len(set(fold[groups == group])) == 1 for group in set(groups))
+    assert (fold == folds.split(labels, groups, parts, seed)).all()
+
+
+def table(count: int = 60) -> pd.DataFrame:
+    return pd.DataFrame({"id": [str(n) for n in range(count)], "path": "x", "label": ["a", "b", "c"] * (count // 3)})
+
+
+def test_folds_are_stratified_and_change_with_the_seed() -> None:
+    first, second = (folds.assign(table(), Recipe(seed=seed)) for seed in (0, 1))
+    for part in range(5):
+        assert table()["label"][first == part].value_counts().tolist() == [4, 4, 4]
+    assert (first != second).any()
+
+
+def test_a_hold_out_has_about_the_size_that_was_asked_for() -> None:
+    fold = folds.assign(table(), Recipe(validation="holdout", holdout=12))
+    assert (fold == 0).sum() == 12
+    assert (fold == folds.TRAIN_ONLY).sum() == 48
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (Recipe(folds=21), "only 20 training images"),
+        (Recipe(validation="holdout", holdout=60), "only 60 training images"),
+        (Recipe(validation="valid"), "brings no validation set"),
+    ],
+)
+def test_folds_that_can_not_be_are_refused(recipe: Recipe, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        folds.assign(table(), recipe)
+
+
+@given(st.integers(1, 70), st.integers(0, 100))
+def test_a_sample_keeps_the_classes_in_proportion_and_the_order(count: int, seed: int) -> None:
+    drawn = folds.sample(table(), count, seed)
+    assert len(drawn) == min(count, 60)
+    assert drawn["id"].astype(int).is_monotonic_increasing
+    shares = drawn["label"].value_counts().reindex(["a", "b", "c"], fill_value=0)
+    assert shares.max() - shares.min() <= 1
+
+
+def scored(probabilities: np.ndarray, truth: np.ndarray, clusters: np.ndarray | None = None) -> finish.Scored:
+    count = len(truth)
+    return finish.Scored(truth, probabilities, np.arange(count) if clusters is None else clusters, np.arange(count) % 5)
+
+
+def confident(count: int = 400, factor: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return (probabilities, truth) drawn from them; a factor above one makes them over-confident."""
+    random = np.random.default_rng(1)
+    scores = random.normal(0, 2, (count, 2))
+    calibrated = softmax(scores)
+    truth = (random.random(count) < calibrated[:, 1]).astype(np.int64)
+    return softmax(scores * factor), truth
+
+
+def test_a_temperature_that_helps_is_kept_and_undoes_over_confidence() -> None:
+    after, (gate,) = finish.finish(scored(*confident(factor=4.0)), ["temperature"], LOG_LOSS, 0)
+    assert gate.judgement.kept
+    assert 3 < gate.value < 5.5
+    assert LOG_LOSS.score(confident()[1], after) == gate.judgement.after < gate.judgement.before
+
+
+def test_a_temperature_that_only_fits_noise_is_not_kept() -> None:
+    probabilities, truth = confident()
+    after, (gate,) = finish.finish(scored(probabilities, truth), ["temperature"], LOG_LOSS, 0)
+    assert not gate.judgement.kept
+    assert (after == probabilities).all()
+    assert (finish.apply_kept(probabilities, [gate]) == probabilities).all()
+
+
+def test_a_step_is_chosen_on_other_folds_than_the_one_it_is_scored_on() -> None:
+    probabilities, truth = confident(factor=3.0)
+    before = scored(probabilities, truth)
+    here = before.fold == 2
+    changed = np.where(here, 1 - truth, truth)  # other answers in a fold must not change that fold's own steps
+    one, _ = finish.finish(before, ["temperature"], LOG_LOSS, 0)
+    temperatures = finish.STEPS["temperature"][1]
+    chosen = finish._best(changed[~here], probabilities[~here], finish.temper, temperatures, LOG_LOSS)
+    assert np.array_equal(finish.temper(probabilities[here], chosen), one[here])
+    everywhere = finish._best(changed, probabilities, finish.temper, temperatures, LOG_LOSS)
+    assert everywhere != chosen
+
+
+def test_clusters_that_move_together_need_more_proof_than_single_rows() -> None:
+    random = np.random.default_rng(0)
+    truth = np.zeros(300, np.int64)
+    clusters = np.repeat(np.arange(6), 50)
+    shift = np.repeat([0.25, 0.2, -0.12, 0.22, -0.1, -0.05], 50) + random.normal(0, 0.01, 300)
+    before = np.stack([np.full(300, 0.5), np.full(300, 0.5)], axis=1)
+    after = np.stack([0.5 + shift, 0.5 - shift], axis=1)
+    alone = finish.judge(scored(before, truth), before, after, LOG_LOSS, 0)
+    together = finish.judge(scored(before, truth, clusters), before, after, LOG_LOSS, 0)
+    assert alone.gain == pytest.approx(together.gain)
+    assert alone.kept
+    assert not together.kept
+    loose = finish.standard_error(scored(before, truth, clusters), after, LOG_LOSS, 0)
+    assert loose > 3 * finish.standard_error(scored(before, truth), after, LOG_LOSS, 0)
+
+
+def test_a_metric_without_rows_is_bootstrapped_to_about_the_same_error() -> None:
+    probabilities, truth = confident()
+    opaque = Metric(name="opaque", score=LOG_LOSS.score)
+    exact = finish.standard_error(scored(probabilities, truth), probabilities, LOG_LOSS, 0)
+    assert finish.standard_error(scored(probabilities, truth), probabilities, opaque, 0) == pytest.approx(
+        exact, rel=0.2
+    )
+
+
+@given(st.floats(0.3, 6), st.floats(0, 0.05), st.integers(0, 99))
+def test_finishing_steps_keep_rows_probabilities_and_their_order(temperature: float, edge: float, seed: int) -> None:
+    rows = softmax(np.random.default_rng(seed).normal(0, 5, (20, 3)))
+    for changed in (finish.temper(rows, temperature), finish.clip(rows, edge)):
+        assert np.allclose(changed.sum(axis=1), 1)
+        assert (changed >= 0).all()
+        assert (np.take_along_axis(changed, rows.argmax(axis=1)[:, None], 1)[:, 0] >= changed.max(axis=1) - 1e-12).all()

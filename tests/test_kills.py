@@ -1,0 +1,53 @@
+"""SIGKILL at random moments: the same command goes on and ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import drawing
+
+KILLS = int(os.environ.get("KAGGLEKIT_KILLS", "2"))
+
+
+def submission(home: Path) -> bytes:
+    (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    return (run / "submission.csv").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    tiny_export: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, _ = tiny_export  # but not its exported graph: that stage is killed too
+    archive = drawing.dogs(tmp_path, train=200, test=100)
+    command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", "--data", str(archive), "--backbone", spec]
+
+    def start(home: Path) -> subprocess.Popen[str]:
+        environment = os.environ | {"KAGGLEKIT_HOME": str(home)}
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def finish(home: Path) -> float:
+        started = time.monotonic()
+        process = start(home)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return time.monotonic() - started
+
+    seconds = finish(tmp_path / "undisturbed")
+    expected = submission(tmp_path / "undisturbed")
+    for kill in range(KILLS):
+        home = tmp_path / f"killed{kill}"
+        process = start(home)
+        time.sleep(random.uniform(0.2, 1.0) * seconds)  # the moment is the test's input; nothing waits for an effect
+        process.kill()
+        process.communicate()
+        finish(home)
+        assert submission(home) == expected, f"kill {kill}"

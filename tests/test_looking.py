@@ -1,0 +1,88 @@
+"""The commands that only look: list, info, runs, backbones, --help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kagglekit.recipe import Recipe
+from tests import drawing
+from tests.conftest import Cli
+
+HEAVY = ("torch", "timm", "pandas", "numpy", "onnxruntime", "albumentations", "cv2", "sklearn", "pyarrow", "PIL")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"]], ids=" ".join)
+def test_light_commands_import_nothing_heavy_and_no_plugin(words: list[str]) -> None:
+    program = (
+        "import sys\nfrom kagglekit.cli import main\n"
+        f"sys.argv = ['kagglekit', *{words!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "found += [name for name in sys.modules if name.startswith('kagglekit_')]\n"
+        "sys.exit(f'imported {found}' if found else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_shows_names_aliases_and_runs(cli: Cli) -> None:
+    done = cli("list")
+    assert done.code == 0
+    for word in ("dogs-vs-cats", "dogs-vs-cats-redux", "state-farm", "state-farm-distracted-driver-detection"):
+        assert word in done.out
+
+
+@pytest.mark.parametrize("command", ["run", "list", "info", "runs", "backbones"])
+def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -> None:
+    done = cli(command, "--help")
+    assert done.code == 0
+    assert f"kagglekit {command}" in done.out.partition("Example")[2]
+
+
+def test_info_shows_a_competition_with_every_setting_and_its_meaning(cli: Cli) -> None:
+    done = cli("info", "state-farm")
+    assert "driver_imgs_list.csv" in done.out
+    assert "hair and make-up" in done.out
+    assert "log loss" in done.out
+    for setting in Recipe().as_dict():
+        assert f"\n  {setting} " in done.out, setting
+    assert "squash" in done.out
+
+
+def test_runs_and_info_find_a_run_by_its_id_the_end_of_it_and_its_path(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    assert "no runs" in cli("runs").out
+    archive = drawing.dogs(tmp_path)
+    assert cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny).code == 0
+    assert cli("run", "dogs-vs-cats", "--backbone", tiny, "--set", "strengths=1e-9").code == 0
+    good, bad = sorted(
+        (home / "dogs-vs-cats" / "runs").iterdir(), key=lambda run: "1e-09" in run.joinpath("recipe.toml").read_text()
+    )
+    listed = cli("runs", "dogs-vs-cats").out
+    assert listed.index(good.name) < listed.index(bad.name)  # the better one first
+    assert listed == cli("runs").out
+    for reference in (good.name, good.name[-8:], good):
+        shown = cli("info", reference).out
+        assert f"run {good.name} of dogs-vs-cats" in shown
+        assert "log loss ± standard error" in shown
+        assert "strengths = [" in shown
+    ambiguous = cli("info", "")
+    assert ambiguous.code == 1
+
+
+def test_backbones_shows_what_is_here_and_what_the_hub_has(cli: Cli) -> None:
+    done = cli("backbones", "efficientnet_lite0", "--limit", "2")
+    here, _, hub = done.out.partition("on the model hub, which does not answer now")
+    assert "tf_efficientnet_lite0" in here
+    assert "4.7 M" in here
+    assert "224 px" in here
+    assert "apache-2.0" in here
+    assert "tf_efficientnet_lite0.in1k" in hub
+    nothing = cli("backbones", "no-such-model")
+    assert nothing.code == 1
+    assert "no backbone matches 'no-such-model'" in nothing.err

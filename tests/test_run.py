@@ -1,0 +1,311 @@
+"""The main job through the command line, on drawn competitions in the real ones' archives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from tests import drawing
+from tests.conftest import Cli, Done
+
+LEAF = """
+from kagglekit import ClassLabel, Competition, CsvLabels, hookimpl
+
+
+def mistakes(truth, probabilities):
+    return float((probabilities.argmax(axis=1) != truth).mean())
+
+
+@hookimpl
+def competition():
+    return Competition(
+        name="leaf",
+        kaggle="leaf-classification",
+        classes={"oak": "Oak", "elm": "Elm", "ash": "Ash"},
+        train=CsvLabels("labels.csv", images="train/{id}.png", id="leaf", label="kind"),
+        test="test/{id}.png",
+        submission=ClassLabel(id="leaf", label="kind", id_format="{id}.png"),
+        metric=mistakes,
+    )
+"""
+
+
+def only_run(home: Path, name: str) -> Path:
+    (folder,) = (home / name / "runs").iterdir()
+    return folder
+
+
+def succeeded(done: Done) -> Done:
+    assert done.code == 0, done.err
+    return done
+
+
+@pytest.fixture
+def leaf(tmp_path: Path) -> Path:
+    """A competition of somebody else's, in a single file, with its data in a folder."""
+    (tmp_path / "leaf.py").write_text(LEAF)
+    data = tmp_path / "leaf-data"
+    (data / "train").mkdir(parents=True)
+    (data / "test").mkdir()
+    rows = ["leaf,kind"]
+    for number in range(30):
+        rows.append(f"L{number},{('oak', 'elm', 'ash')[number % 3]}")
+        (data / "train" / f"L{number}.png").write_bytes(drawing.image(number % 3, number, ".png"))
+    for number in range(6):
+        (data / "test" / f"T{number}.png").write_bytes(drawing.image(number % 3, 500 + number, ".png"))
+    (data / "labels.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def test_an_archive_becomes_a_submission_that_tells_the_classes_apart(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    done = succeeded(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny))
+    run = only_run(home, "dogs-vs-cats")
+    submission = pd.read_csv(run / "submission.csv")
+    assert list(submission.columns) == ["id", "label"]
+    assert submission["id"].tolist() == list(range(1, 13))
+    assert ((submission["label"] > 0.5) == (submission["id"] % 2 == 0)).all()
+    result = json.loads((run / "result.json").read_text())
+    assert result["out_of_fold"] < 0.5
+    assert result["accuracy"] > 0.9
+    for text in ("out-of-fold log loss", f"{result['out_of_fold']:.5f} ±", "leaderboard", str(run / "submission.csv")):
+        assert text in done.out
+    assert "kaggle competitions submit -c dogs-vs-cats-redux-kernels-edition" in done.out
+
+
+def test_a_run_folder_holds_all_that_is_needed_to_understand_it(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    succeeded(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny))
+    run = only_run(home, "dogs-vs-cats")
+    record = json.loads((run / "run.json").read_text())
+    (backbone,) = record["backbones"]
+    assert len(backbone["sha256"]) == 64
+    assert backbone["source"] == "file"
+    assert record["versions"]["timm"]
+    assert record["machine"]["cores"] >= 1
+    assert json.loads((run / "provider.json").read_text())["used"] == "cpu"
+    folds, oof = pd.read_parquet(run / "folds.parquet"), pd.read_parquet(run / "oof.parquet")
+    assert folds["id"].tolist() == oof["id"].tolist() == [f"{c}.{n}" for c in ("cat", "dog") for n in range(12)]
+    assert sorted(folds["fold"].unique()) == [0, 1, 2, 3, 4]
+    assert np.allclose(oof[["cat", "dog"]].sum(axis=1), 1)
+    truth = oof["label"].map({"cat": 0, "dog": 1}).to_numpy()
+    loss = -np.log(oof[["cat", "dog"]].to_numpy()[np.arange(len(truth)), truth]).mean()
+    assert loss == pytest.approx(json.loads((run / "result.json").read_text())["out_of_fold"])
+    assert pd.read_parquet(run / "test.parquet")["id"].tolist() == [str(n) for n in range(1, 13)]
+    assert {name.split(".")[0] for name in load_file(run / "heads.safetensors")} == {
+        *(f"fold{n}" for n in range(5)), "all",
+    }  # fmt: skip
+    assert "out-of-fold" in (run / "log.txt").read_text()
+
+
+def test_the_same_command_again_changes_nothing_and_says_so(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    archive = drawing.dogs(tmp_path)
+    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny))
+    run = only_run(home, "dogs-vs-cats")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny))
+    assert "finished already" in done.out
+    assert {path.name: path.read_bytes() for path in only_run(home, "dogs-vs-cats").iterdir()} == before
+
+
+def test_a_submission_that_was_changed_by_hand_is_made_again(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    command = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
+    succeeded(cli(*command))
+    submission = only_run(home, "dogs-vs-cats") / "submission.csv"
+    good = submission.read_bytes()
+    submission.write_bytes(good[:-20])
+    succeeded(cli(*command))
+    assert submission.read_bytes() == good
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_submission_bytes_do_not_depend_on_threads_or_place(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny))
+    expected = (only_run(home, "dogs-vs-cats") / "submission.csv").read_bytes()
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(elsewhere))
+    (elsewhere).mkdir()
+    (elsewhere / ".cache").symlink_to(home / ".cache")
+    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--set", f"threads={threads}"))
+    assert (only_run(elsewhere, "dogs-vs-cats") / "submission.csv").read_bytes() == expected
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["today", "older"])
+def test_drivers_are_never_split_and_every_class_has_its_column(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, older: bool
+) -> None:
+    archive = drawing.drivers(tmp_path, older=older)
+    done = succeeded(cli("run", "state-farm", "--data", archive, "--backbone", tiny, "--folds", "3"))
+    assert "6 groups" in done.out
+    run = only_run(home, "state-farm")
+    folds = pd.read_parquet(run / "folds.parquet")
+    assert folds["id"].str.match(r"c\d/img_\d+$").all()
+    driver = folds["id"].str.extract(r"img_(\d)")[0]
+    assert (folds.groupby(driver)["fold"].nunique() == 1).all()
+    submission = pd.read_csv(run / "submission.csv")
+    assert list(submission.columns) == ["img", *(f"c{n}" for n in range(10))]
+    assert submission["img"].tolist() == [f"img_{900 + n}.jpg" for n in range(8)]
+    assert np.allclose(submission.drop(columns="img").sum(axis=1), 1)
+    result = json.loads((run / "result.json").read_text())
+    assert result["clusters"] == 6
+    assert result["standard_error"] > 0
+
+
+def test_a_plugin_in_one_file_runs_on_labels_from_a_csv(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    done = succeeded(cli("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny, "--holdout", "9"))
+    assert "view mirror is left out" in done.out
+    assert "hold-out mistakes" in done.out
+    submission = pd.read_csv(only_run(home, "leaf") / "submission.csv")
+    assert submission["leaf"].tolist() == [f"T{n}.png" for n in range(6)]
+    assert submission["kind"].tolist() == ["oak", "elm", "ash"] * 2
+    folds = pd.read_parquet(only_run(home, "leaf") / "folds.parquet")
+    assert set(folds["fold"]) == {-1, 0}
+    assert len(pd.read_parquet(only_run(home, "leaf") / "oof.parquet")) == (folds["fold"] == 0).sum() == 10
+
+
+@pytest.mark.parametrize("settings", [("head=mlp",), ("output=logits",), ("views=mirror",), ("finish=",)], ids=str)
+def test_each_choice_of_features_and_head_gives_a_good_submission(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, settings: tuple[str, ...]
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    archive = drawing.dogs(tmp_path, train=60)
+    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, *words))
+    run = only_run(home, "dogs-vs-cats")
+    assert json.loads((run / "result.json").read_text())["accuracy"] > 0.9
+    submission = pd.read_csv(run / "submission.csv")
+    assert ((submission["label"] > 0.5) == (submission["id"] % 2 == 0)).mean() > 0.9
+
+
+def test_a_sample_trains_on_few_images_and_still_gives_every_id_a_row(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    archive = drawing.dogs(tmp_path, train=40, test=30)
+    done = succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--sample", "20"))
+    run = only_run(home, "dogs-vs-cats")
+    assert len(pd.read_parquet(run / "folds.parquet")) == 20
+    submission = pd.read_csv(run / "submission.csv")
+    assert submission["id"].tolist() == list(range(1, 31))
+    assert (submission["label"] == 0.5).sum() == 10
+    assert "10 of 30 rows hold the class prior" in done.out
+    assert "do not submit it" in done.out
+
+
+def test_unreadable_images_are_listed_left_out_and_get_the_prior(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    (data / "test").mkdir()
+    for n in range(30):
+        (data / "train" / f"{('cat', 'dog')[n % 2]}.{n}.jpg").write_bytes(drawing.image(n % 2, n))
+    for n in range(4):
+        (data / "test" / f"{n}.jpg").write_bytes(drawing.image(n % 2, 90 + n))
+    (data / "train" / "cat.0.jpg").write_bytes(b"")
+    (data / "test" / "2.jpg").write_bytes(b"<!DOCTYPE html><html>Please log in</html>")
+    done = succeeded(cli("run", "dogs-vs-cats", "--data", data, "--backbone", tiny, "--set", "finish="))
+    run = only_run(home, "dogs-vs-cats")
+    listed = pd.read_csv(run / "quarantine.csv", dtype="str")
+    assert listed[["part", "id", "reason"]].to_numpy().tolist() == [
+        ["train", "cat.0", "is empty"],
+        ["test", "2", "is a web page, not an image"],
+    ]
+    assert "WARNING: 1 train images can't be read" in done.out
+    assert "WARNING: 1 test images can't be read" in done.out
+    assert "cat.0" not in set(pd.read_parquet(run / "folds.parquet")["id"])
+    submission = pd.read_csv(run / "submission.csv").set_index("id")["label"]
+    assert submission[2] == pytest.approx(15 / 29)
+    assert (data / "train" / "cat.0.jpg").exists()
+
+
+def test_an_image_that_is_mended_is_used(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    image = leaf / "leaf-data" / "train" / "L3.png"
+    good = image.read_bytes()
+    image.write_bytes(good[:40])
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    assert "can't be read" in succeeded(cli(*command)).out
+    image.write_bytes(good)
+    assert "can't be read" not in succeeded(cli(*command)).out
+
+
+def test_only_new_images_are_computed(cli: Cli, tiny: str, leaf: Path) -> None:
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    assert "features: 36 images" in succeeded(cli(*command)).out
+    (leaf / "leaf-data" / "test" / "T9.png").write_bytes(drawing.image(1, 999, ".png"))
+    assert "features: 1 images" in succeeded(cli(*command)).out
+    assert "all 37 images are in the bank" in succeeded(cli(*command, "--seed", "5")).out
+
+
+def test_two_backbones_side_by_side(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    both = f"{tiny},test_vit={tmp_path / 'vit.safetensors'}"
+    succeeded(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", both))
+    run = only_run(home, "dogs-vs-cats")
+    widths = [b["outputs"]["pooled"] for b in json.loads((run / "run.json").read_text())["backbones"]]
+    assert load_file(run / "heads.safetensors")["all.weights"].shape == (sum(widths), 2)
+
+
+def test_the_valid_folder_of_the_data_can_be_the_judge(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "course.py").write_text(
+        "from kagglekit import *\n\n@hookimpl\ndef competition():\n"
+        "    return Competition(name='course', kaggle='course', classes={'cat': 'cat', 'dog': 'dog'},\n"
+        "        train=FolderLabels('train/{label}'), valid=FolderLabels('valid/{label}'), test='test/{id}.jpg',\n"
+        "        submission=Probability(of='dog'), flip='allowed')\n"
+    )
+    for part, count in (("train", 20), ("valid", 8)):
+        for n in range(count):
+            folder = tmp_path / "data" / part / ("cat", "dog")[n % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{n}.jpg").write_bytes(drawing.image(n % 2, n + 100 * len(part)))
+    (tmp_path / "data" / "test").mkdir()
+    (tmp_path / "data" / "test" / "a.jpg").write_bytes(drawing.image(1, 77))
+    command = ("run", tmp_path / "course.py", "--data", tmp_path / "data", "--backbone", tiny)
+    succeeded(cli(*command, "--set", "validation=valid"))
+    oof = pd.read_parquet(only_run(home, "course") / "oof.parquet")
+    assert len(oof) == 8
+    assert oof["id"].str.startswith("valid/").all()
+
+
+def test_what_the_user_can_fix_is_one_line_on_standard_error(cli: Cli, tmp_path: Path) -> None:
+    for words, message in (
+        (("run", "dogs-vs-cat"), "did you mean 'dogs-vs-cats'?"),
+        (("run", "dogs-vs-cats"), "--data PATH"),
+        (("run", "dogs-vs-cats", "--data", tmp_path / "none.zip"), "no such file or folder"),
+        (("run", "dogs-vs-cats", "--data", tmp_path), "no training image"),
+        (("run", "dogs-vs-cats", "--set", "fold=3"), "did you mean 'folds'?"),
+        (("run", "dogs-vs-cats", "--set", "folds=many"), "an integer is wanted"),
+        (("info", "20200101-0000-abcdef"), "kagglekit runs"),
+    ):
+        done = cli(*words)
+        assert done.code == 1
+        assert done.err.startswith("kagglekit: ")
+        assert done.err.count("\n") == 1, done.err
+        assert message in done.err
+
+
+def test_a_submission_that_kaggle_would_refuse_is_never_written(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    with (leaf / "leaf.py").open("a") as file:
+        file.write(
+            "\n@hookimpl\ndef submission(ids):\n    import pandas as pd\n"
+            "    return pd.DataFrame({'leaf': ids, 'kind': ['oak'] * (len(ids) - 1) + ['palm']})\n"
+        )
+    done = cli("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    assert done.code == 1
+    assert "'T5.png'" in done.err
+    assert "no class of the competition" in done.err
+    assert not (only_run(home, "leaf") / "submission.csv").exists()
+    assert "Kaggle would refuse it" in (only_run(home, "leaf") / "log.txt").read_text()
