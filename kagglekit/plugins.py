@@ -111,12 +111,14 @@ class Plugin:
             raise PluginError(f"plugin {name!r}: {self._explain(error)}") from error
 
     def _explain(self, error: pluggy.PluginValidationError) -> str:
-        known = sorted(vars(self._manager.hook))
+        known = [name for name, value in vars(hookspecs).items() if hasattr(value, "kagglekit_spec")]
         marked = [n for n, f in vars(self.module).items() if hasattr(f, "kagglekit_impl") and n not in known]
         if not marked:
             return str(error).replace("\n", " ")
         near = difflib.get_close_matches(marked[0], known, n=1)
-        return f"hook {marked[0]!r} does not exist" + (f", did you mean {near[0]!r}?" if near else f": {known}")
+        return f"hook {marked[0]!r} does not exist" + (
+            f", did you mean {near[0]!r}?" if near else f"; hooks are {', '.join(known)}"
+        )
 
     def call(self, hook: str, expected: type | tuple[type, ...], **arguments: Any) -> Any:
         """Call a hook and check the type of its result.

@@ -232,10 +232,12 @@ def test_a_name_that_is_both_file_and_folder_is_refused(names: tuple[str, str], 
 
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "pets.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened:
-        with opened.open("zeros.bin", "w") as member:
-            for _ in range(200):
-                member.write(bytes(2**20))
+    with (
+        zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened,
+        opened.open("zeros.bin", "w") as member,
+    ):
+        for _ in range(200):
+            member.write(bytes(2**20))
     assert archive.stat().st_size < 2**20
     message = refused(archive, tmp_path / "data")
     assert "zip bomb" in message

@@ -30,9 +30,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 
     def start(home: Path) -> subprocess.Popen[str]:
         environment = os.environ | {"KAGGLEKIT_HOME": str(home)}
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def finish(home: Path) -> float:
         started = time.monotonic()

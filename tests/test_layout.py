@@ -67,9 +67,8 @@ def found(name: str, option: Path | None) -> tuple[plugins.Plugin, Competition, 
     return plugin, competition, data.find(competition, option, workspace, Console(io.StringIO()))
 
 
-def listed(*names: str, files: Files | None = None) -> DataFiles:
+def listed(*names: str) -> DataFiles:
     """Return files that need not exist on disk."""
-    assert files is None
     return DataFiles({name: Path("/", name) for name in sorted(names)}, "the test's data")
 
 
@@ -90,7 +89,10 @@ DOGS_ZIPS = {
 }
 DOGS_SHAPES: dict[str, Files] = {
     "flat": DOGS,
-    "a folder a class": moved({n.replace("cat.", "cat/cat."): c for n, c in DOGS.items()}, ""),
+    "a folder a class": {
+        name.replace("train/cat", "train/cat/cat").replace("train/dog", "train/dog/dog"): content
+        for name, content in DOGS.items()
+    },
     "zips with folders in them": DOGS_ZIPS,
     "zips that are bare heaps": DOGS_ZIPS
     | {"train.zip": zipped(without(DOGS_TRAIN, "train/")), "test.zip": zipped(without(DOGS_TEST, "test/"))},
@@ -99,10 +101,6 @@ DOGS_SHAPES: dict[str, Files] = {
     | {"sample_submission.csv": SAMPLE},
     "the first edition's test folder": {name.replace("test/", "test1/"): content for name, content in DOGS.items()},
     "capital endings": {name.replace(".jpg", ".JPG"): content for name, content in DOGS.items()},
-}
-DOGS_SHAPES["a folder a class"] = {
-    name.replace("train/cat", "train/cat/cat").replace("train/dog", "train/dog/dog"): content
-    for name, content in DOGS.items()
 }
 
 WRAPPERS: dict[str, Callable[[Path, Files], Path]] = {
@@ -147,7 +145,6 @@ DRIVERS_SHAPES: dict[str, Files] = {
         "sample_submission.csv.zip": zipped({"sample_submission.csv": DRIVERS_SAMPLE}),
     },
     "the older archive, unpacked": DRIVERS_IMAGES | DRIVERS_TABLES,
-    "the older archive, unpacked into imgs": moved(DRIVERS_IMAGES, "imgs/") | DRIVERS_TABLES,
     "images unpacked, tables zipped": moved(DRIVERS_IMAGES, "imgs/")
     | {name + ".zip": zipped({name: content}) for name, content in DRIVERS_TABLES.items()},
 }
@@ -165,11 +162,6 @@ def test_state_farm_is_read_from_every_shape(shape: str, wrapper: str, tmp_path:
     sample = submissions.read_sample(competition, files)
     assert sample is not None
     assert sample["img"].tolist() == ["img_100.jpg", "img_20.jpg"]
-
-
-def test_zips_of_bare_heaps_are_read_from_a_folder_as_from_an_archive(tmp_path: Path) -> None:
-    plugin, competition, files = found("dogs-vs-cats", written(tmp_path, DOGS_SHAPES["zips that are bare heaps"]))
-    assert image_names(plugin.train_table(competition, files)["id"]) == ["cat.0", "dog.0", "dog.10", "dog.2"]
 
 
 def test_a_training_id_is_the_path_below_the_train_folder_and_ids_are_in_natural_order(tmp_path: Path) -> None:
@@ -306,19 +298,21 @@ def competition(**changes: Any) -> Competition:
 
 
 @pytest.mark.parametrize(
-    ("train", "stray"),
+    ("train", "fine", "stray"),
     [
-        (FilenameLabels("train/{label}.{number}.jpg"), "train/cat.jpg"),
-        (FilenameLabels("train/{label}.{number}.jpg"), "train/cat.1.png"),
-        (FilenameLabels("train/{label}.{number}.jpg", also=("train/{f}/{label}.{number}.jpg",)), "train/x/cat.1.jpg"),
-        (FolderLabels("train/{label}"), "train/cat.jpg"),
+        (FilenameLabels("train/{label}.{number}.jpg"), "train/cat.0.jpg", "train/cat.jpg"),
+        (FilenameLabels("train/{label}.{number}.jpg"), "train/cat.0.jpg", "train/cat.1.png"),
+        (FilenameLabels("train/{label}.jpg", also=("train/{f}/{label}.jpg",)), "train/cat.jpg", "train/x/dog.jpg"),
+        (FolderLabels("train/{label}"), "train/cat/1.jpg", "train/2.jpg"),
     ],
 )
-def test_a_stray_training_image_is_refused_and_named(train: FilenameLabels | FolderLabels, stray: str) -> None:
+def test_a_stray_training_image_is_refused_and_named(
+    train: FilenameLabels | FolderLabels, fine: str, stray: str
+) -> None:
     with pytest.raises(UserError) as caught:
-        layout.read_train(competition(train=train), listed("train/cat.0.jpg", "train/dog/dog.0.jpg", stray))
-    assert repr(stray) in one_line(caught) or "train/dog/dog.0.jpg" in one_line(caught)
-    assert "images under train/ do not fit" in one_line(caught)
+        layout.read_train(competition(train=train), listed(fine, stray))
+    assert "1 images under train/ do not fit" in one_line(caught)
+    assert repr(stray) in one_line(caught)
 
 
 @pytest.mark.parametrize("stray", ["test/3.png", "test/deep/3.jpg"])
@@ -349,7 +343,7 @@ def test_unknown_and_missing_classes_and_two_images_of_one_id_are_refused(
 
 def test_two_test_images_of_one_id_are_refused(tmp_path: Path) -> None:
     plugin, description, files = found("dogs-vs-cats", written(tmp_path, DOGS | {"test/1.JPG": ""}))
-    with pytest.raises(PluginError, match="id '1' stands for two images: .*1.JPG and .*1.jpg"):
+    with pytest.raises(PluginError, match=r"id '1' stands for two images: .*1\.JPG and .*1\.jpg"):
         plugin.test_table(description, files)
 
 
@@ -394,12 +388,11 @@ def test_csv_ids_and_labels_stay_text(tmp_path: Path) -> None:
 def test_a_label_table_that_does_not_fit_the_images_is_refused(table: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         layout.read_train(competition(train=CSV_LABELS), csv_files(tmp_path, table))
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value).strip()
+    assert words in one_line(caught)
 
 
 def test_a_missing_label_table_is_named() -> None:
-    with pytest.raises(UserError, match="the test's data has no labels.csv"):
+    with pytest.raises(UserError, match=r"the test's data has no labels\.csv"):
         layout.read_train(competition(train=CSV_LABELS), listed("train/1.jpg"))
 
 
@@ -451,7 +444,7 @@ def test_the_data_s_own_valid_folder_is_marked_and_its_ids_are_its_own() -> None
 
 def test_a_missing_valid_folder_is_named() -> None:
     pets = competition(train=FolderLabels("train/{label}"), valid=FolderLabels("valid/{label}"))
-    with pytest.raises(UserError, match="no images like valid/{label}"):
+    with pytest.raises(UserError, match=r"no images like valid/\{label\}"):
         layout.read_train(pets, listed("train/cat/1.jpg", "train/dog/2.jpg"))
 
 

@@ -93,7 +93,7 @@ def test_check_accepts_a_path_below_the_data_folder(pattern: str) -> None:
     ],
 )
 def test_check_refuses_and_quotes_the_pattern(pattern: str, words: str) -> None:
-    with pytest.raises(ValueError, match="must|has") as caught:
+    with pytest.raises(ValueError, match=r"must|has") as caught:
         patterns.check(pattern, "label")
     assert words in str(caught.value)
     assert repr(pattern) in str(caught.value)

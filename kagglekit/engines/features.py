@@ -25,14 +25,33 @@ from kagglekit.recipe import Recipe
 
 @dataclass(frozen=True)
 class Features:
-    """Features of some images, and the images that have none."""
+    """Features of some images: in the bank, and copied to memory only where they are asked for."""
 
-    rows: NDArray[np.float32]
-    """(N, V, D); zeros for unreadable images."""
-    unreadable: dict[int, str]
-    """Position of each unreadable image -> reason."""
-    device: devices.Device
-    """What the sessions really computed on."""
+    contents: list[Content | None]
+    """What each image file holds; None for one that disappeared meanwhile."""
+    banks: list[list[Bank]]
+    """One bank a backbone and view."""
+    widths: list[int]
+    """Features of each backbone."""
+
+    def unreadable(self) -> dict[int, str]:
+        """Return the position of each unreadable image -> reason."""
+        return {
+            place: content.error if content else "disappeared while it was read"
+            for place, content in enumerate(self.contents)
+            if content is None or content.error
+        }
+
+    def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features of the images at `places` (N,), which must be readable: (N, V, D)."""
+        digests = [content.digest for place in places.tolist() if (content := self.contents[place]) is not None]
+        rows = np.empty((len(places), len(self.banks[0]), sum(self.widths)), np.float32)
+        start = 0
+        for width, views in zip(self.widths, self.banks, strict=True):
+            for view, bank in enumerate(views):
+                bank.gather(digests, rows[:, view, start : start + width])
+            start += width
+        return rows
 
 
 class FeatureEngine:
@@ -67,7 +86,7 @@ class FeatureEngine:
         ]
 
     def compute(self, paths: Sequence[str], console: Console) -> Features:
-        """Return the features of the images at `paths`, computing those that the bank does not have."""
+        """Return the features of the images at `paths`, having computed those that the bank did not have."""
         known = [self._index.get(path) for path in paths]
         todo = [path for path, content in zip(paths, known, strict=True) if not self._is_done(content)]
         if todo:
@@ -76,7 +95,8 @@ class FeatureEngine:
             known = [self._index.get(path) for path in paths]
         else:
             console.say(f"features: all {len(paths)} images are in the bank")
-        return self._gather(paths, known)
+        widths = [request.backbone.outputs[request.output] for request in self._requests]
+        return Features(known, self._banks, widths)
 
     def _is_done(self, content: Content | None) -> bool:
         return content is not None and (bool(content.error) or self._has(content.digest))
@@ -97,25 +117,6 @@ class FeatureEngine:
             for bank in (bank for banks in self._banks for bank in banks):
                 bank.flush()
             self._index.save()
-
-    def _gather(self, paths: Sequence[str], known: Sequence[Content | None]) -> Features:
-        widths = [request.backbone.outputs[request.output] for request in self._requests]
-        rows = np.zeros((len(paths), len(self.views), sum(widths)), np.float32)
-        unreadable = {
-            place: content.error if content else "disappeared while it was read"
-            for place, content in enumerate(known)
-            if content is None or content.error
-        }
-        readable = np.array([place for place in range(len(paths)) if place not in unreadable], dtype=np.int64)
-        digests = [content.digest for content in known if content is not None and not content.error]
-        start = 0
-        for width, banks in zip(widths, self._banks, strict=True):
-            for view, bank in enumerate(banks):
-                part = np.empty((len(digests), width), np.float32)
-                bank.gather(digests, part)
-                rows[readable, view, start : start + width] = part
-            start += width
-        return Features(rows, unreadable, self.device)
 
 
 def _address(request: inference.Request, view: str, device: devices.Device) -> dict[str, Any]:

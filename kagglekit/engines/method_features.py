@@ -5,7 +5,7 @@ N training images, M test images, V views, D features, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,8 @@ from kagglekit.runs import Run
 
 Floats = NDArray[np.float64]
 ViewClasses = tuple[tuple[int, ...], ...]
+CHUNK = 4096
+"""Test images whose features are in memory at a time."""
 
 
 def predict(job: Job) -> Predictions:
@@ -32,16 +34,17 @@ def predict(job: Job) -> Predictions:
     with run.stage("features"):
         engine = features.FeatureEngine(job.backbones, views, job.recipe, job.workspace.features)
         every = engine.compute([*train["path"], *asked["path"]], job.console)
-    storage.write_json(run.folder / "provider.json", {"asked": job.recipe.provider, "used": every.device})
-    quarantine(job, every.unreadable)
-    readable = np.array([place not in every.unreadable for place in range(len(every.rows))])
+    storage.write_json(run.folder / "provider.json", {"asked": job.recipe.provider, "used": engine.device})
+    unreadable = every.unreadable()
+    quarantine(job, unreadable)
+    places = np.array([place for place in range(len(every.contents)) if place not in unreadable], dtype=np.int64)
     count = len(train)
     with run.stage("folds"):
-        train = train[readable[:count]].reset_index(drop=True)
+        train = train.iloc[places[places < count]].reset_index(drop=True)
         train["fold"] = folds.assign(train, job.recipe)
         run.write_frame("folds.parquet", train[["id", "fold"]])
     training = heads.Training(
-        every.rows[:count][readable[:count]],
+        every.rows(places[places < count]),
         np.array([job.competition.labels.index(label) for label in train["label"]], dtype=np.int64),
         train["group"].to_numpy(dtype=object) if "group" in train else None,
         view_classes,
@@ -51,10 +54,14 @@ def predict(job: Job) -> Predictions:
         save_heads(run, fitted)
     with run.stage("predict"):
         test = np.tile(training.prior(), (len(asked), 1))  # (M, C); unreadable images keep the prior
-        here = readable[count:]
-        if here.any():
-            test[here] = heads.predict(fitted["all"], every.rows[count:][here], view_classes)
+        for chunk in chunks(places[places >= count]):  # however many test images, few are in memory
+            test[chunk - count] = heads.predict(fitted["all"], every.rows(chunk), view_classes)
     return Predictions(train, oof, test)
+
+
+def chunks(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield `places` in parts of at most `CHUNK`."""
+    return (places[start : start + CHUNK] for start in range(0, len(places), CHUNK))
 
 
 def usable_views(competition: Competition, recipe: Recipe, console: Console) -> tuple[tuple[str, ...], ViewClasses]:

@@ -1,0 +1,88 @@
+"""Our path (OpenCV decoding, Pillow scaling, onnxruntime) against timm's own model and transform, on real images.
+
+Prints the share of images with the same top-1 ImageNet class, and what the difference does to the out-of-fold
+log loss of Dogs vs Cats: the same folds and heads on features of both paths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from threadpoolctl import threadpool_limits
+
+from benchmarks.features import ARCHIVE, files
+from benchmarks.timing import machine
+from kagglekit.console import Console
+from kagglekit.engines import backbones, export, folds, heads
+from kagglekit.engines.features import FeatureEngine
+from kagglekit.metrics import log_loss_rows
+from kagglekit.recipe import Recipe
+
+VIEWS = ("plain", "mirror")
+
+
+def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return pooled features (N, V, D) and logits (N, V, K) of timm's model on timm's transform, in eager torch."""
+    model = export.load_model(name, backbones.locate(name))[0]
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    pooled, logits = [], []
+    for path in paths:
+        plain = transform(Image.open(path).convert("RGB"))
+        with torch.inference_mode():
+            out = model.forward_head(model.forward_features(torch.stack([plain, plain.flip(2)])), pre_logits=True)  # type: ignore[operator]
+            pooled.append(out.numpy())
+            logits.append(model.get_classifier()(out).numpy())  # type: ignore[operator]
+    return np.stack(pooled), np.stack(logits)
+
+
+def ours(name: str, paths: list[str], folder: Path, output: str) -> np.ndarray:
+    """Return (N, V, D or K) of our path."""
+    recipe = Recipe(output=output)  # type: ignore[arg-type]
+    engine = FeatureEngine([backbones.resolve(name, recipe)], VIEWS, recipe, folder)
+    return engine.compute(paths, Console()).rows(np.arange(len(paths)))
+
+
+def loss(rows: np.ndarray, labels: np.ndarray) -> float:
+    """Return the out-of-fold log loss of the default heads on these features."""
+    classes = ((0, 1), (0, 1))
+    fold = folds.split(labels, None, 5, 0)
+    training = heads.Training(rows, labels, None, classes)
+    total = np.empty(len(labels))
+    with threadpool_limits(1, user_api="blas"):
+        for part in range(5):
+            here = fold == part
+            head = heads.fit(training.take(~here), Recipe())
+            total[here] = log_loss_rows(labels[here], heads.predict(head, rows[here], classes))
+    return float(total.mean())
+
+
+def main() -> None:
+    """Compare both paths on the real training images."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=1200)
+    options.add_argument("--backbone", nargs="*", default=list(backbones.EMBEDDED))
+    chosen = options.parse_args()
+    if not ARCHIVE.is_file():
+        sys.exit("the real archive is not here: this is measured on it only")
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        paths = files(Path(folder), 1200)[:: 1200 // chosen.images]
+        labels = np.array([Path(path).name.startswith("dog") for path in paths], dtype=np.int64)
+        for name in chosen.backbone:
+            pooled, logits = timms_own(name, paths)
+            own = ours(name, paths, Path(folder), "logits")
+            same = float((own[:, 0].argmax(axis=1) == logits[:, 0].argmax(axis=1)).mean())
+            here, there = loss(ours(name, paths, Path(folder), "pooled"), labels), loss(pooled, labels)
+            print(f"  {name}: top-1 equal on {same:.2%}; out-of-fold {here:.5f}, timm's own {there:.5f}, "
+                  f"difference {here - there:+.6f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

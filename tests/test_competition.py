@@ -1,0 +1,358 @@
+"""Descriptions and plugins: what is refused at once, and that every message names its plugin and hook."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kagglekit import plugins
+from kagglekit.competition import (
+    ClassLabel,
+    Competition,
+    CsvLabels,
+    FilenameLabels,
+    FolderLabels,
+    Probability,
+    ProbabilityPerClass,
+)
+from kagglekit.datafiles import DataFiles
+from kagglekit.errors import PluginError, UserError
+from kagglekit.metrics import Metric
+
+THREE = {"c0": "safe", "c1": "right", "c2": "left"}
+
+
+def described(**changes: Any) -> Competition:
+    settings: dict[str, Any] = {
+        "name": "leaf",
+        "kaggle": "leaf-classification",
+        "classes": THREE,
+        "train": FolderLabels("train/{label}"),
+        "test": "test/{id}.jpg",
+        "submission": ProbabilityPerClass(),
+    }
+    return Competition(**settings | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "Leaf"}, "name 'Leaf' must be lower-case letters"),
+        ({"name": ""}, "name '' must be"),
+        ({"name": "leaf_one"}, "name 'leaf_one' must be"),
+        ({"name": "leaf--one"}, "single hyphens"),
+        ({"name": "-leaf"}, "single hyphens"),
+        ({"name": "../leaf"}, "name '../leaf' must be"),
+        ({"name": "leaf\n"}, "must be lower-case letters"),
+        ({"kaggle": ""}, "kaggle must be the competition's slug"),
+        ({"classes": {}}, "at least two labels to names, not 0"),
+        ({"classes": {"c0": "safe"}}, "at least two labels to names, not 1"),
+        ({"classes": ["c0", "c1"]}, "classes must map"),
+        ({"submission": Probability(of="c9")}, "submission.of 'c9' is not one of the classes"),
+        ({"submission": Probability(of="c0")}, "Probability needs two classes, not 3: use ProbabilityPerClass"),
+        ({"metric": "auc"}, "metric 'auc' is not one of accuracy, log_loss"),
+        ({"test": ()}, "test must have at least one path pattern"),
+        ({"test": "test/{image}.jpg"}, "'test/{image}.jpg' must have {id} exactly once"),
+        ({"test": ("test/{id}.jpg", "/test/{id}")}, "'/test/{id}' must be a path below the data folder"),
+        ({"flip": "yes"}, "flip 'yes' is not 'allowed', 'forbidden' or a mapping"),
+        ({"flip": {"c1": "c9"}}, "flip names 'c9', which is not one of the classes"),
+        ({"flip": {"c9": "c1"}}, "flip names 'c9', which is not one of the classes"),
+        ({"flip": {"c1": "c2"}}, "flip must be a permutation"),
+        ({"flip": {"c1": "c2", "c2": "c2"}}, "flip must be a permutation"),
+    ],
+)
+def test_an_impossible_description_is_refused_at_once(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        described(**changes)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layout", "arguments", "words"),
+    [
+        (FilenameLabels, ("train/{number}.jpg",), "must have {label} exactly once"),
+        (FilenameLabels, ("train/{label}.jpg", ("{x}.jpg",)), "'{x}.jpg' must have {label}"),
+        (FolderLabels, ("train",), "'train' must have {label}"),
+        (FolderLabels, ("../{label}",), "below the data folder"),
+        (CsvLabels, ("labels.csv", "train/{label}.jpg", "id", "label"), "must have {id} exactly once"),
+        (CsvLabels, ("labels.csv", "{id}.jpg", "id", "label", ("a/{id",)), "unbalanced brace"),
+    ],
+)
+def test_a_layout_with_a_wrong_pattern_is_refused(layout: Any, arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=r"must|has") as caught:
+        layout(*arguments)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [ProbabilityPerClass, ClassLabel])
+@pytest.mark.parametrize("id_format", ["", "img.jpg", "{image}.jpg", "{id}_{id}", "{id}{n}"])
+def test_an_id_format_without_just_the_id_is_refused(form: Any, id_format: str) -> None:
+    with pytest.raises(ValueError, match="must have the placeholder {id} once") as caught:
+        form(id_format=id_format)
+    assert repr(id_format) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flip", "positions"),
+    [
+        ("forbidden", None),
+        ("allowed", (0, 1, 2)),
+        ({}, (0, 1, 2)),
+        ({"c1": "c2", "c2": "c1"}, (0, 2, 1)),
+        ({"c0": "c2", "c2": "c0", "c1": "c1"}, (2, 1, 0)),
+    ],
+)
+def test_mirror_classes_are_the_positions_of_the_mirrored_image_s(flip: Any, positions: tuple[int, ...] | None) -> None:
+    assert described(flip=flip).mirror_classes == positions
+
+
+def test_flips_are_forbidden_unless_they_are_declared() -> None:
+    assert described().mirror_classes is None
+
+
+def test_a_description_is_frozen_and_its_own() -> None:
+    classes = dict(THREE)
+    leaf = described(classes=classes, leaderboard={"first": 0.1})
+    classes["c3"] = "new"
+    assert leaf.labels == ("c0", "c1", "c2")
+    assert isinstance(leaf.leaderboard, MappingProxyType)
+    with pytest.raises(TypeError):
+        leaf.classes["c3"] = "new"  # type: ignore[index]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        leaf.name = "other"  # type: ignore[misc]
+
+
+def test_what_is_left_out_is_filled_in() -> None:
+    leaf = described()
+    assert leaf.url == "https://www.kaggle.com/competitions/leaf-classification"
+    assert leaf.test_patterns == ("test/{id}.jpg",)
+    assert described(url="https://example.org").url == "https://example.org"
+
+
+def test_what_a_run_records_tells_two_descriptions_apart() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"name": "other"},
+        {"classes": {"c0": "safe", "c1": "left"}},
+        {"train": FolderLabels("images/{label}")},
+        {"test": "tests/{id}.jpg"},
+        {"valid": FolderLabels("valid/{label}")},
+        {"flip": "allowed"},
+        {"flip": {"c1": "c2", "c2": "c1"}},
+        {"submission": ClassLabel()},
+        {"metric": "accuracy"},
+        {"metric": Metric(name="own", score=lambda truth, probabilities: 0.0)},
+    ]
+    records = [described(**change).describe() for change in changes]
+    assert all(one != other for one, other in itertools.combinations(records, 2))
+
+
+# plugins
+
+HEAD = "from kagglekit import Competition, FolderLabels, ProbabilityPerClass, hookimpl\n"
+COMPETITION = """
+@hookimpl
+def competition():
+    return Competition(
+        name="leaf", kaggle="leaf", classes={"a": "A", "b": "B"}, train=FolderLabels("train/{label}"),
+        test="test/{id}.jpg", submission=ProbabilityPerClass(),
+    )
+"""
+
+
+def plugin_file(folder: Path, *parts: str, name: str = "leaf.py") -> str:
+    path = folder / name
+    path.write_text(HEAD + "".join(parts), encoding="utf-8")
+    return str(path)
+
+
+def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def broken_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Install a distribution whose plugin can't be imported."""
+    metadata = tmp_path / "broken_leaf-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-leaf\nVersion: 1.2\n")
+    (metadata / "entry_points.txt").write_text(
+        "[kagglekit.competitions]\nbroken-leaf = broken_leaf\nbroken = broken_leaf\n"
+    )
+    (tmp_path / "broken_leaf.py").write_text("import a_package_that_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return "broken"
+
+
+def test_installed_plugins_have_their_shortest_name_and_their_aliases(broken_plugin: str) -> None:
+    listings = {listing.name: listing for listing in plugins.installed()}
+    assert list(listings) == sorted(listings)
+    assert listings["dogs-vs-cats"].aliases == ("dogs-vs-cats-redux", "dogs-vs-cats-redux-kernels-edition")
+    assert listings["dogs-vs-cats"].module == "kagglekit_dogs_vs_cats"
+    assert listings["dogs-vs-cats"].distribution.startswith("kagglekit ")
+    assert listings["state-farm"].aliases == ("state-farm-distracted-driver-detection",)
+    assert listings["broken"] == plugins.Listing("broken", ("broken-leaf",), "broken_leaf", "broken-leaf 1.2")
+
+
+def test_a_plugin_that_fails_to_import_breaks_only_its_own_commands(broken_plugin: str) -> None:
+    assert plugins.load("dogs-vs-cats").competition().name == "dogs-vs-cats"
+    with pytest.raises(PluginError) as caught:
+        plugins.load(broken_plugin)
+    assert "plugin 'broken' can't be imported: ModuleNotFoundError: " in one_line(caught)
+    assert "a_package_that_nobody_has" in one_line(caught)
+
+
+def test_listing_imports_no_plugin(broken_plugin: str) -> None:
+    plugins.installed()
+    assert "broken_leaf" not in sys.modules
+
+
+@pytest.mark.parametrize("listing", plugins.installed(), ids=lambda listing: listing.name)
+def test_every_alias_leads_to_the_same_competition(listing: plugins.Listing) -> None:
+    competition = plugins.load(listing.name).competition()
+    assert competition.name == listing.name
+    for alias in listing.aliases:
+        assert plugins.load(alias).competition() == competition
+    assert competition.kaggle in listing.aliases
+
+
+def test_a_plugin_is_loaded_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = plugin_file(tmp_path, COMPETITION)
+    assert plugins.load(path).competition().name == "leaf"
+    monkeypatch.chdir(tmp_path)
+    assert plugins.load("leaf.py").competition().name == "leaf"
+    assert plugins.load("./leaf.py").recipe() == {}
+
+
+def test_two_files_of_one_name_are_two_plugins(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first = plugins.load(plugin_file(tmp_path, COMPETITION))
+    second = plugins.load(plugin_file(tmp_path / "other", COMPETITION.replace('name="leaf"', 'name="pine"')))
+    assert (first.competition().name, second.competition().name) == ("leaf", "pine")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dogs-vs-cat", "no competition called 'dogs-vs-cat': did you mean 'dogs-vs-cats'?"),
+        ("statefarm", "did you mean 'state-farm'?"),
+        ("zzz", "no competition called 'zzz': a path to a plugin file works too"),
+        ("nowhere/leaf.py", "no plugin file 'nowhere/leaf.py'"),
+        ("leaf.py", "no plugin file 'leaf.py'"),
+    ],
+)
+def test_an_unknown_name_says_what_to_type_instead(name: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plugins.load(name)
+    assert words in one_line(caught)
+    assert "`kagglekit list`" in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (["raise RuntimeError('out of leaves')"], "can't be imported: RuntimeError: out of leaves"),
+        (["raise RuntimeError('out of leaves\\nand of twigs')"], "can't be imported: RuntimeError: out of leaves"),
+        (["def competition(:\n"], "can't be imported: SyntaxError"),
+        (["import nothing_of_this_name"], "can't be imported: ModuleNotFoundError"),
+        ([COMPETITION.replace("competition()", "competiton()")], "hook 'competiton' does not exist"),
+        ([COMPETITION.replace("competition()", "competiton()")], "did you mean 'competition'?"),
+        ([COMPETITION, "@hookimpl\ndef recipes():\n    return {}\n"], "hook 'recipes' does not exist"),
+        ([COMPETITION, "@hookimpl\ndef xyzzy():\n    return {}\n"], "hook 'xyzzy' does not exist: ["),
+        ([COMPETITION, "@hookimpl\ndef recipe(colour):\n    return {}\n"], "recipe"),
+        ([COMPETITION, "@hookimpl\ndef recipe(colour):\n    return {}\n"], "colour"),
+    ],
+)
+def test_a_plugin_that_can_not_be_loaded_is_named_and_says_why(parts: list[str], words: str, tmp_path: Path) -> None:
+    path = plugin_file(tmp_path, *parts)
+    with pytest.raises(PluginError) as caught:
+        plugins.load(path)
+    assert f"plugin {path!r}" in one_line(caught)
+    assert words in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "has no hook 'competition' that returns a Competition"),
+        ([COMPETITION.replace("@hookimpl", "")], "has no hook 'competition' that returns a Competition"),
+        (["@hookimpl\ndef competition():\n    return None\n"], "has no hook 'competition'"),
+        (["@hookimpl\ndef competition():\n    return {'name': 'leaf'}\n"], "hook 'competition': returned dict"),
+        ([COMPETITION.replace('"b": "B"', "")], "hook 'competition': classes must map at least two"),
+        ([COMPETITION.replace('"leaf"', '"Leaf"')], "hook 'competition': name 'Leaf' must be"),
+    ],
+)
+def test_a_plugin_without_a_fine_description_is_named_and_says_why(
+    parts: list[str], words: str, tmp_path: Path
+) -> None:
+    path = plugin_file(tmp_path, *parts)
+    plugin = plugins.load(path)
+    with pytest.raises(PluginError) as caught:
+        plugin.competition()
+    assert f"plugin {path!r}" in one_line(caught)
+    assert words in one_line(caught)
+
+
+def called(plugin: plugins.Plugin, hook: str) -> Any:
+    """Call one of a plugin's hooks as a run does."""
+    leaf = plugin.competition()
+    files = DataFiles({}, "the data")
+    calls = {
+        "recipe": plugin.recipe,
+        "train_table": lambda: plugin.train_table(leaf, files),
+        "test_table": lambda: plugin.test_table(leaf, files),
+        "submission": lambda: plugin.submission(leaf, ["1"], np.array([[0.5, 0.5]]), None),
+    }
+    return calls[hook]()
+
+
+HOOKS = ("recipe", "train_table", "test_table", "submission")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize(
+    ("expression", "kind"),
+    [("[1, 2]", "list"), ("'text'", "str"), ("numpy.ones((9, 9))", "ndarray"), ("'text\\n' * 99", "str")],
+)
+def test_what_a_hook_returns_is_checked_and_the_hook_is_named(
+    hook: str, expression: str, kind: str, tmp_path: Path
+) -> None:
+    path = plugin_file(tmp_path, "import numpy\n", COMPETITION, f"@hookimpl\ndef {hook}():\n    return {expression}\n")
+    plugin = plugins.load(path)
+    with pytest.raises(PluginError) as caught:
+        called(plugin, hook)
+    assert f"plugin {path!r}, hook {hook!r}: returned {kind} (" in one_line(caught)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_value_error_in_a_hook_is_the_plugin_s(hook: str, tmp_path: Path) -> None:
+    path = plugin_file(tmp_path, COMPETITION, f"@hookimpl\ndef {hook}():\n    raise ValueError('no leaves')\n")
+    plugin = plugins.load(path)
+    with pytest.raises(PluginError) as caught:
+        called(plugin, hook)
+    assert f"plugin {path!r}, hook {hook!r}: no leaves" in one_line(caught)
+
+
+@pytest.mark.parametrize("hook", ["train_table", "test_table"])
+def test_a_table_that_breaks_its_contract_names_the_hook(hook: str, tmp_path: Path) -> None:
+    body = f"@hookimpl\ndef {hook}():\n    return pandas.DataFrame({{'id': ['1']}})\n"
+    path = plugin_file(tmp_path, "import pandas\n", COMPETITION, body)
+    plugin = plugins.load(path)
+    with pytest.raises(PluginError) as caught:
+        called(plugin, hook)
+    assert f"plugin {path!r}, hook {hook!r}: the table has no column 'path'" in one_line(caught)
+
+
+def test_a_plugin_s_hook_wins_over_the_default(tmp_path: Path) -> None:
+    path = plugin_file(tmp_path, COMPETITION, "@hookimpl\ndef recipe():\n    return {'folds': 3}\n")
+    assert plugins.load(path).recipe() == {"folds": 3}
+    assert plugins.load("dogs-vs-cats").recipe() == {}, "another plugin's hook is not heard"

@@ -1,0 +1,113 @@
+"""What is built, and what the documents promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kagglekit import hookspecs, plugins
+from kagglekit.recipe import Recipe, meanings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_core_and_the_plugins_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "kagglekit", "kagglekit_dogs_vs_cats", "kagglekit_state_farm",
+    }  # fmt: skip
+    assert "kagglekit/py.typed" in names
+    shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "kagglekit").rglob("*.py")}
+    assert shipped <= set(names)
+
+
+def test_the_installed_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # dependencies are borrowed from here; the editable install's own .pth is not followed from there
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    where = run(python, "-c", "import kagglekit, kagglekit_state_farm; print(kagglekit.__file__)", cwd=tmp_path)
+    assert str(site) in where
+    assert "state-farm" in run(python, "-m", "kagglekit", "list", cwd=tmp_path)
+    assert "hair and make-up" in run(python, "-m", "kagglekit", "info", "state-farm", cwd=tmp_path)
+    for name in ("plugins", "tests", "benchmarks"):
+        missing = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
+        run(python, "-c", missing, cwd=tmp_path)
+
+
+def test_readme_has_two_set_up_commands_and_ci_runs_the_second() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python3 -m venv .*$", readme, re.MULTILINE)
+    assert len(commands) == 2
+    assert "kagglekit run dogs-vs-cats" in commands[0]
+    assert commands[1].endswith("nox")
+    (marked,) = re.findall(r"<!-- tests -->\n```\n(.*)\n```\n<!-- /tests -->", readme)
+    assert marked == commands[1]
+
+
+def test_the_help_pages_in_readme_are_those_that_the_commands_print() -> None:
+    run(sys.executable, "-m", "cogapp", "--check", "README.md")
+
+
+def test_the_plugin_guide_has_every_hook_with_its_exact_signature() -> None:
+    guide = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
+    source = Path(str(hookspecs.__file__)).read_text(encoding="utf-8")
+    signatures = re.findall(r"^def \w+\([^)]*\) -> [^:]+(?=:$)", source, re.MULTILINE)
+    assert len(signatures) == 5
+    for signature in signatures:
+        assert signature in guide, signature
+
+
+def test_the_first_plugin_of_the_guide_is_a_plugin(tmp_path: Path) -> None:
+    guide = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    whole = [example for example in examples if "@hookimpl" in example and "import" in example]
+    assert whole
+    for number, example in enumerate(whole):
+        (tmp_path / f"example{number}.py").write_text(example)
+        assert plugins.load(str(tmp_path / f"example{number}.py")).competition().name
+
+
+@pytest.mark.parametrize("listing", plugins.installed(), ids=lambda listing: listing.name)
+def test_every_installed_plugin_keeps_its_contract(listing: plugins.Listing) -> None:
+    plugin = plugins.load(listing.name)
+    competition = plugin.competition()
+    assert competition.name == listing.name
+    assert competition.kaggle in listing.aliases
+    assert set(plugin.recipe()) <= set(meanings())
+    assert all(competition.classes.values())
+    lines = [line for line in Path(str(plugin.module.__file__)).read_text().splitlines() if line.strip()]
+    assert len(lines) <= 45
+
+
+def test_every_setting_has_its_meaning() -> None:
+    assert set(meanings()) == set(Recipe().as_dict())
+    assert all(sentence.endswith(".") for sentence in meanings().values())

@@ -1,0 +1,87 @@
+"""The main job on the real archives, and agreement with timm on real photographs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from kagglekit import archives
+from kagglekit.engines import backbones, devices, export, images
+from kagglekit.recipe import Recipe
+from tests.conftest import Cli
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for this module: graphs of the real backbones are exported once."""
+    return tmp_path_factory.mktemp("real")
+
+
+@pytest.fixture(autouse=True)
+def in_shared_home(shared_home: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(shared_home))
+
+
+def result_of(home: Path, name: str) -> tuple[Path, dict[str, float]]:
+    (run,) = (home / name / "runs").iterdir()
+    return run, json.loads((run / "result.json").read_text())
+
+
+def test_dogs_and_cats_from_the_real_archive_with_default_settings(
+    cli: Cli, dogs_archive: Path, shared_home: Path
+) -> None:
+    done = cli("run", "dogs-vs-cats", "--data", dogs_archive)
+    assert done.code == 0, done.err
+    run, result = result_of(shared_home, "dogs-vs-cats")
+    assert result["backbones"] == ["tf_efficientnet_lite2"]
+    assert result["out_of_fold"] < 0.04  # 0.031 on the machine it was developed on
+    assert result["accuracy"] > 0.985
+    submission = pd.read_csv(run / "submission.csv")
+    assert submission["id"].tolist() == list(range(1, 401))
+    confident = (submission["label"] < 0.1) | (submission["label"] > 0.9)
+    assert confident.mean() > 0.9
+
+
+def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
+    cli: Cli, drivers_archive: Path, shared_home: Path
+) -> None:
+    words = ("--backbone", "tf_efficientnet_lite0", "--set", "image_size=96", "--sample", "1500")
+    done = cli("run", "state-farm", "--data", drivers_archive, *words)
+    assert done.code == 0, done.err
+    run, result = result_of(shared_home, "state-farm")
+    assert result["clusters"] == 12
+    assert 1.5 < result["out_of_fold"] < np.log(10)  # below 1 would mean that drivers leak
+    oof = pd.read_parquet(run / "oof.parquet")
+    assert len(oof) == 1500
+    submission = pd.read_csv(run / "submission.csv")
+    assert submission.shape == (1200, 11)
+    assert np.allclose(submission.drop(columns="img").sum(axis=1), 1)
+
+
+def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photographs(
+    dogs_archive: Path, tmp_path: Path
+) -> None:
+    name = "tf_efficientnet_lite0"
+    paths = sorted(archives.extract(dogs_archive, tmp_path).folder.glob("train/*.jpg"))[::10]
+    model = export.load_model(name, backbones.locate(name))[0]
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    backbone = backbones.resolve(name, Recipe(), lambda _: None)
+    session, _ = devices.open_session(Path(backbone.graph), "cpu", devices.cores())
+    same = []
+    for path in paths:
+        with torch.inference_mode():
+            own = model(transform(Image.open(path).convert("RGB"))[None])
+        pixels = backbone.preprocessing.apply(images.decode(images.read_bytes(path)))
+        (found,) = session.run(["logits"], {"images": pixels[None]})
+        same.append(int(own.argmax()) == int(found.argmax()))
+    assert len(same) == 120
+    assert np.mean(same) >= 0.99

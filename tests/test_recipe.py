@@ -1,0 +1,271 @@
+"""Settings: which source wins, what is refused, and that a recipe can be written and read again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kagglekit import recipe
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+
+
+def resolved(folder: Path, toml: str = "", plugin: dict[str, Any] | None = None, **command_line: Any) -> Recipe:
+    path = folder / "recipe.toml"
+    path.write_text(toml, encoding="utf-8")
+    return recipe.resolve(plugin or {}, "pets", path, command_line)
+
+
+def refused(folder: Path, toml: str = "", plugin: dict[str, Any] | None = None, **command_line: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        resolved(folder, toml, plugin, **command_line)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_without_any_source_the_defaults_hold(tmp_path: Path) -> None:
+    assert recipe.resolve({}, "pets", tmp_path / "missing.toml", {}) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "toml", "command_line", "folds"),
+    [
+        ({}, "", {}, 5),
+        ({"folds": 6}, "", {}, 6),
+        ({"folds": 6}, "folds = 7", {}, 7),
+        ({"folds": 6}, "folds = 7", {"folds": "8"}, 8),
+        ({"folds": 6}, "", {"folds": "8"}, 8),
+        ({}, "folds = 7", {"folds": 8}, 8),
+    ],
+)
+def test_each_source_overrides_those_before_it(
+    plugin: dict[str, Any], toml: str, command_line: dict[str, Any], folds: int, tmp_path: Path
+) -> None:
+    assert resolved(tmp_path, toml, plugin, **command_line).folds == folds
+
+
+def test_settings_that_a_source_leaves_out_stay(tmp_path: Path) -> None:
+    chosen = resolved(tmp_path, "seed = 7\nviews = ['plain']", {"crop": "squash", "seed": 3}, folds="10")
+    assert chosen == Recipe(crop="squash", seed=7, views=("plain",), folds=10)
+
+
+@pytest.mark.parametrize(
+    ("sources", "origin"),
+    [
+        ({"plugin": {"fold": 6}}, "plugin 'pets', hook 'recipe'"),
+        ({"toml": "fold = 6"}, "recipe.toml"),
+        ({"fold": "6"}, "the command line"),
+    ],
+)
+def test_an_unknown_setting_names_its_source_and_the_nearest(
+    sources: dict[str, Any], origin: str, tmp_path: Path
+) -> None:
+    message = refused(tmp_path, **sources)
+    assert origin in message
+    assert "no setting called 'fold': did you mean 'folds'?" in message
+
+
+def test_an_unknown_setting_like_no_other_lists_all(tmp_path: Path) -> None:
+    message = refused(tmp_path, zzzzzz="1")
+    assert all(name in message for name in recipe.TYPES)
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("folds = 5.0", "folds = 5.0: int is wanted, not float"),
+        ("folds = true", "folds = True: int is wanted, not bool"),
+        ("mlp_dropout = true", "mlp_dropout = True: float is wanted, not bool"),
+        ("folds = [5]", "folds = [5]: int is wanted, not list"),
+        ("strengths = 0.1", "strengths = 0.1: a list is wanted"),
+        ("strengths = ['x']", "a number is wanted"),
+        ("backbone = [1]", "str is wanted, not int"),
+        ("head = 'svm'", "head = 'svm': must be one of logistic, mlp"),
+        ("views = ['plain', 'upside']", "must be one of plain, mirror"),
+        ("crop = 1", "must be one of centre, squash"),
+        ("[folds]\nx = 1", "folds = {'x': 1}: int is wanted, not dict"),
+    ],
+)
+def test_a_wrong_type_in_the_file_is_refused_with_its_value(toml: str, words: str, tmp_path: Path) -> None:
+    message = refused(tmp_path, toml)
+    assert words in message
+    assert str(tmp_path / "recipe.toml") in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("folds", "many", "folds = 'many': an integer is wanted"),
+        ("folds", "5.5", "folds = '5.5': an integer is wanted"),
+        ("folds", "", "folds = '': an integer is wanted"),
+        ("mlp_dropout", "half", "mlp_dropout = 'half': a number is wanted"),
+        ("strengths", "0.1,x", "strengths = '0.1,x': a number is wanted"),
+        ("provider", "tpu", "provider = 'tpu': must be one of auto, cpu, cuda"),
+        ("finish", "temperature,blend", "must be one of temperature, clip"),
+    ],
+)
+def test_a_wrong_type_on_the_command_line_is_refused_with_its_value(
+    setting: str, value: str, words: str, tmp_path: Path
+) -> None:
+    message = refused(tmp_path, **{setting: value})
+    assert message.startswith("the command line: setting ")
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "value"),
+    [
+        ("folds", "10", 10),
+        ("mlp_dropout", "0.25", 0.25),
+        ("mlp_dropout", "0", 0.0),
+        ("strengths", "1e-3, 1", (0.001, 1.0)),
+        ("backbone", "a,b=x.onnx", ("a", "b=x.onnx")),
+        ("views", "mirror", ("mirror",)),
+        ("finish", "", ()),
+        ("head", "mlp", "mlp"),
+    ],
+)
+def test_text_from_the_command_line_is_parsed(setting: str, text: str, value: object, tmp_path: Path) -> None:
+    given_value = getattr(resolved(tmp_path, **{setting: text}), setting)
+    assert given_value == value
+    assert type(given_value) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "rule"),
+    [
+        ("folds", 1, "must be 2 or more"),
+        ("holdout", 0, "must be 1 or more"),
+        ("sample", -1, "must be 0 (all) or more"),
+        ("image_size", 31, "must be 0 or at least 32"),
+        ("image_size", -224, "must be 0 or at least 32"),
+        ("backbone", (), "must name each backbone once"),
+        ("backbone", ("a", "b", "a"), "must name each backbone once"),
+        ("views", (), "must name each view once"),
+        ("views", ("plain", "plain"), "must name each view once"),
+        ("strengths", (), "must be above 0"),
+        ("strengths", (1.0, 0.0), "must be above 0"),
+        ("strengths", (-1.0,), "must be above 0"),
+        ("strengths", (1.0, float("nan")), "must be"),
+        ("strengths", (1.0, float("inf")), "must be"),
+        ("mlp_dropout", 1.0, "must be at least 0 and below 1"),
+        ("mlp_dropout", -0.1, "must be at least 0 and below 1"),
+        ("mlp_dropout", float("nan"), "must be at least 0 and below 1"),
+        ("mlp_width", 0, "must be 1 or more"),
+        ("mlp_epochs", 0, "must be 1 or more"),
+        ("batch_size", -1, "must be 0 (automatic) or more"),
+        ("threads", -1, "must be 0 (all cores) or more"),
+        ("seed", -1, "must be from 0 to 2**32 - 1"),
+        ("seed", 2**32, "must be from 0 to 2**32 - 1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_rule(setting: str, value: object, rule: str) -> None:
+    changes: dict[str, Any] = {setting: value}
+    with pytest.raises(UserError) as caught:
+        Recipe(**changes)
+    assert f"setting {setting} = {value!r}: it {rule}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"folds": 2}, {"image_size": 32}, {"mlp_dropout": 0.0}, {"seed": 2**32 - 1}, {"sample": 1}, {"holdout": 1}],
+)
+def test_the_ends_of_a_range_are_in_it(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert resolved(tmp_path, plugin=changes) == Recipe(**changes)
+
+
+def test_a_range_is_checked_whatever_the_source(tmp_path: Path) -> None:
+    assert "setting folds = 1: it must be 2 or more" in refused(tmp_path, "folds = 1")
+
+
+@pytest.mark.parametrize("content", [b"folds = ", b"folds = 5\nfolds = 6", b"backbone = '\xff'"])
+def test_a_broken_file_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        recipe.resolve({}, "pets", path, {})
+    assert f"{path} is not valid TOML" in str(caught.value)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(str.strip).filter(bool)
+
+
+def some_of(setting: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """Draw some of the values that a setting with several of them allows."""
+    allowed = get_args(get_args(recipe.TYPES[setting])[0])
+    return st.lists(st.sampled_from(allowed), min_size=1, unique=True).map(tuple)
+
+
+def one_of(setting: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(get_args(recipe.TYPES[setting]))
+
+
+RECIPES = st.builds(
+    Recipe,
+    backbone=st.lists(TEXT, min_size=1, unique=True).map(tuple),
+    provider=one_of("provider"),
+    image_size=st.just(0) | st.integers(32),
+    crop=one_of("crop"),
+    views=some_of("views"),
+    output=one_of("output"),
+    head=one_of("head"),
+    strengths=st.lists(st.floats(0, exclude_min=True, allow_infinity=False), min_size=1).map(tuple),
+    mlp_width=st.integers(1),
+    mlp_dropout=st.floats(0, 1, exclude_max=True),
+    mlp_epochs=st.integers(1),
+    validation=one_of("validation"),
+    folds=st.integers(2),
+    holdout=st.integers(1),
+    sample=st.integers(0),
+    seed=st.integers(0, 2**32 - 1),
+    finish=st.just(()) | some_of("finish"),
+    batch_size=st.integers(0),
+    threads=st.integers(0),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(RECIPES)
+def test_a_recipe_written_and_read_is_the_same(tmp_path_factory: pytest.TempPathFactory, drawn: Recipe) -> None:
+    path = tmp_path_factory.getbasetemp() / "round_trip.toml"
+    path.write_text(recipe.to_toml(drawn), encoding="utf-8")
+    assert set(recipe.read_file(path)) == set(recipe.TYPES)
+    assert recipe.resolve({"folds": 77, "views": ["mirror"]}, "pets", path, {}) == drawn
+
+
+def test_plain_values_are_those_of_the_fields() -> None:
+    plain = Recipe(views=("mirror",)).as_dict()
+    assert plain["views"] == ["mirror"]
+    assert list(plain) == [field.name for field in dataclasses.fields(Recipe)]
+
+
+@pytest.mark.parametrize("setting", recipe.TYPES)
+def test_every_setting_has_a_sentence(setting: str) -> None:
+    assert recipe.meanings()[setting].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("folds=10", ("folds", "10")),
+        (" image-size = 224 ", ("image_size", "224")),
+        ("backbone=a=b.onnx", ("backbone", "a=b.onnx")),
+        ("finish=", ("finish", "")),
+    ],
+)
+def test_an_assignment_is_split_at_its_first_equals_sign(text: str, pair: tuple[str, str]) -> None:
+    assert recipe.parse_assignment(text) == pair
+
+
+@pytest.mark.parametrize("text", ["folds", "=10", " = 10", ""])
+def test_what_is_no_assignment_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        recipe.parse_assignment(text)
+    assert repr(text) in str(caught.value)
+    assert "--set folds=10" in str(caught.value)
