@@ -186,7 +186,7 @@ def broken_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-leaf\nVersion: 1.2\n")
     (metadata / "entry_points.txt").write_text(
-        "[kagglekit.competitions]\nbroken-leaf = broken_leaf\nbroken = broken_leaf\n"
+        "[kagglekit.competitions]\na-broken-leaf = broken_leaf\nbroken = broken_leaf\n"
     )
     (tmp_path / "broken_leaf.py").write_text("import a_package_that_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -200,7 +200,7 @@ def test_installed_plugins_have_their_shortest_name_and_their_aliases(broken_plu
     assert listings["dogs-vs-cats"].module == "kagglekit_dogs_vs_cats"
     assert listings["dogs-vs-cats"].distribution.startswith("kagglekit ")
     assert listings["state-farm"].aliases == ("state-farm-distracted-driver-detection",)
-    assert listings["broken"] == plugins.Listing("broken", ("broken-leaf",), "broken_leaf", "broken-leaf 1.2")
+    assert listings["broken"] == plugins.Listing("broken", ("a-broken-leaf",), "broken_leaf", "broken-leaf 1.2")
 
 
 def test_a_plugin_that_fails_to_import_breaks_only_its_own_commands(broken_plugin: str) -> None:
@@ -267,7 +267,10 @@ def test_an_unknown_name_says_what_to_type_instead(name: str, words: str) -> Non
         ([COMPETITION.replace("competition()", "competiton()")], "hook 'competiton' does not exist"),
         ([COMPETITION.replace("competition()", "competiton()")], "did you mean 'competition'?"),
         ([COMPETITION, "@hookimpl\ndef recipes():\n    return {}\n"], "hook 'recipes' does not exist"),
-        ([COMPETITION, "@hookimpl\ndef xyzzy():\n    return {}\n"], "hook 'xyzzy' does not exist: ["),
+        (
+            [COMPETITION, "@hookimpl\ndef xyzzy():\n    return {}\n"],
+            "hook 'xyzzy' does not exist; hooks are competition, recipe",
+        ),
         ([COMPETITION, "@hookimpl\ndef recipe(colour):\n    return {}\n"], "recipe"),
         ([COMPETITION, "@hookimpl\ndef recipe(colour):\n    return {}\n"], "colour"),
     ],
