@@ -168,6 +168,7 @@ class Competition:
         if not self.kaggle:
             raise ValueError("kaggle must be the competition's slug at Kaggle")
         self._check_classes()
+        self._check_flip()
         metrics.resolve(self.metric)
         for pattern in self.test_patterns:
             patterns.check(pattern, "id")
@@ -178,22 +179,33 @@ class Competition:
         object.__setattr__(self, "url", self.url or f"https://www.kaggle.com/competitions/{self.kaggle}")
 
     def _check_classes(self) -> None:
+        if not isinstance(self.classes, Mapping):  # a list of pairs of letters would pass for one
+            raise ValueError(f"classes must map labels to names, not be a {type(self.classes).__name__}")  # noqa: TRY004
         if len(self.classes) < 2:
             raise ValueError(f"classes must map at least two labels to names, not {len(self.classes)}")
-        if isinstance(self.submission, Probability):
-            if self.submission.of not in self.classes:
-                raise ValueError(f"submission.of {self.submission.of!r} is not one of the classes")
+        form = self.submission
+        taken = self.classes if isinstance(form, ProbabilityPerClass) else (form.label,)
+        if form.id in taken:
+            raise ValueError(f"submission.id {form.id!r} is the name of another column too")
+        if isinstance(form, Probability):
+            if form.of not in self.classes:
+                raise ValueError(f"submission.of {form.of!r} is not one of the classes")
             if len(self.classes) != 2:
                 raise ValueError(f"Probability needs two classes, not {len(self.classes)}: use ProbabilityPerClass")
+
+    def _check_flip(self) -> None:
         if isinstance(self.flip, str):
             if self.flip not in ("allowed", "forbidden"):
                 raise ValueError(f"flip {self.flip!r} is not 'allowed', 'forbidden' or a mapping of classes")
             return
-        unknown = [label for label in (*self.flip, *self.flip.values()) if label not in self.classes]
-        if unknown:
-            raise ValueError(f"flip names {unknown[0]!r}, which is not one of the classes")
-        if sorted(self.flip) != sorted(self.flip.values()):
-            raise ValueError("flip must be a permutation: every class that is swapped away is swapped to")
+        for label, mirrored in self.flip.items():
+            for named in (label, mirrored):
+                if named not in self.classes:
+                    raise ValueError(f"flip names {named!r}, which is not one of the classes")
+            if self.flip.get(mirrored) != label:
+                raise ValueError(
+                    f"flip must swap: {label!r} becomes {mirrored!r}, and {mirrored!r} must become {label!r}"
+                )
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
         raise PluginError(f"{source}: no training image of class {missing[0]!r}: is the data complete?")
     if competition.groups is not None and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
-    if "group" in table and table["group"].isna().any():
+    if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
         raise PluginError(f"{source}: column 'group' has empty values.")
     columns = [c for c in ("id", "path", "label", "group", "valid") if c in table]
     return table[columns].reset_index(drop=True)

@@ -14,7 +14,8 @@ from kagglekit.workspace import Workspace
 
 _WRAPPERS = 2
 """Folders around the layout that are looked through, such as one called like the archive."""
-_SOURCE = "source.json"
+_SOURCE = ".source.json"
+"""In the workspace's data folder: what `--data` named last."""
 
 
 def find(competition: Competition, option: Path | None, workspace: Workspace, console: Console) -> DataFiles:
@@ -27,12 +28,12 @@ def find(competition: Competition, option: Path | None, workspace: Workspace, co
     if option is not None:
         if not option.exists():
             raise UserError(f"--data {option}: no such file or folder.")
-        files = _first_match(competition, _in(option.resolve(), workspace, console))
+        files = _best(competition, _in(option.resolve(), competition, workspace, console))
         if files is None:
             raise _no_layout(competition, option)
         storage.write_json(workspace.data / _SOURCE, {"data": str(option.resolve())})
         return files
-    files = _first_match(competition, _in_workspace(workspace, console))
+    files = _best(competition, _in_workspace(competition, workspace, console))
     if files is None:
         raise UserError(
             f"no data for {competition.name}: put the archive from {competition.url}/data into {workspace.data} "
@@ -41,42 +42,59 @@ def find(competition: Competition, option: Path | None, workspace: Workspace, co
     return files
 
 
-def _first_match(competition: Competition, candidates: Iterator[DataFiles]) -> DataFiles | None:
-    """Return the first candidate with training and test images, else the first with training images."""
-    half = None
+def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFiles | None:
+    """Return the first candidate that is complete, else the one that holds most; None without training images."""
+    best, most = None, 0
     for files in candidates:
         for based in (files, *(files.below(folder) for folder in files.folders(_WRAPPERS))):
-            if layout.has_train(competition, based):
-                if layout.has_test(competition, based):
-                    return based
-                half = half or based
-    return half
+            holds = _holds(competition, based)
+            if holds == _COMPLETE:
+                return based
+            if holds > most:
+                best, most = based, holds
+    return best
 
 
-def _in(source: Path, workspace: Workspace, console: Console) -> Iterator[DataFiles]:
+_COMPLETE = 3
+
+
+def _holds(competition: Competition, files: DataFiles) -> int:
+    """Return 0 without training images, 1 with them, 2 with test images too, 3 with all tables as well."""
+    if not layout.has_train(competition, files):
+        return 0
+    if not layout.has_test(competition, files):
+        return 1
+    return _COMPLETE if layout.has_tables(competition, files) else 2
+
+
+def _in(source: Path, competition: Competition, workspace: Workspace, console: Console) -> Iterator[DataFiles]:
     """Yield the files of an archive; or of a folder, alone and then with its archives unpacked."""
     if source.is_file():
         yield DataFiles.from_folders([_unpack(source, workspace, console)], str(source))
         return
-    ours = frozenset(p.stem for p in source.glob("*.json")) if source == workspace.data else frozenset()
-    yield DataFiles.from_folders([source], str(source), skip=ours)
+    ours = (
+        frozenset(path.name for path in archives.unpacked_folders(source)) if source == workspace.data else frozenset()
+    )
+    alone = DataFiles.from_folders([source], str(source), skip=ours)
+    yield alone
     zips = sorted(path for path in source.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
+    if _best(competition, iter([alone])) is not None and layout.has_test(competition, alone):
+        # unpacked by hand, and the archives left there: only tables can be missing
+        zips = [path for path in zips if not archives.holds_images(path)]
     if zips:
         unpacked = [_unpack(path, workspace, console) for path in zips]
         yield DataFiles.from_folders([source, *unpacked], str(source), skip=ours)
 
 
-def _in_workspace(workspace: Workspace, console: Console) -> Iterator[DataFiles]:
+def _in_workspace(competition: Competition, workspace: Workspace, console: Console) -> Iterator[DataFiles]:
     if not workspace.data.is_dir():
         return
-    yield from _in(workspace.data, workspace, console)
+    yield from _in(workspace.data, competition, workspace, console)
     remembered = storage.read_json(workspace.data / _SOURCE)
     if remembered and Path(remembered["data"]).exists():
-        yield from _in(Path(remembered["data"]), workspace, console)
-    manifests = sorted(workspace.data.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for folder in (path.with_suffix("") for path in manifests):
-        if folder.is_dir():
-            yield DataFiles.from_folders([folder], str(folder))
+        yield from _in(Path(remembered["data"]), competition, workspace, console)
+    for folder in archives.unpacked_folders(workspace.data):
+        yield DataFiles.from_folders([folder], str(folder))
 
 
 def _unpack(source: Path, workspace: Workspace, console: Console) -> Path:

@@ -14,12 +14,12 @@ from kagglekit.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
     """Order numbers inside text by value: 2 before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _DIGITS.split(text) if part]
+    return [(int(part), "") if _DIGITS.fullmatch(part) else (-1, part) for part in _DIGITS.split(text) if part]
 
 
 def has_train(competition: Competition, files: DataFiles) -> bool:
@@ -31,6 +31,14 @@ def has_train(competition: Competition, files: DataFiles) -> bool:
 def has_test(competition: Competition, files: DataFiles) -> bool:
     """Say whether any test image is there."""
     return any(_any_match(pattern, files) for pattern in competition.test_patterns)
+
+
+def has_tables(competition: Competition, files: DataFiles) -> bool:
+    """Say whether the CSV files that the description names, and a sample submission, are there."""
+    named = [
+        layout.csv for layout in (competition.train, competition.groups) if isinstance(layout, CsvLabels | CsvGroups)
+    ]
+    return all(files.first([name]) for name in named) and files.first(competition.submission.sample) is not None
 
 
 def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
@@ -60,7 +68,9 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
     if pattern is None:
         wanted = " or ".join(competition.test_patterns)
         raise UserError(f"{files.origin} has no test images: looked for {wanted}.")
-    rows = [(match["id"], str(files.paths[path])) for path, match in _matches(pattern, files)]
+    found = list(_matches(pattern, files))
+    _check_strays(pattern, {path for path, _ in found}, files)
+    rows = [(match["id"], str(files.paths[path])) for path, match in found]
     rows.sort(key=lambda row: natural_key(row[0]))
     return pd.DataFrame(rows, columns=["id", "path"], dtype="str")
 
@@ -120,7 +130,7 @@ def _read_layout(layout: FilenameLabels | FolderLabels | CsvLabels, files: DataF
 
 
 def _check_strays(pattern: str, found: set[str], files: DataFiles) -> None:
-    """An image in the train folder that doesn't fit the pattern would be lost without a word: refuse it."""
+    """An image beside the others that doesn't fit the pattern would be lost without a word: refuse it."""
     folder = patterns.folder_of(pattern)
     if not folder:
         return
@@ -129,7 +139,7 @@ def _check_strays(pattern: str, found: set[str], files: DataFiles) -> None:
     if strays:
         raise UserError(
             f"{len(strays)} images under {folder}/ do not fit {pattern!r}, such as {strays[0]!r}: "
-            "move them out of the folder, or name their shape in the plugin's `also`."
+            "move them out of the folder, or name their shape in the plugin too."
         )
 
 
@@ -139,8 +149,8 @@ def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str
     keys = [patterns.without_ending(value) for value in table[layout.id]]
     labels = dict(zip(keys, table[layout.label], strict=True))
     if len(labels) < len(keys):
-        twice = table[layout.id][table[layout.id].duplicated()]
-        raise UserError(f"{layout.csv} has {twice.iloc[0]!r} twice in column {layout.id!r}.")
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"{layout.csv} has {twice!r} twice in column {layout.id!r}.")
     wanted = [patterns.without_ending(image_id) for image_id in ids]
     missing = [image_id for image_id in wanted if image_id not in labels]
     if missing:
@@ -154,10 +164,12 @@ def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str
 def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[str]:
     rows = read_csv(files, groups.csv)
     _require_columns(rows, (groups.image, groups.group), groups.csv)
-    known = {
-        patterns.without_ending(image): group
-        for image, group in zip(rows[groups.image], rows[groups.group], strict=True)
-    }
+    known: dict[str, str] = {}
+    for image, group in zip(rows[groups.image], rows[groups.group], strict=True):
+        before = known.setdefault(patterns.without_ending(image), group)
+        if before != group or not group:
+            what = f"two groups, {before!r} and {group!r}" if group else "no group"
+            raise UserError(f"{groups.csv} gives {image!r} {what}: folds can't keep groups together.")
     found = [known.get(image_id, known.get(image_id.rpartition("/")[2])) for image_id in table["id"]]
     missing = [image_id for image_id, group in zip(table["id"], found, strict=True) if group is None]
     if missing:

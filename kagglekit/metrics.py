@@ -56,6 +56,8 @@ def correct_rows(truth: Truth, probabilities: Floats) -> Floats:
 def clustered_error(rows: Floats, clusters: NDArray[np.int64]) -> float:
     """Return the standard error of the mean of `rows` (N,), where rows of one cluster (N,) move together.
 
+    It is NaN for a single cluster, which says nothing about others.
+
     Source: the cluster-robust variance of a mean, with the G / (G - 1) correction for G clusters.
     """
     import numpy as np
@@ -63,7 +65,9 @@ def clustered_error(rows: Floats, clusters: NDArray[np.int64]) -> float:
     sums = np.bincount(clusters, weights=rows - rows.mean())
     sums = sums[np.bincount(clusters) > 0]
     count = len(sums)
-    return float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)) / len(rows))
+    if count < 2:
+        return float("nan")
+    return float(np.sqrt((sums**2).sum() * count / (count - 1)) / len(rows))
 
 
 def _mean_log_loss(truth: Truth, probabilities: Floats) -> float:

@@ -63,7 +63,7 @@ def load(name: str) -> Plugin:
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "a path to a plugin file works too"
+        hint = f"did you mean {near[0]!r}?" if near else "a path to a plugin file works too."
         raise UserError(f"no competition called {name!r}: {hint} `kagglekit list` shows all.")
     try:
         module = importlib.import_module(found[name].value)
@@ -89,7 +89,11 @@ def _import_file(name: str) -> ModuleType:
 
 
 def _import_failed(name: str, error: Exception) -> PluginError:
-    return PluginError(f"plugin {name!r} can't be imported: {type(error).__name__}: {error}")
+    return PluginError(f"plugin {name!r} can't be imported: {type(error).__name__}: {_one_line(error)}")
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
 
 
 class Plugin:
@@ -114,7 +118,7 @@ class Plugin:
         known = [name for name, value in vars(hookspecs).items() if hasattr(value, "kagglekit_spec")]
         marked = [n for n, f in vars(self.module).items() if hasattr(f, "kagglekit_impl") and n not in known]
         if not marked:
-            return str(error).replace("\n", " ")
+            return _one_line(error)
         near = difflib.get_close_matches(marked[0], known, n=1)
         return f"hook {marked[0]!r} does not exist" + (
             f", did you mean {near[0]!r}?" if near else f"; hooks are {', '.join(known)}"
@@ -128,12 +132,11 @@ class Plugin:
         try:
             result = getattr(self._manager.hook, hook)(**arguments)
         except ValueError as error:
-            raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {error}") from error
+            raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {_one_line(error)}") from error
         if not isinstance(result, expected):
             wanted = " or ".join(kind.__name__ for kind in (expected if isinstance(expected, tuple) else (expected,)))
-            raise PluginError(
-                f"plugin {self.name!r}, hook {hook!r}: returned {type(result).__name__} ({result!r:.60}), not {wanted}"
-            )
+            got = f"{type(result).__name__} ({_one_line(repr(result)):.60})"
+            raise PluginError(f"plugin {self.name!r}, hook {hook!r}: returned {got}, not {wanted}")
         return result
 
     def competition(self) -> Competition:

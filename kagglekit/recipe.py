@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import inspect
 import itertools
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Recipe:
             "image_size": (self.image_size == 0 or self.image_size >= 32, "must be 0 or at least 32"),
             "backbone": (len(set(self.backbone)) == len(self.backbone) > 0, "must name each backbone once"),
             "views": (len(set(self.views)) == len(self.views) > 0, "must name each view once"),
-            "strengths": (len(self.strengths) > 0 and min(self.strengths, default=0) > 0, "must be above 0"),
+            "strengths": (_all_positive(self.strengths), "must hold numbers above 0"),
             "mlp_dropout": (0 <= self.mlp_dropout < 1, "must be at least 0 and below 1"),
             "mlp_width": (self.mlp_width >= 1, "must be 1 or more"),
             "mlp_epochs": (self.mlp_epochs >= 1, "must be 1 or more"),
@@ -82,6 +83,10 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, tuples as lists."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def _all_positive(values: tuple[float, ...]) -> bool:
+    return len(values) > 0 and all(0 < value < math.inf for value in values)
 
 
 TYPES: dict[str, Any] = get_type_hints(Recipe)

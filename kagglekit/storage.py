@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` when the block ends well; a folder that is there stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary folder that becomes `folder` when the block ends well, in the place of one that is there.
+
+    One command at a time: the caller holds a lock. What killed commands left behind is removed.
+    """
+    for left in folder.parent.glob(f".{folder.name}.*.partial"):
+        shutil.rmtree(left)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    temporary.mkdir()
+    temporary.mkdir(parents=True)
     try:
         yield temporary
-        with suppress(OSError):  # another command finished the same folder first: its content is the same
-            temporary.rename(folder)
-        if not folder.is_dir():
-            raise NotADirectoryError(f"{folder} could not be made")
+        if hasattr(os, "sync"):  # thousands of files: one flush of all is quicker than one a file
+            os.sync()
+        if folder.exists():
+            folder.rename(folder.with_name(f".{folder.name}.old.partial"))
+        temporary.rename(folder)
         _sync(folder.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in folder.parent.glob(f".{folder.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

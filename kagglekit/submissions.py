@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from kagglekit import layout, storage
 from kagglekit.competition import ClassLabel, Competition, Probability
@@ -114,9 +115,9 @@ def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> 
 def _check_probabilities(frame: pd.DataFrame, competition: Competition) -> None:
     form = competition.submission
     values = frame.drop(columns=form.id)
-    if not all(np.issubdtype(kind, np.number) for kind in values.dtypes):
+    if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in values.dtypes):
         _refuse(f"columns {list(values.columns)} must hold numbers")
-    numbers = values.to_numpy(dtype=np.float64)
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     _refuse_rows(frame, form.id, np.any(~np.isfinite(numbers), axis=1), "hold no number")
     _refuse_rows(frame, form.id, np.any((numbers < 0) | (numbers > 1), axis=1), "are outside 0 to 1")
     if not isinstance(form, Probability):

@@ -64,8 +64,8 @@ def described(**changes: Any) -> Competition:
         ({"flip": "yes"}, "flip 'yes' is not 'allowed', 'forbidden' or a mapping"),
         ({"flip": {"c1": "c9"}}, "flip names 'c9', which is not one of the classes"),
         ({"flip": {"c9": "c1"}}, "flip names 'c9', which is not one of the classes"),
-        ({"flip": {"c1": "c2"}}, "flip must be a permutation"),
-        ({"flip": {"c1": "c2", "c2": "c2"}}, "flip must be a permutation"),
+        ({"flip": {"c1": "c2"}}, "flip must swap"),
+        ({"flip": {"c1": "c2", "c2": "c2"}}, "flip must swap"),
     ],
 )
 def test_an_impossible_description_is_refused_at_once(changes: dict[str, Any], words: str) -> None:
