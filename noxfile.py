@@ -5,6 +5,7 @@ a session would install torch several times over.
 """
 
 import os
+import sys
 import tempfile
 
 import nox
@@ -16,33 +17,33 @@ nox.options.sessions = ["lint", "types", "tests"]
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; `nox -s tests -- -k bank` runs some of them."""
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run(sys.executable, "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style with ruff."""
-    session.run("python", "-m", "ruff", "check", ".")
-    session.run("python", "-m", "ruff", "format", "--check", ".")
+    session.run(sys.executable, "-m", "ruff", "check", ".")
+    session.run(sys.executable, "-m", "ruff", "format", "--check", ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
-    session.run("python", "-m", "mypy")
+    session.run(sys.executable, "-m", "mypy")
 
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Write the commands' help pages into README.md again; the tests check that they are true."""
-    session.run("python", "-m", "cogapp", "-r", "README.md")
+    session.run(sys.executable, "-m", "cogapp", "-r", "README.md")
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against named rivals and limits; let nothing else run meanwhile."""
     for name in session.posargs or ("startup", "features", "rerun"):
-        session.run("python", "-m", f"benchmarks.{name}")
+        session.run(sys.executable, "-m", f"benchmarks.{name}")
 
 
 @nox.session(default=False)
@@ -50,4 +51,4 @@ def soak(session: nox.Session) -> None:
     """Kill a run at thirty random moments, each time run it to the end, and compare the bytes."""
     folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
     environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
-    session.run("python", "-m", "pytest", "tests/test_kills.py", f"--basetemp={folder}", env=environment)
+    session.run(sys.executable, "-m", "pytest", "tests/test_kills.py", f"--basetemp={folder}", env=environment)
