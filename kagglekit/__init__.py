@@ -1,24 +1,28 @@
 """kagglekit: from a Kaggle image-classification competition to a validated submission with one command.
 
-This module is the whole public surface for plugin authors; importing it loads nothing heavy.
+This module is the whole public surface for plugin authors. Names are loaded when they are asked for, so
+that the command line starts without them; none of them loads anything heavy.
 """
 
-import pluggy
+from __future__ import annotations
 
-from kagglekit.competition import (
-    ClassLabel,
-    Competition,
-    CsvGroups,
-    CsvLabels,
-    FilenameLabels,
-    FolderLabels,
-    Probability,
-    ProbabilityPerClass,
-)
-from kagglekit.errors import PluginError, UserError
-from kagglekit.metrics import Metric
+import importlib
+from typing import TYPE_CHECKING, Any
 
-hookimpl = pluggy.HookimplMarker("kagglekit")
+if TYPE_CHECKING:
+    from kagglekit.competition import (
+        ClassLabel,
+        Competition,
+        CsvGroups,
+        CsvLabels,
+        FilenameLabels,
+        FolderLabels,
+        Probability,
+        ProbabilityPerClass,
+    )
+    from kagglekit.errors import PluginError, UserError
+    from kagglekit.hookspecs import hookimpl
+    from kagglekit.metrics import Metric
 
 __all__ = [
     "ClassLabel",
@@ -34,3 +38,11 @@ __all__ = [
     "UserError",
     "hookimpl",
 ]
+
+_HOMES = {"Metric": "metrics", "PluginError": "errors", "UserError": "errors", "hookimpl": "hookspecs"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'kagglekit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"kagglekit.{_HOMES.get(name, 'competition')}"), name)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pluggy
-
 from kagglekit.competition import Competition
+from kagglekit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kagglekit.datafiles import DataFiles
-
-hookimpl = pluggy.HookimplMarker("kagglekit")
 
 
 @hookimpl(trylast=True)

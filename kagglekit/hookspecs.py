@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kagglekit.datafiles import DataFiles
 
 hookspec = pluggy.HookspecMarker("kagglekit")
+hookimpl = pluggy.HookimplMarker("kagglekit")
 
 
 @hookspec(firstresult=True)

@@ -11,8 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ import pluggy
 from kagglekit import hookspecs
 from kagglekit.competition import Competition
 from kagglekit.errors import PluginError, UserError
+from kagglekit.installed import GROUP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,31 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kagglekit.datafiles import DataFiles
-
-GROUP = "kagglekit.competitions"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """An installed plugin as its metadata shows it, without importing it."""
-
-    name: str
-    aliases: tuple[str, ...]
-    module: str
-    distribution: str
-
-
-def installed() -> list[Listing]:
-    """Return the installed plugins by name; names that lead to one module are aliases, the shortest is the name."""
-    by_module: dict[str, dict[str, EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
-        by_module.setdefault(entry.value, {}).setdefault(entry.name, entry)
-    listings = []
-    for module, entries in by_module.items():
-        name, *aliases = sorted(entries, key=lambda name: (len(name), name))
-        dist = entries[name].dist
-        listings.append(Listing(name, tuple(aliases), module, f"{dist.name} {dist.version}" if dist else "?"))
-    return sorted(listings, key=lambda listing: listing.name)
 
 
 def load(name: str) -> Plugin:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kagglekit import plugins
+from kagglekit import installed, plugins
 from kagglekit.competition import (
     ClassLabel,
     Competition,
@@ -194,13 +194,13 @@ def broken_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_installed_plugins_have_their_shortest_name_and_their_aliases(broken_plugin: str) -> None:
-    listings = {listing.name: listing for listing in plugins.installed()}
+    listings = {listing.name: listing for listing in installed.listings()}
     assert list(listings) == sorted(listings)
     assert listings["dogs-vs-cats"].aliases == ("dogs-vs-cats-redux", "dogs-vs-cats-redux-kernels-edition")
     assert listings["dogs-vs-cats"].module == "kagglekit_dogs_vs_cats"
-    assert listings["dogs-vs-cats"].distribution.startswith("kagglekit ")
+    assert listings["dogs-vs-cats"].module == "kagglekit_dogs_vs_cats"
     assert listings["state-farm"].aliases == ("state-farm-distracted-driver-detection",)
-    assert listings["broken"] == plugins.Listing("broken", ("a-broken-leaf",), "broken_leaf", "broken-leaf 1.2")
+    assert listings["broken"] == installed.Listing("broken", ("a-broken-leaf",), "broken_leaf")
 
 
 def test_a_plugin_that_fails_to_import_breaks_only_its_own_commands(broken_plugin: str) -> None:
@@ -212,12 +212,12 @@ def test_a_plugin_that_fails_to_import_breaks_only_its_own_commands(broken_plugi
 
 
 def test_listing_imports_no_plugin(broken_plugin: str) -> None:
-    plugins.installed()
+    installed.listings()
     assert "broken_leaf" not in sys.modules
 
 
-@pytest.mark.parametrize("listing", plugins.installed(), ids=lambda listing: listing.name)
-def test_every_alias_leads_to_the_same_competition(listing: plugins.Listing) -> None:
+@pytest.mark.parametrize("listing", installed.listings(), ids=lambda listing: listing.name)
+def test_every_alias_leads_to_the_same_competition(listing: installed.Listing) -> None:
     competition = plugins.load(listing.name).competition()
     assert competition.name == listing.name
     for alias in listing.aliases:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kagglekit import hookspecs, plugins
+from kagglekit import hookspecs, installed, plugins
 from kagglekit.recipe import Recipe, meanings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,8 +96,8 @@ def test_the_first_plugin_of_the_guide_is_a_plugin(tmp_path: Path) -> None:
         assert plugins.load(str(tmp_path / f"example{number}.py")).competition().name
 
 
-@pytest.mark.parametrize("listing", plugins.installed(), ids=lambda listing: listing.name)
-def test_every_installed_plugin_keeps_its_contract(listing: plugins.Listing) -> None:
+@pytest.mark.parametrize("listing", installed.listings(), ids=lambda listing: listing.name)
+def test_every_installed_plugin_keeps_its_contract(listing: installed.Listing) -> None:
     plugin = plugins.load(listing.name)
     competition = plugin.competition()
     assert competition.name == listing.name
