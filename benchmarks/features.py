@@ -8,6 +8,7 @@ The bare session is measured both ways, one session on all cores and one thread 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ class Measurements:
         """Open sessions and preload what the bare loops need."""
         self.paths, self.folder, self.backbone = paths, folder, backbone
         self.cores = devices.cores()
-        chunk = [backbone.preprocessing.apply(images.decode(images.read_bytes(path))) for path in paths[:4]]
+        chunk = [backbone.preprocessing.apply(images.decode(images.read_bytes(path)[0])) for path in paths[:4]]
         self.batch = np.repeat(np.stack(chunk), len(VIEWS), axis=0)
         self.wide = devices.open_session(Path(backbone.graph), "cpu", self.cores)[0]
         self.narrow = devices.open_session(Path(backbone.graph), "cpu", 1)[0]
@@ -72,7 +73,7 @@ class Measurements:
         """Bare reading, decoding and preprocessing on all cores."""
 
         def one(path: str) -> None:
-            self.backbone.preprocessing.apply(images.decode(images.read_bytes(path)))
+            self.backbone.preprocessing.apply(images.decode(images.read_bytes(path)[0]))
 
         with ThreadPoolExecutor(self.cores) as pool:
             taken = seconds(lambda: list(pool.map(one, self.paths)))
@@ -80,7 +81,7 @@ class Measurements:
 
     def kagglekit(self) -> float:
         """What a run does, bank included, with nothing in the bank."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as bank, open("/dev/null", "w") as quiet:
+        with tempfile.TemporaryDirectory(dir=self.folder) as bank, open(os.devnull, "w") as quiet:
             engine = FeatureEngine([self.backbone], VIEWS, Recipe(), Path(bank))
             return len(self.paths) / seconds(lambda: engine.compute(self.paths, Console(quiet)))
 

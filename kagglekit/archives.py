@@ -55,11 +55,11 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None) -> E
         members = _checked_members(outer, archive.name)
         listing = [[m.filename, m.file_size, m.CRC] for m in members]
         folder = into / f"{archive.stem}-{storage.digest(listing, 8)}"
-        if (folder / MANIFEST).is_file():
+        if _is_whole(folder):
             return Extraction(folder, fresh=False)
         into.mkdir(parents=True, exist_ok=True)
         with FileLock(into / f".{folder.name}.lock"):
-            if (folder / MANIFEST).is_file():  # another command was faster
+            if _is_whole(folder):  # another command was faster
                 return Extraction(folder, fresh=False)
             with storage.replacing_folder(folder) as temporary:
                 allowed = FREE_BYTES + MAX_RATIO * archive.stat().st_size
@@ -67,6 +67,23 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None) -> E
                 manifest = {"archive": archive.name, "archive_bytes": archive.stat().st_size, "members": rows}
                 storage.write_json(temporary / MANIFEST, manifest)
     return Extraction(folder, fresh=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Say whether an unpacked archive has its manifest; raise UserError where members are missing nevertheless.
+
+    A member that somebody has changed since is left alone.
+    """
+    manifest = storage.read_json(folder / MANIFEST)
+    if manifest is None:
+        return False
+    missing = [path for path, *_ in manifest["members"] if not (folder / path).exists()]
+    if missing:
+        raise UserError(
+            f"{len(missing)} files of {manifest['archive']} are missing from {folder}, such as {missing[0]}: "
+            "remove that folder and type the command again."
+        )
+    return True
 
 
 def unpacked_folders(into: Path) -> list[Path]:

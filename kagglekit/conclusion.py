@@ -5,6 +5,7 @@ N scored images, M test images, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,19 +30,21 @@ def conclude(job: Job, predictions: Predictions) -> dict[str, Any]:
     with run.stage("finish"):
         oof, gates = finish.finish(scored, job.recipe.finish, metric, job.recipe.seed)
         test = finish.apply_kept(predictions.test, gates)
+        test[np.isnan(test).any(axis=1)] = predictions.prior
     for gate in gates:
         job.console.say(gate.line())
     truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
     run.write_probabilities("oof.parquet", train["id"].tolist(), oof, labels, **truth)
     run.write_probabilities("test.parquet", job.tables.asked["id"].tolist(), test, labels)
     with run.stage("submission"):
-        write_submission(job, test, finish.apply_kept(_prior(predictions.train, labels), gates))
+        write_submission(job, test, predictions.prior)
+    error = finish.standard_error(scored, oof, metric, job.recipe.seed)
     record = storage.read_json(run.folder / "run.json")
     result = {
         "metric": metric.name,
         "lower_is_better": metric.lower_is_better,
         "out_of_fold": metric.score(scored.truth, oof),
-        "standard_error": finish.standard_error(scored, oof, metric, job.recipe.seed),
+        "standard_error": None if math.isnan(error) else error,
         "accuracy": float(metrics.correct_rows(scored.truth, oof).mean()),
         "before_finish": metric.score(scored.truth, scored.probabilities),
         "finish": [gate.as_dict() for gate in gates],
@@ -68,12 +71,6 @@ def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> finish.S
     )
 
 
-def _prior(train: pd.DataFrame, labels: Sequence[str]) -> Floats:
-    """Return the classes' shares in training, (1, C)."""
-    shares: Floats = np.array([[(train["label"] == label).mean() for label in labels]], dtype=np.float64)
-    return shares
-
-
 def write_submission(job: Job, test: Floats, prior: Floats) -> None:
     """Lay out, check and write the submission: every id that is asked for has one row."""
     competition, tables = job.competition, job.tables
@@ -81,7 +78,7 @@ def write_submission(job: Job, test: Floats, prior: Floats) -> None:
         submissions.written_id(competition, test_id): row for test_id, row in zip(tables.asked["id"], test, strict=True)
     }
     ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
-    rows = np.stack([predicted.get(row_id, prior[0]) for row_id in ids])
+    rows = np.stack([predicted.get(row_id, prior) for row_id in ids])
     if len(predicted) < len(ids):
         job.console.warn(
             f"{len(ids) - len(predicted)} of {len(ids)} rows hold the class prior: they were not predicted"

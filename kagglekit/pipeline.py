@@ -51,7 +51,7 @@ def prepare(name: str, data_path: Path | None, settings: Mapping[str, Any], cons
     found = tables.read(plugin, competition, files, chosen, console)
     data_ready = time.perf_counter()
     used = prepare_backbones(chosen, console)
-    this = runs.open_run(workspace, _key(competition, chosen, used, found))
+    this = runs.open_run(workspace, _key(plugin, competition, chosen, used, found))
     this.seconds |= {"data": data_ready - started, "backbones": time.perf_counter() - data_ready}
     return Job(
         run=this,
@@ -81,9 +81,12 @@ def prepare_backbones(chosen: Recipe, console: Console) -> list[backbones.Backbo
     return ready
 
 
-def _key(competition: Competition, chosen: Recipe, used: list[backbones.Backbone], found: Tables) -> dict[str, Any]:
+def _key(
+    plugin: plugins.Plugin, competition: Competition, chosen: Recipe, used: list[backbones.Backbone], found: Tables
+) -> dict[str, Any]:
     """Everything that a run's results are made from."""
     return {
+        "plugin": storage.file_sha256(Path(str(plugin.module.__file__))),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
         "backbones": [backbone.record() for backbone in used],
@@ -91,7 +94,7 @@ def _key(competition: Competition, chosen: Recipe, used: list[backbones.Backbone
         "test": _fingerprint(found.asked),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
         "device": devices.choose(chosen.provider),
-        "kagglekit": version("kagglekit"),
+        "versions": {name: version(name) for name in ("kagglekit", "numpy", "scikit-learn", "scipy")},
     }
 
 

@@ -106,8 +106,12 @@ class Plugin:
         """
         try:
             result = getattr(self._manager.hook, hook)(**arguments)
-        except ValueError as error:
-            raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {_one_line(error)}") from error
+        except Exception as error:
+            # a misspelt or missing field of the description is a TypeError
+            if isinstance(error, ValueError) or (isinstance(error, TypeError) and hook == "competition"):
+                raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {_one_line(error)}") from error
+            error.add_note(f"in plugin {self.name!r}, hook {hook!r}")
+            raise
         if not isinstance(result, expected):
             wanted = " or ".join(kind.__name__ for kind in (expected if isinstance(expected, tuple) else (expected,)))
             got = f"{type(result).__name__} ({_one_line(repr(result)):.60})"

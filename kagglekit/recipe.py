@@ -27,8 +27,8 @@ class Recipe:
     """Where onnxruntime computes; `auto` takes a CUDA GPU where there is one."""
     image_size: int = 0
     """Side of the square that the backbone sees, in pixels; 0 takes the model's own."""
-    crop: Literal["centre", "squash"] = "centre"
-    """`centre` scales the shorter side and cuts the middle as timm does; `squash` keeps all of the image."""
+    crop: Literal["model", "centre", "squash"] = "model"
+    """`model`: as timm does for it; `centre` scales the shorter side and cuts the middle; `squash` keeps all."""
     views: tuple[Literal["plain", "mirror"], ...] = ("plain", "mirror")
     """Views of each image; `mirror` is left out where the competition forbids flips."""
     output: Literal["pooled", "logits"] = "pooled"
@@ -116,7 +116,14 @@ def resolve(plugin: Mapping[str, Any], plugin_name: str, toml: Path, command_lin
         ("the command line", command_line),
     ):
         values |= {key: _convert(key, value, source) for key, value in layer.items()}
+    if "backbone" in values:  # a weights file is the same file wherever the command is typed
+        values["backbone"] = tuple(_absolute(spec) for spec in values["backbone"])
     return Recipe(**values)
+
+
+def _absolute(spec: str) -> str:
+    name, equals, file = spec.partition("=")
+    return f"{name}={Path(file).expanduser().absolute()}" if equals else name
 
 
 def parse_assignment(text: str) -> tuple[str, str]:

@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     "kagglekit",
-    "albumentations",
+    "huggingface-hub",
     "numpy",
+    "onnx",
     "onnxruntime",
     "onnxruntime-gpu",
+    "onnxscript",
     "opencv-python-headless",
     "pandas",
     "pillow",
+    "pyarrow",
     "scikit-learn",
+    "scipy",
     "timm",
     "torch",
 )
@@ -111,7 +115,8 @@ def find(reference: str) -> Run:
     path = Path(reference)
     if (path / "run.json").is_file():
         return Run(path.resolve())
-    found = [folder for folder in home().glob("*/runs/*") if folder.name.endswith(reference) and reference]
+    records = home().glob("*/runs/*/run.json") if reference else iter(())
+    found = [record.parent for record in records if record.parent.name.endswith(reference)]
     if len(found) == 1:
         return Run(found[0])
     if found:

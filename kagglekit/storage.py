@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` when the block ends well, in the place of one that is there.
+    """Yield a temporary folder that becomes `folder` when the block ends well; one that is there is set aside.
 
     One command at a time: the caller holds a lock. What killed commands left behind is removed.
     """
@@ -41,8 +41,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         yield temporary
         if hasattr(os, "sync"):  # thousands of files: one flush of all is quicker than one a file
             os.sync()
-        if folder.exists():
-            folder.rename(folder.with_name(f".{folder.name}.old.partial"))
+        if folder.exists():  # not ours, or no longer whole: never deleted
+            folder.rename(folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.aside"))
         temporary.rename(folder)
         _sync(folder.parent)
     finally:
@@ -53,7 +53,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def _sync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():  # Windows can't open a folder
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes what it may write
     try:
         os.fsync(descriptor)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from kagglekit import runs
@@ -21,21 +22,33 @@ def show(this: runs.Run, competition: Competition, result: dict[str, Any], conso
         console.say(
             "The leaderboard is scored on another test set than this: a neighbouring line is a hint, no promise."
         )
+    console.say(f"submission: {this.submission}")
     if result["sample"]:
         console.warn("this was a run on a sample: do not submit it")
-    console.say(f"submission: {this.submission}")
+        console.say(f"next: kagglekit run {competition.name}")
+        return
+    message = f"{', '.join(result['backbones'])}, {SCORERS[result['validation']]} {result['out_of_fold']:.5f}"
     console.say(
-        f"next: kaggle competitions submit -c {competition.kaggle} -f {this.submission} "
-        f'-m "{", ".join(result["backbones"])} out-of-fold {result["out_of_fold"]:.5f}"'
+        f"next: kaggle competitions submit -c {competition.kaggle} "
+        f"-f {shlex.quote(str(this.submission))} -m {shlex.quote(message)}"
     )
+
+
+SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}
+"""Setting `validation` -> what the score is called."""
+
+
+def scored(result: dict[str, Any]) -> str:
+    """Return the score with its standard error, which one group alone can't give."""
+    error = result["standard_error"]
+    return f"{result['out_of_fold']:.5f} ± {'unknown, one group' if error is None else f'{error:.5f}'}"
 
 
 def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the closing numbers as (name, value) for a table."""
-    scorers = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}
-    error = f"{result['out_of_fold']:.5f} ± {result['standard_error']:.5f}"
+    error = scored(result)
     facts = [
-        (f"{scorers[result['validation']]} {result['metric']} ± standard error", error),
+        (f"{SCORERS[result['validation']]} {result['metric']} ± standard error", error),
         ("accuracy", f"{result['accuracy']:.2%}"),
         ("before finishing", f"{result['before_finish']:.5f}"),
         ("scored", _scored(result)),

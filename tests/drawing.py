@@ -72,3 +72,27 @@ def drivers(folder: Path, each: int = 2, drivers: int = 6, test: int = 8, older:
             "sample_submission.csv.zip": zipped({"sample_submission.csv": sample}, folder),
         },
     )
+
+
+def hands(folder: Path) -> Path:
+    """Draw State Farm with a bright half: left for c1 and c2, right for c3 and c4; colours tell the others."""
+    colours = {1: 1, 3: 1, 2: 2, 4: 2}
+    rows, pictures = [], {}
+
+    def picture(label: int, seed: int) -> bytes:
+        pixels = np.random.default_rng(seed).normal(COLOURS[colours.get(label, label)], 15, (48, 64, 3))
+        if label in (1, 2):
+            pixels[:, :32] += 120
+        elif label in (3, 4):
+            pixels[:, 32:] += 120
+        return bytes(cv2.imencode(".jpg", pixels.clip(0, 255).astype(np.uint8)[:, :, ::-1])[1])
+
+    for driver in range(6):
+        for label in range(10):
+            for number in range(2):
+                name = f"img_{driver}{label}{number}.jpg"
+                rows.append(f"p{driver:03},c{label},{name}")
+                pictures[f"imgs/train/c{label}/{name}"] = picture(label, driver * 100 + label * 10 + number)
+    pictures |= {f"imgs/test/img_{900 + n}.jpg": picture(n % 10, 7000 + n) for n in range(20)}
+    table = "subject,classname,img\n" + "\n".join(rows) + "\n"
+    return zip_of(folder / "hands.zip", pictures | {"driver_imgs_list.csv": table.encode()})

@@ -124,6 +124,15 @@ def test_the_same_content_is_unpacked_once(tmp_path: Path) -> None:
     assert (first.folder / "a.txt").read_bytes().startswith(b"changed")
 
 
+def test_members_that_somebody_removed_are_missed(tmp_path: Path) -> None:
+    archive = saved(tmp_path, zipped({"a.txt": b"a", "b.txt": b"b"}))
+    folder = archives.extract(archive, tmp_path / "data").folder
+    (folder / "b.txt").unlink()
+    with pytest.raises(UserError, match="1 files of pets.zip are missing from .*, such as b.txt: remove that folder"):
+        archives.extract(archive, tmp_path / "data")
+    assert listed(folder) == {"a.txt": b"a"}
+
+
 def test_another_content_under_the_same_name_is_unpacked_beside_it(tmp_path: Path) -> None:
     first = archives.extract(saved(tmp_path, zipped({"a.txt": b"a"})), tmp_path / "data")
     second = archives.extract(saved(tmp_path, zipped({"a.txt": b"b"})), tmp_path / "data")

@@ -122,9 +122,12 @@ def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (200, 220), (80, 60), (333, 1000)])
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite2", "resnet18.a1_in1k", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_lite2", "resnet18.a1_in1k", "vit_tiny_patch16_224", *backbones.DEFAULT_GPU]
+)
 def test_preprocessing_is_timms_own_to_the_pixel(name: str, size: tuple[int, int]) -> None:
-    model = timm.create_model(name)
+    with torch.device("meta"):
+        model = timm.create_model(name)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     own = timm.data.create_transform(**timm.data.resolve_model_data_config(model))(picture)
     preprocessing = export.preprocessing_of(model, 0)
@@ -136,13 +139,23 @@ def test_preprocessing_is_timms_own_to_the_pixel(name: str, size: tuple[int, int
 @pytest.mark.parametrize("size", [(500, 375), (80, 60)])
 def test_squash_keeps_all_of_the_image(size: tuple[int, int]) -> None:
     preprocessing = images.Preprocessing(
-        size=(96, 96), crop="squash", crop_share=0.875, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)
+        size=(96, 96), crop="centre", crop_share=0.875, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)
     )
     picture = np.zeros((size[1], size[0], 3), np.uint8)
-    picture[:, : size[0] // 8] = 255  # a centre crop of a wide image would lose this edge
-    squashed = preprocessing.apply(picture)
-    assert squashed.shape == (96, 96, 3)
+    picture[:, : size[0] // 8] = 255
+    squashed, cut = preprocessing.cropped("squash").apply(picture), preprocessing.apply(picture)
+    assert squashed.shape == cut.shape == (96, 96, 3)
     assert squashed[:, :8].mean() > 250
+    assert cut[:, :8].mean() < 50  # a centre crop of a wide image loses that edge
+    assert preprocessing.cropped("model") == preprocessing
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "resnetv2_50x1_bit"])
+def test_models_whose_logits_are_no_layer_on_the_pooled_features_offer_only_these(name: str) -> None:
+    model = export.create(name).eval()
+    preprocessing = export.preprocessing_of(model, 0)
+    assert not export._has_plain_classifier(model, preprocessing)
+    assert len(export._wrap(model, preprocessing)(torch.zeros(1, *preprocessing.size, 3, dtype=torch.uint8))) == 1
 
 
 def test_another_image_size_makes_another_graph(tiny: str, tmp_path: Path) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kagglekit import storage
+from kagglekit.engines import inference
 from kagglekit.engines.bank import SEGMENT_ROWS, Bank
-from kagglekit.engines.contents import Content, ContentIndex
+from kagglekit.engines.contents import ContentIndex
 from tests import drawing
 from tests.conftest import Cli
 
@@ -74,10 +78,10 @@ def test_the_index_notices_that_a_file_has_changed(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"one")
     index = ContentIndex(tmp_path / "index.parquet")
-    index.put(str(file), Content(key(1)))
+    index.put(str(file), storage.stamp(file), key(1))
     index.save()
     again = ContentIndex(tmp_path / "index.parquet")
-    assert again.get(str(file)) == Content(key(1))
+    assert again.get(str(file)) == key(1)
     status = file.stat()
     file.write_bytes(b"two")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
@@ -89,10 +93,10 @@ def test_two_commands_add_to_one_index(tmp_path: Path) -> None:
     indices = [ContentIndex(tmp_path / "index.parquet") for _ in range(2)]
     for number, index in enumerate(indices):
         (tmp_path / f"{number}").write_bytes(b"x")
-        index.put(str(tmp_path / f"{number}"), Content(key(number)))
+        index.put(str(tmp_path / f"{number}"), storage.stamp(tmp_path / f"{number}"), key(number))
         index.save()
     merged = ContentIndex(tmp_path / "index.parquet")
-    assert [merged.get(str(tmp_path / f"{n}")) for n in range(2)] == [Content(key(0)), Content(key(1))]
+    assert [merged.get(str(tmp_path / f"{n}")) for n in range(2)] == [key(0), key(1)]
 
 
 def test_two_commands_at_once_on_one_workspace_give_the_same_submission(
@@ -127,3 +131,34 @@ def test_a_gpu_that_is_not_there_is_an_error_and_never_claimed(cli: Cli, tiny: s
     done = cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--provider", "auto")
     assert "computed on" in done.out
     assert "cuda" not in done.out.lower()
+
+
+def test_the_mirrored_view_swaps_left_and_right() -> None:
+    class Session:
+        def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [inputs["images"].reshape(len(inputs["images"]), -1)]
+
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    for view, expected in (("plain", picture), ("mirror", np.fliplr(picture))):
+        request = inference.Request(None, Session(), "pooled", view, "cpu", nullcontext())  # type: ignore[arg-type]
+        assert (request.run([picture])[0].reshape(2, 4, 3) == expected).all()
+
+
+def test_work_is_done_in_order_and_only_a_little_ahead() -> None:
+    taken = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    results = inference.overlapped(endless(), lambda number: number * 2, workers=3)
+    assert [next(results) for _ in range(50)] == list(range(2, 102, 2))
+    assert taken <= 50 + 2 * 3
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_in_a_worker_reaches_the_caller() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(inference.overlapped([1, 0], lambda number: 1 / number, workers=2))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,21 @@ def test_the_installed_wheel_works_away_from_the_checkout(wheel: Path, tmp_path:
     for name in ("plugins", "tests", "benchmarks"):
         missing = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
         run(python, "-c", missing, cwd=tmp_path)
+
+
+def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = {re.split(r"[^A-Za-z0-9-]", text)[0].lower() for text in named}
+    homes = packages_distributions()
+    for path in [*(ROOT / "kagglekit").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names):
+                if not top.startswith("kagglekit"):
+                    assert declared & {home.lower().replace("_", "-") for home in homes[top]}, (
+                        f"{path.name} imports {top}"
+                    )
 
 
 def test_readme_has_two_set_up_commands_and_ci_runs_the_second() -> None:

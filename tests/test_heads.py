@@ -152,6 +152,43 @@ def test_a_hold_out_has_about_the_size_that_was_asked_for() -> None:
     assert (fold == folds.TRAIN_ONLY).sum() == 48
 
 
+@given(st.integers(3, 57), st.integers(0, 20))
+def test_a_hold_out_has_exactly_the_size_that_was_asked_for(count: int, seed: int) -> None:
+    fold = folds.assign(table(), Recipe(validation="holdout", holdout=count, seed=seed))
+    assert (fold == 0).sum() == count
+
+
+def test_a_hold_out_takes_whole_groups() -> None:
+    grouped = table().assign(group=[f"g{n % 7}" for n in range(60)])
+    fold = folds.assign(grouped, Recipe(validation="holdout", holdout=20))
+    assert (grouped.assign(fold=fold).groupby("group")["fold"].nunique() == 1).all()
+    assert 12 <= (fold == 0).sum() <= 28
+
+
+def test_one_group_in_a_training_part_is_no_obstacle() -> None:
+    rows, labels = blobs()
+    for groups in (np.full(90, "only", object), np.array(["a", "b"] * 45, object)):
+        data = heads.Training(rows[:, None], labels, groups, ((0, 1, 2),))
+        assert heads.fit(data, Recipe()).probabilities(rows).shape == (90, 3)
+
+
+def test_a_class_with_a_single_image_is_no_obstacle() -> None:
+    rows, labels = blobs()
+    labels[labels == 2] = 1
+    labels[5] = 2
+    data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
+    assert heads.fit(data, Recipe()).probabilities(rows).shape == (90, 3)
+
+
+def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:
+    many = pd.DataFrame({"id": [str(n) for n in range(2003)], "label": ["a"] * 1000 + ["b"] * 1000 + ["c"] * 3})
+    many["valid"] = [n % 10 == 0 for n in range(2003)]
+    drawn = folds.sample(many, 100, 0, least=3)
+    assert len(drawn) == 100
+    assert (drawn["label"] == "c").sum() == 3
+    assert drawn["valid"].any()
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
@@ -214,6 +251,26 @@ def test_a_step_is_chosen_on_other_folds_than_the_one_it_is_scored_on() -> None:
     assert np.array_equal(finish.temper(probabilities[here], chosen), one[here])
     everywhere = finish._best(changed, probabilities, finish.temper, temperatures, LOG_LOSS)
     assert everywhere != chosen
+
+
+def test_a_second_step_is_chosen_anew_with_the_first_on_other_folds() -> None:
+    probabilities, truth = confident(factor=6.0)
+    before = scored(probabilities, truth)
+    here = before.fold == 1
+    after, gates = finish.finish(before, ["temperature", "clip"], LOG_LOSS, 0)
+    chain, _ = finish._fit_chain(before, [gate.step for gate in gates if gate.judgement.kept], ~here, LOG_LOSS)
+    assert np.array_equal(after[here], chain[here])
+    other = finish.Scored(np.where(here, 1 - truth, truth), probabilities, before.clusters, before.fold)
+    blind, _ = finish._fit_chain(other, ["temperature", "clip"], ~here, LOG_LOSS)
+    seeing, _ = finish._fit_chain(before, ["temperature", "clip"], ~here, LOG_LOSS)
+    assert np.array_equal(blind, seeing)  # answers of the fold that is scored are never looked at
+
+
+def test_one_group_alone_proves_nothing() -> None:
+    probabilities, truth = confident(factor=4.0)
+    one = scored(probabilities, truth, np.zeros(len(truth), np.int64))
+    _, (gate,) = finish.finish(one, ["temperature"], LOG_LOSS, 0)
+    assert not gate.judgement.kept
 
 
 def test_clusters_that_move_together_need_more_proof_than_single_rows() -> None:

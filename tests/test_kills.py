@@ -39,13 +39,16 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         assert process.returncode == 0, errors
         return time.monotonic() - started
 
+    moments = random.Random(KILLS)
     seconds = finish(tmp_path / "undisturbed")
     expected = submission(tmp_path / "undisturbed")
     for kill in range(KILLS):
         home = tmp_path / f"killed{kill}"
         process = start(home)
-        time.sleep(random.uniform(0.2, 1.0) * seconds)  # the moment is the test's input; nothing waits for an effect
+        moment = moments.uniform(0.2, 0.9) * seconds
+        time.sleep(moment)  # the moment is the test's input; nothing waits for an effect
+        assert process.poll() is None
         process.kill()
         process.communicate()
         finish(home)
-        assert submission(home) == expected, f"kill {kill}"
+        assert submission(home) == expected, f"kill {kill} after {moment:.2f} s"

@@ -80,7 +80,7 @@ def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photo
     for path in paths:
         with torch.inference_mode():
             own = model(transform(Image.open(path).convert("RGB"))[None])
-        pixels = backbone.preprocessing.apply(images.decode(images.read_bytes(path)))
+        pixels = backbone.preprocessing.apply(images.decode(images.read_bytes(path)[0]))
         (found,) = session.run(["logits"], {"images": pixels[None]})
         same.append(int(own.argmax()) == int(found.argmax()))
     assert len(same) == 120

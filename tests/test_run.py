@@ -125,18 +125,21 @@ def test_a_submission_that_was_changed_by_hand_is_made_again(cli: Cli, tiny: str
     assert submission.read_bytes() == good
 
 
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_submission_bytes_do_not_depend_on_threads_or_place(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, threads: int, head: str
 ) -> None:
-    archive = drawing.dogs(tmp_path)
-    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny))
+    archive = drawing.dogs(tmp_path, train=60)
+    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--head", head))
     expected = (only_run(home, "dogs-vs-cats") / "submission.csv").read_bytes()
     elsewhere = tmp_path / "elsewhere"
     monkeypatch.setenv("KAGGLEKIT_HOME", str(elsewhere))
     (elsewhere).mkdir()
     (elsewhere / ".cache").symlink_to(home / ".cache")
-    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--set", f"threads={threads}"))
+    succeeded(
+        cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--head", head, "--set", f"threads={threads}")
+    )
     assert (only_run(elsewhere, "dogs-vs-cats") / "submission.csv").read_bytes() == expected
 
 
@@ -170,7 +173,7 @@ def test_a_plugin_in_one_file_runs_on_labels_from_a_csv(cli: Cli, tiny: str, lea
     assert submission["kind"].tolist() == ["oak", "elm", "ash"] * 2
     folds = pd.read_parquet(only_run(home, "leaf") / "folds.parquet")
     assert set(folds["fold"]) == {-1, 0}
-    assert len(pd.read_parquet(only_run(home, "leaf") / "oof.parquet")) == (folds["fold"] == 0).sum() == 10
+    assert len(pd.read_parquet(only_run(home, "leaf") / "oof.parquet")) == (folds["fold"] == 0).sum() == 9
 
 
 @pytest.mark.parametrize("settings", [("head=mlp",), ("output=logits",), ("views=mirror",), ("finish=",)], ids=str)
@@ -212,7 +215,7 @@ def test_unreadable_images_are_listed_left_out_and_get_the_prior(
         (data / "test" / f"{n}.jpg").write_bytes(drawing.image(n % 2, 90 + n))
     (data / "train" / "cat.0.jpg").write_bytes(b"")
     (data / "test" / "2.jpg").write_bytes(b"<!DOCTYPE html><html>Please log in</html>")
-    done = succeeded(cli("run", "dogs-vs-cats", "--data", data, "--backbone", tiny, "--set", "finish="))
+    done = succeeded(cli("run", "dogs-vs-cats", "--data", data, "--backbone", tiny))
     run = only_run(home, "dogs-vs-cats")
     listed = pd.read_csv(run / "quarantine.csv", dtype="str")
     assert listed[["part", "id", "reason"]].to_numpy().tolist() == [
@@ -243,6 +246,75 @@ def test_only_new_images_are_computed(cli: Cli, tiny: str, leaf: Path) -> None:
     (leaf / "leaf-data" / "test" / "T9.png").write_bytes(drawing.image(1, 999, ".png"))
     assert "features: 1 images" in succeeded(cli(*command)).out
     assert "all 37 images are in the bank" in succeeded(cli(*command, "--seed", "5")).out
+
+
+@pytest.mark.parametrize(
+    ("setting", "computed"),
+    [("crop=squash", 36), ("output=logits", 36), ("image_size=96", 36), ("head=mlp", 0), ("folds=3", 0)],
+)
+def test_features_are_computed_again_exactly_when_their_numbers_would_change(
+    cli: Cli, tiny: str, leaf: Path, setting: str, computed: int
+) -> None:
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    succeeded(cli(*command))
+    done = succeeded(cli(*command, "--set", setting))
+    assert (f"features: {computed} images" if computed else "all 36 images are in the bank") in done.out
+
+
+def test_other_weights_of_the_same_model_have_features_of_their_own(
+    cli: Cli, tiny: str, leaf: Path, tmp_path: Path, home: Path
+) -> None:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone")
+    succeeded(cli(*command, tiny))
+    torch.manual_seed(5)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "other.safetensors")
+    assert "features: 36 images" in succeeded(cli(*command, f"test_resnet={tmp_path / 'other.safetensors'}")).out
+    first, second = (load_file(run / "heads.safetensors")["all.mean"] for run in (home / "leaf" / "runs").iterdir())
+    assert not np.allclose(first, second)
+
+
+def test_a_changed_plugin_is_a_new_run(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    succeeded(cli(*command))
+    plugin = leaf / "leaf.py"
+    plugin.write_text(plugin.read_text().replace("!= truth).mean()", "!= truth).mean() * 100"))
+    assert "finished already" not in succeeded(cli(*command)).out
+    assert len(list((home / "leaf" / "runs").iterdir())) == 2
+
+
+def test_a_misspelt_field_of_the_description_names_plugin_and_hook(cli: Cli, leaf: Path) -> None:
+    plugin = leaf / "leaf.py"
+    plugin.write_text(plugin.read_text().replace("kaggle=", "kagle="))
+    done = cli("run", plugin)
+    assert done.code == 1
+    assert "leaf.py', hook 'competition'" in done.err
+    assert "kagle" in done.err
+
+
+def test_mirrored_hands_are_told_apart_and_swapped_back(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    archive = drawing.hands(tmp_path)
+    succeeded(cli("run", "state-farm", "--data", archive, "--backbone", tiny, "--folds", "3"))
+    run = only_run(home, "state-farm")
+    assert json.loads((run / "result.json").read_text())["accuracy"] > 0.9
+    submission = pd.read_csv(run / "submission.csv").set_index("img")
+    expected = [f"c{n % 10}" for n in range(20)]
+    assert (submission.idxmax(axis=1) == expected).mean() > 0.9
+
+
+def test_only_the_new_one_of_two_backbones_is_computed(cli: Cli, tiny: str, leaf: Path, tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    other = f"test_vit={tmp_path / 'vit.safetensors'}"
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone")
+    for spec in (tiny, other):
+        succeeded(cli(*command, spec))
+    assert "all 36 images are in the bank" in succeeded(cli(*command, f"{tiny},{other}")).out
 
 
 def test_two_backbones_side_by_side(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:

@@ -108,7 +108,7 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, float], tuple[str, ...]]
     if result is None:
         return (True, 0.0), (run.id, "not finished", "", backbones, head, str(record["train_images"]), "")
     better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
-    score = f"{result['out_of_fold']:.5f} ± {result['standard_error']:.5f}"
+    score = summary.scored(result)
     seconds = f"{sum(result['seconds'].values()):.0f}"
     cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, head)
     return (False, better), (*cells, str(result["scored_images"]), seconds)

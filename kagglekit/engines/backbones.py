@@ -55,10 +55,12 @@ class Backbone:
     """What its input is made by."""
     graph: str
     """The exported ONNX file: uint8 (N, H, W, 3) -> float32 (N, width)."""
+    made_by: dict[str, str]
+    """Versions of what exported the graph."""
 
     def record(self) -> dict[str, Any]:
         """Return what a run's record keeps."""
-        keep = ("name", "source", "sha256", "licence", "parameters", "outputs")
+        keep = ("name", "source", "sha256", "licence", "parameters", "outputs", "made_by")
         return {key: getattr(self, key) for key in keep} | {"preprocessing": dataclasses.asdict(self.preprocessing)}
 
 
@@ -66,9 +68,18 @@ def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
     """Return the default backbones for a device and why they were chosen."""
     if device == "cpu":
         return DEFAULT_CPU, "weights are installed with kagglekit, and fast on a CPU"
+    if all(in_hub_cache(name) for name in DEFAULT_GPU):
+        return DEFAULT_GPU, "there is a GPU, and the weights are in the model hub's cache"
     if hub_answers():
         return DEFAULT_GPU, "there is a GPU and the model hub answers"
     return DEFAULT_CPU, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
+
+
+def in_hub_cache(name: str) -> bool:
+    """Say whether the weights of timm's model are in the hub's cache, without loading timm."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(f"timm/{name}", "model.safetensors"), str)
 
 
 def hub_answers(seconds: float = 3.0) -> bool:
@@ -78,10 +89,10 @@ def hub_answers(seconds: float = 3.0) -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        get_session().head(constants.ENDPOINT, timeout=seconds)
+        answer = get_session().head(constants.ENDPOINT, timeout=seconds)
     except Exception:  # noqa: BLE001  the hub's client has changed its library, and with it the errors, twice
         return False
-    return True
+    return int(answer.status_code) < 400
 
 
 def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
@@ -98,8 +109,7 @@ def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
         say(f"{name}: loading weights and exporting to ONNX (once)")
         backbone = export.export(name, locate(name, file), recipe.image_size, backbones_folder())
         storage.write_json(pointer, dataclasses.asdict(backbone))
-    preprocessing = dataclasses.replace(backbone.preprocessing, crop=recipe.crop)
-    return dataclasses.replace(backbone, preprocessing=preprocessing)
+    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.crop))
 
 
 def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
@@ -109,9 +119,14 @@ def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
         "image_size": recipe.image_size,
-        "export": EXPORT_VERSION,
-        "versions": [version(package) for package in ("timm", "torch", "onnx")],
+        "made_by": exporter(),
     }
+
+
+def exporter() -> dict[str, str]:
+    """Return the versions of everything that decides what an exported graph computes."""
+    packages = ("timm", "torch", "onnx", "onnxscript")
+    return {"export": str(EXPORT_VERSION)} | {package: version(package) for package in packages}
 
 
 def _read(pointer: Path) -> Backbone | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kagglekit import storage
 from kagglekit.engines import devices
-from kagglekit.engines.backbones import EMBEDDED, EXPORT_VERSION, Backbone, Weights, hub_answers
+from kagglekit.engines.backbones import EMBEDDED, Backbone, Weights, exporter, hub_answers
 from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
 
@@ -30,22 +30,24 @@ def export(name: str, weights: Weights, image_size: int, folder: Path) -> Backbo
     Raises UserError where the name is unknown, the weights don't fit or can't be had.
     """
     model, path, licence = load_model(name, weights, image_size)
+    stamp = storage.stamp(path)  # before the content: a change in between is noticed next time
     sha256 = storage.file_sha256(path)
     preprocessing = preprocessing_of(model, image_size)
-    key = storage.digest([name, sha256, list(preprocessing.size), EXPORT_VERSION])
+    key = storage.digest([name, sha256, list(preprocessing.size), exporter()])
     graph = folder / f"{name}-{key}.onnx"
     outputs = _write_graph(model, preprocessing, graph)
     return Backbone(
         name=name,
         source=weights.source,
         weights=str(path),
-        weights_stamp=(path.stat().st_size, path.stat().st_mtime_ns),
+        weights_stamp=(stamp[0], stamp[1]),
         sha256=sha256,
         licence=licence,
         parameters=sum(p.numel() for p in model.parameters()),
         outputs=outputs,
         preprocessing=preprocessing,
         graph=str(graph),
+        made_by=exporter(),
     )
 
 
@@ -115,8 +117,6 @@ def _same_shapes(model: Any, state: dict[str, Any]) -> bool:
 
 def _load_from_hub(name: str, image_size: int) -> tuple[Any, Path]:
     """Load through timm from the hub's cache, else from the hub; raise UserError where it does not answer."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     if not create(name).pretrained_cfg.get("hf_hub_id"):
         raise UserError(f"{name} has no pretrained weights: give a file with --backbone {name}=FILE.")
     cached = cached_weights(name)
@@ -130,7 +130,9 @@ def _load_from_hub(name: str, image_size: int) -> tuple[Any, Path]:
         raise UserError(f"weights of {name} are not here, and the model hub does not answer: {cure}")
     try:
         model = create(name, image_size, pretrained=True)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # the hub's client has changed its library, and with it the errors, twice
         raise UserError(f"weights of {name} can't be had from the model hub ({error!s:.120}): {cure}") from error
     cached = cached_weights(name)
     if cached is None:
@@ -159,9 +161,12 @@ def preprocessing_of(model: Any, image_size: int) -> Preprocessing:
 
     config = timm.data.resolve_model_data_config(model)
     height, width = config["input_size"][1:]
+    crops: dict[str, Literal["centre", "squash"]] = {"center": "centre", "squash": "squash"}
+    if config["crop_mode"] not in crops:
+        raise UserError(f"crop mode {config['crop_mode']!r} of this model is not known: use --backbone with another.")
     return Preprocessing(
         size=(image_size, image_size) if image_size else (height, width),
-        crop="centre",
+        crop=crops[config["crop_mode"]],
         crop_share=float(config["crop_pct"]),
         interpolation=config["interpolation"] if config["interpolation"] != "random" else "bicubic",
         mean=tuple(config["mean"]),
@@ -169,8 +174,26 @@ def preprocessing_of(model: Any, image_size: int) -> Preprocessing:
     )
 
 
+def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
+    """Say whether the logits are one layer on the pooled features; distilled and convolutional heads are not."""
+    import torch
+
+    pixels = torch.randn(2, 3, *preprocessing.size, generator=torch.Generator().manual_seed(0))
+    if not model.num_classes or not isinstance(model.get_classifier(), torch.nn.Module):
+        return False
+    with torch.inference_mode():
+        try:
+            logits = model.get_classifier()(model.forward_head(model.forward_features(pixels), pre_logits=True))
+        except RuntimeError:
+            return False
+        whole = model(pixels)
+    return bool(logits.shape == whole.shape and torch.allclose(logits, whole, rtol=1e-3, atol=1e-4))
+
+
 def _wrap(model: Any, preprocessing: Preprocessing) -> torch.nn.Module:
     import torch
+
+    plain_classifier = _has_plain_classifier(model, preprocessing)
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -186,7 +209,7 @@ def _wrap(model: Any, preprocessing: Preprocessing) -> torch.nn.Module:
             pixels = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
             pixels = (pixels - self.pixel_mean) / self.pixel_std
             pooled = self.model.forward_head(self.model.forward_features(pixels), pre_logits=True)  # (N, D)
-            if not self.model.num_classes:
+            if not plain_classifier:
                 return (pooled,)
             return pooled, self.model.get_classifier()(pooled)  # (N, D), (N, K)
 
@@ -230,7 +253,7 @@ def _compare(path: Path, images: Any, expected: list[Any], name: str) -> None:
     for torch_out, onnx_out in zip(expected, session.run(None, {"images": images}), strict=True):
         difference = float(np.abs(torch_out - onnx_out).max() / max(np.abs(torch_out).max(), 1e-9))
         if difference > TOLERANCE:
-            raise RuntimeError(
+            raise UserError(
                 f"{name}: torch and onnxruntime differ by {difference:.2g} of the largest output at batch "
-                f"{len(images)}, more than {TOLERANCE}: the exported graph was not kept"
+                f"{len(images)}, more than {TOLERANCE}; the exported graph was not kept: use another --backbone."
             )

@@ -5,6 +5,8 @@ N images, V views, D features (of all backbones side by side).
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -18,7 +20,7 @@ from kagglekit.console import Advance, Console
 from kagglekit.engines import devices, images, inference
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.contents import Content, ContentIndex
+from kagglekit.engines.contents import ContentIndex
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
 
@@ -27,24 +29,18 @@ from kagglekit.recipe import Recipe
 class Features:
     """Features of some images: in the bank, and copied to memory only where they are asked for."""
 
-    contents: list[Content | None]
-    """What each image file holds; None for one that disappeared meanwhile."""
+    contents: list[bytes | None]
+    """Hash of what each image file holds; None for an unreadable one."""
+    unreadable: dict[int, str]
+    """Position of each unreadable image -> reason."""
     banks: list[list[Bank]]
-    """One bank a backbone and view."""
+    """[backbone][view]"""
     widths: list[int]
     """Features of each backbone."""
 
-    def unreadable(self) -> dict[int, str]:
-        """Return the position of each unreadable image -> reason."""
-        return {
-            place: content.error if content else "disappeared while it was read"
-            for place, content in enumerate(self.contents)
-            if content is None or content.error
-        }
-
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features of the images at `places` (N,), which must be readable: (N, V, D)."""
-        digests = [content.digest for place in places.tolist() if (content := self.contents[place]) is not None]
+        digests = [digest for place in places.tolist() if (digest := self.contents[place]) is not None]
         rows = np.empty((len(places), len(self.banks[0]), sum(self.widths)), np.float32)
         start = 0
         for width, views in zip(self.widths, self.banks, strict=True):
@@ -62,75 +58,88 @@ class FeatureEngine:
 
         Raises UserError where CUDA is asked for and a session does not get it, or logits where there are none.
         """
-        self.views = tuple(views)
-        wanted = devices.choose(recipe.provider)
-        self._workers = recipe.threads or devices.cores()
-        self._requests = []
-        used = wanted
-        for backbone in backbones:
-            if recipe.output not in backbone.outputs:
-                raise UserError(f"output = 'logits': the weights of {backbone.name} have no classifier; use pooled.")
-            session, device = devices.open_session(Path(backbone.graph), wanted, 1)
-            used = device if device == "cpu" else used
-            self._requests.append(inference.Request(backbone, session, recipe.output, self.views))
-        if recipe.provider == "cuda" and used == "cpu":
-            raise UserError(
-                "provider = 'cuda': onnxruntime could not open the GPU (its CUDA or cuDNN library is missing); "
-                "install kagglekit again, or use --provider cpu."
-            )
-        self.device: devices.Device = used
-        self._batch = recipe.batch_size or inference.automatic_batch(used)
+        self._requests = [
+            request for backbone in backbones for request in _open(backbone, views, recipe)
+        ]  # in the order of backbones, then of views
+        self._banks = [Bank(folder, _address(request)) for request in self._requests]
         self._index = ContentIndex(folder / "contents.parquet")
-        self._banks = [
-            [Bank(folder, _address(request, view, used)) for view in self.views] for request in self._requests
-        ]
+        self._num_views = len(views)
+        on_cpu = any(request.device == "cpu" for request in self._requests)
+        self.device: devices.Device = "cpu" if on_cpu else "cuda"
+        self._batch = recipe.batch_size or inference.automatic_batch(self.device)
+        self._workers = recipe.threads or devices.cores()
 
     def compute(self, paths: Sequence[str], console: Console) -> Features:
         """Return the features of the images at `paths`, having computed those that the bank did not have."""
         known = [self._index.get(path) for path in paths]
-        todo = [path for path, content in zip(paths, known, strict=True) if not self._is_done(content)]
+        todo = [path for path, digest in zip(paths, known, strict=True) if digest is None or self._missing(digest)]
+        failed: dict[str, str] = {}
         if todo:
             with console.progress("features", len(todo), "images") as advance:
-                self._fill(todo, advance)
-            known = [self._index.get(path) for path in paths]
+                failed = self._fill(todo, advance)
+            known = [None if path in failed else self._index.get(path) for path in paths]
         else:
             console.say(f"features: all {len(paths)} images are in the bank")
-        widths = [request.backbone.outputs[request.output] for request in self._requests]
-        return Features(known, self._banks, widths)
+        banks = [self._banks[start : start + self._num_views] for start in range(0, len(self._banks), self._num_views)]
+        widths = [r.backbone.outputs[r.output] for r in self._requests[:: self._num_views]]
+        gone = "changed or disappeared while it was read"
+        unreadable = {
+            place: failed.get(path, gone)
+            for place, (path, digest) in enumerate(zip(paths, known, strict=True))
+            if digest is None
+        }
+        return Features(known, unreadable, banks, widths)
 
-    def _is_done(self, content: Content | None) -> bool:
-        return content is not None and (bool(content.error) or self._has(content.digest))
+    def _missing(self, digest: bytes) -> list[int]:
+        return [number for number, bank in enumerate(self._banks) if digest not in bank]
 
-    def _has(self, digest: bytes) -> bool:
-        return all(digest in bank for banks in self._banks for bank in banks)
-
-    def _fill(self, paths: Sequence[str], advance: Advance) -> None:
-        results = inference.compute(paths, self._requests, self._has, batch_size=self._batch, workers=self._workers)
+    def _fill(self, paths: Sequence[str], advance: Advance) -> dict[str, str]:
+        """Compute what is missing; return the path of each unreadable image -> reason."""
+        failed: dict[str, str] = {}
+        results = inference.compute(paths, self._requests, self._missing, batch_size=self._batch, workers=self._workers)
         try:
             for result in results:
-                self._index.put(result.path, Content(result.content, result.error))
-                for banks, rows in zip(self._banks, result.rows, strict=False):
-                    for bank, row in zip(banks, rows, strict=True):
-                        bank.add(result.content, row)
+                if result.error:
+                    failed[result.path] = result.error
+                else:
+                    for number, row in result.rows.items():
+                        self._banks[number].add(result.content, row)
+                    self._index.put(result.path, result.stamp, result.content)
                 advance(1)
         finally:  # what was computed before a failure or Ctrl-C is kept
-            for bank in (bank for banks in self._banks for bank in banks):
+            for bank in self._banks:
                 bank.flush()
             self._index.save()
+        return failed
 
 
-def _address(request: inference.Request, view: str, device: devices.Device) -> dict[str, Any]:
+def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe) -> list[inference.Request]:
+    """Open one session, and return a request a view."""
+    if recipe.output not in backbone.outputs:
+        raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
+    session, device = devices.open_session(Path(backbone.graph), devices.choose(recipe.provider), 1)
+    if recipe.provider == "cuda" and device == "cpu":
+        raise UserError(
+            "provider = 'cuda': onnxruntime could not open the GPU (its CUDA or cuDNN library is missing); "
+            "install kagglekit again, or use --provider cpu."
+        )
+    turn = threading.Lock() if device == "cuda" else contextlib.nullcontext()
+    return [inference.Request(backbone, session, recipe.output, view, device, turn) for view in views]
+
+
+def _address(request: inference.Request) -> dict[str, Any]:
     """Everything that decides the numbers of a row, besides the image's content."""
     return {
         "backbone": request.backbone.name,
         "weights": request.backbone.sha256,
+        "made_by": request.backbone.made_by,
         "preprocessing": asdict(request.backbone.preprocessing),
         "preprocessing_version": images.PREPROCESSING_VERSION,
-        "view": view,
+        "view": request.view,
         "output": request.output,
-        "precision": "float32",
-        "provider": device,
-        "versions": {name: version(name) for name in ("opencv-python-headless", "pillow", "timm")}
+        "precision": "float32" if request.device == "cpu" else "tf32",
+        "provider": request.device,
+        "versions": {name: version(name) for name in ("opencv-python-headless", "pillow")}
         | {"onnxruntime": _onnxruntime_version()},
     }
 

@@ -19,6 +19,8 @@ from kagglekit.metrics import Metric, clustered_error
 Floats = NDArray[np.float64]
 Truth = NDArray[np.int64]
 RESAMPLES = 2000
+SLOW_RESAMPLES = 400
+"""For metrics without rows, which are computed anew for each."""
 CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
 
@@ -65,7 +67,7 @@ class Gate:
         """Say it in one line."""
         j = self.judgement
         return (
-            f"finish: {self.step} {self.value:g}: out-of-fold {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
+            f"finish: {self.step} {self.value:g}: {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
             f"at least {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
         )
 
@@ -94,22 +96,33 @@ STEPS: dict[str, tuple[Callable[[Floats, float], Floats], Sequence[float]]] = {
 
 def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> tuple[Floats, list[Gate]]:
     """Offer the steps one after another; return out-of-fold probabilities with the kept ones, and the gates."""
-    gates = []
+    gates: list[Gate] = []
     current = scored.probabilities
+    parts = _parts(scored, seed)
     for step in steps:
-        apply, values = STEPS[step]
-        parts = _parts(scored, seed)
+        chain = [gate.step for gate in gates if gate.judgement.kept] + [step]
         after = np.empty_like(current)
         for part in np.unique(parts):
             here = parts == part
-            value = _best(scored.truth[~here], current[~here], apply, values, metric)
-            after[here] = apply(current[here], value)
-        value = _best(scored.truth, current, apply, values, metric)
+            # the whole chain is chosen anew: a step kept before was, for the other folds, chosen on this one too
+            after[here] = _fit_chain(scored, chain, ~here, metric)[0][here]
         judgement = judge(scored, current, after, metric, seed)
-        gates.append(Gate(step, value, judgement))
+        gates.append(Gate(step, _fit_chain(scored, chain, np.ones(len(parts), bool), metric)[1], judgement))
         if judgement.kept:
             current = after
     return current, gates
+
+
+def _fit_chain(
+    scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric
+) -> tuple[Floats, float]:
+    """Choose the steps of a chain on some rows; return all rows (N, C) after it, and the last step's value."""
+    rows, value = scored.probabilities, float("nan")
+    for step in chain:
+        apply, values = STEPS[step]
+        value = _best(scored.truth[chosen_on], rows[chosen_on], apply, values, metric)
+        rows = apply(rows, value)
+    return rows, value
 
 
 def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
@@ -127,7 +140,8 @@ def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: i
     sign = 1.0 if metric.lower_is_better else -1.0
     low = float(np.quantile(gains, 1 - CONFIDENCE))
     gain = sign * (score_before - score_after)
-    return Judgement(score_before, score_after, gain, low, kept=low > 0)
+    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # one group says nothing about others
+    return Judgement(score_before, score_after, gain, low, kept=proven)
 
 
 def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
@@ -177,12 +191,12 @@ def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metr
 
 
 def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> Floats:
-    """Return the score of 400 resamples of whole clusters; the same seed draws the same ones."""
+    """Return the score of resamples of whole clusters; the same seed draws the same ones."""
     random = np.random.default_rng(seed)
     order = np.argsort(scored.clusters, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
     scores = []
-    for _ in range(400):
+    for _ in range(SLOW_RESAMPLES):
         chosen = random.integers(0, len(members), len(members))
         rows = np.concatenate([members[cluster] for cluster in chosen])
         scores.append(metric.score(scored.truth[rows], probabilities[rows]))

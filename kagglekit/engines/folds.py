@@ -33,9 +33,27 @@ def assign(table: pd.DataFrame, recipe: Recipe) -> Fold:
     if recipe.validation == "holdout":
         if recipe.holdout >= len(table):
             raise UserError(f"holdout = {recipe.holdout}: there are only {len(table)} training images.")
-        parts = split(labels, groups, max(2, round(len(table) / recipe.holdout)), recipe.seed)
-        return np.where(parts == 0, 0, TRAIN_ONLY).astype(np.int64)
+        held = _held_out(labels, groups, recipe.holdout, recipe.seed)
+        return np.where(held, 0, TRAIN_ONLY).astype(np.int64)
     return split(labels, groups, recipe.folds, recipe.seed)
+
+
+def _held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
+    """Return the hold-out, (N,): `count` images, classes in proportion; or whole groups of about as many."""
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    if groups is None:
+        classes = len(np.unique(labels))
+        if min(count, len(labels) - count) < classes:
+            raise UserError(f"holdout = {count}: both parts need an image of each of {classes} classes.")
+        (_, held), *_ = StratifiedShuffleSplit(1, test_size=count, random_state=seed).split(labels, labels)
+        return np.isin(np.arange(len(labels)), held)
+    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    if len(names) < 2:
+        raise UserError(f"holdout = {count}: there is only one group, and it can't be split.")
+    sizes = np.cumsum([(groups == name).sum() for name in names[:-1]])
+    whole = int(np.abs(sizes - count).argmin()) + 1
+    return np.isin(groups, names[:whole])
 
 
 def split(labels: NDArray[Any], groups: NDArray[Any] | None, parts: int, seed: int) -> Fold:
@@ -56,25 +74,29 @@ def split(labels: NDArray[Any], groups: NDArray[Any] | None, parts: int, seed: i
     with warnings.catch_warnings():
         # a class that fewer groups than folds hold can't be spread evenly, and that is nobody's fault
         warnings.filterwarnings("ignore", message="The least populated class")
+        if groups is not None and counts.max() < parts:
+            raise UserError(f"folds = {parts}: no class has as many images; use fewer folds.")
         for part, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
             fold[scored] = part
     return fold
 
 
-def sample(table: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """Return `count` rows of a table, classes in proportion, in the table's order; all where it has fewer.
+def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.DataFrame:
+    """Return `count` rows of a table in the table's order; all where it has fewer.
 
-    With groups, images are drawn from every group, so that folds by group stay possible.
+    Classes (and the data's own validation set) keep their proportion, but `least` images of each are taken
+    first, so that folds stay possible.
     """
     if count <= 0 or count >= len(table):
         return table
     if "label" not in table:
         chosen = np.random.default_rng(seed).permutation(len(table))[:count]
         return table.iloc[np.sort(chosen)].reset_index(drop=True)
-    # taken in turn from each class, shuffled inside: every class keeps its share, and none is lost
+    # taken in turn from each class, shuffled inside
     shuffled = table.sample(frac=1.0, random_state=seed)
-    rank = shuffled.groupby("label").cumcount() + 0.5
-    share = rank / shuffled.groupby("label")["label"].transform("size")
+    parts = shuffled.groupby([column for column in ("label", "valid") if column in table])
+    rank = parts.cumcount()
+    share = ((rank + 0.5) / parts["label"].transform("size")).where(rank >= least, rank - least)
     kept = share.sort_values(kind="stable").index[:count].to_numpy()
     return table.loc[np.sort(kept)].reset_index(drop=True)
 

@@ -66,16 +66,18 @@ class Training:
 
     def clusters(self) -> Labels:
         """Return the cluster of each image, (N,): its group, or itself where there are none."""
-        if self.groups is None:
+        if self.groups is None or len(np.unique(self.groups)) < 2:
             return np.arange(len(self.labels))
         return np.unique(self.groups, return_inverse=True)[1].astype(np.int64)
 
     def inner_parts(self, seed: int) -> folds.Fold:
         """Return inner folds of the images, (N,), for choices that must not see the outer fold."""
-        usable = self.groups if self.groups is not None and len(np.unique(self.groups)) >= INNER_FOLDS else None
-        rarest = np.unique(self.labels, return_counts=True)[1].min()
-        parts = INNER_FOLDS if usable is not None else max(2, min(INNER_FOLDS, rarest))
-        return folds.split(self.labels, usable, int(parts), seed)
+        if self.groups is not None and len(np.unique(self.groups)) >= 2:
+            return folds.split(self.labels, self.groups, min(INNER_FOLDS, len(np.unique(self.groups))), seed)
+        rarest = int(np.unique(self.labels, return_counts=True)[1].min())
+        if rarest < 2:  # can't be spread over parts, so classes are not kept in proportion
+            return folds.split(np.zeros_like(self.labels), None, INNER_FOLDS, seed)
+        return folds.split(self.labels, None, min(INNER_FOLDS, rarest), seed)
 
 
 def fit(training: Training, recipe: Recipe) -> Head:
@@ -133,7 +135,9 @@ def _choose(training: Training, strengths: Sequence[float], seed: int) -> float:
             break
     clusters = training.clusters()
     excesses = [rows - losses[best] for rows in losses[: best + 1]]
-    fine = [excess.mean() <= clustered_error(excess, clusters) for excess in excesses]
+    fine = [
+        place == best or excess.mean() <= clustered_error(excess, clusters) for place, excess in enumerate(excesses)
+    ]
     return strengths[fine.index(True)]
 
 

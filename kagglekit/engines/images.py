@@ -5,6 +5,7 @@ H, W: height and width in pixels; images are uint8 RGB (H, W, 3).
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -40,9 +41,9 @@ class Preprocessing:
     size: tuple[int, int]
     """Height and width that the backbone sees."""
     crop: Literal["centre", "squash"]
-    """`centre`: the shorter side scaled to size / crop_share, the middle cut out, as timm does; `squash`: all of it."""
+    """`centre`: the shorter side scaled to size / crop_share; `squash`: both sides; then the middle cut out."""
     crop_share: float
-    """Share of the shorter side that the centre crop keeps (timm's crop_pct)."""
+    """Share of the scaled image's sides that the cut keeps (timm's crop_pct)."""
     interpolation: str
     """Pillow's filter: bilinear, bicubic, lanczos or nearest; always antialiased."""
     mean: tuple[float, float, float]
@@ -54,6 +55,14 @@ class Preprocessing:
         if self.interpolation not in _RESAMPLING:
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {', '.join(_RESAMPLING)}")
 
+    def cropped(self, crop: str) -> Preprocessing:
+        """Return it with a recipe's crop: `model` changes nothing, `squash` keeps all of the image."""
+        if crop == "model":
+            return self
+        if crop == "squash":
+            return dataclasses.replace(self, crop="squash", crop_share=1.0)
+        return dataclasses.replace(self, crop="centre")
+
     def apply(self, image: Pixels) -> Pixels:
         """Scale and crop (H, W, 3) to (*size, 3).
 
@@ -61,11 +70,11 @@ class Preprocessing:
         moved the top-1 class of one image in twenty, and costs as much as it saves.
         """
         height, width = self.size
-        if self.crop == "squash":
-            return self._scaled(image, width, height)
         tall, wide = image.shape[:2]
         target_tall, target_wide = int(height / self.crop_share), int(width / self.crop_share)
-        if tall <= wide:
+        if self.crop == "squash":
+            scaled = self._scaled(image, target_wide, target_tall)
+        elif tall <= wide:
             scaled = self._scaled(image, max(int(target_tall * wide / tall), width), target_tall)
         else:
             scaled = self._scaled(image, target_wide, max(int(target_wide * tall / wide), height))
@@ -80,16 +89,17 @@ class Preprocessing:
         return np.asarray(resized, dtype=np.uint8)
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return a file's bytes; raise ImageError where it can't be read or is empty."""
+def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
+    """Return a file's bytes and its [size, time of change]; raise ImageError where it can't be read or is empty."""
     try:
         with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
             content = file.read()
     except OSError as error:
         raise ImageError(f"can't be read: {error.strerror}") from error
     if not content:
         raise ImageError("is empty")
-    return content
+    return content, [status.st_size, status.st_mtime_ns]
 
 
 def decode(content: bytes) -> Pixels:

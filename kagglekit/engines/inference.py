@@ -1,6 +1,6 @@
 """Running backbones over image files: each worker decodes a few images and computes them itself.
 
-N images in a chunk, V views, H x W pixels, D features. On a CPU every worker runs the session with one
+N images in a chunk, H x W pixels, D features. On a CPU every worker runs the session with one
 thread, so that no core waits for another; onnxruntime and the decoders release the interpreter lock.
 """
 
@@ -10,6 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -42,12 +43,23 @@ def overlapped(items: Iterable[Item], work: Callable[[Item], Result], workers: i
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of one backbone: one output, from the session, for some views."""
+    """One output of one backbone for one view."""
 
     backbone: Backbone
     session: Any
     output: str
-    views: tuple[str, ...]
+    view: str
+    device: devices.Device
+    """What the session really computes on."""
+    turn: AbstractContextManager[Any]
+    """Held while the session runs: a GPU computes one batch at a time, a CPU as many as it has cores."""
+
+    def run(self, pixels: Sequence[images.Pixels]) -> Rows:
+        """Compute N images, uint8 (H, W, 3) each: (N, D)."""
+        batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
+        with self.turn:
+            (out,) = self.session.run([self.output], {"images": batch})
+        return np.asarray(out, dtype=np.float32)
 
 
 @dataclass
@@ -56,69 +68,61 @@ class Computed:
 
     path: str
     content: bytes = b""
+    stamp: list[int] = field(default_factory=list)
+    """Size and time of change when it was read."""
     error: str = ""
-    rows: list[Rows] = field(default_factory=list)
-    """One (V, D) array a request; empty where they were known already."""
+    rows: dict[int, Rows] = field(default_factory=dict)
+    """Position of the request -> (D,), for those that were missing."""
+
+
+Missing = Callable[[bytes], Sequence[int]]
+"""Content of an image -> the positions of the requests that it is to be computed for."""
 
 
 def compute(
-    paths: Sequence[str],
-    requests: Sequence[Request],
-    known: Callable[[bytes], bool],
-    *,
-    batch_size: int,
-    workers: int,
+    paths: Sequence[str], requests: Sequence[Request], missing: Missing, *, batch_size: int, workers: int
 ) -> Iterator[Computed]:
-    """Yield each path's result in order; `known(content)` says that an image need not be computed again."""
+    """Yield each path's result in order."""
 
-    def work(chunk: tuple[str, ...]) -> list[Computed]:
-        return _compute_chunk(chunk, requests, known)
+    def work(chunk: Sequence[str]) -> list[Computed]:
+        return _compute_chunk(chunk, requests, missing)
 
-    for chunk in overlapped(_batched(paths, batch_size), work, workers):
+    batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
+    for chunk in overlapped(batches, work, workers):
         yield from chunk
 
 
-def _compute_chunk(chunk: Sequence[str], requests: Sequence[Request], known: Callable[[bytes], bool]) -> list[Computed]:
+def _compute_chunk(chunk: Sequence[str], requests: Sequence[Request], missing: Missing) -> list[Computed]:
+    """Decode each image once, scale it once a preprocessing, and run each request on the images that lack it."""
     results = [Computed(path) for path in chunk]
-    wanted: list[Computed] = []
-    pixels: dict[images.Preprocessing, list[images.Pixels]] = {r.backbone.preprocessing: [] for r in requests}
-    for result in results:
+    pixels: list[dict[images.Preprocessing, images.Pixels]] = []
+    wanted: list[list[int]] = [[] for _ in requests]
+    for place, result in enumerate(results):
+        scaled: dict[images.Preprocessing, images.Pixels] = {}
+        pixels.append(scaled)
         try:
-            content = images.read_bytes(result.path)
+            content, result.stamp = images.read_bytes(result.path)
             result.content = hashlib.blake2b(content, digest_size=16).digest()
-            if known(result.content):
+            lacking = missing(result.content)
+            if not lacking:
                 continue
             image = images.decode(content)
         except images.ImageError as error:
             result.error = str(error)
             continue
-        for preprocessing, made in pixels.items():
-            made.append(preprocessing.apply(image))
-        wanted.append(result)
-    if wanted:
-        for request in requests:
-            rows = _run(request, pixels[request.backbone.preprocessing])
-            for result, row in zip(wanted, rows, strict=True):
-                result.rows.append(row)
+        for number in lacking:
+            preprocessing = requests[number].backbone.preprocessing
+            if preprocessing not in scaled:
+                scaled[preprocessing] = preprocessing.apply(image)
+            wanted[number].append(place)
+    for number, (request, places) in enumerate(zip(requests, wanted, strict=True)):
+        if places:
+            rows = request.run([pixels[place][request.backbone.preprocessing] for place in places])
+            for place, row in zip(places, rows, strict=True):
+                results[place].rows[number] = row
     return results
-
-
-def _run(request: Request, pixels: list[images.Pixels]) -> Rows:
-    """Compute all views of all images in one call: (N, V, D)."""
-    height, width = request.backbone.preprocessing.size
-    batch = np.empty((len(pixels), len(request.views), height, width, 3), np.uint8)
-    for place, image in enumerate(pixels):
-        for view, name in enumerate(request.views):
-            batch[place, view] = image if name == "plain" else image[:, ::-1]
-    flat = batch.reshape(-1, height, width, 3)
-    (out,) = request.session.run([request.output], {"images": flat})
-    return np.asarray(out, dtype=np.float32).reshape(len(pixels), len(request.views), -1)
 
 
 def automatic_batch(device: devices.Device) -> int:
     """Return the images computed together by one worker: few on a CPU, where they should stay in its cache."""
-    return 4 if device == "cpu" else 32
-
-
-def _batched(items: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(items[start : start + size]) for start in range(0, len(items), size))
+    return 4 if device == "cpu" else 64

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from kagglekit import storage
 from kagglekit.competition import Competition
@@ -33,11 +34,12 @@ def predict(job: Job) -> Predictions:
     train, asked, run = job.tables.train, job.tables.asked, job.run
     with run.stage("features"):
         engine = features.FeatureEngine(job.backbones, views, job.recipe, job.workspace.features)
+        if engine.device == "cpu" and devices.choose(job.recipe.provider) == "cuda":
+            job.console.warn("there is a GPU, but onnxruntime could not open it: computing on the CPU")
         every = engine.compute([*train["path"], *asked["path"]], job.console)
     storage.write_json(run.folder / "provider.json", {"asked": job.recipe.provider, "used": engine.device})
-    unreadable = every.unreadable()
-    quarantine(job, unreadable)
-    places = np.array([place for place in range(len(every.contents)) if place not in unreadable], dtype=np.int64)
+    quarantine(job, every.unreadable)
+    places = np.array([place for place in range(len(every.contents)) if place not in every.unreadable], dtype=np.int64)
     count = len(train)
     with run.stage("folds"):
         train = train.iloc[places[places < count]].reset_index(drop=True)
@@ -52,11 +54,11 @@ def predict(job: Job) -> Predictions:
     with run.stage("heads"):
         oof, fitted = fit_heads(training, train["fold"].to_numpy(), job.recipe, job.console)
         save_heads(run, fitted)
-    with run.stage("predict"):
-        test = np.tile(training.prior(), (len(asked), 1))  # (M, C); unreadable images keep the prior
+    with run.stage("predict"), threadpool_limits(1, user_api="blas"):
+        test = np.full((len(asked), len(job.competition.labels)), np.nan)  # (M, C)
         for chunk in chunks(places[places >= count]):  # however many test images, few are in memory
             test[chunk - count] = heads.predict(fitted["all"], every.rows(chunk), view_classes)
-    return Predictions(train, oof, test)
+    return Predictions(train, oof, test, training.prior())
 
 
 def chunks(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -101,8 +103,6 @@ def fit_heads(
     training: heads.Training, fold: folds.Fold, recipe: Recipe, console: Console
 ) -> tuple[Floats, dict[str, heads.Head]]:
     """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
-    from threadpoolctl import threadpool_limits
-
     scoring: list[int] = folds.scored(fold).tolist()
     everyone = np.ones(len(fold), dtype=bool)
     jobs = {f"fold{part}": fold != part for part in scoring} | {"all": everyone}
@@ -111,9 +111,9 @@ def fit_heads(
     # few cores those wait for one another (8 times slower here). It also makes the numbers the same on any
     # number of cores.
     with console.progress("heads", len(jobs), "heads") as advance, threadpool_limits(1, user_api="blas"):
-        work = inference.overlapped(
-            jobs.values(), lambda train: heads.fit(training.take(train), recipe), recipe.threads or devices.cores()
-        )
+        # the mlp draws from torch's one global generator
+        workers = 1 if recipe.head == "mlp" else recipe.threads or devices.cores()
+        work = inference.overlapped(jobs.values(), lambda train: heads.fit(training.take(train), recipe), workers)
         for name, head in zip(jobs, work, strict=True):
             fitted[name] = head
             advance(1)

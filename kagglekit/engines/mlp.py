@@ -5,6 +5,7 @@ N rows, D features, M hidden units, C classes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,11 +56,17 @@ class MlpHead:
 
 
 def epochs(rows: Rows, labels: NDArray[np.int64], settings: Settings, count: int) -> Iterator[MlpHead]:
-    """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads."""
+    """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads.
+
+    Draws from torch's global generator, whose state it restores: one training at a time in a process.
+    """
     import torch
     from torch import nn
 
-    with torch.random.fork_rng(devices=[]):
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]), contextlib.ExitStack() as stack:
+        torch.set_num_threads(1)  # the order of sums, and so the numbers, must not depend on the cores
+        stack.callback(torch.set_num_threads, threads)
         torch.manual_seed(settings.seed)
         network = nn.Sequential(
             nn.BatchNorm1d(rows.shape[1]),

@@ -20,4 +20,6 @@ class Predictions:
     oof: Floats
     """Out-of-fold probabilities of the scored training images, (N, C)."""
     test: Floats
-    """Probabilities of the rows of `Tables.asked`, (M, C)."""
+    """Probabilities of the rows of `Tables.asked`, (M, C); NaN where an image could not be read."""
+    prior: Floats
+    """The classes' shares in training, (C,): what an image that was not predicted gets."""
