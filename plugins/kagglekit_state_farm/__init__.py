@@ -36,5 +36,5 @@ def competition() -> Competition:
 
 @hookimpl
 def recipe() -> dict[str, object]:
-    """Settings tuned on driver-grouped out-of-fold loss."""
+    """All of the image: the same loss on unseen drivers as the centre, and more of them right (43% against 40%)."""
     return {"crop": "squash"}
