@@ -17,9 +17,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
-class FilenameLabels:
-    """Training images whose file names say the label: `train/{label}.{number}.jpg`."""
-
+class _LabelsInPaths:
     pattern: str
     """Path below the data folder with `{label}`, and any other placeholders."""
     also: tuple[str, ...] = ()
@@ -36,22 +34,13 @@ class FilenameLabels:
 
 
 @dataclass(frozen=True)
-class FolderLabels:
-    """Training images in one folder a class: `imgs/train/{label}`."""
+class FilenameLabels(_LabelsInPaths):
+    """Training images whose file names say the label: `train/{label}.{number}.jpg`."""
 
-    pattern: str
-    """Folder below the data folder with `{label}`; every image below it counts."""
-    also: tuple[str, ...] = ()
-    """Other shapes in which the archive has been delivered; the first that matches any image is used."""
 
-    def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check(pattern, "label")
-
-    @property
-    def alternatives(self) -> tuple[str, ...]:
-        """All patterns, in the order in which they are tried."""
-        return (self.pattern, *self.also)
+@dataclass(frozen=True)
+class FolderLabels(_LabelsInPaths):
+    """Training images in one folder a class, `imgs/train/{label}`; every image below it counts."""
 
 
 @dataclass(frozen=True)

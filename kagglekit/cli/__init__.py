@@ -102,7 +102,7 @@ def info(
 def runs(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Competition; all when left out.")] = None,
 ) -> None:
-    """List runs, best score first."""
+    """List runs, best score first, runs on samples last."""
     from kagglekit.cli import inspection
 
     inspection.runs(name)

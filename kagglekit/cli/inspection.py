@@ -99,19 +99,20 @@ def runs(name: str | None) -> None:
 _RUN_COLUMNS = ("run", ">score ± error", ">accuracy", "backbone", "head", ">images", ">seconds")
 
 
-def _run_row(run: run_folders.Run) -> tuple[tuple[bool, float], tuple[str, ...]]:
-    """Return (sort key: finished and best first, cells)."""
+def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, float], tuple[str, ...]]:
+    """Return (sort key: finished first, whole before samples, best first; cells)."""
     result = run.result
     record = storage.read_json(run.folder / "run.json")
     backbones = ", ".join(b["name"] for b in record["backbones"])
     head = recipe.read_file(run.folder / "recipe.toml").get("head", "")
     if result is None:
-        return (True, 0.0), (run.id, "not finished", "", backbones, head, str(record["train_images"]), "")
+        return (True, False, 0.0), (run.id, "not finished", "", backbones, head, str(record["train_images"]), "")
     better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
     score = summary.scored(result)
     seconds = f"{sum(result['seconds'].values()):.0f}"
     cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, head)
-    return (False, better), (*cells, str(result["scored_images"]), seconds)
+    images = f"{result['scored_images']}{' (sample)' if result['sample'] else ''}"
+    return (False, result["sample"] > 0, better), (*cells, images, seconds)
 
 
 def backbones(pattern: str, limit: int) -> None:
