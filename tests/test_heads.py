@@ -266,6 +266,15 @@ def test_a_second_step_is_chosen_anew_with_the_first_on_other_folds() -> None:
     assert np.array_equal(blind, seeing)  # answers of the fold that is scored are never looked at
 
 
+def test_rows_without_mistakes_are_not_made_more_confident() -> None:
+    truth = np.arange(60) % 2
+    right = softmax(np.stack([1.0 - truth, truth], axis=1) * 3.0)
+    after, (gate,) = finish.finish(scored(right, truth), ["temperature"], LOG_LOSS, 0)
+    assert not gate.judgement.kept
+    assert gate.value == 1
+    assert np.array_equal(after, right)
+
+
 def test_one_group_alone_proves_nothing() -> None:
     probabilities, truth = confident(factor=4.0)
     one = scored(probabilities, truth, np.zeros(len(truth), np.int64))

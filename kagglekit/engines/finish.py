@@ -23,6 +23,8 @@ SLOW_RESAMPLES = 400
 """For metrics without rows, which are computed anew for each."""
 CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
+MISTAKES_TO_SHARPEN = 10
+"""With fewer wrong rows nothing tells how much confidence is too much: a sharper temperature is not on offer."""
 
 TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
 CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
@@ -120,7 +122,10 @@ def _fit_chain(
     rows, value = scored.probabilities, float("nan")
     for step in chain:
         apply, values = STEPS[step]
-        value = _best(scored.truth[chosen_on], rows[chosen_on], apply, values, metric)
+        truth, seen = scored.truth[chosen_on], rows[chosen_on]
+        if step == "temperature" and (seen.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
+            values = [value for value in values if value >= 1]
+        value = _best(truth, seen, apply, values, metric)
         rows = apply(rows, value)
     return rows, value
 
