@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -39,16 +40,21 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         assert process.returncode == 0, errors
         return time.monotonic() - started
 
+    def killed_after(moment: float, home: Path) -> bool:
+        process = start(home)
+        time.sleep(moment)  # the moment is the test's input; nothing waits for an effect
+        alive = process.poll() is None
+        process.kill()
+        process.communicate()
+        return alive
+
     moments = random.Random(KILLS)
     seconds = finish(tmp_path / "undisturbed")
     expected = submission(tmp_path / "undisturbed")
     for kill in range(KILLS):
-        home = tmp_path / f"killed{kill}"
-        process = start(home)
-        moment = moments.uniform(0.2, 0.9) * seconds
-        time.sleep(moment)  # the moment is the test's input; nothing waits for an effect
-        assert process.poll() is None
-        process.kill()
-        process.communicate()
+        home, moment = tmp_path / f"killed{kill}", moments.uniform(0.1, 0.9) * seconds
+        while not killed_after(moment, home):  # it was faster than the undisturbed one: kill it earlier
+            shutil.rmtree(home)
+            moment *= 0.7
         finish(home)
         assert submission(home) == expected, f"kill {kill} after {moment:.2f} s"
