@@ -108,7 +108,7 @@ def fit_heads(
     jobs = {f"fold{part}": fold != part for part in scoring} | {"all": everyone}
     fitted: dict[str, heads.Head] = {}
     # One BLAS thread each, folds side by side: numpy's and scipy's BLAS have a pool of threads each, and on
-    # few cores those wait for one another (8 times slower here). It also makes the numbers the same on any
+    # few cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on any
     # number of cores.
     with console.progress("heads", len(jobs), "heads") as advance, threadpool_limits(1, user_api="blas"):
         # the mlp draws from torch's one global generator
