@@ -17,48 +17,71 @@ from kagglekit import metrics, storage, submissions
 from kagglekit.engines import finish, folds
 from kagglekit.engines.predictions import Predictions
 from kagglekit.job import Job
+from kagglekit.stages import Stage, Stages
 
 Floats = NDArray[np.float64]
 
 
-def conclude(job: Job, predictions: Predictions) -> dict[str, Any]:
-    """Finish, write and check the submission, and write the closing numbers."""
+STAGES = (
+    Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=("folds", "heads", "predict")),
+    Stage("submission", ("submission.csv",), after=("finish",)),
+    Stage("result", ("result.json",), after=("submission",)),
+)
+
+
+def conclude(job: Job, predictions: Predictions, stages: Stages) -> dict[str, Any]:
+    """Finish, write and check the submission, and write the closing numbers, which are returned."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
     scored = _scored(train, predictions.oof, labels)
     metric = metrics.resolve(job.competition.metric)
-    with run.stage("finish"):
+
+    def finish_() -> None:
         oof, gates = finish.finish(scored, job.recipe.finish, metric, job.recipe.seed)
         test = finish.apply_kept(predictions.test, gates)
         test[np.isnan(test).any(axis=1)] = predictions.prior
-    for gate in gates:
-        job.console.say(gate.line())
-    truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
-    run.write_probabilities("oof.parquet", train["id"].tolist(), oof, labels, **truth)
-    run.write_probabilities("test.parquet", job.tables.asked["id"].tolist(), test, labels)
-    with run.stage("submission"):
+        for gate in gates:
+            job.console.say(gate.line())
+        truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
+        run.write_probabilities("oof.parquet", train["id"].tolist(), oof, labels, **truth)
+        run.write_probabilities("test.parquet", job.tables.asked["id"].tolist(), test, labels)
+        storage.write_json(run.folder / "finish.json", [gate.as_dict() for gate in gates])
+
+    def submission() -> None:
+        test = run.read_probabilities("test.parquet", job.tables.asked["id"].tolist(), labels)
         write_submission(job, test, predictions.prior)
+
+    def result() -> None:
+        oof = run.read_probabilities("oof.parquet", train["id"].tolist(), labels)
+        closing = _closing_numbers(job, scored, oof, metric)
+        storage.write_json(run.folder / "result.json", closing | {"seconds": run.seconds | stages.seconds()})
+
+    stages.make("finish", finish_)
+    stages.make("submission", submission)
+    stages.make("result", result)
+    found: dict[str, Any] = storage.read_json(run.folder / "result.json")
+    return found
+
+
+def _closing_numbers(job: Job, scored: finish.Scored, oof: Floats, metric: metrics.Metric) -> dict[str, Any]:
     error = finish.standard_error(scored, oof, metric, job.recipe.seed)
-    record = storage.read_json(run.folder / "run.json")
-    result = {
+    return {
         "metric": metric.name,
         "lower_is_better": metric.lower_is_better,
         "out_of_fold": metric.score(scored.truth, oof),
         "standard_error": None if math.isnan(error) else error,
         "accuracy": float(metrics.correct_rows(scored.truth, oof).mean()),
         "before_finish": metric.score(scored.truth, scored.probabilities),
-        "finish": [gate.as_dict() for gate in gates],
+        "finish": storage.read_json(job.run.folder / "finish.json"),
         "clusters": len(np.unique(scored.clusters)),
         "scored_images": len(scored.truth),
+        "quarantined": len(job.tables.quarantine),
         "validation": job.recipe.validation,
         "sample": job.recipe.sample,
-        "backbones": [backbone["name"] for backbone in record["backbones"]],
-        "device": storage.read_json(run.folder / "provider.json")["used"],
-        "seconds": run.seconds,
-        "submission_sha256": storage.file_sha256(run.submission),
+        "backbones": [backbone.name for backbone in job.backbones],
+        "device": storage.read_json(job.run.folder / "provider.json")["used"],
+        "submission_sha256": storage.file_sha256(job.run.submission),
     }
-    storage.write_json(run.folder / "result.json", result)
-    return result
 
 
 def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> finish.Scored:

@@ -11,7 +11,7 @@ from kagglekit.engines.backbones import Backbone
 from kagglekit.plugins import Plugin
 from kagglekit.recipe import Recipe
 from kagglekit.runs import Run
-from kagglekit.tables import Tables
+from kagglekit.tables import Audited
 from kagglekit.workspace import Workspace
 
 
@@ -23,7 +23,9 @@ class Job:
     plugin: Plugin
     competition: Competition
     recipe: Recipe
-    tables: Tables
+    tables: Audited
     backbones: Sequence[Backbone]
+    batch_size: int
+    """Images that are computed together."""
     workspace: Workspace
     console: Console

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,66 +14,90 @@ import pandas as pd
 from kagglekit import conclusion, data, plugins, recipe, runs, storage, summary, tables
 from kagglekit.competition import Competition
 from kagglekit.console import Console
-from kagglekit.engines import backbones, devices, method_features
+from kagglekit.engines import backbones, devices, inference, method_features
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
-from kagglekit.tables import Tables
+from kagglekit.stages import Stages
+from kagglekit.tables import Audited
 from kagglekit.workspace import Workspace
 
 
 def run(name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console) -> runs.Run:
     """Take a competition from its data to a submission; return the run.
 
-    `settings` are those of the command line. A run that is finished already is shown again.
+    `settings` are those of the command line. A run that is finished already is shown again, one that was
+    killed goes on.
     """
     job = prepare(name, data_path, settings, console)
-    result = job.run.finished()
-    if result is not None:
-        console.say(f"run {job.run.id} is finished already, nothing has changed since")
-        summary.show(job.run, job.competition, result, console)
-        return job.run
-    with console.logging_to(job.run.folder / "log.txt"):
-        _record(job)
-        predictions = method_features.predict(job)
-        result = conclusion.conclude(job, predictions)
-        summary.show(job.run, job.competition, result, console)
+    stages = Stages(job.run.folder, job.run.key, method_features.STAGES + conclusion.STAGES, console.warn)
+    with job.run.locked(console):
+        result = job.run.result if stages.all_made() else None
+        if result is not None:
+            console.say(f"run {job.run.id} is finished already, nothing has changed since")
+            summary.show(job.run, job.competition, result, console)
+            return job.run
+        with console.logging_to(job.run.folder / "log.txt"):
+            _record(job)
+            predictions = method_features.predict(job, stages)
+            result = conclusion.conclude(job, predictions, stages)
+            summary.show(job.run, job.competition, result, console)
     return job.run
 
 
 def prepare(name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console) -> Job:
-    """Load the plugin, settle the recipe, find the data and get the backbones ready."""
-    started = time.perf_counter()
+    """Load the plugin, settle the recipe, find and audit the data, and get the backbones ready."""
+    seconds: dict[str, float] = {}
     plugin = plugins.load(name)
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
     chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
     console.say(f"{competition.name}: {competition.url}")
-    files = data.find(competition, data_path, workspace, console)
-    found = tables.read(plugin, competition, files, chosen, console)
-    data_ready = time.perf_counter()
-    used = prepare_backbones(chosen, console)
-    this = runs.open_run(workspace, _key(plugin, competition, chosen, used, found))
-    this.seconds |= {"data": data_ready - started, "backbones": time.perf_counter() - data_ready}
+    with _timed(seconds, "data"):
+        files = data.find(competition, data_path, workspace, console)
+        found = tables.read(plugin, competition, files, chosen, console)
+    with _timed(seconds, "audit"):
+        audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
+    key = _key(plugin, competition, chosen, audited)
+    with _timed(seconds, "backbones"):
+        decided = runs.decide(workspace, key, lambda: _decide(chosen))
+        used = prepare_backbones(decided, chosen, console)
+    this = runs.open_run(workspace, key | {"backbones": [backbone.record() for backbone in used]})
+    this.seconds |= seconds
     return Job(
         run=this,
         plugin=plugin,
         competition=competition,
         recipe=chosen,
-        tables=found,
+        tables=audited,
         backbones=used,
+        batch_size=decided["batch_size"],
         workspace=workspace,
         console=console,
     )
 
 
-def prepare_backbones(chosen: Recipe, console: Console) -> list[backbones.Backbone]:
-    """Choose by device where the recipe says auto, and return backbones that are ready to run."""
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+def _decide(chosen: Recipe) -> dict[str, Any]:
+    """Settle what depends on the machine and the moment."""
     device = devices.choose(chosen.provider)
-    specs = chosen.backbone
+    specs, reason = chosen.backbone, ""
     if specs == ("auto",):
         specs, reason = backbones.default(device)
-        console.say(f"backbone {', '.join(specs)} on {device}: {reason}")
-    ready = [backbones.resolve(spec, chosen, console.say) for spec in specs]
+    batch_size = chosen.batch_size or inference.automatic_batch(device)
+    return {"device": device, "backbones": list(specs), "reason": reason, "batch_size": batch_size}
+
+
+def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Console) -> list[backbones.Backbone]:
+    """Return the backbones that were decided on, ready to run."""
+    if decided["reason"]:
+        console.say(f"backbone {', '.join(decided['backbones'])} on {decided['device']}: {decided['reason']}")
+    ready = [backbones.resolve(spec, chosen, console.say) for spec in decided["backbones"]]
     for backbone in ready:
         console.say(
             f"weights of {backbone.name}: {backbone.source}, licence {backbone.licence}, "
@@ -81,15 +106,12 @@ def prepare_backbones(chosen: Recipe, console: Console) -> list[backbones.Backbo
     return ready
 
 
-def _key(
-    plugin: plugins.Plugin, competition: Competition, chosen: Recipe, used: list[backbones.Backbone], found: Tables
-) -> dict[str, Any]:
-    """Everything that a run's results are made from."""
+def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Audited) -> dict[str, Any]:
+    """Everything that a run's results are made from, but the backbones."""
     return {
         "plugin": storage.file_sha256(Path(str(plugin.module.__file__))),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
-        "backbones": [backbone.record() for backbone in used],
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
@@ -99,20 +121,39 @@ def _key(
 
 
 def _fingerprint(table: pd.DataFrame) -> str:
-    """Return a digest of a table and of its files' sizes and times."""
-    stamps = [storage.stamp(Path(path)) if Path(path).exists() else None for path in table["path"]]
-    return storage.digest([table.drop(columns="path").to_csv(index=False), stamps], 32)
+    """Return a digest of a table and of its files' contents, wherever they lie."""
+    return storage.digest(table.drop(columns="path").to_csv(index=False), 32)
 
 
 def _record(job: Job) -> None:
-    """Write what the run is made from, before it is made."""
-    storage.write_text(job.run.folder / "recipe.toml", recipe.to_toml(job.recipe))
+    """Write what the run is made from, before it is made, and the list of images that can't be used."""
+    folder = job.run.folder
+    before = storage.read_json(folder / "run.json") or {}
+    storage.write_text(folder / "recipe.toml", recipe.to_toml(job.recipe))
     record = {
         "competition": job.competition.describe(),
         "backbones": [backbone.record() for backbone in job.backbones],
+        "batch_size": job.batch_size,
         "train_images": len(job.tables.train),
         "test_images": len(job.tables.asked),
         "seed": job.recipe.seed,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        "gone_on": before.get("gone_on", -1) + 1,
     }
-    storage.write_json(job.run.folder / "run.json", record | runs.environment())
+    storage.write_json(folder / "run.json", record | runs.environment())
+    _quarantine(job)
+
+
+def _quarantine(job: Job) -> None:
+    """Write the list of unreadable images, and say loudly what becomes of them."""
+    bad = job.tables.quarantine
+    if bad.empty:
+        return
+    listed = job.run.folder / "quarantine.csv"
+    with storage.replacing(listed) as temporary:
+        bad.to_csv(temporary, index=False, lineterminator="\n")
+    for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
+        rows = bad[bad["part"] == part]
+        if len(rows):
+            example = f"{rows['id'].iloc[0]} ({rows['reason'].iloc[0]})"
+            job.console.warn(f"{len(rows)} {part} images can't be read, such as {example}: {fate}; all are in {listed}")

@@ -27,6 +27,8 @@ class Recipe:
     """Where onnxruntime computes; `auto` takes a CUDA GPU where there is one."""
     image_size: int = 0
     """Side of the square that the backbone sees, in pixels; 0 takes the model's own."""
+    max_megapixels: int = 100
+    """Larger images are quarantined without decoding: a few kilobytes can hide gigabytes of pixels."""
     crop: Literal["model", "centre", "squash"] = "model"
     """`model`: as timm does for it; `centre` scales the shorter side and cuts the middle; `squash` keeps all."""
     views: tuple[Literal["plain", "mirror"], ...] = ("plain", "mirror")
@@ -66,6 +68,7 @@ class Recipe:
             "holdout": (self.holdout >= 1, "must be 1 or more"),
             "sample": (self.sample >= 0, "must be 0 (all) or more"),
             "image_size": (self.image_size == 0 or self.image_size >= 32, "must be 0 or at least 32"),
+            "max_megapixels": (self.max_megapixels >= 1, "must be 1 or more"),
             "backbone": (len(set(self.backbone)) == len(self.backbone) > 0, "must name each backbone once"),
             "views": (len(set(self.views)) == len(self.views) > 0, "must name each view once"),
             "strengths": (_all_positive(self.strengths), "must hold numbers above 0"),

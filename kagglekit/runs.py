@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from kagglekit import storage
 from kagglekit.engines import devices
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    from kagglekit.console import Console
 
 _PACKAGES = (
     "kagglekit",
@@ -46,8 +50,10 @@ class Run:
     """One folder under `runs/`."""
 
     folder: Path
+    key: str = ""
+    """Digest of everything that the run is made from."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Stage -> seconds."""
+    """Time spent before the run's stages: on the data, the audit, the backbones."""
 
     @property
     def id(self) -> str:
@@ -65,19 +71,19 @@ class Run:
         found: dict[str, Any] | None = storage.read_json(self.folder / "result.json")
         return found
 
-    def finished(self) -> dict[str, Any] | None:
-        """Return the closing numbers if the submission is still the one that they belong to."""
-        result = self.result
-        if result is None or not self.submission.is_file():
-            return None
-        return result if storage.file_sha256(self.submission) == result["submission_sha256"] else None
-
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+    def locked(self, console: Console) -> Iterator[None]:
+        """Keep other commands from working on this run; wait for one that does."""
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.say(f"another command is working on run {self.id}: waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as parquet."""
@@ -98,16 +104,38 @@ class Run:
         columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
         self.write_frame(name, pd.DataFrame({"id": list(ids)} | more | columns))
 
+    def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
+        """Read what `write_probabilities` wrote, (N, C), for `ids` in their order."""
+        import numpy as np
+        import pandas as pd
+
+        frame = pd.read_parquet(self.folder / name).set_index("id")
+        return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
+
 
 def open_run(workspace: Workspace, key: dict[str, Any]) -> Run:
     """Return the run of this key, new or old: the same command on the same data leads to the same folder."""
-    suffix = storage.digest(key, 8)
-    found = sorted(workspace.runs.glob(f"*-{suffix}"))
-    if found:
-        return Run(found[-1])
-    folder = workspace.runs / f"{time.strftime('%Y%m%d-%H%M')}-{suffix}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return Run(folder)
+    digest = storage.digest(key, 32)
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    workspace.cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(workspace.cache / "runs.lock"):
+        found = sorted(workspace.runs.glob(f"*-{digest[:8]}"))
+        folder = found[-1] if found else workspace.runs / f"{time.strftime('%Y%m%d-%H%M')}-{digest[:8]}"
+        folder.mkdir(exist_ok=True)
+    return Run(folder, digest)
+
+
+def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what was decided when a command of this key ran first, else decide now; stored before it is used.
+
+    For what depends on the machine or the moment, so that a command that goes on does not take another turn.
+    """
+    path = workspace.cache / "decided" / f"{storage.digest(key, 16)}.json"
+    decided: dict[str, Any] | None = storage.read_json(path)
+    if decided is None:
+        decided = make()
+        storage.write_json(path, decided)
+    return decided
 
 
 def find(reference: str) -> Run:

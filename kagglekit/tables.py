@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -10,7 +12,7 @@ from kagglekit import submissions
 from kagglekit.competition import Competition
 from kagglekit.console import Console
 from kagglekit.datafiles import DataFiles
-from kagglekit.engines import folds
+from kagglekit.engines import audit, devices, folds
 from kagglekit.errors import UserError
 from kagglekit.plugins import Plugin
 from kagglekit.recipe import Recipe
@@ -28,6 +30,17 @@ class Tables:
     """The sample submission, as strings."""
     asked: pd.DataFrame
     """The test images to predict: those that get a row, or, of a run on a sample, some of them."""
+
+
+@dataclass(frozen=True)
+class Audited(Tables):
+    """Tables whose image files have been looked at; `train` and `asked` have `content`, the hash of each file.
+
+    `train` is left with the readable images; an unreadable one of `asked` has an empty `content`.
+    """
+
+    quarantine: pd.DataFrame
+    """The unreadable images: `part`, `id`, `path`, `reason`."""
 
 
 def read(plugin: Plugin, competition: Competition, files: DataFiles, recipe: Recipe, console: Console) -> Tables:
@@ -62,3 +75,29 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
     if len(asked) < len(test):
         console.say(f"{len(test) - len(asked)} test images are not in the sample submission: they get no row")
     return asked
+
+
+def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Audited:
+    """Audit every image that is to be used; raise UserError where a class is left with none.
+
+    `folder` keeps what was seen for the next time.
+    """
+    both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
+    workers = recipe.threads or devices.cores()
+    verdict = audit.audit(both["path"].tolist(), folder, recipe.max_megapixels, workers, console)
+    readable = [place not in verdict.unreadable for place in range(len(both))]
+    both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
+    reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]
+    bad = both.loc[[not fine for fine in readable], ["part", "id", "path"]].assign(reason=reasons)
+    count = len(found.train)
+    train = found.train.assign(content=both["content"][:count].to_numpy())
+    asked = found.asked.assign(content=both["content"][count:].to_numpy())
+    kept = train[train["content"] != ""].reset_index(drop=True)
+    lost = sorted(set(train["label"]) - set(kept["label"]))
+    if lost:
+        first = bad[bad["id"].isin(train["id"][train["label"] == lost[0]])].iloc[0]
+        raise UserError(
+            f"no training image of class {lost[0]!r} can be read, such as {first['path']}: it {first['reason']}."
+        )
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True))

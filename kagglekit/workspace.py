@@ -29,9 +29,14 @@ class Workspace:
         return self.folder / "data"
 
     @property
+    def cache(self) -> Path:
+        """What may be deleted at any time."""
+        return self.folder / "cache"
+
+    @property
     def features(self) -> Path:
         """The feature bank."""
-        return self.folder / "cache" / "features"
+        return self.cache / "features"
 
     @property
     def runs(self) -> Path:

@@ -14,8 +14,8 @@ import pytest
 
 from kagglekit import storage
 from kagglekit.engines import inference
+from kagglekit.engines.audit import Index, Seen
 from kagglekit.engines.bank import SEGMENT_ROWS, Bank
-from kagglekit.engines.contents import ContentIndex
 from tests import drawing
 from tests.conftest import Cli
 
@@ -74,14 +74,18 @@ def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
     assert (out[:, 0] == np.arange(9)).all()
 
 
+def seen(file: Path, number: int) -> Seen:
+    return Seen(*storage.stamp(file), digest=key(number), pixels=12, format="JPEG")
+
+
 def test_the_index_notices_that_a_file_has_changed(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"one")
-    index = ContentIndex(tmp_path / "index.parquet")
-    index.put(str(file), storage.stamp(file), key(1))
+    index = Index(tmp_path)
+    index.put(str(file), seen(file, 1))
     index.save()
-    again = ContentIndex(tmp_path / "index.parquet")
-    assert again.get(str(file)) == key(1)
+    again = Index(tmp_path)
+    assert again.get(str(file)) == seen(file, 1)
     status = file.stat()
     file.write_bytes(b"two")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
@@ -90,13 +94,13 @@ def test_the_index_notices_that_a_file_has_changed(tmp_path: Path) -> None:
 
 
 def test_two_commands_add_to_one_index(tmp_path: Path) -> None:
-    indices = [ContentIndex(tmp_path / "index.parquet") for _ in range(2)]
+    indices = [Index(tmp_path) for _ in range(2)]
     for number, index in enumerate(indices):
         (tmp_path / f"{number}").write_bytes(b"x")
-        index.put(str(tmp_path / f"{number}"), storage.stamp(tmp_path / f"{number}"), key(number))
+        index.put(str(tmp_path / f"{number}"), seen(tmp_path / f"{number}", number))
         index.save()
-    merged = ContentIndex(tmp_path / "index.parquet")
-    assert [merged.get(str(tmp_path / f"{n}")) for n in range(2)] == [key(0), key(1)]
+    merged = Index(tmp_path)
+    assert [merged.get(str(tmp_path / f"{n}")) for n in range(2)] == [seen(tmp_path / f"{n}", n) for n in range(2)]
 
 
 def test_two_commands_at_once_on_one_workspace_give_the_same_submission(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,11 @@ def test_the_same_command_again_changes_nothing_and_says_so(cli: Cli, tiny: str,
     archive = drawing.dogs(tmp_path)
     succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny))
     run = only_run(home, "dogs-vs-cats")
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny))
     assert "finished already" in done.out
-    assert {path.name: path.read_bytes() for path in only_run(home, "dogs-vs-cats").iterdir()} == before
+    assert only_run(home, "dogs-vs-cats") == run
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_submission_that_was_changed_by_hand_is_made_again(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
@@ -121,8 +123,26 @@ def test_a_submission_that_was_changed_by_hand_is_made_again(cli: Cli, tiny: str
     submission = only_run(home, "dogs-vs-cats") / "submission.csv"
     good = submission.read_bytes()
     submission.write_bytes(good[:-20])
-    succeeded(cli(*command))
+    done = succeeded(cli(*command))
     assert submission.read_bytes() == good
+    (kept,) = submission.parent.glob("submission.changed-*.csv")
+    assert kept.read_bytes() == good[:-20]
+    assert kept.name in done.out
+
+
+def test_every_file_of_a_run_that_is_lost_is_made_again_with_the_same_bytes(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    command = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
+    succeeded(cli(*command))
+    run = only_run(home, "dogs-vs-cats")
+    results = ("folds.parquet", "heads.safetensors", "heads.parquet", "predict.parquet", "oof.parquet", "test.parquet")
+    expected = {name: (run / name).read_bytes() for name in (*results, "submission.csv")}
+    for lost in (*expected, "result.json", "provider.json", "stages/heads.json"):
+        (run / lost).unlink()
+        done = succeeded(cli(*command))
+        assert "finished already" not in done.out, lost
+        assert {name: (run / name).read_bytes() for name in expected} == expected, lost
 
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
@@ -259,6 +279,18 @@ def test_features_are_computed_again_exactly_when_their_numbers_would_change(
     succeeded(cli(*command))
     done = succeeded(cli(*command, "--set", setting))
     assert (f"features: {computed} images" if computed else "all 36 images are in the bank") in done.out
+
+
+def test_the_same_images_elsewhere_and_with_other_times_are_the_same_run(
+    cli: Cli, tiny: str, leaf: Path, home: Path
+) -> None:
+    command = ("run", leaf / "leaf.py", "--backbone", tiny, "--data")
+    succeeded(cli(*command, leaf / "leaf-data"))
+    shutil.copytree(leaf / "leaf-data", leaf / "copy", copy_function=shutil.copyfile)
+    done = succeeded(cli(*command, leaf / "copy"))
+    assert "audit: 36 images" in done.out
+    assert "finished already" in done.out
+    assert only_run(home, "leaf")
 
 
 def test_other_weights_of_the_same_model_have_features_of_their_own(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,27 +21,27 @@ from kagglekit.console import Advance, Console
 from kagglekit.engines import devices, images, inference
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.contents import ContentIndex
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
+
+_FLUSH_EVERY = 20.0
+"""Seconds of work that a killed command may lose."""
 
 
 @dataclass(frozen=True)
 class Features:
     """Features of some images: in the bank, and copied to memory only where they are asked for."""
 
-    contents: list[bytes | None]
-    """Hash of what each image file holds; None for an unreadable one."""
-    unreadable: dict[int, str]
-    """Position of each unreadable image -> reason."""
+    contents: Sequence[bytes]
+    """Hash of what each image file holds."""
     banks: list[list[Bank]]
     """[backbone][view]"""
     widths: list[int]
     """Features of each backbone."""
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the features of the images at `places` (N,), which must be readable: (N, V, D)."""
-        digests = [digest for place in places.tolist() if (digest := self.contents[place]) is not None]
+        """Return the features of the images at `places` (N,): (N, V, D)."""
+        digests = [self.contents[place] for place in places.tolist()]
         rows = np.empty((len(places), len(self.banks[0]), sum(self.widths)), np.float32)
         start = 0
         for width, views in zip(self.widths, self.banks, strict=True):
@@ -53,8 +54,10 @@ class Features:
 class FeatureEngine:
     """Frozen backbones, opened once, with their place in the bank."""
 
-    def __init__(self, backbones: Sequence[Backbone], views: Sequence[str], recipe: Recipe, folder: Path) -> None:
-        """Open a session a backbone; `folder` is the bank's.
+    def __init__(
+        self, backbones: Sequence[Backbone], views: Sequence[str], recipe: Recipe, folder: Path, batch_size: int = 0
+    ) -> None:
+        """Open a session a backbone; `folder` is the bank's, a `batch_size` of 0 takes what suits the device.
 
         Raises UserError where CUDA is asked for and a session does not get it, or logits where there are none.
         """
@@ -62,55 +65,55 @@ class FeatureEngine:
             request for backbone in backbones for request in _open(backbone, views, recipe)
         ]  # in the order of backbones, then of views
         self._banks = [Bank(folder, _address(request)) for request in self._requests]
-        self._index = ContentIndex(folder / "contents.parquet")
         self._num_views = len(views)
         on_cpu = any(request.device == "cpu" for request in self._requests)
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
-        self._batch = recipe.batch_size or inference.automatic_batch(self.device)
+        self._batch = batch_size or inference.automatic_batch(self.device)
         self._workers = recipe.threads or devices.cores()
 
-    def compute(self, paths: Sequence[str], console: Console) -> Features:
-        """Return the features of the images at `paths`, having computed those that the bank did not have."""
-        known = [self._index.get(path) for path in paths]
-        todo = [path for path, digest in zip(paths, known, strict=True) if digest is None or self._missing(digest)]
-        failed: dict[str, str] = {}
+    def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:
+        """Return the features of readable images, having computed those that the bank did not have.
+
+        `contents` are the hashes of what the files at `paths` hold.
+        """
+        first: dict[bytes, str] = {}
+        for path, content in zip(paths, contents, strict=True):
+            first.setdefault(content, path)  # files of one content are one image
+        todo = [
+            inference.Task(path, content, lacking)
+            for content, path in first.items()
+            if (lacking := self._missing(content))
+        ]
         if todo:
+            if len(todo) < len(first):
+                console.say(f"features: {len(first) - len(todo)} of {len(first)} images are in the bank")
             with console.progress("features", len(todo), "images") as advance:
-                failed = self._fill(todo, advance)
-            known = [None if path in failed else self._index.get(path) for path in paths]
+                self._fill(todo, advance)
         else:
             console.say(f"features: all {len(paths)} images are in the bank")
         banks = [self._banks[start : start + self._num_views] for start in range(0, len(self._banks), self._num_views)]
         widths = [r.backbone.outputs[r.output] for r in self._requests[:: self._num_views]]
-        gone = "changed or disappeared while it was read"
-        unreadable = {
-            place: failed.get(path, gone)
-            for place, (path, digest) in enumerate(zip(paths, known, strict=True))
-            if digest is None
-        }
-        return Features(known, unreadable, banks, widths)
+        return Features(contents, banks, widths)
 
-    def _missing(self, digest: bytes) -> list[int]:
-        return [number for number, bank in enumerate(self._banks) if digest not in bank]
+    def _missing(self, content: bytes) -> list[int]:
+        return [number for number, bank in enumerate(self._banks) if content not in bank]
 
-    def _fill(self, paths: Sequence[str], advance: Advance) -> dict[str, str]:
-        """Compute what is missing; return the path of each unreadable image -> reason."""
-        failed: dict[str, str] = {}
-        results = inference.compute(paths, self._requests, self._missing, batch_size=self._batch, workers=self._workers)
+    def _fill(self, tasks: Sequence[inference.Task], advance: Advance) -> None:
+        flushed = time.monotonic()
         try:
-            for result in results:
-                if result.error:
-                    failed[result.path] = result.error
-                else:
-                    for number, row in result.rows.items():
-                        self._banks[number].add(result.content, row)
-                    self._index.put(result.path, result.stamp, result.content)
+            for result in inference.compute(tasks, self._requests, batch_size=self._batch, workers=self._workers):
+                for number, row in result.rows.items():
+                    self._banks[number].add(result.content, row)
+                if time.monotonic() - flushed > _FLUSH_EVERY:
+                    self._flush()
+                    flushed = time.monotonic()
                 advance(1)
         finally:  # what was computed before a failure or Ctrl-C is kept
-            for bank in self._banks:
-                bank.flush()
-            self._index.save()
-        return failed
+            self._flush()
+
+    def _flush(self) -> None:
+        for bank in self._banks:
+            bank.flush()
 
 
 def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe) -> list[inference.Request]:

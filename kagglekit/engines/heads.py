@@ -87,6 +87,12 @@ def fit(training: Training, recipe: Recipe) -> Head:
     return _fit_logistic(training, recipe)
 
 
+def load(arrays: Mapping[str, NDArray[Any]], chosen: str) -> Head:
+    """Return the head that `arrays()` was asked of."""
+    kind = mlp.MlpHead if "hidden_weights" in arrays else LogisticHead
+    return kind(**arrays, chosen=chosen)
+
+
 def predict(head: Head, rows: Rows, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
     """Return probabilities from all views, brought back to the plain view's classes: (N, V, D) -> (N, C).
 

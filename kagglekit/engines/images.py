@@ -6,6 +6,7 @@ H, W: height and width in pixels; images are uint8 RGB (H, W, 3).
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +14,17 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
 cv2.setNumThreads(0)  # images are decoded in parallel already; OpenCV's own threads would only fight over cores
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it has to say is in the quarantine list
+Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, checked before anything is decoded
 
-PREPROCESSING_VERSION = 1
+MAX_ASPECT = 100
+"""Longer side by shorter; scaling the shorter one to a backbone's input would make anything longer immense."""
+PREPROCESSING_VERSION = 2
 """Raised whenever the same file would give other pixels; part of every feature's address."""
 
 _RESAMPLING = {
@@ -102,14 +107,82 @@ def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
     return content, [status.st_size, status.st_mtime_ns]
 
 
-def decode(content: bytes) -> Pixels:
-    """Decode an image file's bytes to RGB (H, W, 3), turned upright as its EXIF says; raise ImageError."""
+@dataclass(frozen=True)
+class Header:
+    """What an image file is."""
+
+    format: str
+    """Such as JPEG."""
+    pixels: int
+
+
+def inspect(content: bytes, max_megapixels: int) -> Header:
+    """Decode an image file's bytes completely, and return what it is; raise ImageError with the reason if it can't be.
+
+    Two decoders must agree that it is whole: which damage one of them lets pass as grey stripes depends on its
+    version. Images of more than `max_megapixels` are not decoded.
+    """
     try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        start = content[:64].lstrip().lower()
+        web_page = start.startswith((b"<!doctype", b"<html"))
+        raise ImageError("is a web page, not an image" if web_page else "is not an image, or is damaged") from None
+    except Exception as error:
+        raise ImageError(_damage(error)) from error
+    width, height = image.size
+    if width * height > max_megapixels * 1_000_000:
+        size = f"is {width} x {height} pixels, more than {max_megapixels} million"
+        raise ImageError(f"{size} (setting max_megapixels)")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"is {width} x {height} pixels, one side more than {MAX_ASPECT} times the other")
+    try:
+        image.load()
+    except Exception as error:
+        raise ImageError(_damage(error)) from error
+    decode(content)
+    return Header(image.format or "unknown", width * height)
+
+
+def _damage(error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return "is truncated" if "truncated" in reason.lower() else f"is damaged: {reason}"
+
+
+def decode(content: bytes) -> Pixels:
+    """Decode an image file's bytes to RGB (H, W, 3); raise ImageError.
+
+    It is turned upright as its EXIF says, transparent parts show white, 16 bits a channel become 8, and of several
+    frames the first counts.
+    """
+    try:
+        if _has_transparency(content):
+            return _on_white(content)
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise ImageError(f"can't be decoded: {error.err}") from error
     if image is None:
-        start = content[:64].lstrip().lower()
-        web_page = start.startswith((b"<!doctype", b"<html"))
-        raise ImageError("is a web page, not an image" if web_page else "is not an image, or is damaged")
+        raise ImageError("is not an image, or is damaged")
     return np.asarray(image, dtype=np.uint8)
+
+
+_JPEG = b"\xff\xd8"
+
+
+def _has_transparency(content: bytes) -> bool:
+    """Say whether OpenCV, which drops transparency, would uncover what nobody is meant to see."""
+    if content.startswith(_JPEG):
+        return False
+    try:
+        return Image.open(io.BytesIO(content)).has_transparency_data
+    except Exception:  # noqa: BLE001  OpenCV has the last word
+        return False
+
+
+def _on_white(content: bytes) -> Pixels:
+    try:
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGBA")
+    except Exception as error:
+        raise ImageError(_damage(error)) from error
+    white = Image.new("RGBA", upright.size, "white")
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"), dtype=np.uint8)

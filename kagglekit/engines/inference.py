@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kagglekit.engines import devices, images
 from kagglekit.engines.backbones import Backbone
+from kagglekit.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,55 +63,57 @@ class Request:
         return np.asarray(out, dtype=np.float32)
 
 
-@dataclass
-class Computed:
-    """One image file: its content's hash, and its features or the reason why there are none."""
+@dataclass(frozen=True)
+class Task:
+    """One image file that features are wanted of."""
 
     path: str
-    content: bytes = b""
-    stamp: list[int] = field(default_factory=list)
-    """Size and time of change when it was read."""
-    error: str = ""
+    content: bytes
+    """Hash of what the audit saw in it."""
+    requests: Sequence[int]
+    """Positions of the requests that it is to be computed for."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """One image's features."""
+
+    content: bytes
     rows: dict[int, Rows] = field(default_factory=dict)
-    """Position of the request -> (D,), for those that were missing."""
+    """Position of the request -> (D,)."""
 
 
-Missing = Callable[[bytes], Sequence[int]]
-"""Content of an image -> the positions of the requests that it is to be computed for."""
+def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: int, workers: int) -> Iterator[Computed]:
+    """Yield each task's result in order; raise UserError for a file that is no longer what the audit saw."""
 
+    def work(chunk: Sequence[Task]) -> list[Computed]:
+        return _compute_chunk(chunk, requests)
 
-def compute(
-    paths: Sequence[str], requests: Sequence[Request], missing: Missing, *, batch_size: int, workers: int
-) -> Iterator[Computed]:
-    """Yield each path's result in order."""
-
-    def work(chunk: Sequence[str]) -> list[Computed]:
-        return _compute_chunk(chunk, requests, missing)
-
-    batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
+    batches = (tasks[start : start + batch_size] for start in range(0, len(tasks), batch_size))
     for chunk in overlapped(batches, work, workers):
         yield from chunk
 
 
-def _compute_chunk(chunk: Sequence[str], requests: Sequence[Request], missing: Missing) -> list[Computed]:
+def _decode(task: Task) -> images.Pixels:
+    try:
+        content, _ = images.read_bytes(task.path)
+    except images.ImageError as error:
+        raise UserError(f"{task.path} {error}, and could be a moment ago: type the command again.") from error
+    if hashlib.blake2b(content, digest_size=16).digest() != task.content:
+        raise UserError(f"{task.path} has changed while the run was going: type the command again.")
+    return images.decode(content)
+
+
+def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[Computed]:
     """Decode each image once, scale it once a preprocessing, and run each request on the images that lack it."""
-    results = [Computed(path) for path in chunk]
+    results = [Computed(task.content) for task in chunk]
     pixels: list[dict[images.Preprocessing, images.Pixels]] = []
     wanted: list[list[int]] = [[] for _ in requests]
-    for place, result in enumerate(results):
+    for place, task in enumerate(chunk):
         scaled: dict[images.Preprocessing, images.Pixels] = {}
         pixels.append(scaled)
-        try:
-            content, result.stamp = images.read_bytes(result.path)
-            result.content = hashlib.blake2b(content, digest_size=16).digest()
-            lacking = missing(result.content)
-            if not lacking:
-                continue
-            image = images.decode(content)
-        except images.ImageError as error:
-            result.error = str(error)
-            continue
-        for number in lacking:
+        image = _decode(task)
+        for number in task.requests:
             preprocessing = requests[number].backbone.preprocessing
             if preprocessing not in scaled:
                 scaled[preprocessing] = preprocessing.apply(image)

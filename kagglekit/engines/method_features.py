@@ -5,7 +5,9 @@ N training images, M test images, V views, D features, C classes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -21,44 +23,118 @@ from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
 from kagglekit.runs import Run
+from kagglekit.stages import Stage, Stages
 
 Floats = NDArray[np.float64]
 ViewClasses = tuple[tuple[int, ...], ...]
 CHUNK = 4096
 """Test images whose features are in memory at a time."""
 
+STAGES = (
+    Stage("folds", ("folds.parquet",)),
+    Stage("features", ("provider.json",)),
+    Stage("heads", ("heads.safetensors", "heads.parquet"), after=("folds", "features")),
+    Stage("predict", ("predict.parquet",), after=("features", "heads")),
+)
 
-def predict(job: Job) -> Predictions:
+
+def predict(job: Job, stages: Stages) -> Predictions:
     """Compute features, fit heads, and return out-of-fold and test probabilities by id."""
-    views, view_classes = usable_views(job.competition, job.recipe, job.console)
-    train, asked, run = job.tables.train, job.tables.asked, job.run
-    with run.stage("features"):
-        engine = features.FeatureEngine(job.backbones, views, job.recipe, job.workspace.features)
+    method = _Method(job)
+    stages.make("folds", method.write_folds)
+    if not (stages.is_made("heads") and stages.is_made("predict")):
+        stages.make("features", method.write_provider)
+    stages.make("heads", method.write_heads)
+    stages.make("predict", method.write_predictions)
+    return method.predictions()
+
+
+class _Method:
+    """The stages of one run; each reads what the ones before it wrote."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.run = job.run
+        self.labels = job.competition.labels
+        self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
+        self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
+
+    @cached_property
+    def train(self) -> pd.DataFrame:
+        """The training images, with `fold`."""
+        fold = pd.read_parquet(self.run.folder / "folds.parquet").set_index("id")["fold"]
+        table = self.job.tables.train
+        return table.assign(fold=fold.loc[table["id"]].to_numpy())
+
+    @cached_property
+    def features(self) -> features.Features:
+        """Features of the training images and then of the readable test images, computed where the bank has none."""
+        job, train = self.job, self.job.tables.train
+        engine = features.FeatureEngine(job.backbones, self.views, job.recipe, job.workspace.features, job.batch_size)
         if engine.device == "cpu" and devices.choose(job.recipe.provider) == "cuda":
             job.console.warn("there is a GPU, but onnxruntime could not open it: computing on the CPU")
-        every = engine.compute([*train["path"], *asked["path"]], job.console)
-    storage.write_json(run.folder / "provider.json", {"asked": job.recipe.provider, "used": engine.device})
-    quarantine(job, every.unreadable)
-    places = np.array([place for place in range(len(every.contents)) if place not in every.unreadable], dtype=np.int64)
-    count = len(train)
-    with run.stage("folds"):
-        train = train.iloc[places[places < count]].reset_index(drop=True)
-        train["fold"] = folds.assign(train, job.recipe)
-        run.write_frame("folds.parquet", train[["id", "fold"]])
-    training = heads.Training(
-        every.rows(places[places < count]),
-        np.array([job.competition.labels.index(label) for label in train["label"]], dtype=np.int64),
-        train["group"].to_numpy(dtype=object) if "group" in train else None,
-        view_classes,
-    )
-    with run.stage("heads"):
-        oof, fitted = fit_heads(training, train["fold"].to_numpy(), job.recipe, job.console)
-        save_heads(run, fitted)
-    with run.stage("predict"), threadpool_limits(1, user_api="blas"):
-        test = np.full((len(asked), len(job.competition.labels)), np.nan)  # (M, C)
-        for chunk in chunks(places[places >= count]):  # however many test images, few are in memory
-            test[chunk - count] = heads.predict(fitted["all"], every.rows(chunk), view_classes)
-    return Predictions(train, oof, test, training.prior())
+        provider = self.run.folder / "provider.json"
+        before = (storage.read_json(provider) or {"used": engine.device})["used"]
+        if before != engine.device:
+            raise UserError(
+                f"run {job.run.id} has been computed on {before}, and onnxruntime opens {engine.device} now: "
+                f"give it {before} again, or take --provider {engine.device} for a run of its own."
+            )
+        storage.write_json(provider, {"asked": job.recipe.provider, "used": engine.device})
+        contents = [bytes.fromhex(content) for content in [*train["content"], *self.readable["content"]]]
+        return engine.compute([*train["path"], *self.readable["path"]], contents, job.console)
+
+    @cached_property
+    def training(self) -> heads.Training:
+        """What heads are fitted on."""
+        train = self.job.tables.train
+        return heads.Training(
+            self.features.rows(np.arange(len(train))),
+            self.truth(),
+            train["group"].to_numpy(dtype=object) if "group" in train else None,
+            self.view_classes,
+        )
+
+    def truth(self) -> NDArray[np.int64]:
+        """Return the classes' positions, (N,)."""
+        return np.array([self.labels.index(label) for label in self.job.tables.train["label"]], dtype=np.int64)
+
+    def write_folds(self) -> None:
+        train = self.job.tables.train
+        self.run.write_frame("folds.parquet", train[["id"]].assign(fold=folds.assign(train, self.job.recipe)))
+
+    def write_provider(self) -> None:
+        assert self.features.banks  # computing them is the work
+
+    def write_heads(self) -> None:
+        fold = self.train["fold"].to_numpy()
+        oof, fitted = fit_heads(self.training, fold, self.job.recipe, self.job.console)
+        save_heads(self.run, fitted)
+        scored = self.train["id"][fold != folds.TRAIN_ONLY].tolist()
+        self.run.write_probabilities("heads.parquet", scored, oof, self.labels)
+
+    def write_predictions(self) -> None:
+        head = load_heads(self.run)["all"]
+        start, count = len(self.job.tables.train), len(self.readable)
+        test = np.empty((count, len(self.labels)))  # (M, C)
+        with threadpool_limits(1, user_api="blas"):
+            for chunk in chunks(np.arange(count)):  # however many test images, few are in memory
+                test[chunk] = heads.predict(head, self.features.rows(start + chunk), self.view_classes)
+        self.run.write_probabilities("predict.parquet", self.readable["id"].tolist(), test, self.labels)
+
+    def predictions(self) -> Predictions:
+        """Read what the stages wrote."""
+        asked = self.job.tables.asked
+        scored = self.train["id"][self.train["fold"] != folds.TRAIN_ONLY].tolist()
+        test = np.full((len(asked), len(self.labels)), np.nan)
+        readable = (asked["content"] != "").to_numpy()
+        test[readable] = self.run.read_probabilities("predict.parquet", self.readable["id"].tolist(), self.labels)
+        return Predictions(
+            train=self.train,
+            oof=self.run.read_probabilities("heads.parquet", scored, self.labels),
+            test=test,
+            prior=np.bincount(self.truth(), minlength=len(self.labels)) / len(self.train),
+        )
 
 
 def chunks(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -79,30 +155,12 @@ def usable_views(competition: Competition, recipe: Recipe, console: Console) -> 
     return views, tuple(maps[view] for view in views)
 
 
-def quarantine(job: Job, unreadable: Mapping[int, str]) -> None:
-    """Write the list of unreadable images, and say loudly what becomes of them."""
-    if not unreadable:
-        return
-    parts = pd.concat([job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")])
-    bad = parts.iloc[sorted(unreadable)][["part", "id", "path"]].assign(
-        reason=[unreadable[p] for p in sorted(unreadable)]
-    )
-    listed = job.run.folder / "quarantine.csv"
-    with storage.replacing(listed) as temporary:
-        bad.to_csv(temporary, index=False, lineterminator="\n")
-    for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
-        rows = bad[bad["part"] == part]
-        if len(rows):
-            example = f"{rows['id'].iloc[0]} ({rows['reason'].iloc[0]})"
-            job.console.warn(f"{len(rows)} {part} images can't be read, such as {example}: {fate}; all are in {listed}")
-    if (bad["part"] == "train").sum() == len(job.tables.train):
-        raise UserError(f"no training image can be read, such as {bad['path'].iloc[0]}: {bad['reason'].iloc[0]}.")
-
-
 def fit_heads(
     training: heads.Training, fold: folds.Fold, recipe: Recipe, console: Console
 ) -> tuple[Floats, dict[str, heads.Head]]:
     """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
+    import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
+
     scoring: list[int] = folds.scored(fold).tolist()
     everyone = np.ones(len(fold), dtype=bool)
     jobs = {f"fold{part}": fold != part for part in scoring} | {"all": everyone}
@@ -134,5 +192,20 @@ def save_heads(run: Run, fitted: Mapping[str, heads.Head]) -> None:
         for name, head in fitted.items()
         for key, array in head.arrays().items()
     }
+    # one entry: the library writes several in an order of chance
+    chosen = json.dumps({name: head.chosen for name, head in fitted.items()})
     with storage.replacing(run.folder / "heads.safetensors") as temporary:
-        save_file(arrays, temporary, metadata={name: head.chosen for name, head in fitted.items()})
+        save_file(arrays, temporary, metadata={"heads": chosen})
+
+
+def load_heads(run: Run) -> dict[str, heads.Head]:
+    """Read what `save_heads` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(run.folder / "heads.safetensors", framework="np") as file:
+        chosen: dict[str, str] = json.loads(file.metadata()["heads"])
+        arrays: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in chosen}
+        for key in file.keys():  # noqa: SIM118  not a mapping
+            name, _, part = key.partition(".")
+            arrays[name][part] = file.get_tensor(key)
+    return {name: heads.load(arrays[name], chosen[name]) for name in chosen}
