@@ -196,7 +196,10 @@ class _Unpacking:
         need = size + sum(m.file_size for m in members if m.filename.lower().endswith(".zip"))
         free = shutil.disk_usage(target).free
         if need > free:
-            raise UserError(f"{name} needs {need / 1e9:.1f} GB in {target.parent}, and {free / 1e9:.1f} GB are free.")
+            raise UserError(
+                f"{name} needs {need / 1e6:.1f} MB in {target.parent}, and {free / 1e6:.1f} MB are free: free some, "
+                "or let KAGGLEKIT_HOME name a folder on another disk."
+            )
 
     def _write(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, name: str) -> None:
         try:

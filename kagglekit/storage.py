@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_FULL = 2**20
+"""Free bytes below which a disk counts as full."""
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def explain(error: OSError) -> str | None:
+    """Return what the user can do about a full or unwritable disk in one line; None for other troubles."""
+    place = f" ({error.filename})" if error.filename else ""
+    if error.errno in _NO_SPACE:
+        return (
+            f"no space is left on the disk{place}: free some, or let KAGGLEKIT_HOME name a folder on another disk; "
+            "what is finished is kept, and the same command goes on from there."
+        )
+    if error.errno in _NO_ACCESS:
+        return f"{error.strerror}{place}: make it accessible, or let KAGGLEKIT_HOME name a folder that you own."
+    return None
 
 
 @contextmanager
@@ -23,6 +42,11 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
+    except Exception as error:
+        # numpy and safetensors fail without saying why
+        if getattr(error, "errno", None) is None and shutil.disk_usage(path.parent).free < _FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

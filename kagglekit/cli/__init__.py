@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from kagglekit import interrupts
 from kagglekit.errors import UserError
 
 app = typer.Typer(
@@ -124,10 +125,24 @@ def backbones(
 def main() -> None:
     """Run the command line; what the user can fix ends in one line and exit code 1."""
     try:
-        if sys.argv[1:] == ["list"]:  # nothing to convert: typer would load pydantic, which takes twice the rest
-            list_()
-        else:
-            app()
+        with interrupts.ending_promptly():
+            if sys.argv[1:] == ["list"]:  # nothing to convert: typer would load pydantic, which takes twice the rest
+                list_()
+            else:
+                app()
+    except interrupts.Interrupted:
+        interrupts.end()
     except UserError as error:
-        sys.stderr.write(f"kagglekit: {error}\n")
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        from kagglekit import storage
+
+        reason = storage.explain(error)
+        if reason is None:
+            raise
+        _fail(reason)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"kagglekit: {message}\n")
+    sys.exit(1)

@@ -1,0 +1,94 @@
+"""Ctrl-C: one line that says how to go on, and the end within a second, whatever is going on.
+
+Everything that is finished lies on disk as whole files already, so that nothing needs to be tidied up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+EXIT_CODE = 130
+"""What shells report for a command ended by Ctrl-C."""
+_GRACE = 0.6
+"""Seconds in which the command may save what it has; then it ends, even inside a library that does not listen."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C was pressed; no KeyboardInterrupt, which libraries turn into messages of their own."""
+
+
+@contextmanager
+def ending_promptly() -> Iterator[None]:
+    """Raise Interrupted in the block on Ctrl-C, and end the process if that is not enough."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, signals = socket.socketpair()  # Windows has no pipes here
+    signals.setblocking(False)
+    handler = signal.signal(signal.SIGINT, _raise)
+    before = signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(ours,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGINT, handler)
+        signals.close()  # ends the thread
+
+
+def _raise(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted
+
+
+def _watch(signals: socket.socket) -> None:
+    """Wait for Ctrl-C in a thread: the main one may be deep in a library, where Python's handlers don't run."""
+    with signals:
+        if not _next_is_interrupt(signals):
+            return
+        _announce()
+        signals.settimeout(_GRACE)  # a second Ctrl-C ends it at once
+        with suppress(TimeoutError):
+            _next_is_interrupt(signals)
+        end()
+
+
+def _next_is_interrupt(signals: socket.socket) -> bool:
+    """Wait for a signal; False when the block has ended."""
+    while received := signals.recv(1):
+        if received[0] == signal.SIGINT:
+            return True
+    return False
+
+
+_first = threading.Lock()
+_announced = threading.Event()
+
+
+def _announce() -> None:
+    """Say it once, whichever thread comes first; the other one waits until it is said."""
+    import shlex
+
+    with _first:
+        if not _announced.is_set():
+            command = shlex.join(["kagglekit", *sys.argv[1:]])
+            sys.stderr.write(f"\nkagglekit: interrupted; what is finished is kept: `{command}` goes on from there.\n")
+            sys.stderr.flush()
+        _announced.set()
+
+
+def end() -> NoReturn:
+    """End the process without waiting for its threads."""
+    _announce()
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[?25h")  # a progress bar hides the cursor
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_CODE)
