@@ -129,7 +129,7 @@ class Competition:
     name: str
     """Name that users type and the workspace folder is called: lower-case letters, digits and hyphens."""
     kaggle: str
-    """The competition's slug at Kaggle."""
+    """The competition's slug at Kaggle; empty for one that is not there."""
     classes: Mapping[str, str]
     """Label as the data writes it -> name for people; the order is that of probabilities."""
     train: TrainLayout
@@ -154,8 +154,6 @@ class Competition:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits and single hyphens")
-        if not self.kaggle:
-            raise ValueError("kaggle must be the competition's slug at Kaggle")
         self._check_classes()
         self._check_flip()
         metrics.resolve(self.metric)
@@ -165,7 +163,8 @@ class Competition:
             raise ValueError("test must have at least one path pattern")
         object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))
         object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
-        object.__setattr__(self, "url", self.url or f"https://www.kaggle.com/competitions/{self.kaggle}")
+        if self.kaggle and not self.url:
+            object.__setattr__(self, "url", f"https://www.kaggle.com/competitions/{self.kaggle}")
 
     def _check_classes(self) -> None:
         if not isinstance(self.classes, Mapping):  # a list of pairs of letters would pass for one

@@ -17,19 +17,22 @@ from kagglekit import metrics, storage, submissions
 from kagglekit.engines import finish, folds
 from kagglekit.engines.predictions import Predictions
 from kagglekit.job import Job
+from kagglekit.runs import Run
 from kagglekit.stages import Stage, Stages
 
 Floats = NDArray[np.float64]
 
 
-STAGES = (
-    Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=("folds", "heads", "predict")),
-    Stage("submission", ("submission.csv",), after=("finish",)),
-    Stage("result", ("result.json",), after=("submission",)),
-)
+def stages(run: Run) -> tuple[Stage, ...]:
+    """Return the stages that end a run."""
+    return (
+        Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=("folds", "heads", "predict")),
+        Stage("submission", (run.submission.name,), after=("finish",)),
+        Stage("result", ("result.json",), after=("submission",)),
+    )
 
 
-def conclude(job: Job, predictions: Predictions, stages: Stages) -> dict[str, Any]:
+def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]:
     """Finish, write and check the submission, and write the closing numbers, which are returned."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
@@ -54,11 +57,11 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> dict[str, An
     def result() -> None:
         oof = run.read_probabilities("oof.parquet", train["id"].tolist(), labels)
         closing = _closing_numbers(job, scored, oof, metric)
-        storage.write_json(run.folder / "result.json", closing | {"seconds": run.seconds | stages.seconds()})
+        storage.write_json(run.folder / "result.json", closing | {"seconds": run.seconds | line.seconds()})
 
-    stages.make("finish", finish_)
-    stages.make("submission", submission)
-    stages.make("result", result)
+    line.make("finish", finish_)
+    line.make("submission", submission)
+    line.make("result", result)
     found: dict[str, Any] = storage.read_json(run.folder / "result.json")
     return found
 
@@ -78,6 +81,7 @@ def _closing_numbers(job: Job, scored: finish.Scored, oof: Floats, metric: metri
         "quarantined": len(job.tables.quarantine),
         "validation": job.recipe.validation,
         "sample": job.recipe.sample,
+        "synthetic": job.synthetic,
         "backbones": [backbone.name for backbone in job.backbones],
         "device": storage.read_json(job.run.folder / "provider.json")["used"],
         "submission_sha256": storage.file_sha256(job.run.submission),

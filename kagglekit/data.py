@@ -35,11 +35,28 @@ def find(competition: Competition, option: Path | None, workspace: Workspace, co
         return files
     files = _best(competition, _in_workspace(competition, workspace, console))
     if files is None:
+        remembered = _remembered(workspace)
+        place = f"{remembered} is gone" if remembered else f"{workspace.data} has no training image of the layout"
         raise UserError(
-            f"no data for {competition.name}: put the archive from {competition.url}/data into {workspace.data} "
-            "or name it with --data PATH."
+            f"no data for {competition.name}: {place}; name the archive{_source(competition)} with --data PATH."
         )
     return files
+
+
+def is_absent(workspace: Workspace) -> bool:
+    """Say whether the workspace has never had any data."""
+    visible = (path for path in workspace.data.glob("*") if not path.name.startswith("."))
+    return next(visible, None) is None and _remembered(workspace) is None
+
+
+def _remembered(workspace: Workspace) -> Path | None:
+    """Return what `--data` named last."""
+    remembered = storage.read_json(workspace.data / _SOURCE)
+    return Path(remembered["data"]) if remembered else None
+
+
+def _source(competition: Competition) -> str:
+    return f" from {competition.url}/data" if competition.url else ""
 
 
 def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFiles | None:
@@ -90,9 +107,9 @@ def _in_workspace(competition: Competition, workspace: Workspace, console: Conso
     if not workspace.data.is_dir():
         return
     yield from _in(workspace.data, competition, workspace, console)
-    remembered = storage.read_json(workspace.data / _SOURCE)
-    if remembered and Path(remembered["data"]).exists():
-        yield from _in(Path(remembered["data"]), competition, workspace, console)
+    remembered = _remembered(workspace)
+    if remembered is not None and remembered.exists():
+        yield from _in(remembered, competition, workspace, console)
     for folder in archives.unpacked_folders(workspace.data):
         yield DataFiles.from_folders([folder], str(folder))
 
@@ -106,5 +123,5 @@ def _no_layout(competition: Competition, option: Path) -> UserError:
     wanted = " or ".join(competition.train.alternatives)
     return UserError(
         f"--data {option}: no training image of {competition.name} there; looked for {wanted}. "
-        f"Give the archive from {competition.url}/data, or the folder that it was unpacked to."
+        f"Give the archive{_source(competition)}, or the folder that it was unpacked to."
     )

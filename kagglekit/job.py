@@ -28,4 +28,6 @@ class Job:
     batch_size: int
     """Images that are computed together."""
     workspace: Workspace
+    synthetic: bool
+    """Whether the images are drawn: a rehearsal."""
     console: Console

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from kagglekit import conclusion, data, plugins, recipe, runs, storage, summary, tables
+from kagglekit import conclusion, data, plugins, recipe, rehearsal, runs, storage, summary, tables
 from kagglekit.competition import Competition
 from kagglekit.console import Console
 from kagglekit.engines import backbones, devices, inference, method_features
@@ -25,34 +25,57 @@ from kagglekit.workspace import Workspace
 def run(name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console) -> runs.Run:
     """Take a competition from its data to a submission; return the run.
 
-    `settings` are those of the command line. A run that is finished already is shown again, one that was
-    killed goes on.
+    `settings` are those of the command line. Where there is no data yet it is a rehearsal. A run that is finished
+    already is shown again, one that was killed goes on.
     """
-    job = prepare(name, data_path, settings, console)
-    stages = Stages(job.run.folder, job.run.key, method_features.STAGES + conclusion.STAGES, console.warn)
+    plugin = plugins.load(name)
+    if data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name)):
+        console.warn(rehearsal.how_to_get_data(plugin))
+        return rehearse(plugin, settings, console)
+    return go(prepare(plugin, data_path or plugin.data, settings, console))
+
+
+def rehearse(plugin: plugins.Plugin, settings: Mapping[str, Any], console: Console) -> runs.Run:
+    """Do all of it on a competition drawn in the plugin's layout; return the run."""
+    return go(prepare(plugin, None, settings, console, synthetic=True))
+
+
+def go(job: Job) -> runs.Run:
+    """Make a run that is prepared, or go on with it; one that is finished already is only shown."""
+    console = job.console
+    line = method_features.STAGES + conclusion.stages(job.run)
+    stages = Stages(job.run.folder, job.run.key, line, console.warn)
     with job.run.locked(console):
         result = job.run.result if stages.all_made() else None
         if result is not None:
             console.say(f"run {job.run.id} is finished already, nothing has changed since")
-            summary.show(job.run, job.competition, result, console)
+            summary.show(job.run, job.plugin, result, console)
             return job.run
         with console.logging_to(job.run.folder / "log.txt"):
             _record(job)
             predictions = method_features.predict(job, stages)
             result = conclusion.conclude(job, predictions, stages)
-            summary.show(job.run, job.competition, result, console)
+            summary.show(job.run, job.plugin, result, console)
     return job.run
 
 
-def prepare(name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console) -> Job:
-    """Load the plugin, settle the recipe, find and audit the data, and get the backbones ready."""
+def prepare(
+    plugin: plugins.Plugin,
+    data_path: Path | None,
+    settings: Mapping[str, Any],
+    console: Console,
+    synthetic: bool = False,
+) -> Job:
+    """Settle the recipe, find (or draw) and audit the data, and get the backbones ready."""
     seconds: dict[str, float] = {}
-    plugin = plugins.load(name)
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
     chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
-    console.say(f"{competition.name}: {competition.url}")
+    console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     with _timed(seconds, "data"):
+        if synthetic:
+            workspace = workspace.synthetic
+            data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
         files = data.find(competition, data_path, workspace, console)
         found = tables.read(plugin, competition, files, chosen, console)
     with _timed(seconds, "audit"):
@@ -61,7 +84,7 @@ def prepare(name: str, data_path: Path | None, settings: Mapping[str, Any], cons
     with _timed(seconds, "backbones"):
         decided = runs.decide(workspace, key, lambda: _decide(chosen))
         used = prepare_backbones(decided, chosen, console)
-    this = runs.open_run(workspace, key | {"backbones": [backbone.record() for backbone in used]})
+    this = runs.open_run(workspace, key | {"backbones": [backbone.record() for backbone in used]}, synthetic)
     this.seconds |= seconds
     return Job(
         run=this,
@@ -72,6 +95,7 @@ def prepare(name: str, data_path: Path | None, settings: Mapping[str, Any], cons
         backbones=used,
         batch_size=decided["batch_size"],
         workspace=workspace,
+        synthetic=synthetic,
         console=console,
     )
 
@@ -109,7 +133,7 @@ def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Conso
 def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Audited) -> dict[str, Any]:
     """Everything that a run's results are made from, but the backbones."""
     return {
-        "plugin": storage.file_sha256(Path(str(plugin.module.__file__))),
+        "plugin": "" if plugin.file is None else storage.file_sha256(plugin.file),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
         "train": _fingerprint(found.train),
@@ -137,6 +161,7 @@ def _record(job: Job) -> None:
         "train_images": len(job.tables.train),
         "test_images": len(job.tables.asked),
         "seed": job.recipe.seed,
+        "synthetic": job.synthetic,
         "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "gone_on": before.get("gone_on", -1) + 1,
     }

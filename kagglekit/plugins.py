@@ -32,10 +32,21 @@ if TYPE_CHECKING:
 
 
 def load(name: str) -> Plugin:
-    """Load the plugin called `name` (a name, an alias, or a path to a .py file) and check its hooks."""
-    if name.endswith(".py") or "/" in name or "\\" in name:
-        return Plugin(name, _import_file(name))
+    """Load the plugin called `name` and check its hooks.
+
+    `name` is a name, an alias, a path to a .py file or to a folder with one; or to a folder in the course's
+    layout, which needs no plugin.
+    """
+    path = Path(name)
+    if name.endswith(".py"):
+        return Plugin(name, _import_file(path))
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found and path.is_dir():
+        return _load_folder(name, path)
+    if name not in found and ("/" in name or "\\" in name):
+        raise UserError(
+            f"no plugin file or folder {name!r}: give the path of a .py file or a folder with train/<class>/."
+        )
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "a path to a plugin file works too."
@@ -47,8 +58,18 @@ def load(name: str) -> Plugin:
     return Plugin(name, module)
 
 
-def _import_file(name: str) -> ModuleType:
-    path = Path(name).resolve()
+def _load_folder(name: str, path: Path) -> Plugin:
+    written = sorted(path.glob("kagglekit_*.py"))
+    if len(written) == 1:
+        return Plugin(name, _import_file(written[0]))
+    from kagglekit.folder import FolderPlugin
+
+    described = FolderPlugin(path)
+    return Plugin(name, described, data=described.folder)
+
+
+def _import_file(path: Path) -> ModuleType:
+    name, path = str(path), path.resolve()
     if not path.is_file():
         raise UserError(f"no plugin file {name!r}: give the path of a .py file, or a name from `kagglekit list`.")
     spec = importlib.util.spec_from_file_location(f"kagglekit_plugin_{path.stem}", path)
@@ -74,10 +95,14 @@ def _one_line(value: object) -> str:
 class Plugin:
     """One loaded plugin; each method calls one hook and checks what it returns."""
 
-    def __init__(self, name: str, module: ModuleType) -> None:
-        """Register `module` and kagglekit's defaults in a fresh manager; a misspelt hook is an error."""
+    def __init__(self, name: str, module: object, data: Path | None = None) -> None:
+        """Register `module` and kagglekit's defaults in a fresh manager; a misspelt hook is an error.
+
+        `data` is the folder that a plugin describes, if it describes one.
+        """
         self.name = name
         self.module = module
+        self.data = data
         self._manager = pluggy.PluginManager("kagglekit")
         self._manager.add_hookspecs(hookspecs)
         try:
@@ -88,6 +113,12 @@ class Plugin:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise PluginError(f"plugin {name!r}: {self._explain(error)}") from error
+
+    @property
+    def file(self) -> Path | None:
+        """The plugin's source; None for a folder that needs no plugin."""
+        file = getattr(self.module, "__file__", None)
+        return None if file is None else Path(file)
 
     def _explain(self, error: pluggy.PluginValidationError) -> str:
         known = [name for name, value in vars(hookspecs).items() if hasattr(value, "kagglekit_spec")]

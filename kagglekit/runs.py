@@ -44,6 +44,9 @@ _PACKAGES = (
     "torch",
 )
 
+SYNTHETIC = "synthetic"
+"""Stands in the name of everything that a rehearsal leaves."""
+
 
 @dataclass
 class Run:
@@ -61,9 +64,14 @@ class Run:
         return self.folder.name
 
     @property
+    def synthetic(self) -> bool:
+        """Whether it is a rehearsal on drawn images."""
+        return f"-{SYNTHETIC}-" in self.id
+
+    @property
     def submission(self) -> Path:
-        """The file for Kaggle."""
-        return self.folder / "submission.csv"
+        """The file for Kaggle; that of a rehearsal says so in its name."""
+        return self.folder / (f"submission.{SYNTHETIC}.csv" if self.synthetic else "submission.csv")
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -113,14 +121,15 @@ class Run:
         return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
 
 
-def open_run(workspace: Workspace, key: dict[str, Any]) -> Run:
+def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:
     """Return the run of this key, new or old: the same command on the same data leads to the same folder."""
     digest = storage.digest(key, 32)
     workspace.runs.mkdir(parents=True, exist_ok=True)
     workspace.cache.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.cache / "runs.lock"):
         found = sorted(workspace.runs.glob(f"*-{digest[:8]}"))
-        folder = found[-1] if found else workspace.runs / f"{time.strftime('%Y%m%d-%H%M')}-{digest[:8]}"
+        begun = time.strftime("%Y%m%d-%H%M") + (f"-{SYNTHETIC}" if synthetic else "")
+        folder = found[-1] if found else workspace.runs / f"{begun}-{digest[:8]}"
         folder.mkdir(exist_ok=True)
     return Run(folder, digest)
 
@@ -143,8 +152,8 @@ def find(reference: str) -> Run:
     path = Path(reference)
     if (path / "run.json").is_file():
         return Run(path.resolve())
-    records = home().glob("*/runs/*/run.json") if reference else iter(())
-    found = [record.parent for record in records if record.parent.name.endswith(reference)]
+    records = [r for place in ("*/runs", f"*/{SYNTHETIC}/runs") for r in home().glob(f"{place}/*/run.json")]
+    found = [record.parent for record in records if reference and record.parent.name.endswith(reference)]
     if len(found) == 1:
         return Run(found[0])
     if found:
@@ -155,8 +164,9 @@ def find(reference: str) -> Run:
 
 
 def all_runs(workspace: Workspace) -> list[Run]:
-    """Return a competition's runs, oldest first."""
-    return [Run(path.parent) for path in sorted(workspace.runs.glob("*/run.json"))]
+    """Return a competition's runs, oldest first, and then its rehearsals."""
+    places = (workspace.runs, workspace.synthetic.runs)
+    return [Run(path.parent) for place in places for path in sorted(place.glob("*/run.json"))]
 
 
 def environment() -> dict[str, Any]:

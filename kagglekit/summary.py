@@ -8,10 +8,15 @@ from typing import Any
 from kagglekit import runs
 from kagglekit.competition import Competition
 from kagglekit.console import Console
+from kagglekit.plugins import Plugin
 
 
-def show(this: runs.Run, competition: Competition, result: dict[str, Any], console: Console) -> None:
+def show(this: runs.Run, plugin: Plugin, result: dict[str, Any], console: Console) -> None:
     """Print score, stages, leaderboard lines, the file and the next command."""
+    competition = plugin.competition()
+    if result["synthetic"]:
+        _show_rehearsal(this, plugin, result, console)
+        return
     console.table(f"run {this.id}", ("", ">"), facts(result))
     if competition.leaderboard:
         console.table(
@@ -25,13 +30,22 @@ def show(this: runs.Run, competition: Competition, result: dict[str, Any], conso
     console.say(f"submission: {this.submission}")
     if result["sample"]:
         console.warn("this was a run on a sample: do not submit it")
-        console.say(f"next: kagglekit run {competition.name}")
+        console.say(f"next: kagglekit run {plugin.name}")
+        return
+    if not competition.kaggle:
         return
     message = f"{', '.join(result['backbones'])}, {SCORERS[result['validation']]} {result['out_of_fold']:.5f}"
     console.say(
         f"next: kaggle competitions submit -c {competition.kaggle} "
         f"-f {shlex.quote(str(this.submission))} -m {shlex.quote(message)}"
     )
+
+
+def _show_rehearsal(this: runs.Run, plugin: Plugin, result: dict[str, Any], console: Console) -> None:
+    console.table(f"SYNTHETIC run {this.id}", ("", ">"), facts(result))
+    console.say(f"submission, synthetic: {this.submission}")
+    console.warn("the images are synthetic: the score says nothing about the competition, and nothing can be submitted")
+    console.say(f"next: kagglekit run {plugin.name} --data ARCHIVE")
 
 
 SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}

@@ -44,6 +44,11 @@ class Workspace:
         return self.folder / "runs"
 
     @property
+    def synthetic(self) -> Workspace:
+        """The workspace of rehearsals on drawn images: they never lie beside real ones."""
+        return Workspace(self.folder / "synthetic")
+
+    @property
     def recipe_file(self) -> Path:
         """The user's own settings."""
         return self.folder / "recipe.toml"

@@ -78,6 +78,79 @@ def run(
     pipeline.run(name, data, settings, Console())
 
 
+@app.command(
+    epilog=_examples(
+        "kagglekit new leaf",
+        "kagglekit new leaf --classes oak,elm,ash --submission per-class",
+        "kagglekit new dog-breed --layout csv --labels labels.csv:id:breed --classes labels.csv:breed",
+    )
+)
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the competition will be called.")],
+    layout: Annotated[str | None, typer.Option(help="Where labels are: folders, filenames or csv.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…|FILE", help="Labels; or a CSV's column FILE:COLUMN, or a sample submission."),
+    ] = None,
+    submission: Annotated[str | None, typer.Option(help="A row holds: probability, per-class or label.")] = None,
+    metric: Annotated[str | None, typer.Option(help="log_loss or accuracy.")] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="FILE:IMAGE:GROUP", help="CSV and columns of groups that folds never split; or none."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE:ID:LABEL", help="CSV and columns of labels, for layout csv.")
+    ] = None,
+    train: Annotated[str | None, typer.Option(metavar="PATTERN", help="Training images.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="PATTERN", help="Test images.")] = None,
+    flip: Annotated[str | None, typer.Option(help="Mirrored images keep their class: allowed or forbidden.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Id column of the submission.")] = None,
+    kaggle: Annotated[str | None, typer.Option(help="Slug at Kaggle, if it is not NAME.")] = None,
+) -> None:
+    """Write a plugin of your own: two files that run at once."""
+    from kagglekit import scaffold
+
+    given = {
+        "kaggle": kaggle,
+        "layout": layout,
+        "classes": classes,
+        "submission": submission,
+        "metric": metric,
+        "groups": groups,
+        "labels": labels,
+        "train": train,
+        "test": test,
+        "flip": flip,
+        "id": id_,
+    }
+    ask = typer.prompt if sys.stdin.isatty() else None
+    folder = scaffold.write(name, {key: value for key, value in given.items() if value is not None}, Path(), ask)
+    typer.echo(scaffold.next_steps(name, folder))
+
+
+@app.command(epilog=_examples("kagglekit check ./kagglekit-leaf", "kagglekit check leaf --data leaf.zip"))
+def check(
+    name: Name,
+    data: Annotated[
+        Path | None, typer.Option(help="Check on a sample of this folder or archive, instead of drawn images.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the run; `info NAME` lists them."),
+    ] = None,
+) -> None:
+    """Check that a plugin keeps its contract, on a competition drawn in its layout."""
+    from kagglekit import recipe, testing
+    from kagglekit.console import Console
+
+    console = Console()
+    settings = dict(recipe.parse_assignment(text) for text in set_ or [])
+    testing.check_plugin(
+        name, data=data, settings=settings, say=lambda text: console.say(f"ok: {text}"), console=console
+    )
+    console.say(f"{name} keeps the contract")
+
+
 @app.command("list", epilog=_examples("kagglekit list"))
 def list_() -> None:
     """List the installed competitions, with their aliases and runs."""

@@ -84,7 +84,7 @@ def runs(name: str | None) -> None:
     if name is not None:
         workspaces = [Workspace.of(plugins.load(name).competition().name)]
     else:
-        workspaces = [Workspace(folder) for folder in sorted(home().glob("*")) if (folder / "runs").is_dir()]
+        workspaces = [Workspace(folder) for folder in sorted(home().glob("*")) if folder.is_dir()]
     shown = False
     for workspace in workspaces:
         rows = [_run_row(run) for run in run_folders.all_runs(workspace)]
@@ -99,20 +99,28 @@ def runs(name: str | None) -> None:
 _RUN_COLUMNS = ("run", ">score ± error", ">accuracy", "backbone", "head", ">images", ">seconds")
 
 
-def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, float], tuple[str, ...]]:
-    """Return (sort key: finished first, whole before samples, best first; cells)."""
+def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tuple[str, ...]]:
+    """Return (sort key: real before synthetic, finished first, whole before samples, best first; cells)."""
     result = run.result
     record = storage.read_json(run.folder / "run.json")
     backbones = ", ".join(b["name"] for b in record["backbones"])
     head = recipe.read_file(run.folder / "recipe.toml").get("head", "")
     if result is None:
-        return (True, False, 0.0), (run.id, "not finished", "", backbones, head, str(record["train_images"]), "")
+        return (run.synthetic, True, False, 0.0), (
+            run.id,
+            "not finished",
+            "",
+            backbones,
+            head,
+            str(record["train_images"]),
+            "",
+        )
     better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
     score = summary.scored(result)
     seconds = f"{sum(result['seconds'].values()):.0f}"
     cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, head)
     images = f"{result['scored_images']}{' (sample)' if result['sample'] else ''}"
-    return (False, result["sample"] > 0, better), (*cells, images, seconds)
+    return (run.synthetic, False, result["sample"] > 0, better), (*cells, images, seconds)
 
 
 def backbones(pattern: str, limit: int) -> None:

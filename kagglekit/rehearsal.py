@@ -1,0 +1,41 @@
+"""What a run does where there is no data yet: it says how to get it, and rehearses on drawn images."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.plugins import Plugin
+from kagglekit.recipe import Recipe
+from kagglekit.workspace import Workspace
+
+
+def draw(competition: Competition, workspace: Workspace, recipe: Recipe, console: Console) -> tuple[Path, Recipe]:
+    """Draw a competition; return its archive, and the recipe with a hold-out that fits it."""
+    from kagglekit import synthetic
+
+    drawn = synthetic.draw(competition, workspace.data, recipe.folds)
+    most = len(drawn.train) // 3
+    if recipe.validation == "holdout" and recipe.holdout > most:
+        recipe = dataclasses.replace(recipe, holdout=most)
+        console.say(f"holdout = {most}, of {len(drawn.train)} synthetic training images")
+    return drawn.archive, recipe
+
+
+def how_to_get_data(plugin: Plugin) -> str:
+    """Return a paragraph on the ways to real data."""
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    ways = f"name its archive or folder (`kagglekit run {plugin.name} --data PATH`), or put it into {workspace.data}"
+    if competition.kaggle:
+        ways = (
+            f"accept the rules at {competition.url}/rules, download the archive from {competition.url}/data "
+            f"(or: kaggle competitions download -c {competition.kaggle}), then {ways}"
+        )
+    return (
+        f"there is no data of {competition.name} yet. To get it, {ways}. Until then this is a rehearsal on a SYNTHETIC "
+        "competition: images drawn in the declared layout, in an archive with a sample submission. All steps are "
+        "real, the score means nothing, and the submission can't be submitted."
+    )
