@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from kagglekit.engines import finish, folds, heads, mlp
-from kagglekit.engines.logistic import LogisticFit, softmax
+from kagglekit.engines.logistic import LogisticHead, LogisticPaths, LogisticRows, softmax
+from kagglekit.engines.minimise import Minimiser
+from kagglekit.engines.rows import BLOCK, RowFile
 from kagglekit.errors import UserError
 from kagglekit.metrics import METRICS, Metric, log_loss_rows
 from kagglekit.recipe import Recipe
@@ -37,13 +41,29 @@ def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) 
     return heads.Training(np.stack([rows, mirrored], axis=1), labels, None, view_classes)
 
 
+def fit(data: heads.Training, recipe: Recipe) -> heads.Head:
+    """Fit one head on all images."""
+    (head,) = heads.fit(data, np.ones((1, len(data.labels)), bool), recipe)
+    return head
+
+
+def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> LogisticHead:
+    """Fit all rows (N, D) at one strength after the other."""
+    prepared = LogisticRows(rows[:, None], labels[:, None], int(labels.max()) + 1, 1, None)
+    paths = LogisticPaths(prepared, np.ones((1, len(labels)), bool))
+    for strength in strengths:
+        paths.advance([0], [strength])
+    prepared.close()
+    return paths.head(0, "")
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("strength", [1e-3, 1e-1, 10.0])
 def test_logistic_regression_finds_the_minimum_that_scikit_learn_finds(classes: int, strength: float) -> None:
     rows, labels = blobs(300, spread=2.0)
     keep = labels < classes
     rows, labels = rows[keep], labels[keep]
-    head = LogisticFit(rows, labels, classes).at(strength)
+    head = logistic(rows, labels, strength)
     standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     # with two classes scikit-learn regularises one vector of weights, we two that are opposite: twice as strong
     reference = LogisticRegression(C=strength * (2 if classes == 2 else 1), tol=1e-8, max_iter=5000)
@@ -53,17 +73,66 @@ def test_logistic_regression_finds_the_minimum_that_scikit_learn_finds(classes: 
 
 def test_a_path_of_strengths_ends_where_a_direct_fit_does() -> None:
     rows, labels = blobs(200, spread=3.0)
-    path = LogisticFit(rows, labels, 3)
-    for strength in (1e-3, 1e-2, 1e-1):
-        walked = path.at(strength)
-    direct = LogisticFit(rows, labels, 3).at(1e-1)
+    walked = logistic(rows, labels, 1e-3, 1e-2, 1e-1)
+    direct = logistic(rows, labels, 1e-1)
     assert np.abs(walked.probabilities(rows) - direct.probabilities(rows)).max() < 5e-3
+
+
+def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
+    rows, labels = blobs(BLOCK + 300, spread=3.0)
+    rows *= np.linspace(0.5, 2, len(rows), dtype=np.float32)[:, None]  # parts differ in their scales
+    parts = np.stack([np.arange(len(labels)) % 4 != left for left in range(3)] + [np.arange(len(labels)) < 400])
+    prepared = LogisticRows(rows[:, None], labels[:, None], 3, 2, None)
+    paths = LogisticPaths(prepared, parts)
+    paths.advance(range(4), [1e-2, 1e-1, 1e-2, 1e-1])
+    for number, (part, strength) in enumerate(zip(parts, (1e-2, 1e-1, 1e-2, 1e-1), strict=True)):
+        alone = logistic(rows[part], labels[part], strength)
+        together = paths.head(number, "")
+        assert np.abs(alone.probabilities(rows) - together.probabilities(rows)).max() < 5e-3
+    for places, found in paths.probabilities([3, 1]):
+        assert np.allclose(found[:, 0, 1], paths.head(1, "").probabilities(rows[places]), atol=1e-4)
+    prepared.close()
+
+
+def test_rows_on_disk_come_back_as_they_were(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2, 5)).astype(np.float32)
+    with RowFile(rows.shape, tmp_path / "scratch") as file:
+        file[slice(16, 40)] = rows[16:]
+        file[slice(0, 16)] = rows[:16]
+        for places in (slice(0, 40), slice(3, 17), slice(39, 60)):
+            assert np.array_equal(file[places], rows[places])
+        assert list((tmp_path / "scratch").iterdir()) == []  # nothing is left if the command is killed
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_the_minimiser_finds_the_minimum_of_quadratic_functions(size: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(size, size))
+    matrix, wanted = root @ root.T + np.eye(size) / 10, random.normal(size=size)
+    search = Minimiser(random.normal(size=size), 1e-12, 500)
+    while not search.done:
+        off = search.point - wanted
+        search.tell(float(off @ matrix @ off) / 2, matrix @ off)
+    assert np.abs(search.best - wanted).max() < 1e-3
+
+
+def test_the_minimiser_never_goes_up() -> None:
+    search = Minimiser(np.array([3.0]), 1e-9, 100)
+    values = []
+    while not search.done:
+        x = float(search.point[0])
+        with np.errstate(over="ignore"):  # so steep that the first step leads to infinity
+            search.tell(float(np.cosh(4 * x)), np.array([4 * np.sinh(4 * x)]))
+        values.append(float(np.cosh(4 * search.best[0])))
+    assert values == sorted(values, reverse=True)
+    assert values[-1] == pytest.approx(1, abs=1e-6)
 
 
 def test_a_feature_that_never_changes_does_no_harm() -> None:
     rows, labels = blobs()
     rows[:, 3] = 7
-    assert np.isfinite(LogisticFit(rows, labels, 3).at(0.1).probabilities(rows)).all()
+    assert np.isfinite(logistic(rows, labels, 0.1).probabilities(rows)).all()
 
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
@@ -72,7 +141,7 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
     head: str, views: tuple[tuple[int, ...], ...]
 ) -> None:
     data = training(view_classes=views)
-    fitted = heads.fit(data, Recipe(head=head))  # type: ignore[arg-type]
+    fitted = fit(data, Recipe(head=head))  # type: ignore[arg-type]
     probabilities = heads.predict(fitted, data.rows, views)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.95
     assert np.allclose(probabilities.sum(axis=1), 1)
@@ -84,9 +153,9 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
 def test_a_head_does_not_depend_on_what_else_was_drawn_before(head: str) -> None:
     recipe = Recipe(head=head, mlp_epochs=3)  # type: ignore[arg-type]
-    first = heads.fit(training(), recipe).arrays()
+    first = fit(training(), recipe).arrays()
     np.random.default_rng().random(10)
-    second = heads.fit(training(), recipe).arrays()
+    second = fit(training(), recipe).arrays()
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -110,7 +179,7 @@ def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stro
     for spread in (0.5, 12.0):
         rows, labels = blobs(150, spread=spread)
         data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
-        chosen[spread] = float(heads.fit(data, Recipe()).chosen.removeprefix("C "))
+        chosen[spread] = float(fit(data, Recipe()).chosen.removeprefix("C "))
     assert chosen[0.5] > chosen[12.0]
 
 
@@ -169,7 +238,7 @@ def test_one_group_in_a_training_part_is_no_obstacle() -> None:
     rows, labels = blobs()
     for groups in (np.full(90, "only", object), np.array(["a", "b"] * 45, object)):
         data = heads.Training(rows[:, None], labels, groups, ((0, 1, 2),))
-        assert heads.fit(data, Recipe()).probabilities(rows).shape == (90, 3)
+        assert fit(data, Recipe()).probabilities(rows).shape == (90, 3)
 
 
 def test_a_class_with_a_single_image_is_no_obstacle() -> None:
@@ -177,7 +246,7 @@ def test_a_class_with_a_single_image_is_no_obstacle() -> None:
     labels[labels == 2] = 1
     labels[5] = 2
     data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
-    assert heads.fit(data, Recipe()).probabilities(rows).shape == (90, 3)
+    assert fit(data, Recipe()).probabilities(rows).shape == (90, 3)
 
 
 def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:

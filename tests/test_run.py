@@ -387,7 +387,6 @@ def test_the_valid_folder_of_the_data_can_be_the_judge(cli: Cli, tiny: str, tmp_
 def test_what_the_user_can_fix_is_one_line_on_standard_error(cli: Cli, tmp_path: Path) -> None:
     for words, message in (
         (("run", "dogs-vs-cat"), "did you mean 'dogs-vs-cats'?"),
-        (("run", "dogs-vs-cats"), "--data PATH"),
         (("run", "dogs-vs-cats", "--data", tmp_path / "none.zip"), "no such file or folder"),
         (("run", "dogs-vs-cats", "--data", tmp_path), "no training image"),
         (("run", "dogs-vs-cats", "--set", "fold=3"), "did you mean 'folds'?"),

@@ -51,6 +51,24 @@ class Features:
         return rows
 
 
+@dataclass(frozen=True)
+class FeatureRows:
+    """Consecutive images' features as rows (N, V, D) that stay in the bank until they are read."""
+
+    features: Features
+    start: int
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, V, D)."""
+        return self.count, len(self.features.banks[0]), sum(self.features.widths)
+
+    def __getitem__(self, places: slice, /) -> NDArray[np.float32]:
+        start, stop, _ = places.indices(self.count)
+        return self.features.rows(np.arange(self.start + start, self.start + stop))
+
+
 class FeatureEngine:
     """Frozen backbones, opened once, with their place in the bank."""
 

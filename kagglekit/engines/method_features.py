@@ -6,8 +6,9 @@ N training images, M test images, V views, D features, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from threadpoolctl import threadpool_limits
 from kagglekit import storage
 from kagglekit.competition import Competition
 from kagglekit.console import Console
-from kagglekit.engines import devices, features, folds, heads, inference
+from kagglekit.engines import devices, features, folds, heads
 from kagglekit.engines.predictions import Predictions
+from kagglekit.engines.rows import blocks
 from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
@@ -27,8 +29,6 @@ from kagglekit.stages import Stage, Stages
 
 Floats = NDArray[np.float64]
 ViewClasses = tuple[tuple[int, ...], ...]
-CHUNK = 4096
-"""Test images whose features are in memory at a time."""
 
 STAGES = (
     Stage("folds", ("folds.parquet",)),
@@ -89,7 +89,7 @@ class _Method:
         """What heads are fitted on."""
         train = self.job.tables.train
         return heads.Training(
-            self.features.rows(np.arange(len(train))),
+            features.FeatureRows(self.features, 0, len(train)),
             self.truth(),
             train["group"].to_numpy(dtype=object) if "group" in train else None,
             self.view_classes,
@@ -108,18 +108,17 @@ class _Method:
 
     def write_heads(self) -> None:
         fold = self.train["fold"].to_numpy()
-        oof, fitted = fit_heads(self.training, fold, self.job.recipe, self.job.console)
+        scratch = self.job.workspace.cache
+        oof, fitted = fit_heads(self.training, fold, self.job.recipe, scratch, self.job.console)
         save_heads(self.run, fitted)
         scored = self.train["id"][fold != folds.TRAIN_ONLY].tolist()
         self.run.write_probabilities("heads.parquet", scored, oof, self.labels)
 
     def write_predictions(self) -> None:
         head = load_heads(self.run)["all"]
-        start, count = len(self.job.tables.train), len(self.readable)
-        test = np.empty((count, len(self.labels)))  # (M, C)
+        rows = features.FeatureRows(self.features, len(self.job.tables.train), len(self.readable))
         with threadpool_limits(1, user_api="blas"):
-            for chunk in chunks(np.arange(count)):  # however many test images, few are in memory
-                test[chunk] = heads.predict(head, self.features.rows(start + chunk), self.view_classes)
+            test = heads.predict_rows(head, rows, self.view_classes)  # (M, C)
         self.run.write_probabilities("predict.parquet", self.readable["id"].tolist(), test, self.labels)
 
     def predictions(self) -> Predictions:
@@ -137,11 +136,6 @@ class _Method:
         )
 
 
-def chunks(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield `places` in parts of at most `CHUNK`."""
-    return (places[start : start + CHUNK] for start in range(0, len(places), CHUNK))
-
-
 def usable_views(competition: Competition, recipe: Recipe, console: Console) -> tuple[tuple[str, ...], ViewClasses]:
     """Return the views that the flip rule allows, and for each the class that every class shows in it, (V, C)."""
     mirror = competition.mirror_classes
@@ -156,31 +150,29 @@ def usable_views(competition: Competition, recipe: Recipe, console: Console) -> 
 
 
 def fit_heads(
-    training: heads.Training, fold: folds.Fold, recipe: Recipe, console: Console
+    training: heads.Training, fold: folds.Fold, recipe: Recipe, scratch: Path, console: Console
 ) -> tuple[Floats, dict[str, heads.Head]]:
     """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
     import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
 
     scoring: list[int] = folds.scored(fold).tolist()
-    everyone = np.ones(len(fold), dtype=bool)
-    jobs = {f"fold{part}": fold != part for part in scoring} | {"all": everyone}
-    fitted: dict[str, heads.Head] = {}
-    # One BLAS thread each, folds side by side: numpy's and scipy's BLAS have a pool of threads each, and on
-    # few cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on any
-    # number of cores.
-    with console.progress("heads", len(jobs), "heads") as advance, threadpool_limits(1, user_api="blas"):
-        # the mlp draws from torch's one global generator
-        workers = 1 if recipe.head == "mlp" else recipe.threads or devices.cores()
-        work = inference.overlapped(jobs.values(), lambda train: heads.fit(training.take(train), recipe), workers)
-        for name, head in zip(jobs, work, strict=True):
-            fitted[name] = head
-            advance(1)
-        everything = np.full((len(fold), len(training.view_classes[0])), np.nan)
-        for part in scoring:
-            here = fold == part
-            everything[here] = heads.predict(fitted[f"fold{part}"], training.rows[here], training.view_classes)
-    console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
-    return everything[fold != folds.TRAIN_ONLY], fitted
+    parts = np.stack([*(fold != part for part in scoring), np.ones(len(fold), dtype=bool)])
+    names = [*(f"fold{part}" for part in scoring), "all"]
+    # One BLAS thread each, blocks of rows side by side: numpy's and scipy's BLAS have a pool of threads each, and
+    # on few cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on
+    # any number of cores.
+    with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
+        workers = recipe.threads or devices.cores()
+        fitted = heads.fit(training, parts, recipe, workers=workers, scratch=scratch, advance=advance)
+        oof = np.full((len(fold), len(training.view_classes[0])), np.nan)
+        for part, head in zip(scoring, fitted, strict=False):
+            for places in blocks(len(fold)):
+                here = fold[places] == part
+                if here.any():
+                    oof[places][here] = heads.predict(head, training.rows[places][here], training.view_classes)
+    by_name = dict(zip(names, fitted, strict=True))
+    console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in by_name.items()))
+    return oof[fold != folds.TRAIN_ONLY], by_name
 
 
 def save_heads(run: Run, fitted: Mapping[str, heads.Head]) -> None:

@@ -1,0 +1,69 @@
+"""Feature rows that need not be in memory: anything with a shape that can be sliced.
+
+N images, V views, D features; float32.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+BLOCK = 512
+"""Images that are in memory at a time."""
+
+
+class Rows(Protocol):
+    """(N, V, D): an array, or something on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, V, D)."""
+
+    def __getitem__(self, places: slice, /) -> Array:
+        """Return consecutive images."""
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Yield slices of at most `BLOCK` of `count` images."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+class RowFile:
+    """Rows in an unnamed file that is gone when it is closed, or the command killed."""
+
+    def __init__(self, shape: tuple[int, ...], folder: Path | None = None) -> None:
+        """Make a file for (N, V, D) in `folder`, by default the system's for temporary files."""
+        self.shape = shape
+        self._row_bytes = 4 * math.prod(shape[1:])
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by __exit__
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def __setitem__(self, places: slice, rows: Array) -> None:
+        with self._turn:
+            self._file.seek(places.start * self._row_bytes)
+            self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
+
+    def __getitem__(self, places: slice, /) -> Array:
+        start, stop, _ = places.indices(self.shape[0])
+        rows = np.empty((stop - start, *self.shape[1:]), np.float32)
+        with self._turn:
+            self._file.seek(start * self._row_bytes)
+            self._file.readinto(rows.data.cast("B"))
+        return rows
