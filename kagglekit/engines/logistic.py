@@ -32,6 +32,9 @@ _TOLERANCE = 1e-6
 _COLUMNS = 512
 """Scores a row that are computed together: more fits take turns, or many classes would need much memory."""
 
+_SHARE = 6
+"""Fits whose weights are multiplied together by one thread."""
+
 
 def softmax(scores: Floats) -> Floats:
     """(…, C) -> (…, C), rows sum to one."""
@@ -71,7 +74,7 @@ class LogisticRows:
 
         self.shown = shown
         self.classes = classes
-        self._workers = workers
+        self.workers = workers
         self._raw = rows
         images, views, features = rows.shape
         self.mean, self.scale = self._moments(np.ones((1, images), bool))[0]
@@ -96,7 +99,7 @@ class LogisticRows:
 
     def over(self, rows: Rows, work: Any) -> Iterator[Any]:
         """Yield `work(places, block)` of each block of `rows`, in order, computed by several threads."""
-        return overlapped(blocks(rows.shape[0]), lambda places: work(places, rows[places]), self._workers)
+        return overlapped(blocks(rows.shape[0]), lambda places: work(places, rows[places]), self.workers)
 
     def _moments(self, parts: Mask) -> list[tuple[Array, Array]]:
         """Return the mean (D,) and the standard deviation (D,) of the rows of each part, (K, N)."""
@@ -173,16 +176,27 @@ class LogisticPaths:
     ) -> tuple[Floats, Floats, Floats]:
         """Return the mean objective of each fit (F,), and its derivatives by weights (F, D, C) and bias (F, C)."""
         losses, by_weights, by_bias = self._loss(fits, weights, bias)
-        count, features, classes = weights.shape
-        columns = _side_by_side(weights)
-        standard = self._rows.axes @ columns  # weights of standardised features, (D, F * C)
-        penalty = np.repeat(self._penalty[fits].T, classes, axis=1)  # (D, F * C)
-        pulled = self._rows.axes.T @ (penalty * standard).astype(np.float32)
-        size = (penalty * standard.astype(np.float64) ** 2).reshape(features, count, classes).sum(axis=(0, 2))
-        values = strengths * losses + size / 2
-        by_weights = strengths[:, None, None] * by_weights + _one_by_one(pulled, count)
+        sizes, pulls = self._penalties(fits, weights)
         scale = strengths * self._counts[fits]
-        return values / scale, by_weights / scale[:, None, None], strengths[:, None] * by_bias / scale[:, None]
+        values = (strengths * losses + sizes / 2) / scale
+        by_weights = (strengths[:, None, None] * by_weights + pulls) / scale[:, None, None]
+        return values, by_weights, strengths[:, None] * by_bias / scale[:, None]
+
+    def _penalties(self, fits: list[int], weights: Floats) -> tuple[Floats, Floats]:
+        """Return the squared size of each fit's standardised weights (F,), and half its derivative (F, D, C)."""
+
+        def work(some: NDArray[np.int64]) -> tuple[Floats, Floats]:
+            count, (features, classes) = len(some), weights.shape[1:]
+            standard = self._rows.axes @ _side_by_side(weights[some])  # of standardised features, (D, F * C)
+            penalty = np.repeat(self._penalty[[fits[place] for place in some]].T, classes, axis=1)  # (D, F * C)
+            pulled = penalty * standard
+            sizes = (pulled * standard).reshape(features, count, classes).sum(axis=(0, 2))
+            return sizes, _one_by_one(self._rows.axes.T @ pulled.astype(np.float32), count)
+
+        # shares of a size that does not depend on the machine: rounding would
+        shares = [np.arange(start, min(start + _SHARE, len(fits))) for start in range(0, len(fits), _SHARE)]
+        sizes, pulls = zip(*overlapped(shares, work, self._rows.workers), strict=True)
+        return np.concatenate(sizes), np.concatenate(pulls)
 
     def _loss(self, fits: list[int], weights: Floats, bias: Floats) -> tuple[Floats, Floats, Floats]:
         """Return each fit's summed log loss (F,), and its derivatives by weights (F, D, C) and bias (F, C)."""

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 _HISTORY = 6
 _SUFFICIENT = 1e-4
 _SMALLEST_STEP = 1e-8
+_PATIENCE = 3
+"""Steps in a row that must gain next to nothing before it is done."""
 
 
 class Minimiser:
@@ -25,6 +27,7 @@ class Minimiser:
         self.done = False
         self._tolerance = tolerance
         self._steps_left = most_steps
+        self._small_steps = 0
         self._at: tuple[Floats, float, Floats] | None = None
         self._pairs: deque[tuple[Floats, Floats, float]] = deque(maxlen=_HISTORY)
         self._direction = start
@@ -45,8 +48,10 @@ class Minimiser:
                 return
             self._remember(self.point - before, gradient - gradient_before)
             self._steps_left -= 1
-            if value_before - value <= self._tolerance * max(abs(value_before), 1.0) or self._steps_left == 0:
-                self.done = True
+            small = value_before - value <= self._tolerance * max(abs(value_before), 1.0)
+            self._small_steps = self._small_steps + 1 if small else 0
+            # the first steps of a search are short, before it has seen how the function bends
+            self.done = self._small_steps >= _PATIENCE or self._steps_left == 0
         self._at = (self.point, value, gradient)
         if not self.done:
             self._set_out(gradient)
