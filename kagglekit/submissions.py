@@ -76,8 +76,8 @@ def lay_out(
     elif isinstance(form, ClassLabel):
         frame[form.label] = [competition.labels[place] for place in probabilities.argmax(axis=1)]
     else:
-        for place, label in enumerate(competition.labels):
-            frame[label] = probabilities[:, place]
+        values = pd.DataFrame(probabilities, columns=list(competition.labels))
+        frame = pd.concat([frame, values], axis=1)
     if sample is None:
         return frame
     by_id = frame.set_index(form.id)

