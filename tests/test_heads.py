@@ -43,13 +43,12 @@ def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) 
 
 def fit(data: heads.Training, recipe: Recipe) -> heads.Head:
     """Fit one head on all images."""
-    (head,) = heads.fit(data, np.ones((1, len(data.labels)), bool), recipe)
-    return head
+    return heads.fit(data, np.ones(len(data.labels), bool), recipe)
 
 
 def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> LogisticHead:
     """Fit all rows (N, D) at one strength after the other."""
-    prepared = LogisticRows(rows[:, None], labels[:, None], int(labels.max()) + 1, 1, None)
+    prepared = LogisticRows(rows[:, None], np.arange(len(labels)), labels[:, None], int(labels.max()) + 1)
     paths = LogisticPaths(prepared, np.ones((1, len(labels)), bool))
     for strength in strengths:
         paths.advance([0], [strength])
@@ -81,7 +80,7 @@ def test_a_path_of_strengths_ends_where_a_direct_fit_does() -> None:
 def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
     rows, labels = blobs(BLOCK + 300, spread=3.0)
     parts = np.stack([np.arange(len(labels)) % 4 != left for left in range(3)] + [np.arange(len(labels)) < 400])
-    prepared = LogisticRows(rows[:, None], labels[:, None], 3, 2, None)
+    prepared = LogisticRows(rows[:, None], np.arange(len(labels)), labels[:, None], 3)
     paths = LogisticPaths(prepared, parts)
     paths.advance(range(4), [1e-2, 1e-1, 1e-2, 1e-1])
     for number, (part, strength) in enumerate(zip(parts, (1e-2, 1e-1, 1e-2, 1e-1), strict=True)):
@@ -92,6 +91,33 @@ def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
     for places, found in paths.probabilities([3, 1]):
         assert np.allclose(found[:, 0, 1], paths.head(1, "").probabilities(rows[places]), atol=1e-4)
     prepared.close()
+
+
+def test_a_head_sees_nothing_of_the_images_outside_its_part() -> None:
+    data, part = training(90), np.arange(90) % 3 != 0
+    changed = heads.Training(np.where(part[:, None, None], data.rows, 1e3), data.labels * part, None, SAME)
+    for recipe in (Recipe(), Recipe(head="mlp", mlp_epochs=3)):
+        first, second = (heads.fit(one, part, recipe).arrays() for one in (data, changed))
+        assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("strength", [1e-3, 1e-1])
+def test_few_rows_of_many_features_have_the_same_minimum(strength: float) -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 3
+    rows = (random.normal(0, 1, (3, 60))[labels] + random.normal(0, 1, (40, 60))).astype(np.float32)
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    reference = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(standard, labels)
+    expected = reference.predict_proba(standard)
+    assert np.abs(logistic(rows, labels, strength).probabilities(rows) - expected).max() < 5e-3
+
+
+def test_many_classes_have_the_same_minimum() -> None:
+    rows = np.random.default_rng(0).normal(size=(400, 10)).astype(np.float32)
+    labels = np.arange(400) % 20
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    expected = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(standard, labels).predict_proba(standard)
+    assert np.abs(logistic(rows, labels, 0.1).probabilities(rows) - expected).max() < 5e-3
 
 
 def test_rows_on_disk_come_back_as_they_were(tmp_path: Path) -> None:

@@ -64,9 +64,8 @@ class FeatureRows:
         """(N, V, D)."""
         return self.count, len(self.features.banks[0]), sum(self.features.widths)
 
-    def __getitem__(self, places: slice, /) -> NDArray[np.float32]:
-        start, stop, _ = places.indices(self.count)
-        return self.features.rows(np.arange(self.start + start, self.start + stop))
+    def __getitem__(self, places: NDArray[np.int64], /) -> NDArray[np.float32]:
+        return self.features.rows(self.start + places)
 
 
 class FeatureEngine:

@@ -1,32 +1,30 @@
-"""Regularised multinomial logistic regressions on wide, correlated features: many at once, along paths of strengths.
+"""Regularised multinomial logistic regressions on wide, correlated features: several at once, along paths of strengths.
 
 N images, V views, D features, C classes, K fits, each on a part of the same images; R rank of their rows. A fit
-minimises C * sum(log loss) + |W|^2 / 2 on features that are standardised on all N images (which uses no labels), the
-bias not regularised. Plain L-BFGS needs hundreds of steps on features of a convolutional network, which move
-together; here it works in coordinates where the Hessian's upper bound (Böhning 1992: X'X / 2 for every class) is the
-identity, and needs about twenty. All fits take their steps together: one pass over rows on disk serves them all,
-and so does one decomposition of their common rows.
+minimises C * sum(log loss) + |W|^2 / 2 on features that are standardised on its own part, the bias not regularised.
+Plain L-BFGS needs hundreds of steps on features of a convolutional network, which move together; here it works in
+coordinates where the Hessian's upper bound (Böhning 1992: X'X / 2 for every class) is the identity, and needs about
+twenty. All fits take their steps together: one pass over rows on disk serves them all, and so does one decomposition
+of their common rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.engines.inference import overlapped
 from kagglekit.engines.minimise import Minimiser
-from kagglekit.engines.rows import RowFile, Rows, blocks
+from kagglekit.engines.rows import Places, RowFile, Rows, blocks, read
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Result = TypeVar("Result")
 _STEPS = 200
 _TOLERANCE = 1e-6
 """Change of the mean objective at which a fit has converged."""
@@ -69,59 +67,78 @@ class LogisticHead:
 class LogisticRows:
     """Rows turned into their principal coordinates, on disk, ready for any number of fits."""
 
-    def __init__(self, rows: Rows, shown: Labels, classes: int, workers: int, scratch: Path | None) -> None:
-        """Read `rows` (N, V, D) three times; `shown` (N, V) are the classes, `scratch` a folder for what is made."""
+    def __init__(self, rows: Rows, places: Places, shown: Labels, classes: int, scratch: Path | None = None) -> None:
+        """Read the images at `places` (N,) of `rows` three times.
+
+        `shown` (N, V) are the classes that they show, `scratch` is a folder for what is made.
+        """
+        self._source, self._places = rows, places
         self.shown = shown
         self.classes = classes
-        self.workers = workers
-        images, views, _ = rows.shape
-        self.mean, self.scale = self._moments(rows)
-        self.curvature, self.axes = self._decompose(rows)
-        self.turned = RowFile((images, views, len(self.curvature)), scratch)
-        turn = self.over(rows, lambda _, block: self._standard(block) @ self.axes)
-        for places, block in zip(blocks(images), turn, strict=True):
-            self.turned[places] = block
+        self.mean, self.scale = self._moments()
+        self.curvature, self.axes = self._decompose()
+        self._turned = RowFile((len(places), rows.shape[1], len(self.curvature)), scratch)
+        for block, raw in zip(blocks(len(places)), read(rows, places), strict=True):
+            self._turned[block] = self._standard(raw) @ self.axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, V, R)."""
+        return self._turned.shape
 
     def close(self) -> None:
         """Let go of the disk."""
-        self.turned.close()
+        self._turned.close()
 
-    def over(self, rows: Rows, work: Callable[[slice, Array], Result]) -> Iterator[Result]:
-        """Yield `work(places, block)` of each block of `rows`, in order, computed by several threads."""
-        return overlapped(blocks(rows.shape[0]), lambda places: work(places, rows[places]), self.workers)
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Yield (places, principal coordinates (B, V, R))."""
+        return ((block, self._turned[block]) for block in blocks(self.shape[0]))
 
     def _standard(self, block: Array) -> Array:
         """(B, V, D) -> (B * V, D)."""
         return (block.reshape(-1, block.shape[2]) - self.mean) / self.scale
 
-    def _moments(self, rows: Rows) -> tuple[Array, Array]:
-        """Return the mean (D,) and the standard deviation (D,) of all rows."""
-        images, views, features = rows.shape
-        shift: Array = rows[0:1].reshape(-1, features).mean(axis=0)  # keeps the squares small
+    def spreads(self, parts: Mask) -> Floats:
+        """Return the standard deviation of the standardised features in each part (K, N): (K, D)."""
+        views, features = self._source.shape[1:]
+        sums, squares = np.zeros((2, len(parts), features))
+        for block, raw in zip(blocks(len(self._places)), read(self._source, self._places), strict=True):
+            standard = self._standard(raw)
+            used = np.repeat(parts[:, block], views, axis=1).astype(np.float32)  # (K, B * V)
+            sums += used @ standard
+            squares += used @ standard**2
+        counts = views * parts.sum(axis=1, keepdims=True)
+        spreads: Floats = np.sqrt(np.maximum(squares / counts - (sums / counts) ** 2, 1e-12))
+        return spreads
 
-        def work(_: slice, block: Array) -> tuple[Floats, Floats]:
+    def _moments(self) -> tuple[Array, Array]:
+        """Return the mean (D,) and the standard deviation (D,)."""
+        _, views, features = self._source.shape
+        shift: Array = self._source[self._places[:1]].reshape(-1, features).mean(axis=0)  # keeps the squares small
+        sums, squares = np.zeros((2, features))
+        for block in read(self._source, self._places):
             flat = block.reshape(-1, features) - shift
-            return flat.sum(axis=0, dtype=np.float64), (flat**2).sum(axis=0, dtype=np.float64)
-
-        sums, squares = np.sum(list(self.over(rows, work)), axis=0)
-        mean = sums / (images * views)
+            sums += flat.sum(axis=0, dtype=np.float64)
+            squares += (flat**2).sum(axis=0, dtype=np.float64)
+        count = len(self._places) * views
         # a feature that never changes says nothing: it must not be divided by zero
-        deviation = np.sqrt(np.maximum(squares / (images * views) - mean**2, 1e-12))
-        return (mean + shift).astype(np.float32), deviation.astype(np.float32)
+        deviation = np.sqrt(np.maximum(squares / count - (sums / count) ** 2, 1e-12))
+        return (sums / count + shift).astype(np.float32), deviation.astype(np.float32)
 
-    def _decompose(self, rows: Rows) -> tuple[Floats, Array]:
-        """Return the principal axes (D, R) and the rows' sum of squares along each (R,)."""
+    def _decompose(self) -> tuple[Floats, Array]:
+        """Return the rows' sum of squares along each principal axis (R,), and the axes (D, R)."""
         from scipy.linalg import eigh
 
-        images, views, features = rows.shape
-        if images * views < features:  # few rows: they span less than all features, and W lies in their span
-            standard = self._standard(rows[0:images])
-            squares, places = eigh(standard @ standard.T, driver="evd", check_finite=False)
+        _, views, features = self._source.shape
+        if len(self._places) * views < features:  # they span less than all features, and W lies in their span
+            standard = self._standard(self._source[self._places])
+            squares, vectors = eigh(standard @ standard.T, driver="evd", check_finite=False)
             kept = squares > squares.max() * _RANK_TOLERANCE
-            return squares[kept].astype(np.float64), standard.T @ (places[:, kept] / np.sqrt(squares[kept]))
+            return squares[kept].astype(np.float64), standard.T @ (vectors[:, kept] / np.sqrt(squares[kept]))
         gram = np.zeros((features, features))
-        for product in self.over(rows, lambda _, block: self._standard(block).T @ self._standard(block)):
-            gram += product
+        for block in read(self._source, self._places):
+            standard = self._standard(block)
+            gram += standard.T @ standard
         squares, axes = eigh(gram.astype(np.float32), driver="evd", overwrite_a=True, check_finite=False)
         return np.maximum(squares.astype(np.float64), 0.0), axes
 
@@ -133,9 +150,12 @@ class LogisticPaths:
         """`parts` (K, N) says which images each fit learns from."""
         self._rows = rows
         self._parts = parts
-        self._counts = parts.sum(axis=1) * rows.turned.shape[1]
+        self._counts = parts.sum(axis=1) * rows.shape[1]
         self._share = parts.mean(axis=1)
-        self._weights = np.zeros((len(parts), rows.turned.shape[2], rows.classes))  # in principal coordinates
+        # Features vary a little less or more in a part than in all rows; weights on its own scale are what is
+        # regularised. Scaled by all rows they were too weakly so: inner folds saw the spread of drivers held out.
+        self._penalty = None if parts.all() else rows.spreads(parts) ** 2  # (K, D)
+        self._weights = np.zeros((len(parts), rows.shape[2], rows.classes))  # in principal coordinates
         self._bias = np.zeros((len(parts), rows.classes))
 
     def advance(self, fits: Sequence[int], strengths: Sequence[float]) -> None:
@@ -174,47 +194,50 @@ class LogisticPaths:
     ) -> tuple[Floats, Floats, Floats]:
         """Return the mean objective of each fit (F,), and its derivatives by weights (F, D, C) and bias (F, C)."""
         losses, by_weights, by_bias = self._loss(fits, weights, bias)
+        pull = self._pull(fits, weights)
         scale = strengths * self._counts[fits]
-        values = (strengths * losses + (weights**2).sum(axis=(1, 2)) / 2) / scale
-        by_weights = (strengths[:, None, None] * by_weights + weights) / scale[:, None, None]
+        values = (strengths * losses + (pull * weights).sum(axis=(1, 2)) / 2) / scale
+        by_weights = (strengths[:, None, None] * by_weights + pull) / scale[:, None, None]
         return values, by_weights, by_bias * (strengths / scale)[:, None]
+
+    def _pull(self, fits: list[int], weights: Floats) -> Floats:
+        """Return the derivative of half the squared size of the weights of standardised features, (F, R, C)."""
+        if self._penalty is None:
+            return weights
+        count, rank, classes = weights.shape
+        standard = self._rows.axes @ _side_by_side(weights)  # (D, F * C)
+        standard *= np.repeat(self._penalty[fits].T, classes, axis=1).astype(np.float32)
+        pulled = (self._rows.axes.T @ standard).astype(np.float64)
+        return pulled.reshape(rank, count, classes).transpose(1, 0, 2)
 
     def _loss(self, fits: list[int], weights: Floats, bias: Floats) -> tuple[Floats, Floats, Floats]:
         """Return each fit's summed log loss (F,), and its derivatives by weights (F, R, C) and bias (F, C)."""
         # With few classes one product for all fits is quickest, though it has rows that some do not use; with many,
         # each fit takes its own.
-        shares = [[place] for place in range(len(fits))] if self._rows.classes >= _MANY_CLASSES else [range(len(fits))]
-        columns = [_side_by_side(weights[list(share)]) for share in shares]
-
-        def work(places: slice, block: Array) -> list[tuple[Floats, Array, Array]]:
+        everyone = list(range(len(fits)))
+        shares = [[place] for place in everyone] if self._rows.classes >= _MANY_CLASSES else [everyone]
+        columns = [_side_by_side(weights[share]) for share in shares]
+        losses, by_weights, by_bias = np.zeros(len(fits)), np.zeros(weights.shape), np.zeros(bias.shape)
+        for places, block in self._rows.blocks():
             flat = block.reshape(-1, block.shape[2])
             truth = self._rows.shown[places].reshape(-1)
             used = np.repeat(self._parts[fits][:, places], block.shape[1], axis=1)  # (F, B * V)
-            found = []
             for share, own in zip(shares, columns, strict=True):
-                some = used[list(share)].any(axis=0)
+                some = used[share].any(axis=0)
                 rows = flat if some.all() else flat[some]
-                found.append(_block_loss(rows, truth[some], used[list(share)][:, some].T, own, bias[list(share)]))
-            return found
-
-        losses, by_weights, by_bias = np.zeros(len(fits)), np.zeros(weights.shape), np.zeros(bias.shape)
-        for found in self._rows.over(self._rows.turned, work):
-            for share, (loss, first, second) in zip(shares, found, strict=True):
-                losses[list(share)] += loss
-                by_weights[list(share)] += first.reshape(len(first), len(share), -1).transpose(1, 0, 2)
-                by_bias[list(share)] += second
+                loss, first, second = _block_loss(rows, truth[some], used[share][:, some].T, own, bias[share])
+                losses[share] += loss
+                by_weights[share] += first.reshape(len(first), len(share), -1).transpose(1, 0, 2)
+                by_bias[share] += second
         return losses, by_weights, by_bias
 
     def probabilities(self, fits: Sequence[int]) -> Iterator[tuple[slice, Floats]]:
         """Yield (places, probabilities (B, V, F, C)) for blocks of all images, of the fits as they are now."""
         columns = _side_by_side(self._weights[list(fits)])
         bias = self._bias[list(fits)]
-
-        def work(places: slice, block: Array) -> tuple[slice, Floats]:
+        for places, block in self._rows.blocks():
             scores = (block.reshape(-1, block.shape[2]) @ columns).astype(np.float64)
-            return places, softmax(scores.reshape(*block.shape[:2], *bias.shape) + bias)
-
-        yield from self._rows.over(self._rows.turned, work)
+            yield places, softmax(scores.reshape(*block.shape[:2], *bias.shape) + bias)
 
     def head(self, fit: int, chosen: str) -> LogisticHead:
         """Return a fit as it is now."""

@@ -18,9 +18,8 @@ from threadpoolctl import threadpool_limits
 from kagglekit import storage
 from kagglekit.competition import Competition
 from kagglekit.console import Console
-from kagglekit.engines import devices, features, folds, heads
+from kagglekit.engines import devices, features, folds, heads, inference
 from kagglekit.engines.predictions import Predictions
-from kagglekit.engines.rows import blocks
 from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
@@ -118,7 +117,7 @@ class _Method:
         head = load_heads(self.run)["all"]
         rows = features.FeatureRows(self.features, len(self.job.tables.train), len(self.readable))
         with threadpool_limits(1, user_api="blas"):
-            test = heads.predict_rows(head, rows, self.view_classes)  # (M, C)
+            test = heads.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (M, C)
         self.run.write_probabilities("predict.parquet", self.readable["id"].tolist(), test, self.labels)
 
     def predictions(self) -> Predictions:
@@ -156,23 +155,24 @@ def fit_heads(
     import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
 
     scoring: list[int] = folds.scored(fold).tolist()
-    parts = np.stack([*(fold != part for part in scoring), np.ones(len(fold), dtype=bool)])
-    names = [*(f"fold{part}" for part in scoring), "all"]
-    # One BLAS thread each, blocks of rows side by side: numpy's and scipy's BLAS have a pool of threads each, and
-    # on few cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on
-    # any number of cores.
+    parts = {f"fold{part}": fold != part for part in scoring} | {"all": np.ones(len(fold), dtype=bool)}
+    fitted: dict[str, heads.Head] = {}
+    # One BLAS thread each, heads side by side: numpy's and scipy's BLAS have a pool of threads each, and on few
+    # cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on any
+    # number of cores.
     with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
-        workers = recipe.threads or devices.cores()
-        fitted = heads.fit(training, parts, recipe, workers=workers, scratch=scratch, advance=advance)
+        # the mlp draws from torch's one global generator
+        workers = 1 if recipe.head == "mlp" else recipe.threads or devices.cores()
+        work = inference.overlapped(parts.values(), lambda part: heads.fit(training, part, recipe, scratch), workers)
+        for name, head in zip(parts, work, strict=True):
+            fitted[name] = head
+            advance(1)
         oof = np.full((len(fold), len(training.view_classes[0])), np.nan)
-        for part, head in zip(scoring, fitted, strict=False):
-            for places in blocks(len(fold)):
-                here = fold[places] == part
-                if here.any():
-                    oof[places][here] = heads.predict(head, training.rows[places][here], training.view_classes)
-    by_name = dict(zip(names, fitted, strict=True))
-    console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in by_name.items()))
-    return oof[fold != folds.TRAIN_ONLY], by_name
+        for part in scoring:
+            places = np.flatnonzero(fold == part)
+            oof[places] = heads.predict_rows(fitted[f"fold{part}"], training.rows, places, training.view_classes)
+    console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
+    return oof[fold != folds.TRAIN_ONLY], fitted
 
 
 def save_heads(run: Run, fitted: Mapping[str, heads.Head]) -> None:

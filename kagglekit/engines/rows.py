@@ -1,4 +1,4 @@
-"""Feature rows that need not be in memory: anything with a shape that can be sliced.
+"""Feature rows that need not be in memory: anything with a shape that can be indexed.
 
 N images, V views, D features; float32.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Places = NDArray[np.int64]
 BLOCK = 256
 """Images that are in memory at a time."""
 
@@ -28,13 +29,18 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(N, V, D)."""
 
-    def __getitem__(self, places: slice, /) -> Array:
-        """Return consecutive images."""
+    def __getitem__(self, places: Places, /) -> Array:
+        """Return the images at `places` (B,): (B, V, D)."""
 
 
 def blocks(count: int) -> Iterator[slice]:
     """Yield slices of at most `BLOCK` of `count` images."""
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+def read(rows: Rows, places: Places) -> Iterator[Array]:
+    """Yield the images at `places` (N,) in blocks, (B, V, D) each."""
+    return (rows[places[block]] for block in blocks(len(places)))
 
 
 class RowFile:
