@@ -42,13 +42,13 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against named rivals and limits; let nothing else run meanwhile."""
-    for name in session.posargs or ("startup", "features", "rerun", "parity"):
+    for name in session.posargs or ("startup", "features", "rerun", "parity", "memory"):
         session.run(sys.executable, "-m", f"benchmarks.{name}")
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill a run at thirty random moments, each time run it to the end, and compare the bytes."""
+    """Kill a run on real photographs at thirty random moments, go on to the end, and compare the bytes."""
     folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
     environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
-    session.run(sys.executable, "-m", "pytest", "tests/test_kills.py", f"--basetemp={folder}", env=environment)
+    session.run(sys.executable, "-m", "pytest", "tests/test_kills.py", "-s", f"--basetemp={folder}", env=environment)
