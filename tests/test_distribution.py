@@ -12,11 +12,13 @@ import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kagglekit import hookspecs, installed, plugins
+from kagglekit import hookspecs, installed, plugins, testing
 from kagglekit.recipe import Recipe, meanings
+from kagglekit.testing import check_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,14 +106,30 @@ def test_the_plugin_guide_has_every_hook_with_its_exact_signature() -> None:
         assert signature in guide, signature
 
 
-def test_the_first_plugin_of_the_guide_is_a_plugin(tmp_path: Path) -> None:
+def examples_of_the_guide() -> list[str]:
     guide = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    whole = [example for example in examples if "@hookimpl" in example and "import" in example]
-    assert whole
-    for number, example in enumerate(whole):
-        (tmp_path / f"example{number}.py").write_text(example)
-        assert plugins.load(str(tmp_path / f"example{number}.py")).competition().name
+    return re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+
+
+@pytest.mark.parametrize("example", [text for text in examples_of_the_guide() if "@hookimpl" in text])
+def test_every_plugin_of_the_guide_keeps_the_contract(example: str, tmp_path: Path, tiny: str) -> None:
+    (tmp_path / "example.py").write_text(example)
+    check_plugin(tmp_path / "example.py", settings={"backbone": tiny})
+
+
+def test_the_plugin_test_of_the_guide_passes(
+    tmp_path: Path, tiny: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, test = (next(e for e in examples_of_the_guide() if word in e) for word in ("@hookimpl", "def test_"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(testing.QUICK, "backbone", tiny)
+    Path("leaf.py").write_text(first)
+    names: dict[str, Any] = {}
+    exec(test, names)  # as pytest would
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".cache").symlink_to(home / ".cache")
+    names["test_plugin"](tmp_path / "home")
+    assert list((tmp_path / "home" / "leaf" / "synthetic" / "runs").glob("*/submission.synthetic.csv"))
 
 
 @pytest.mark.parametrize("listing", installed.listings(), ids=lambda listing: listing.name)
@@ -122,7 +140,8 @@ def test_every_installed_plugin_keeps_its_contract(listing: installed.Listing) -
     assert competition.kaggle in listing.aliases
     assert set(plugin.recipe()) <= set(meanings())
     assert all(competition.classes.values())
-    lines = [line for line in Path(str(plugin.module.__file__)).read_text().splitlines() if line.strip()]
+    assert plugin.file is not None
+    lines = [line for line in plugin.file.read_text().splitlines() if line.strip()]
     assert len(lines) <= 45
 
 
