@@ -37,6 +37,10 @@ class _LabelsInPaths:
 class FilenameLabels(_LabelsInPaths):
     """Training images whose file names say the label: `train/{label}.{number}.jpg`."""
 
+    def __post_init__(self) -> None:
+        for pattern in self.alternatives:
+            patterns.check_images(pattern, "label")
+
 
 @dataclass(frozen=True)
 class FolderLabels(_LabelsInPaths):
@@ -60,7 +64,7 @@ class CsvLabels:
 
     def __post_init__(self) -> None:
         for pattern in self.alternatives:
-            patterns.check(pattern, "id")
+            patterns.check_images(pattern, "id")
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -90,6 +94,8 @@ class _Submission:
     """Where the sample submission lies in the data folder; the first that exists is the authority for ids."""
 
     def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("the submission's id column must have a name")
         if patterns.placeholders(self.id_format) != ("id",):
             raise ValueError(f"id_format {self.id_format!r} must have the placeholder {{id}} once, and no other")
 
@@ -158,7 +164,7 @@ class Competition:
         self._check_flip()
         metrics.resolve(self.metric)
         for pattern in self.test_patterns:
-            patterns.check(pattern, "id")
+            patterns.check_images(pattern, "id")
         if not self.test_patterns:
             raise ValueError("test must have at least one path pattern")
         object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))

@@ -18,11 +18,13 @@ _SOURCE = ".source.json"
 """In the workspace's data folder: what `--data` named last."""
 
 
-def find(competition: Competition, option: Path | None, workspace: Workspace, console: Console) -> DataFiles:
+def find(
+    competition: Competition, option: Path | None, workspace: Workspace, console: Console, remember: bool = True
+) -> DataFiles:
     """Return the data's files in the declared layout.
 
     `option` is a folder or an archive. Without it: what lies in the workspace's data folder, else the
-    archives there, else what `--data` named last, else what was unpacked there last.
+    archives there, else what `--data` named last (if it was to `remember`), else what was unpacked there last.
     Raises UserError where there is no data.
     """
     if option is not None:
@@ -31,7 +33,8 @@ def find(competition: Competition, option: Path | None, workspace: Workspace, co
         files = _best(competition, _in(option.resolve(), competition, workspace, console))
         if files is None:
             raise _no_layout(competition, option)
-        storage.write_json(workspace.data / _SOURCE, {"data": str(option.resolve())})
+        if remember:
+            storage.write_json(workspace.data / _SOURCE, {"data": str(option.resolve())})
         return files
     files = _best(competition, _in_workspace(competition, workspace, console))
     if files is None:

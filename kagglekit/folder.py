@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kagglekit.competition import ClassLabel, Competition, FolderLabels, Probabi
 from kagglekit.datafiles import DataFiles
 from kagglekit.errors import UserError
 from kagglekit.hookspecs import hookimpl
+from kagglekit.installed import GROUP
 from kagglekit.layout import natural_key
 
 _VALID = ("valid", "val", "validation")
@@ -46,17 +48,23 @@ class FolderPlugin:
     def competition(self) -> Competition:
         """Classes are the folders below `train/`; a sample submission decides on the format, where there is one."""
         submission, endings = self._submission()
-        tests = (f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings)
         return Competition(
             name=_slug(self.folder.name),
             kaggle="",
             classes={label: label for label in self._classes},
             train=FolderLabels("train/{label}"),
             valid=FolderLabels(f"{self._valid}/{{label}}") if self._valid else None,
-            test=tuple(tests),
+            test=self._test_patterns(endings),
             flip="allowed",
             submission=submission,
         )
+
+    def _test_patterns(self, endings: Sequence[str]) -> tuple[str, ...]:
+        """Return the shapes of `test/` that are there, or the usual one."""
+        shapes = [f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings]
+        images = [path for path in self._files.paths if patterns.is_image(path)]
+        there = [shape for shape in shapes if any(patterns.compile_pattern(shape).fullmatch(path) for path in images)]
+        return tuple(there) or (f"{_TEST[0]}/{{id}}",)
 
     @hookimpl
     def recipe(self) -> Mapping[str, Any]:
@@ -71,25 +79,37 @@ class FolderPlugin:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
         rows = [row for row in rows if len(row) == len(header)]
+        if not rows:
+            raise UserError(f"{path} is empty: put the competition's own there, or take it away.")
         format_ = self._format(header, {row[1] for row in rows} if len(header) == 2 else set())
         if format_ is None:
             raise UserError(
                 f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "
                 "`kagglekit new NAME` writes a plugin that can say what one has to do with the other."
             )
-        if rows and patterns.is_image(rows[0][0]):
+        if patterns.is_image(rows[0][0]):
             return format_, ("",)
         return format_, sorted(patterns.IMAGE_ENDINGS)
 
     def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
         if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):
             return ProbabilityPerClass(id=header[0])
-        if len(header) == 2 and values and values <= set(self._classes):
+        if len(header) == 2 and values <= set(self._classes):
             return ClassLabel(id=header[0], label=header[1])
-        if len(header) == 2 and len(self._classes) == 2:
+        if len(header) == 2 and len(self._classes) == 2 and all(_is_number(value) for value in values):
             return Probability(id=header[0], label=header[1], of=self._classes[1])
         return None
 
 
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "folder"
+    """Return a name for the workspace that no installed competition has."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "folder"
+    return f"{slug}-folder" if slug in {entry.name for entry in entry_points(group=GROUP)} else slug

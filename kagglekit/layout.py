@@ -49,15 +49,15 @@ def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = _read_layout(competition.train, files)
+    table = _read_layout(competition.train, competition, files)
     if competition.valid is not None:
-        valid = _read_layout(competition.valid, files)
+        valid = _read_layout(competition.valid, competition, files)
         valid["id"] = "valid/" + valid["id"]
         table = pd.concat([table.assign(valid=False), valid.assign(valid=True)], ignore_index=True)
     if competition.groups is not None:
         table["group"] = _groups(competition.groups, table, files)
     order = sorted(range(len(table)), key=lambda row: natural_key(table["id"].iloc[row]))
-    return table.iloc[order].reset_index(drop=True)
+    return table.drop(columns="key").iloc[order].reset_index(drop=True)
 
 
 def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
@@ -66,10 +66,11 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
     pattern = _first_matching(competition.test_patterns, files)
     if pattern is None:
-        wanted = " or ".join(competition.test_patterns)
-        raise UserError(f"{files.origin} has no test images: looked for {wanted}.")
+        wanted = " or ".join(competition.test_patterns[:3])
+        more = ", …" if len(competition.test_patterns) > 3 else ""
+        raise UserError(f"{files.origin} has no test images: looked for {wanted}{more}.")
     found = list(_matches(pattern, files))
-    _check_strays(pattern, {path for path, _ in found}, files)
+    _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, competition.test), files)
     rows = [(match["id"], str(files.paths[path])) for path, match in found]
     rows.sort(key=lambda row: natural_key(row[0]))
     return pd.DataFrame(rows, columns=["id", "path"], dtype="str")
@@ -110,7 +111,10 @@ def _first_matching(candidates: Iterable[str], files: DataFiles) -> str | None:
     return next((pattern for pattern in candidates if _any_match(pattern, files)), None)
 
 
-def _read_layout(layout: FilenameLabels | FolderLabels | CsvLabels, files: DataFiles) -> pd.DataFrame:
+def _read_layout(
+    layout: FilenameLabels | FolderLabels | CsvLabels, competition: Competition, files: DataFiles
+) -> pd.DataFrame:
+    """Return `id`, `path`, `label` and `key`: what a table may call the image."""
     import pandas as pd
 
     pattern = _first_matching([_image_pattern(layout, p) for p in layout.alternatives], files)
@@ -118,29 +122,44 @@ def _read_layout(layout: FilenameLabels | FolderLabels | CsvLabels, files: DataF
         raise UserError(f"{files.origin} has no images like {' or '.join(layout.alternatives)}.")
     found = list(_matches(pattern, files))
     if isinstance(layout, CsvLabels):
-        labels = _csv_labels(layout, [match["id"] for _, match in found], files)
+        keys = [patterns.without_ending(match["id"]) for _, match in found]
+        labels = _csv_labels(layout, keys, files)
     else:
+        keys = ["" for _ in found]
         labels = [match["label"] for _, match in found]
-        _check_strays(pattern, {path for path, _ in found}, files)
+        _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, layout), files)
     folder = patterns.folder_of(pattern)
     start = len(folder) + 1 if folder else 0
     ids = [patterns.without_ending(path[start:]) for path, _ in found]
     paths = [str(files.paths[path]) for path, _ in found]
-    return pd.DataFrame({"id": ids, "path": paths, "label": labels}, dtype="str")
+    return pd.DataFrame({"id": ids, "path": paths, "label": labels, "key": keys}, dtype="str")
 
 
-def _check_strays(pattern: str, found: set[str], files: DataFiles) -> None:
-    """An image beside the others that doesn't fit the pattern would be lost without a word: refuse it."""
+def _check_strays(pattern: str, found: set[str], others: list[str], files: DataFiles) -> None:
+    """An image beside the others that fits no other part's pattern would be lost without a word: refuse it."""
     folder = patterns.folder_of(pattern)
     if not folder:
         return
     start = f"{folder.lower()}/"
     strays = [p for p in files.paths if p.lower().startswith(start) and patterns.is_image(p) and p not in found]
+    strays = [path for path in strays if not any(_fits(other, path) for other in others)]
     if strays:
         raise UserError(
             f"{len(strays)} images under {folder}/ do not fit {pattern!r}, such as {strays[0]!r}: "
             "move them out of the folder, or name their shape in the plugin too."
         )
+
+
+def _other_patterns(competition: Competition, part: object) -> list[str]:
+    """Return the image patterns of all declared parts but one: parts may share a folder."""
+    layouts = [layout for layout in (competition.train, competition.valid) if layout not in (None, part)]
+    tests = competition.test_patterns if part != competition.test else ()
+    return [*(_image_pattern(layout, p) for layout in layouts if layout for p in layout.alternatives), *tests]
+
+
+def _fits(pattern: str, path: str) -> bool:
+    compiled = patterns.compile_pattern(pattern)
+    return (compiled.match if pattern.endswith("/") else compiled.fullmatch)(path) is not None
 
 
 def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str]:
@@ -170,7 +189,8 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
         if before != group or not group:
             what = f"two groups, {before!r} and {group!r}" if group else "no group"
             raise UserError(f"{groups.csv} gives {image!r} {what}: folds can't keep groups together.")
-    found = [known.get(image_id, known.get(image_id.rpartition("/")[2])) for image_id in table["id"]]
+    names = zip(table["id"], table["key"], strict=True)
+    found = [known.get(id_, known.get(id_.rpartition("/")[2], known.get(key))) for id_, key in names]
     missing = [image_id for image_id, group in zip(table["id"], found, strict=True) if group is None]
     if missing:
         raise UserError(

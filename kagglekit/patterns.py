@@ -28,6 +28,13 @@ def check(pattern: str, required: str) -> None:
         raise ValueError(f"{pattern!r} must be a path below the data folder, with forward slashes")
 
 
+def check_images(pattern: str, required: str) -> None:
+    """Raise ValueError unless `pattern` is that of image files, and has the placeholder `required` once."""
+    check(pattern, required)
+    if not pattern.endswith("}") and not is_image(pattern):
+        raise ValueError(f"{pattern!r} matches no image: it must end in a placeholder, or like an image's name: .jpg")
+
+
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile to a regular expression that must match a whole relative path (with forward slashes)."""

@@ -72,11 +72,15 @@ def prepare(
     workspace = Workspace.of(competition.name)
     chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
+    if plugin.data is not None:
+        console.say(
+            f"no plugin: classes are {', '.join(competition.labels)}; the submission is {competition.submission}"
+        )
     with _timed(seconds, "data"):
         if synthetic:
             workspace = workspace.synthetic
             data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
-        files = data.find(competition, data_path, workspace, console)
+        files = data.find(competition, data_path, workspace, console, remember=plugin.data is None)
         found = tables.read(plugin, competition, files, chosen, console)
     with _timed(seconds, "audit"):
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)

@@ -49,6 +49,11 @@ def load(name: str) -> Plugin:
         )
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
+        written = Path(f"kagglekit-{name}")
+        if written.is_dir():
+            raise UserError(
+                f"no competition called {name!r} is installed: type ./{written}, or pip install ./{written}."
+            )
         hint = f"did you mean {near[0]!r}?" if near else "a path to a plugin file works too."
         raise UserError(f"no competition called {name!r}: {hint} `kagglekit list` shows all.")
     try:
@@ -149,6 +154,10 @@ class Plugin:
             raise PluginError(f"plugin {self.name!r}, hook {hook!r}: returned {got}, not {wanted}")
         return result
 
+    def _place(self, hook: str) -> str:
+        """Name what a message is about."""
+        return f"plugin {self.name!r}, hook {hook!r}" if self.data is None else f"folder {self.name!r}"
+
     def competition(self) -> Competition:
         """Return the description."""
         described = self.call("competition", (Competition, type(None)))
@@ -167,7 +176,7 @@ class Plugin:
         from kagglekit import contracts
 
         table: pd.DataFrame = self.call("train_table", pd.DataFrame, competition=competition, files=files)
-        return contracts.check_train(table, competition, f"plugin {self.name!r}, hook 'train_table'")
+        return contracts.check_train(table, competition, self._place("train_table"))
 
     def test_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
         """Return the checked table of test images."""
@@ -176,7 +185,7 @@ class Plugin:
         from kagglekit import contracts
 
         table: pd.DataFrame = self.call("test_table", pd.DataFrame, competition=competition, files=files)
-        return contracts.check_test(table, f"plugin {self.name!r}, hook 'test_table'")
+        return contracts.check_test(table, self._place("test_table"))
 
     def submission(
         self,

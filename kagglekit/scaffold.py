@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kagglekit import storage
 from kagglekit.errors import UserError
@@ -39,6 +40,9 @@ _QUESTIONS = {
     "metric": "Metric (log_loss, accuracy)",
     "flip": "Does a mirrored image keep its class (allowed, forbidden)",
 }
+_WIDTH = 88
+"""What formatters allow by default."""
+_INDENT = len("        submission=,")
 
 Ask = Callable[..., str]
 
@@ -56,10 +60,11 @@ def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> P
     folder = into / f"kagglekit-{name}"
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another name, or move it away.")
-    answers = _answers(given, ask)
-    module = _module(name)
+    answers = _answers(name, given, ask)
+    module, text = _module(name), _plugin(name, answers)
+    _try(text)
     with storage.replacing_folder(folder) as temporary:
-        (temporary / f"{module}.py").write_text(_plugin(name, answers), encoding="utf-8", newline="\n")
+        (temporary / f"{module}.py").write_text(text, encoding="utf-8", newline="\n")
         (temporary / "pyproject.toml").write_text(_project(name, module), encoding="utf-8", newline="\n")
     return folder
 
@@ -79,7 +84,21 @@ def _module(name: str) -> str:
     return f"kagglekit_{name.replace('-', '_')}"
 
 
-def _answers(given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
+def _try(text: str) -> None:
+    """Build the description, before it is written: raise UserError for answers that make none."""
+    names: dict[str, Any] = {}
+    exec(text, names)
+    try:
+        names["competition"]()
+    except ValueError as error:
+        raise UserError(f"{error}; nothing was written.") from error
+
+
+def _answers(name: str, given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
+    if "labels" in given:
+        given = {"layout": "csv"} | dict(given)
+        if given["layout"] != "csv":
+            raise UserError(f"--labels {given['labels']!r} is for --layout csv, not {given['layout']}.")
     answers: dict[str, str] = {}
     for key, default in _DEFAULTS.items():
         if key in given:
@@ -89,7 +108,9 @@ def _answers(given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
         else:
             answers[key] = _asked(key, ask, default)
     answers["train"] = given.get("train", _TRAIN[answers["layout"]])
-    answers["kaggle"] = given.get("kaggle", "")
+    answers["kaggle"] = given.get("kaggle", name)
+    if "id" not in given and Path(answers["classes"]).is_file():  # a sample submission: it knows the column's name
+        answers["id"] = _read(Path(answers["classes"]))[0][0]
     return answers
 
 
@@ -121,7 +142,10 @@ def _classes(text: str) -> Sequence[str]:
             raise UserError(f"{file} has no column {column!r}; it has {', '.join(header)}.")
         found = sorted({row[header.index(column)] for row in rows if row})
     elif Path(text).is_file():
-        found = _read(Path(text))[0][1:]
+        header = _read(Path(text))[0]
+        if len(header) < 3:
+            raise UserError(f"{text} has the columns {', '.join(header)}: name that of labels, {text}:{header[-1]}.")
+        found = header[1:]
     elif text.lower().endswith(".csv") or file.lower().endswith(".csv"):
         raise UserError(f"--classes {text!r}: no such file.")
     else:
@@ -148,7 +172,7 @@ def _plugin(name: str, answers: Mapping[str, str]) -> str:
     submission, submission_class = _submission(answers, labels)
     arguments = {
         "name": _quoted(name),
-        "kaggle": _quoted(answers["kaggle"] or name),
+        "kaggle": _quoted(answers["kaggle"]),
         "classes": "CLASSES",
         "train": train,
         "test": _quoted(answers["test"]),
@@ -159,13 +183,13 @@ def _plugin(name: str, answers: Mapping[str, str]) -> str:
     imported = {"Competition", "hookimpl", train_class, submission_class}
     if answers["groups"] != "none":
         csv_, image, group = answers["groups"].rsplit(":", 2)
-        arguments["groups"] = f"CsvGroups({_quoted(csv_)}, image={_quoted(image)}, group={_quoted(group)})"
+        arguments["groups"] = _call("CsvGroups", _quoted(csv_), f"image={_quoted(image)}", f"group={_quoted(group)}")
         imported.add("CsvGroups")
     classes = "".join(f"    {_quoted(label)}: {_quoted(_readable(label))},\n" for label in labels)
     body = "".join(f"        {key}={value},\n" for key, value in arguments.items())
     return (
         f'"""{name}: where its images are, what its classes are, what a row of its submission is."""\n\n'
-        f"from kagglekit import {', '.join(sorted(imported))}\n\n"
+        f"{_import(sorted(imported))}\n\n"
         f"# label as the data writes it -> name for people; the order is that of probabilities\n"
         f"CLASSES = {{\n{classes}}}\n\n\n"
         f"@hookimpl\ndef competition() -> Competition:\n"
@@ -182,24 +206,42 @@ def _train(answers: Mapping[str, str]) -> tuple[str, str]:
     """Return the layout's expression, and the class that it needs."""
     pattern = _quoted(answers["train"])
     if answers["layout"] == "folders":
-        return f"FolderLabels({pattern})", "FolderLabels"
+        return _call("FolderLabels", pattern), "FolderLabels"
     if answers["layout"] == "filenames":
-        return f"FilenameLabels({pattern})", "FilenameLabels"
+        return _call("FilenameLabels", pattern), "FilenameLabels"
     csv_, image_id, label = answers["labels"].rsplit(":", 2)
-    columns = f"id={_quoted(image_id)}, label={_quoted(label)}"
-    return f"CsvLabels({_quoted(csv_)}, images={pattern}, {columns})", "CsvLabels"
+    columns = (f"id={_quoted(image_id)}", f"label={_quoted(label)}")
+    return _call("CsvLabels", _quoted(csv_), f"images={pattern}", *columns), "CsvLabels"
 
 
 def _submission(answers: Mapping[str, str], labels: Sequence[str]) -> tuple[str, str]:
     """Return the format's expression, and the class that it needs."""
     column = f"id={_quoted(answers['id'])}"
     if answers["submission"] == "probability":
-        return f"Probability({column}, of={_quoted(labels[-1])})", "Probability"
+        return _call("Probability", column, f"of={_quoted(labels[-1])}"), "Probability"
     kind = "ProbabilityPerClass" if answers["submission"] == "per-class" else "ClassLabel"
-    return f"{kind}({column})", kind
+    return _call(kind, column), kind
+
+
+def _call(name: str, *arguments: str) -> str:
+    """Write a call as an argument of `Competition(…)`, on several lines where one is too long."""
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) + _INDENT <= _WIDTH:
+        return line
+    return f"{name}(\n" + "".join(f"            {argument},\n" for argument in arguments) + "        )"
+
+
+def _import(names: Sequence[str]) -> str:
+    # in the order that ruff sorts them: constants, classes, functions
+    line = f"from kagglekit import {', '.join(names)}"
+    if len(line) <= _WIDTH:
+        return line
+    return "from kagglekit import (\n" + "".join(f"    {name},\n" for name in names) + ")"
 
 
 def _quoted(text: str) -> str:
+    if '"' in text and "'" not in text and text.isprintable():
+        return "'" + text.replace("\\", "\\\\") + "'"
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -39,6 +39,8 @@ def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | No
             f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
             f"{', '.join(wanted)}: make the two agree."
         )
+    if sample.empty:
+        raise UserError(f"{name} has no rows: download the competition's data again.")
     twice = sample[competition.submission.id][sample[competition.submission.id].duplicated()]
     if len(twice):
         raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")

@@ -54,6 +54,8 @@ class Drawn:
     """Test id -> label."""
     groups: Mapping[str, str]
     """Path of each training image -> group; empty where the competition has none."""
+    test_ids: Mapping[str, str]
+    """Path of each test image -> its id."""
 
 
 @dataclass
@@ -63,14 +65,19 @@ class _Pictures:
     train: dict[str, tuple[int, int]] = field(default_factory=dict)
     test: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """(id, file name, label, group) of each training image."""
-    test_ids: dict[str, str] = field(default_factory=dict)
+    """(id, file name, label, group) of each training image, those of a validation set last."""
+    labelled: int = 0
+    """How many rows are no validation images: a CSV of labels names only those."""
+    test_labels: dict[str, str] = field(default_factory=dict)
     """Test id -> label."""
+    test_ids: dict[str, str] = field(default_factory=dict)
+    """Path -> test id."""
 
 
 def shapes(competition: Competition) -> int:
     """Return how many shapes of archive the description declares."""
-    return max(len(competition.train.alternatives), len(competition.test_patterns))
+    parts = (competition.train.alternatives, competition.test_patterns)
+    return max(len(part) for part in (*parts, competition.valid.alternatives if competition.valid else ()))
 
 
 def draw(competition: Competition, folder: Path, folds: int = Recipe.folds, shape: int = 0) -> Drawn:
@@ -87,8 +94,9 @@ def draw(competition: Competition, folder: Path, folds: int = Recipe.folds, shap
     return Drawn(
         archive=archive,
         train={path: competition.labels[place] for path, (place, _) in planned.train.items()},
-        test=planned.test_ids,
+        test=planned.test_labels,
         groups={path: _group_name(group) for path, (_, group) in planned.train.items()} if competition.groups else {},
+        test_ids=planned.test_ids,
     )
 
 
@@ -110,13 +118,15 @@ def _plan(competition: Competition, folds: int, shape: int) -> _Pictures:
                 group = turn % groups
                 planned.train[path] = (place, group)
                 planned.rows.append((image_id, path.rpartition("/")[2], label, _group_name(group)))
+        planned.labelled = planned.labelled or number
     tested = min(max(classes, len(planned.train) // 3), _MOST_TEST_IMAGES)
     for turn in range(tested):
         path, test_id = _test_path(competition, shape, number + 1 + turn, turn + 1)
         place = turn * 7 % classes if classes % 7 else turn % classes
         # test images are of groups that no training image is of
         planned.test[path] = (place, groups + turn % groups if competition.groups else 0)
-        planned.test_ids[test_id] = competition.labels[place]
+        planned.test_labels[test_id] = competition.labels[place]
+        planned.test_ids[path] = test_id
     return planned
 
 
@@ -186,13 +196,15 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
     columns: dict[str, dict[str, list[str]]] = {}
     if isinstance(competition.train, CsvLabels):
         table = columns.setdefault(competition.train.csv, {})
-        table[competition.train.id] = [image_id for image_id, *_ in planned.rows]
-        table[competition.train.label] = [label for _, _, label, _ in planned.rows]
+        labelled = planned.rows[: planned.labelled]
+        table[competition.train.id] = [image_id for image_id, *_ in labelled]
+        table[competition.train.label] = [label for _, _, label, _ in labelled]
     if competition.groups is not None:
         table = columns.setdefault(competition.groups.csv, {})
+        grouped = planned.rows[: planned.labelled] if table else planned.rows
         # one table may say both: the column of ids serves as names then
-        table.setdefault(competition.groups.image, [name for _, name, _, _ in planned.rows])
-        table[competition.groups.group] = [group for *_, group in planned.rows]
+        table.setdefault(competition.groups.image, [name for _, name, _, _ in grouped])
+        table[competition.groups.group] = [group for *_, group in grouped]
     for name, values in columns.items():
         yield name, pd.DataFrame(values).to_csv(index=False, lineterminator="\n").encode()
     if competition.submission.sample:
@@ -201,7 +213,7 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
 
 def _sample(competition: Competition, planned: _Pictures) -> str:
     form = competition.submission
-    frame = pd.DataFrame({form.id: [form.id_format.replace("{id}", test_id) for test_id in planned.test_ids]})
+    frame = pd.DataFrame({form.id: [form.id_format.replace("{id}", test_id) for test_id in planned.test_labels]})
     if isinstance(form, ProbabilityPerClass):
         even = np.full((len(frame), len(competition.labels)), 1 / len(competition.labels))
         frame = pd.concat([frame, pd.DataFrame(even, columns=list(competition.labels))], axis=1)

@@ -17,7 +17,9 @@ from kagglekit.errors import PluginError
 from kagglekit.plugins import Plugin
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from kagglekit.console import Console
     from kagglekit.runs import Run
@@ -107,7 +109,8 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     if drawn.groups:
         groups = {names[path]: group for path, group in zip(train["path"], train["group"], strict=True)}
         _compare(plugin, "train_table", "group", drawn.groups, groups)
-    _compare(plugin, "test_table", "id", {name: name for name in drawn.test}, {name: name for name in test["id"]})
+    ids = {names.get(path, path): test_id for path, test_id in zip(test["path"], test["id"], strict=True)}
+    _compare(plugin, "test_table", "id", drawn.test_ids, ids)
     submissions.read_sample(competition, files)
 
 
@@ -165,13 +168,24 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
     random = np.random.default_rng(0)
     rows = random.dirichlet(np.ones(len(competition.labels)), len(ids))
     order = random.permutation(len(ids))
-    plain = _by_id(plugin, competition, plugin.submission(competition, ids, rows, tables.sample))
-    turned = plugin.submission(competition, [ids[place] for place in order], rows[order], tables.sample)
-    if not plain.equals(_by_id(plugin, competition, turned)):
+
+    def asked(places: NDArray[np.int64]) -> pd.DataFrame:
+        # copies: a hook may work in place
+        frame = plugin.submission(competition, [ids[place] for place in places], rows[places], _copy(tables.sample))
+        return _by_id(plugin, competition, frame)
+
+    plain = asked(np.arange(len(ids)))
+    if not plain.equals(asked(np.arange(len(ids)))):
+        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': draws lots: asked again, it gives other rows")
+    if not plain.equals(asked(order)):
         raise PluginError(
             f"plugin {plugin.name!r}, hook 'submission': rows go by position: given ids in another order, it gives "
             "them the values of others"
         )
+
+
+def _copy(sample: pd.DataFrame | None) -> pd.DataFrame | None:
+    return None if sample is None else sample.copy()
 
 
 def _by_id(plugin: Plugin, competition: Competition, frame: pd.DataFrame) -> pd.DataFrame:

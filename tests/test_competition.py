@@ -51,7 +51,6 @@ def described(**changes: Any) -> Competition:
         ({"name": "-leaf"}, "single hyphens"),
         ({"name": "../leaf"}, "name '../leaf' must be"),
         ({"name": "leaf\n"}, "must be lower-case letters"),
-        ({"kaggle": ""}, "kaggle must be the competition's slug"),
         ({"classes": {}}, "at least two labels to names, not 0"),
         ({"classes": {"c0": "safe"}}, "at least two labels to names, not 1"),
         ({"classes": ["c0", "c1"]}, "classes must map"),
