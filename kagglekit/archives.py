@@ -115,6 +115,8 @@ def _open(source: Path, name: str) -> zipfile.ZipFile:
             start = file.read(64).lstrip().lower()
         if start.startswith((b"<!doctype", b"<html")):
             raise UserError(f"{name} is a web page, not an archive: download it again while logged in.") from error
+        if not name.lower().endswith(".zip"):
+            raise UserError(f"{name} is no zip archive: unpack it, and give the folder.") from error
         raise UserError(f"{name} is not a whole zip archive ({error}): download it again.") from error
 
 

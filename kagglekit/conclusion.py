@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kagglekit import metrics, storage, submissions
 from kagglekit.engines import finish, folds
 from kagglekit.engines.predictions import Predictions
+from kagglekit.errors import PluginError, UserError
 from kagglekit.job import Job
 from kagglekit.runs import Run
 from kagglekit.stages import Stage, Stages
@@ -111,5 +112,10 @@ def write_submission(job: Job, test: Floats, prior: Floats) -> None:
             f"{len(ids) - len(predicted)} of {len(ids)} rows hold the class prior: they were not predicted"
         )
     frame = job.plugin.submission(competition, ids, rows, tables.sample)
-    submissions.check(frame, competition, ids)
+    try:
+        submissions.check(frame, competition, ids)
+    except UserError as error:
+        if job.plugin.has("submission"):
+            raise PluginError(f"plugin {job.plugin.name!r}, hook 'submission': {error}") from error
+        raise
     submissions.write(frame, job.run.submission)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kagglekit.competition import Competition
 from kagglekit.errors import PluginError
 
@@ -16,14 +18,25 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     _check_images(table, ("id", "path", "label"), source)
     unknown = sorted(set(table["label"]) - set(competition.labels))
     if unknown:
-        raise PluginError(f"{source}: label {unknown[0]!r} is not one of the classes {list(competition.labels)}.")
+        example = table["path"][table["label"] == unknown[0]].iloc[0]
+        raise PluginError(
+            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, such as {example}: "
+            "move the images away, or add the class to the plugin."
+        )
     missing = [label for label in competition.labels if label not in set(table["label"])]
     if missing:
-        raise PluginError(f"{source}: no training image of class {missing[0]!r}: is the data complete?")
+        raise PluginError(
+            f"{source}: no training image of class {missing[0]!r}: is the data complete? Download it again, or take "
+            "the class out of the plugin."
+        )
     if competition.groups is not None and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
     if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
         raise PluginError(f"{source}: column 'group' has empty values.")
+    if "group" in table and not all(isinstance(value, str) for value in table["group"]):
+        raise PluginError(f"{source}: column 'group' must hold strings.")
+    if "valid" in table and not all(isinstance(value, bool | np.bool_) for value in table["valid"]):
+        raise PluginError(f"{source}: column 'valid' must hold True and False, with none missing.")
     columns = [c for c in ("id", "path", "label", "group", "valid") if c in table]
     return table[columns].reset_index(drop=True)
 
@@ -34,7 +47,13 @@ def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
     return table[["id", "path"]].reset_index(drop=True)
 
 
+def _some(labels: tuple[str, ...]) -> str:
+    return str(list(labels)) if len(labels) <= 10 else f"[{', '.join(map(repr, labels[:10]))}, …]"
+
+
 def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
+    if not table.columns.is_unique:
+        raise PluginError(f"{source}: the table has a column twice: {list(table.columns)}.")
     for column in columns:
         if column not in table:
             raise PluginError(f"{source}: the table has no column {column!r}; it has {list(table.columns)}.")
@@ -45,4 +64,6 @@ def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) ->
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
         paths = table["path"][table["id"] == twice.iloc[0]].tolist()
-        raise PluginError(f"{source}: id {twice.iloc[0]!r} stands for two images: {paths[0]} and {paths[1]}.")
+        raise PluginError(
+            f"{source}: id {twice.iloc[0]!r} stands for two images: {paths[0]} and {paths[1]}; rename one."
+        )

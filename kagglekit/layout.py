@@ -169,14 +169,20 @@ def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str
     labels = dict(zip(keys, table[layout.label], strict=True))
     if len(labels) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise UserError(f"{layout.csv} has {twice!r} twice in column {layout.id!r}.")
+        raise UserError(f"{layout.csv} has {twice!r} twice in column {layout.id!r}: remove one row.")
     wanted = [patterns.without_ending(image_id) for image_id in ids]
     missing = [image_id for image_id in wanted if image_id not in labels]
     if missing:
-        raise UserError(f"{len(missing)} training images have no row in {layout.csv}, such as {missing[0]!r}.")
+        raise UserError(
+            f"{len(missing)} training images have no row in {layout.csv}, such as {missing[0]!r}: remove them, or "
+            "download the data again."
+        )
     unused = labels.keys() - set(wanted)
     if unused:
-        raise UserError(f"{len(unused)} rows of {layout.csv} have no image, such as {min(unused)!r}.")
+        raise UserError(
+            f"{len(unused)} rows of {layout.csv} have no image, such as {min(unused)!r}: remove them, or download the "
+            "data again."
+        )
     return [labels[image_id] for image_id in wanted]
 
 

@@ -7,7 +7,7 @@ without regard to case, because `.JPG` and `.jpg` are one ending to everybody bu
 import re
 from functools import lru_cache
 
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"})
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 

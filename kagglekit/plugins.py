@@ -58,7 +58,7 @@ def load(name: str) -> Plugin:
         raise UserError(f"no competition called {name!r}: {hint} `kagglekit list` shows all.")
     try:
         module = importlib.import_module(found[name].value)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(name, error) from error
     return Plugin(name, module)
 
@@ -84,12 +84,12 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(name, error) from error
     return module
 
 
-def _import_failed(name: str, error: Exception) -> PluginError:
+def _import_failed(name: str, error: BaseException) -> PluginError:
     return PluginError(f"plugin {name!r} can't be imported: {type(error).__name__}: {_one_line(error)}")
 
 
@@ -154,9 +154,13 @@ class Plugin:
             raise PluginError(f"plugin {self.name!r}, hook {hook!r}: returned {got}, not {wanted}")
         return result
 
-    def _place(self, hook: str) -> str:
-        """Name what a message is about."""
-        return f"plugin {self.name!r}, hook {hook!r}" if self.data is None else f"folder {self.name!r}"
+    def has(self, hook: str) -> bool:
+        """Say whether the plugin has the hook itself."""
+        return hasattr(getattr(self.module, hook, None), "kagglekit_impl")
+
+    def _source(self, hook: str, files: DataFiles) -> str:
+        """Name where a table comes from: the plugin's hook, or the data as the description says to read it."""
+        return f"plugin {self.name!r}, hook {hook!r}" if self.has(hook) else files.origin
 
     def competition(self) -> Competition:
         """Return the description."""
@@ -167,7 +171,11 @@ class Plugin:
 
     def recipe(self) -> dict[str, Any]:
         """Return the competition's own settings."""
-        return dict(self.call("recipe", (Mapping, type(None))) or {})
+        settings = dict(self.call("recipe", (Mapping, type(None))) or {})
+        for key in settings:
+            if not isinstance(key, str):
+                raise PluginError(f"plugin {self.name!r}, hook 'recipe': no setting called {key!r}: names are strings")
+        return settings
 
     def train_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
         """Return the checked table of training images."""
@@ -176,7 +184,7 @@ class Plugin:
         from kagglekit import contracts
 
         table: pd.DataFrame = self.call("train_table", pd.DataFrame, competition=competition, files=files)
-        return contracts.check_train(table, competition, self._place("train_table"))
+        return contracts.check_train(table, competition, self._source("train_table", files))
 
     def test_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
         """Return the checked table of test images."""
@@ -185,7 +193,7 @@ class Plugin:
         from kagglekit import contracts
 
         table: pd.DataFrame = self.call("test_table", pd.DataFrame, competition=competition, files=files)
-        return contracts.check_test(table, self._place("test_table"))
+        return contracts.check_test(table, self._source("test_table", files))
 
     def submission(
         self,

@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kagglekit.workspace import home
+
 _FULL = 2**20
 """Free bytes below which a disk counts as full."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE})
+_NO_PLACE = frozenset({errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG})
 
 
 def explain(error: OSError) -> str | None:
     """Return what the user can do about a full or unwritable disk in one line; None for other troubles."""
-    place = f" ({error.filename})" if error.filename else ""
+    place = f" ({error.filename or home()})"
     if error.errno in _NO_SPACE:
         return (
             f"no space is left on the disk{place}: free some, or let KAGGLEKIT_HOME name a folder on another disk; "
@@ -29,6 +32,8 @@ def explain(error: OSError) -> str | None:
         )
     if error.errno in _NO_ACCESS:
         return f"{error.strerror}{place}: make it accessible, or let KAGGLEKIT_HOME name a folder that you own."
+    if error.errno in _NO_PLACE:
+        return f"{error.strerror}{place}: move it away, or let KAGGLEKIT_HOME name another folder."
     return None
 
 

@@ -94,7 +94,7 @@ def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> 
     """
     form = competition.submission
     wanted = columns(competition)
-    if sorted(frame.columns) != sorted(wanted):
+    if not all(isinstance(name, str) for name in frame.columns) or sorted(frame.columns) != sorted(wanted):
         _refuse(f"its columns are {list(frame.columns)}, not {wanted}")
     written = [str(value) for value in frame[form.id]]
     twice = sorted({value for value, again in zip(written, pd.Series(written).duplicated(), strict=True) if again})
@@ -117,7 +117,7 @@ def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> 
 def _check_probabilities(frame: pd.DataFrame, competition: Competition) -> None:
     form = competition.submission
     values = frame.drop(columns=form.id)
-    if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in values.dtypes):
+    if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) and kind.kind != "c" for kind in values.dtypes):
         _refuse(f"columns {list(values.columns)} must hold numbers")
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     _refuse_rows(frame, form.id, np.any(~np.isfinite(numbers), axis=1), "hold no number")

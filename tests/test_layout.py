@@ -338,7 +338,7 @@ def test_unknown_and_missing_classes_and_two_images_of_one_id_are_refused(
     with pytest.raises(PluginError) as caught:
         plugin.train_table(description, files)
     assert words in one_line(caught)
-    assert "plugin 'dogs-vs-cats', hook 'train_table'" in one_line(caught)
+    assert str(tmp_path) in one_line(caught)
 
 
 def test_two_test_images_of_one_id_are_refused(tmp_path: Path) -> None:

@@ -169,15 +169,19 @@ def _look(path: str, megapixels: int) -> _Looked:
     return _Looked(path, Seen(size, changed, digest, header.pixels, header.format))
 
 
+_JPEG = ("JPEG", "MPO")  # telephones write a second picture into a JPEG file
 _FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
+    ".png": ("PNG",),
+    ".bmp": ("BMP",),
+    ".gif": ("GIF",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+    ".webp": ("WEBP",),
+    ".avif": ("AVIF",),
 }
 
 
@@ -190,4 +194,4 @@ def _mention_wrong_endings(entries: Mapping[str, Seen | None], console: Console)
 
 
 def _is_misnamed(path: str, seen: Seen) -> bool:
-    return seen.format != _FORMATS.get(Path(path).suffix.lower(), seen.format)
+    return seen.format not in _FORMATS.get(Path(path).suffix.lower(), (seen.format,))

@@ -63,10 +63,20 @@ def split(labels: NDArray[Any], groups: NDArray[Any] | None, parts: int, seed: i
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     rarest = counts.argmin()
     if groups is None and counts[rarest] < parts:
+        if counts[rarest] < 2:
+            raise UserError(
+                f"class {classes[rarest]!r} has only one readable training image, and scoring needs two: add some, or "
+                "take the class out of the plugin."
+            )
         raise UserError(
             f"folds = {parts}: class {classes[rarest]!r} has only {counts[rarest]} training images; use fewer folds."
         )
     if groups is not None and len(np.unique(groups)) < parts:
+        if len(np.unique(groups)) < 2:
+            raise UserError(
+                f"all {len(labels)} training images are in one group, {groups[0]!r}, which folds can't split: nothing "
+                "is left to score on; does the plugin name the right column of groups?"
+            )
         raise UserError(f"folds = {parts}: there are only {len(np.unique(groups))} groups; use fewer folds.")
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     made = splitter(n_splits=parts, shuffle=True, random_state=seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,8 @@ Pixels = NDArray[np.uint8]
 
 cv2.setNumThreads(0)  # images are decoded in parallel already; OpenCV's own threads would only fight over cores
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it has to say is in the quarantine list
+# what Pillow finds odd in a file that it can read is nothing that a user could act on
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, checked before anything is decoded
 
 MAX_ASPECT = 100
@@ -102,6 +105,8 @@ def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
             content = file.read()
     except OSError as error:
         raise ImageError(f"can't be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"can't be read: {error}") from error
     if not content:
         raise ImageError("is empty")
     return content, [status.st_size, status.st_mtime_ns]
@@ -140,6 +145,8 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
         image.load()
     except Exception as error:
         raise ImageError(_damage(error)) from error
+    if image.format == "PNG" and b"IEND" not in content:  # Pillow lets it pass, and OpenCV's library shouts
+        raise ImageError("is truncated")
     decode(content)
     return Header(image.format or "unknown", width * height)
 
@@ -181,8 +188,17 @@ def _has_transparency(content: bytes) -> bool:
 
 def _on_white(content: bytes) -> Pixels:
     try:
-        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGBA")
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+        if image.mode.startswith("I"):  # 16 bits grey, which Pillow would clip: one of them is clear
+            return _grey_on_white(np.asarray(image), image.info["transparency"])
+        upright = image.convert("RGBA")
     except Exception as error:
         raise ImageError(_damage(error)) from error
     white = Image.new("RGBA", upright.size, "white")
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"), dtype=np.uint8)
+
+
+def _grey_on_white(grey: NDArray[np.uint16], clear: int) -> Pixels:
+    """(H, W), 16 bits -> (H, W, 3), white where it is `clear`."""
+    shown = np.where(grey == clear, 255, grey >> 8).astype(np.uint8)
+    return np.repeat(shown[:, :, None], 3, axis=2)
