@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from kagglekit import conclusion, data, plugins, recipe, rehearsal, runs, storage, summary, tables
-from kagglekit.competition import Competition
+from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
 from kagglekit.engines import backbones, devices, inference, method_features
 from kagglekit.job import Job
@@ -73,9 +73,8 @@ def prepare(
     chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
-        console.say(
-            f"no plugin: classes are {', '.join(competition.labels)}; the submission is {competition.submission}"
-        )
+        labels = ", ".join(competition.labels)
+        console.say(f"no plugin: the classes are {labels}; a row of the submission holds {_row(competition)}")
     with _timed(seconds, "data"):
         if synthetic:
             workspace = workspace.synthetic
@@ -102,6 +101,13 @@ def prepare(
         synthetic=synthetic,
         console=console,
     )
+
+
+def _row(competition: Competition) -> str:
+    form = competition.submission
+    if isinstance(form, Probability):
+        return f"the probability of {form.of}"
+    return "the class" if isinstance(form, ClassLabel) else "a probability a class"
 
 
 @contextmanager
