@@ -65,6 +65,7 @@ class CsvLabels:
     def __post_init__(self) -> None:
         for pattern in self.alternatives:
             patterns.check_images(pattern, "id")
+        patterns.check_relative(self.csv)
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -82,6 +83,9 @@ class CsvGroups:
     """Column with the image's file name (with or without ending) or its id."""
     group: str
     """Column with the group."""
+
+    def __post_init__(self) -> None:
+        patterns.check_relative(self.csv)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ def stages(run: Run) -> tuple[Stage, ...]:
     return (
         Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=("folds", "heads", "predict")),
         Stage("submission", (run.submission.name,), after=("finish",)),
-        Stage("result", ("result.json",), after=("submission",)),
+        Stage("result", ("result.json",), after=("features", "submission")),
     )
 
 

@@ -81,7 +81,13 @@ class FolderPlugin:
         rows = [row for row in rows if len(row) == len(header)]
         if not rows:
             raise UserError(f"{path} is empty: put the competition's own there, or take it away.")
-        format_ = self._format(header, {row[1] for row in rows} if len(header) == 2 else set())
+        values = {row[1] for row in rows} if len(header) == 2 else set()
+        if len(values) == 1 and values <= set(self._classes) and all(map(_is_number, self._classes)):
+            raise UserError(
+                f"{path} has {values.pop()!r} in every row, which may be a class or a probability: "
+                "`kagglekit new NAME` writes a plugin that can say which."
+            )
+        format_ = self._format(header, values)
         if format_ is None:
             raise UserError(
                 f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "

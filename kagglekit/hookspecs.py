@@ -27,7 +27,7 @@ hookimpl = pluggy.HookimplMarker("kagglekit")
 
 @hookspec(firstresult=True)
 def competition() -> Competition:
-    """Describe the competition; called first, once a run. Return a `Competition`."""
+    """Describe the competition; called first. Return a `Competition`."""
     raise NotImplementedError
 
 

@@ -53,7 +53,8 @@ def _watch(signals: socket.socket) -> None:
     with signals:
         if not _next_is_interrupt(signals):
             return
-        _announce()
+        with suppress(OSError, ValueError):
+            _announce()
         signals.settimeout(_GRACE)  # a second Ctrl-C ends it at once
         with suppress(TimeoutError):
             _next_is_interrupt(signals)
@@ -79,16 +80,17 @@ def _announce() -> None:
     with _first:
         if not _announced.is_set():
             command = shlex.join(["kagglekit", *sys.argv[1:]])
+            _announced.set()
             sys.stderr.write(f"\nkagglekit: interrupted; what is finished is kept: `{command}` goes on from there.\n")
             sys.stderr.flush()
-        _announced.set()
 
 
 def end() -> NoReturn:
     """End the process without waiting for its threads."""
-    _announce()
-    if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h")  # a progress bar hides the cursor
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # Ctrl-C may have ended those who read what we write
+        _announce()
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # a progress bar hides the cursor
+        sys.stderr.flush()
+        sys.stdout.flush()
     os._exit(EXIT_CODE)

@@ -24,8 +24,13 @@ def check(pattern: str, required: str) -> None:
         raise ValueError(f"{pattern!r} has an unbalanced brace or a placeholder that is not lower-case letters")
     if names.count(required) != 1 or len(set(names)) != len(names):
         raise ValueError(f"{pattern!r} must have {{{required}}} exactly once, and no placeholder twice")
-    if pattern.startswith("/") or "\\" in pattern or ".." in pattern.split("/"):
-        raise ValueError(f"{pattern!r} must be a path below the data folder, with forward slashes")
+    check_relative(pattern)
+
+
+def check_relative(path: str) -> None:
+    """Raise ValueError unless `path` lies below the data folder."""
+    if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
+        raise ValueError(f"{path!r} must be a path below the data folder, with forward slashes")
 
 
 def check_images(pattern: str, required: str) -> None:

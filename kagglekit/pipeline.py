@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,25 @@ import pandas as pd
 from kagglekit import conclusion, data, plugins, recipe, rehearsal, runs, storage, summary, tables
 from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
-from kagglekit.engines import backbones, devices, inference, method_features
+from kagglekit.engines import audit, backbones, devices, images, inference, method_features
+from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
 from kagglekit.stages import Stages
 from kagglekit.tables import Audited
 from kagglekit.workspace import Workspace
+
+_PACKAGES = (
+    "kagglekit",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+)
+"""Whose versions may decide a digit of the results."""
 
 
 def run(name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console) -> runs.Run:
@@ -46,6 +58,7 @@ def go(job: Job) -> runs.Run:
     line = method_features.STAGES + conclusion.stages(job.run)
     stages = Stages(job.run.folder, job.run.key, line, console.warn)
     with job.run.locked(console):
+        _warn_of_quarantine(job)
         result = job.run.result if stages.all_made() else None
         if result is not None:
             console.say(f"run {job.run.id} is finished already, nothing has changed since")
@@ -64,9 +77,14 @@ def prepare(
     data_path: Path | None,
     settings: Mapping[str, Any],
     console: Console,
+    *,
     synthetic: bool = False,
+    remember: bool = True,
 ) -> Job:
-    """Settle the recipe, find (or draw) and audit the data, and get the backbones ready."""
+    """Settle the recipe, find (or draw) and audit the data, and get the backbones ready.
+
+    `remember` says whether the next command without `--data` is to look at `data_path` too.
+    """
     seconds: dict[str, float] = {}
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
@@ -79,14 +97,18 @@ def prepare(
         if synthetic:
             workspace = workspace.synthetic
             data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
-        files = data.find(competition, data_path, workspace, console, remember=plugin.data is None)
+        files = data.find(competition, data_path, workspace, console, remember and plugin.data is None)
         found = tables.read(plugin, competition, files, chosen, console)
     with _timed(seconds, "audit"):
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
     key = _key(plugin, competition, chosen, audited)
     with _timed(seconds, "backbones"):
         decided = runs.decide(workspace, key, lambda: _decide(chosen))
-        used = prepare_backbones(decided, chosen, console)
+        try:
+            used = prepare_backbones(decided, chosen, console)
+        except UserError:  # such as a hub that has gone since: the next command may decide otherwise
+            runs.forget(workspace, key)
+            raise
     this = runs.open_run(workspace, key | {"backbones": [backbone.record() for backbone in used]}, synthetic)
     this.seconds |= seconds
     return Job(
@@ -124,13 +146,15 @@ def _decide(chosen: Recipe) -> dict[str, Any]:
     if specs == ("auto",):
         specs, reason = backbones.default(device)
     batch_size = chosen.batch_size or inference.automatic_batch(device)
-    return {"device": device, "backbones": list(specs), "reason": reason, "batch_size": batch_size}
+    when = time.strftime("%Y-%m-%d %H:%M")
+    return {"device": device, "backbones": list(specs), "reason": reason, "batch_size": batch_size, "when": when}
 
 
 def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Console) -> list[backbones.Backbone]:
     """Return the backbones that were decided on, ready to run."""
     if decided["reason"]:
-        console.say(f"backbone {', '.join(decided['backbones'])} on {decided['device']}: {decided['reason']}")
+        names = ", ".join(decided["backbones"])
+        console.say(f"backbone {names} on {decided['device']}: {decided['reason']} (decided {decided['when']})")
     ready = [backbones.resolve(spec, chosen, console.say) for spec in decided["backbones"]]
     for backbone in ready:
         console.say(
@@ -143,14 +167,16 @@ def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Conso
 def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Audited) -> dict[str, Any]:
     """Everything that a run's results are made from, but the backbones."""
     return {
-        "plugin": "" if plugin.file is None else storage.file_sha256(plugin.file),
+        "plugin": plugin.digest(),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
         "device": devices.choose(chosen.provider),
-        "versions": {name: version(name) for name in ("kagglekit", "numpy", "scikit-learn", "scipy")},
+        "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
+        "versions": {name: runs.installed_version(name) for name in _PACKAGES}
+        | {"audit": audit.AUDIT_VERSION, "preprocessing": images.PREPROCESSING_VERSION},
     }
 
 
@@ -176,17 +202,19 @@ def _record(job: Job) -> None:
         "gone_on": before.get("gone_on", -1) + 1,
     }
     storage.write_json(folder / "run.json", record | runs.environment())
-    _quarantine(job)
+    bad, listed = job.tables.quarantine, _quarantine_list(job)
+    if len(bad) or listed.exists():
+        with storage.replacing(listed) as temporary:
+            bad.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _quarantine(job: Job) -> None:
-    """Write the list of unreadable images, and say loudly what becomes of them."""
-    bad = job.tables.quarantine
-    if bad.empty:
-        return
-    listed = job.run.folder / "quarantine.csv"
-    with storage.replacing(listed) as temporary:
-        bad.to_csv(temporary, index=False, lineterminator="\n")
+def _quarantine_list(job: Job) -> Path:
+    return job.run.folder / "quarantine.csv"
+
+
+def _warn_of_quarantine(job: Job) -> None:
+    """Say loudly what becomes of unreadable images."""
+    bad, listed = job.tables.quarantine, _quarantine_list(job)
     for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
         rows = bad[bad["part"] == part]
         if len(rows):

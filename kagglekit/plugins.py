@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from kagglekit import hookspecs
+from kagglekit import hookspecs, storage
 from kagglekit.competition import Competition
 from kagglekit.errors import PluginError, UserError
 from kagglekit.installed import GROUP
@@ -153,6 +153,13 @@ class Plugin:
             got = f"{type(result).__name__} ({_one_line(repr(result)):.60})"
             raise PluginError(f"plugin {self.name!r}, hook {hook!r}: returned {got}, not {wanted}")
         return result
+
+    def digest(self) -> str:
+        """Return a hash of the plugin's source, all modules of a package; of nothing for a folder."""
+        if self.file is None:
+            return ""
+        sources = sorted(self.file.parent.rglob("*.py")) if self.file.name == "__init__.py" else [self.file]
+        return storage.digest([storage.file_sha256(source) for source in sources], 32)
 
     def has(self, hook: str) -> bool:
         """Say whether the plugin has the hook itself."""

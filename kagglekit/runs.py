@@ -88,6 +88,8 @@ class Run:
         except Timeout:
             console.say(f"another command is working on run {self.id}: waiting for it")
             lock.acquire()
+        for left in self.folder.rglob(".*.partial"):  # of killed commands
+            left.unlink()
         try:
             yield
         finally:
@@ -109,16 +111,22 @@ class Run:
         """Write probabilities (N, C) by id as parquet, one column a class after `id` and any `more`."""
         import pandas as pd
 
+        known = {_beside(column, labels): values for column, values in ({"id": list(ids)} | more).items()}
         columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
-        self.write_frame(name, pd.DataFrame({"id": list(ids)} | more | columns))
+        self.write_frame(name, pd.DataFrame(known | columns))
 
     def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
         """Read what `write_probabilities` wrote, (N, C), for `ids` in their order."""
         import numpy as np
         import pandas as pd
 
-        frame = pd.read_parquet(self.folder / name).set_index("id")
+        frame = pd.read_parquet(self.folder / name).set_index(_beside("id", labels))
         return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
+
+
+def _beside(column: str, labels: Sequence[str]) -> str:
+    """Return a column's name that is no class's: a class may be called `id`."""
+    return f"{column}_" if column in labels else column
 
 
 def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:
@@ -139,12 +147,23 @@ def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], dict[st
 
     For what depends on the machine or the moment, so that a command that goes on does not take another turn.
     """
-    path = workspace.cache / "decided" / f"{storage.digest(key, 16)}.json"
-    decided: dict[str, Any] | None = storage.read_json(path)
-    if decided is None:
-        decided = make()
-        storage.write_json(path, decided)
+    path = _decision(workspace, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):
+        decided: dict[str, Any] | None = storage.read_json(path)
+        if decided is None:
+            decided = make()
+            storage.write_json(path, decided)
     return decided
+
+
+def forget(workspace: Workspace, key: dict[str, Any]) -> None:
+    """Let the next command of this key decide anew."""
+    _decision(workspace, key).unlink(missing_ok=True)
+
+
+def _decision(workspace: Workspace, key: dict[str, Any]) -> Path:
+    return workspace.decisions / f"{storage.digest(key, 16)}.json"
 
 
 def find(reference: str) -> Run:
@@ -173,7 +192,7 @@ def environment() -> dict[str, Any]:
     """Return versions, machine and, where there is one, the git commit of the working folder."""
     return {
         "python": platform.python_version(),
-        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in _PACKAGES if (found := installed_version(name))},
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
@@ -184,7 +203,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Return a package's version, or nothing where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -22,6 +22,7 @@ _CHOICES = {
 _TRAIN = {"folders": "train/{label}", "filenames": "train/{label}.{number}.jpg", "csv": "train/{id}.jpg"}
 _DEFAULTS = {
     "layout": "folders",
+    "kaggle": "",
     "classes": "first,second",
     "labels": "labels.csv:id:label",
     "groups": "none",
@@ -34,6 +35,7 @@ _DEFAULTS = {
 _QUESTIONS = {
     "layout": "Where are the labels of training images (folders, filenames, csv)",
     "labels": "CSV file with labels, its id column and its label column",
+    "kaggle": "Slug of the competition at Kaggle (empty if it is not there)",
     "classes": "Labels, with commas between; or FILE:COLUMN of a CSV",
     "groups": "CSV file of groups that folds must not split, its image column and its group column",
     "submission": "What does a row of the submission hold (probability of the last class, per-class, label)",
@@ -60,7 +62,7 @@ def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> P
     folder = into / f"kagglekit-{name}"
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another name, or move it away.")
-    answers = _answers(name, given, ask)
+    answers = _answers(given, ask)
     module, text = _module(name), _plugin(name, answers)
     _try(text)
     with storage.replacing_folder(folder) as temporary:
@@ -94,7 +96,7 @@ def _try(text: str) -> None:
         raise UserError(f"{error}; nothing was written.") from error
 
 
-def _answers(name: str, given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
+def _answers(given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
     if "labels" in given:
         given = {"layout": "csv"} | dict(given)
         if given["layout"] != "csv":
@@ -108,7 +110,6 @@ def _answers(name: str, given: Mapping[str, str], ask: Ask | None) -> dict[str, 
         else:
             answers[key] = _asked(key, ask, default)
     answers["train"] = given.get("train", _TRAIN[answers["layout"]])
-    answers["kaggle"] = given.get("kaggle", name)
     if "id" not in given and Path(answers["classes"]).is_file():  # a sample submission: it knows the column's name
         answers["id"] = _read(Path(answers["classes"]))[0][0]
     return answers
@@ -126,7 +127,7 @@ def _checked(key: str, value: str) -> str:
     value = value.strip()
     if key in _CHOICES and value not in _CHOICES[key]:
         raise UserError(f"{key} {value!r} is not one of {', '.join(_CHOICES[key])}.")
-    if key in ("labels", "groups") and value != "none" and value.count(":") < 2:
+    if key in ("labels", "groups") and value.count(":") < 2 and (key, value) != ("groups", "none"):
         raise UserError(f"--{key} {value!r}: write it as FILE:COLUMN:COLUMN.")
     if key == "classes":
         _classes(value)
@@ -140,7 +141,8 @@ def _classes(text: str) -> Sequence[str]:
         header, *rows = _read(Path(file))
         if column not in header:
             raise UserError(f"{file} has no column {column!r}; it has {', '.join(header)}.")
-        found = sorted({row[header.index(column)] for row in rows if row})
+        place = header.index(column)
+        found = sorted({row[place] for row in rows if len(row) > place})
     elif Path(text).is_file():
         header = _read(Path(text))[0]
         if len(header) < 3:

@@ -120,6 +120,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def full_stamp(status: os.stat_result) -> list[int]:
+    """Return [size, time of change in ns, time of renaming or change in ns]: two files that swap names differ."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
 def stamp(path: Path) -> list[int]:
     """Return [size, time of change in ns]: enough to see that a file is still the one that was hashed."""
     status = path.stat()

@@ -44,8 +44,8 @@ def show(this: runs.Run, plugin: Plugin, result: dict[str, Any], console: Consol
 def _show_rehearsal(this: runs.Run, plugin: Plugin, result: dict[str, Any], console: Console) -> None:
     console.table(f"SYNTHETIC run {this.id}", ("", ">"), facts(result))
     console.say(f"submission, synthetic: {this.submission}")
-    console.warn("the images are synthetic: the score says nothing about the competition, and nothing can be submitted")
     console.say(f"next: kagglekit run {plugin.name} --data ARCHIVE")
+    console.warn("the images are synthetic: the score says nothing about the competition, and nothing can be submitted")
 
 
 SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kagglekit import plugins
 from kagglekit.competition import Competition
-from kagglekit.errors import PluginError
+from kagglekit.errors import PluginError, UserError
 from kagglekit.plugins import Plugin
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     files = DataFiles.from_folders([folder], drawn.archive.name)
     try:
         train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
-    except Exception as error:
-        error.add_note("the drawn data holds only what the description declares; --data PATH checks on yours")
-        raise
+    except UserError as error:
+        hint = "drawn data holds only what the description declares: --data PATH checks on yours"
+        raise PluginError(f"{str(error).rstrip('.')} ({hint}).") from error
     names = {str(path): name for name, path in files.paths.items()}
     found = {names.get(path, path): label for path, label in zip(train["path"], train["label"], strict=True)}
     _compare(plugin, "train_table", "label", drawn.train, found)
@@ -148,10 +148,12 @@ def check_run(
     chosen = QUICK | ({"sample": _REAL_IMAGES} if data is not None else {}) | dict(settings or {})
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         quiet = console or Console(nowhere)
-        job = pipeline.prepare(plugin, data, chosen, quiet, synthetic=data is None)
+        job = pipeline.prepare(plugin, data, chosen, quiet, synthetic=data is None, remember=False)
         run = pipeline.go(job)
         written = run.submission.read_bytes()
-        again = pipeline.go(pipeline.prepare(plugin, data, chosen, Console(nowhere), synthetic=data is None))
+        again = pipeline.go(
+            pipeline.prepare(plugin, data, chosen, Console(nowhere), synthetic=data is None, remember=False)
+        )
     if again.folder != run.folder or again.submission.read_bytes() != written:
         raise PluginError(f"plugin {plugin.name!r}: the same run again gave another submission; does a hook draw lots?")
     return run, job.tables

@@ -34,6 +34,11 @@ class Workspace:
         return self.folder / "cache"
 
     @property
+    def decisions(self) -> Path:
+        """What was decided when a command ran first."""
+        return self.folder / ".decided"
+
+    @property
     def features(self) -> Path:
         """The feature bank."""
         return self.cache / "features"

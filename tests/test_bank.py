@@ -75,7 +75,7 @@ def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def seen(file: Path, number: int) -> Seen:
-    return Seen(*storage.stamp(file), digest=key(number), pixels=12, format="JPEG")
+    return Seen(*storage.full_stamp(file.stat()), digest=key(number), pixels=12, format="JPEG")
 
 
 def test_the_index_notices_that_a_file_has_changed(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ def _examples(*commands: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Competition: a name, an alias, or a path to a plugin file.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="Competition: a name, an alias, or a path to a plugin or a folder of images."),
+]
 
 
 @app.command(
@@ -105,7 +108,7 @@ def new(
     test: Annotated[str | None, typer.Option(metavar="PATTERN", help="Test images.")] = None,
     flip: Annotated[str | None, typer.Option(help="Mirrored images keep their class: allowed or forbidden.")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="Id column of the submission.")] = None,
-    kaggle: Annotated[str | None, typer.Option(help="Slug at Kaggle, if it is not NAME.")] = None,
+    kaggle: Annotated[str | None, typer.Option(help="Slug at Kaggle.")] = None,
 ) -> None:
     """Write a plugin of your own: two files that run at once."""
     from kagglekit import scaffold
@@ -176,7 +179,7 @@ def info(
 def runs(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Competition; all when left out.")] = None,
 ) -> None:
-    """List runs, best score first, runs on samples last."""
+    """List runs, best score first; runs on samples and rehearsals last."""
     from kagglekit.cli import inspection
 
     inspection.runs(name)

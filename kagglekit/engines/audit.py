@@ -19,7 +19,7 @@ from kagglekit import storage
 from kagglekit.console import Console
 from kagglekit.engines import images, inference
 
-AUDIT_VERSION = 1
+AUDIT_VERSION = 2
 """Raised whenever the same file would be judged otherwise."""
 _SAVE_EVERY = 10.0
 """Seconds of work that a killed command may lose."""
@@ -32,6 +32,8 @@ class Seen:
     size: int
     changed: int
     """Time of change in ns."""
+    touched: int
+    """Time in ns when it was last renamed or changed, whatever the time of change says."""
     digest: bytes
     """Hash of the content, 16 bytes."""
     pixels: int
@@ -71,7 +73,7 @@ class Index:
         if entry is None:
             return None
         try:
-            fresh = storage.stamp(Path(path)) == [entry.size, entry.changed]
+            fresh = storage.full_stamp(Path(path).stat()) == [entry.size, entry.changed, entry.touched]
         except OSError:
             return None
         return entry if fresh else None
@@ -105,10 +107,6 @@ class Audit:
     """Hash of what each file holds, in hexadecimal; empty where it could not even be read."""
     unreadable: Mapping[int, str]
     """Position -> reason."""
-
-    def content(self, place: int) -> bytes:
-        """Return the hash as the feature bank knows it."""
-        return bytes.fromhex(self.digests[place])
 
 
 @dataclass(frozen=True)
@@ -161,12 +159,12 @@ def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, 
 def _look(path: str, megapixels: int) -> _Looked:
     digest = b""
     try:
-        content, (size, changed) = images.read_bytes(path)
+        content, (size, changed, touched) = images.read_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         header = images.inspect(content, megapixels)
     except images.ImageError as error:
         return _Looked(path, None, digest, str(error))
-    return _Looked(path, Seen(size, changed, digest, header.pixels, header.format))
+    return _Looked(path, Seen(size, changed, touched, digest, header.pixels, header.format))
 
 
 _JPEG = ("JPEG", "MPO")  # telephones write a second picture into a JPEG file

@@ -37,6 +37,8 @@ class Bank:
 
     def _list(self, ids: Path) -> None:
         rows = ids.with_name(ids.name.replace(".ids.npy", ".rows.npy"))
+        if not rows.is_file():  # somebody has tidied up
+            return
         for place, content in enumerate(np.load(ids).tolist()):
             self._places[content] = (rows, place)
 

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from kagglekit import storage
+
 Pixels = NDArray[np.uint8]
 
 cv2.setNumThreads(0)  # images are decoded in parallel already; OpenCV's own threads would only fight over cores
@@ -98,7 +100,7 @@ class Preprocessing:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
-    """Return a file's bytes and its [size, time of change]; raise ImageError where it can't be read or is empty."""
+    """Return a file's bytes and its `storage.full_stamp`; raise ImageError where it can't be read or is empty."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -109,7 +111,7 @@ def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
         raise ImageError(f"can't be read: {error}") from error
     if not content:
         raise ImageError("is empty")
-    return content, [status.st_size, status.st_mtime_ns]
+    return content, storage.full_stamp(status)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ def predict(job: Job, stages: Stages) -> Predictions:
     """Compute features, fit heads, and return out-of-fold and test probabilities by id."""
     method = _Method(job)
     stages.make("folds", method.write_folds)
-    if not (stages.is_made("heads") and stages.is_made("predict")):
-        stages.make("features", method.write_provider)
+    stages.make("features", method.write_provider)
     stages.make("heads", method.write_heads)
     stages.make("predict", method.write_predictions)
     return method.predictions()
