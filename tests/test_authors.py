@@ -99,7 +99,7 @@ def test_new_with_no_more_than_a_name_is_a_plugin_that_runs_at_once(cli: Cli, he
         assert line in done.out
     assert loaded("my-leaf").competition() == Competition(
         name="my-leaf",
-        kaggle="my-leaf",
+        kaggle="",
         classes={"first": "first", "second": "second"},
         train=FolderLabels("train/{label}"),
         test="test/{id}.jpg",
@@ -189,6 +189,7 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
     asked = at_a_terminal(
         monkeypatch,
         labels=["zip", "csv"],  # of training images: where are they
+        Kaggle=["leaf-cup"],
         column=["train.csv", "train.csv:photo:kind"],
         Labels=["oak", "oak,elm"],
         groups=["trees.csv:photo:tree"],
@@ -199,7 +200,7 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
     done = succeeded(cli("new", "leaf"))
     assert loaded("leaf").competition() == Competition(
         name="leaf",
-        kaggle="leaf",
+        kaggle="leaf-cup",
         classes={"oak": "oak", "elm": "elm"},
         train=CsvLabels("train.csv", images="train/{id}.jpg", id="photo", label="kind"),
         test="test/{id}.jpg",
@@ -208,7 +209,7 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
         submission=ClassLabel(),
         metric="accuracy",
     )
-    assert len(asked.questions) == 7 + 4
+    assert len(asked.questions) == 8 + 4
     for reason in ("'zip' is not one of", "FILE:COLUMN:COLUMN", "two different labels", "'auc' is not one of"):
         assert reason in done.out
 
@@ -216,14 +217,14 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
 def test_on_a_terminal_an_answer_of_nothing_is_the_default(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = at_a_terminal(monkeypatch)
     succeeded(cli("new", "asked"))
-    assert len(asked.questions) == 6
+    assert len(asked.questions) == 7
     assert not any("CSV file with labels" in question for question in asked.questions), "only layout csv has one"
 
 
 def test_on_a_terminal_new_does_not_ask_what_was_given(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = at_a_terminal(monkeypatch)
     words = ("--layout", "csv", "--labels", "a.csv:b:c", "--classes", "x,y", "--groups", "none", "--flip", "allowed")
-    succeeded(cli("new", "leaf", *words, "--submission", "label", "--metric", "accuracy"))
+    succeeded(cli("new", "leaf", *words, "--submission", "label", "--metric", "accuracy", "--kaggle", "leaf"))
     assert asked.questions == []
 
 

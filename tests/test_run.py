@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from tests import drawing
@@ -412,3 +414,50 @@ def test_a_submission_that_kaggle_would_refuse_is_never_written(cli: Cli, tiny: 
     assert "no class of the competition" in done.err
     assert not (only_run(home, "leaf") / "submission.csv").exists()
     assert "Kaggle would refuse it" in (only_run(home, "leaf") / "log.txt").read_text()
+
+
+def test_two_files_that_swap_their_names_are_other_images(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    first, second = (leaf / "leaf-data" / "test" / f"T{n}.png" for n in (0, 1))
+    for file, colour in ((first, 0), (second, 1)):
+        pixels = np.full((32, 32, 3), (10, 200 * colour, 90), np.uint8)
+        Image.fromarray(pixels).save(file, "BMP")  # of one size, whatever is on it
+        os.utime(file, ns=(10**18, 10**18))
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    succeeded(cli(*command))
+    first.rename(leaf / "aside")
+    second.rename(first)
+    (leaf / "aside").rename(second)
+    assert "finished already" not in succeeded(cli(*command)).out
+
+
+def test_an_unreadable_image_that_is_added_is_not_overlooked(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    data = leaf / "leaf-data"
+    command = ("run", leaf / "leaf.py", "--data", data, "--backbone", tiny)
+    succeeded(cli(*command))
+    (data / "train" / "L99.png").write_bytes(b"")
+    with (data / "labels.csv").open("a") as table:
+        table.write("L99,oak\n")
+    for _ in range(2):  # nor when the run is finished
+        assert "WARNING: 1 train images can't be read, such as L99" in succeeded(cli(*command)).out
+
+
+def test_a_run_survives_the_loss_of_everything_but_its_data(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    succeeded(cli(*command))
+    run = only_run(home, "leaf")
+    expected = (run / "submission.csv").read_bytes()
+    for lost in (run.rglob("*.json"), (home / "leaf" / "cache").rglob("*.rows.npy"), run.rglob("*.*")):
+        for path in list(lost):
+            path.unlink()
+        succeeded(cli(*command))
+        assert (only_run(home, "leaf") / "submission.csv").read_bytes() == expected
+        assert "finished already" in succeeded(cli(*command)).out
+
+
+def test_classes_may_have_the_names_of_columns(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    for name in ("leaf.py", "leaf-data/labels.csv"):
+        text = (leaf / name).read_text().replace("oak", "id").replace("elm", "label").replace("ash", "fold")
+        (leaf / name).write_text(text)
+    succeeded(cli("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny))
+    submission = pd.read_csv(only_run(home, "leaf") / "submission.csv")
+    assert submission["kind"].tolist() == ["id", "label", "fold"] * 2
