@@ -37,6 +37,21 @@ class Done:
 Cli = Callable[..., Done]
 
 
+def succeeded(done: Done) -> Done:
+    """Return a command that ended well."""
+    assert done.code == 0, done.err
+    return done
+
+
+def failed(done: Done) -> str:
+    """Return what a command that ended in one line on standard error said."""
+    assert done.code == 1, done.out
+    assert done.err.startswith("kagglekit: ")
+    assert done.err.count("\n") == 1, done.err
+    assert len(done.err) < 500, "nobody reads such a line"
+    return done.err
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Type a command: `cli("run", "dogs-vs-cats")`. In this process, so that heavy imports are shared."""

@@ -31,7 +31,7 @@ from kagglekit.competition import (
 from kagglekit.errors import PluginError, UserError
 from kagglekit.plugins import Plugin
 from tests import drawing
-from tests.conftest import Cli, Done
+from tests.conftest import Cli, failed, succeeded
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,20 +49,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody looks at the drawn images: one small image a class."""
     monkeypatch.setattr(synthetic, "_image", lambda _, place, *__: np.full((8, 8, 3), 20 * place % 256, np.uint8))
-
-
-def succeeded(done: Done) -> Done:
-    assert done.code == 0, done.err
-    return done
-
-
-def failed(done: Done) -> str:
-    """Return what a command that ended in one line on standard error said."""
-    assert done.code == 1, done.out
-    assert done.err.startswith("kagglekit: ")
-    assert done.err.count("\n") == 1, done.err
-    assert len(done.err) < 500, "nobody reads such a line"
-    return done.err
 
 
 def quickly(tiny: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from kagglekit import archives, storage
 from kagglekit.console import Console
 from kagglekit.engines import export, images
 from tests import drawing
-from tests.conftest import Cli, Done
+from tests.conftest import Cli, Done, succeeded
 
 QUICK = ("--folds", "2", "--set", "strengths=1", "--set", "finish=")
 """Heads that take no time."""
@@ -74,11 +74,6 @@ def refused(done: Done, *words: str) -> str:
     for word in words:
         assert word in done.err, done.err
     return done.err
-
-
-def succeeded(done: Done) -> Done:
-    assert done.code == 0, done.err
-    return done
 
 
 def only_run(workspace: Path) -> Path:

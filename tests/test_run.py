@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests import drawing
-from tests.conftest import Cli, Done
+from tests.conftest import Cli, succeeded
 
 LEAF = """
 from kagglekit import ClassLabel, Competition, CsvLabels, hookimpl
@@ -41,11 +41,6 @@ def competition():
 def only_run(home: Path, name: str) -> Path:
     (folder,) = (home / name / "runs").iterdir()
     return folder
-
-
-def succeeded(done: Done) -> Done:
-    assert done.code == 0, done.err
-    return done
 
 
 @pytest.fixture

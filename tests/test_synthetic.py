@@ -41,7 +41,7 @@ from kagglekit.plugins import Plugin
 from kagglekit.recipe import Recipe
 from kagglekit.workspace import Workspace
 from tests import drawing
-from tests.conftest import Cli, Done
+from tests.conftest import Cli, failed, succeeded
 
 DOGS = "dogs-vs-cats"
 DOGS_AT_KAGGLE = "dogs-vs-cats-redux-kernels-edition"
@@ -73,19 +73,6 @@ def described(**changes: Any) -> Competition:
         "submission": ProbabilityPerClass(),
     }
     return Competition(**fields | changes)
-
-
-def succeeded(done: Done) -> Done:
-    assert done.code == 0, done.err
-    return done
-
-
-def failed(done: Done) -> str:
-    """Return what a command that ended in one line on standard error said."""
-    assert done.code == 1, done.out
-    assert done.err.startswith("kagglekit: ")
-    assert done.err.count("\n") == 1, done.err
-    return done.err
 
 
 def only_run(workspace: Path) -> Path:
