@@ -24,10 +24,11 @@ from kagglekit.stages import Stage, Stages
 Floats = NDArray[np.float64]
 
 
-def stages(run: Run) -> tuple[Stage, ...]:
-    """Return the stages that end a run."""
+def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return the stages that end a run, after those of its method."""
+    before = tuple(stage.name for stage in method)
     return (
-        Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=("folds", "heads", "predict")),
+        Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=before),
         Stage("submission", (run.submission.name,), after=("finish",)),
         Stage("result", ("result.json",), after=("features", "submission")),
     )
@@ -41,9 +42,11 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
     metric = metrics.resolve(job.competition.metric)
 
     def finish_() -> None:
-        oof, gates = finish.finish(scored, job.recipe.finish, metric, job.recipe.seed)
-        test = finish.apply_kept(predictions.test, gates)
+        start, test, offers = finish.choose(scored, predictions, metric, job.recipe.seed)
+        oof, gates = finish.finish(start, job.recipe.finish, metric, job.recipe.seed)
+        test = finish.apply_kept(test, gates)
         test[np.isnan(test).any(axis=1)] = predictions.prior
+        gates = [*offers, *gates]
         for gate in gates:
             job.console.say(gate.line())
         truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
@@ -84,6 +87,7 @@ def _closing_numbers(job: Job, scored: finish.Scored, oof: Floats, metric: metri
         "sample": job.recipe.sample,
         "synthetic": job.synthetic,
         "backbones": [backbone.name for backbone in job.backbones],
+        "method": job.recipe.method,
         "device": storage.read_json(job.run.folder / "provider.json")["used"],
         "submission_sha256": storage.file_sha256(job.run.submission),
     }

@@ -23,6 +23,12 @@ def recipe() -> Mapping[str, Any]:
 
 
 @hookimpl(trylast=True)
+def augmentations() -> Mapping[str, list[Any]]:
+    """No policies beside kagglekit's own."""
+    return {}
+
+
+@hookimpl(trylast=True)
 def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """Read the declared training layout."""
     from kagglekit import layout

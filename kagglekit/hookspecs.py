@@ -41,6 +41,17 @@ def recipe() -> Mapping[str, Any]:
 
 
 @hookspec(firstresult=True)
+def augmentations(size: tuple[int, int]) -> Mapping[str, list[Any]]:
+    """Offer policies of augmentation; called after `recipe`, where training images are to be augmented.
+
+    `size` is the height and width that the network sees. Return name -> albumentations transforms, which give uint8
+    RGB images of that size; setting `augment` names one, and a name of kagglekit's own is replaced. Import
+    albumentations in here, and leave mirroring to setting `mirror_share`, which knows the classes.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
 def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """List the training images; called when the data is there.
 

@@ -1,6 +1,7 @@
 """Ctrl-C: one line that says how to go on, and the end within a second, whatever is going on.
 
-Everything that is finished lies on disk as whole files already, so that nothing needs to be tidied up.
+Everything that is finished lies on disk as whole files already, so that nothing needs to be tidied up. Only training
+first finishes its step and saves (`deferred`); a second Ctrl-C does not wait for that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -19,6 +20,8 @@ EXIT_CODE = 130
 """What shells report for a command ended by Ctrl-C."""
 _GRACE = 0.6
 """Seconds in which the command may save what it has; then it ends, even inside a library that does not listen."""
+_GRACE_OF_A_STEP = 60.0
+"""The same where a step of training is finished and saved first."""
 
 
 class Interrupted(BaseException):
@@ -44,8 +47,28 @@ def ending_promptly() -> Iterator[None]:
         signals.close()  # ends the thread
 
 
-def _raise(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted
+@contextmanager
+def deferred() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether Ctrl-C was pressed; in the block nothing is raised: it ends by itself."""
+    _pressed.clear()
+    _deferring.set()
+    try:
+        yield _pressed.is_set
+    finally:
+        _deferring.clear()
+    if _pressed.is_set():  # after the block had asked for the last time
+        raise Interrupted
+
+
+_deferring = threading.Event()
+_pressed = threading.Event()
+
+
+def _raise(_number: int, _frame: FrameType | None) -> None:
+    if _deferring.is_set():
+        _pressed.set()
+    else:
+        raise Interrupted
 
 
 def _watch(signals: socket.socket) -> None:
@@ -55,7 +78,8 @@ def _watch(signals: socket.socket) -> None:
             return
         with suppress(OSError, ValueError):
             _announce()
-        signals.settimeout(_GRACE)  # a second Ctrl-C ends it at once
+        # a second Ctrl-C ends it at once
+        signals.settimeout(_GRACE_OF_A_STEP if _deferring.is_set() else _GRACE)
         with suppress(TimeoutError):
             _next_is_interrupt(signals)
         end()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from kagglekit import conclusion, data, plugins, recipe, rehearsal, runs, storage, summary, tables
+from kagglekit import conclusion, data, plugins, processes, recipe, rehearsal, runs, storage, summary, tables
 from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
-from kagglekit.engines import audit, backbones, devices, images, inference, method_features
+from kagglekit.engines import audit, backbones, devices, images, inference, method_features, method_finetune
+from kagglekit.engines.finetune import budget
 from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
@@ -21,8 +24,12 @@ from kagglekit.stages import Stages
 from kagglekit.tables import Audited
 from kagglekit.workspace import Workspace
 
+METHODS = {"features": method_features, "finetune": method_finetune}
 _PACKAGES = (
     "kagglekit",
+    "accelerate",
+    "albucore",
+    "albumentations",
     "numpy",
     "onnxruntime",
     "onnxruntime-gpu",
@@ -30,46 +37,67 @@ _PACKAGES = (
     "pillow",
     "scikit-learn",
     "scipy",
+    "timm",
+    "torch",
 )
 """Whose versions may decide a digit of the results."""
 
 
-def run(name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console) -> runs.Run:
+def run(
+    name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console, fold: int | None = None
+) -> runs.Run:
     """Take a competition from its data to a submission; return the run.
 
     `settings` are those of the command line. Where there is no data yet it is a rehearsal. A run that is finished
-    already is shown again, one that was killed goes on.
+    already is shown again, one that was killed goes on. With `fold` only that fold's models are trained.
     """
     plugin = plugins.load(name)
-    if data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name)):
-        console.warn(rehearsal.how_to_get_data(plugin))
-        return rehearse(plugin, settings, console)
-    return go(prepare(plugin, data_path or plugin.data, settings, console))
+    absent = data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name))
+    with processes.first_goes_first():
+        if absent:
+            console.warn(rehearsal.how_to_get_data(plugin))
+        job = prepare(plugin, data_path or plugin.data, settings, console, synthetic=absent)
+    return go(job, fold)
 
 
-def rehearse(plugin: plugins.Plugin, settings: Mapping[str, Any], console: Console) -> runs.Run:
-    """Do all of it on a competition drawn in the plugin's layout; return the run."""
-    return go(prepare(plugin, None, settings, console, synthetic=True))
-
-
-def go(job: Job) -> runs.Run:
+def go(job: Job, fold: int | None = None) -> runs.Run:
     """Make a run that is prepared, or go on with it; one that is finished already is only shown."""
-    console = job.console
-    line = method_features.STAGES + conclusion.stages(job.run)
-    stages = Stages(job.run.folder, job.run.key, line, console.warn)
-    with job.run.locked(console):
+    method = METHODS[job.recipe.method].stages(job)
+    stages = Stages(job.run.folder, job.run.key, (*method, *conclusion.stages(job.run, method)), job.console.warn)
+    if fold is not None:
+        _check_fold(job, fold)
+        with job.console.logging_to(job.run.folder / f"log-fold{fold}.txt"):
+            with job.run.locked(job.console):
+                _record(job)
+            method_finetune.predict(job, stages, fold)
+        return job.run
+    with job.run.locked(job.console):
         _warn_of_quarantine(job)
-        result = job.run.result if stages.all_made() else None
-        if result is not None:
-            console.say(f"run {job.run.id} is finished already, nothing has changed since")
-            summary.show(job.run, job.plugin, result, console)
-            return job.run
-        with console.logging_to(job.run.folder / "log.txt"):
-            _record(job)
-            predictions = method_features.predict(job, stages)
-            result = conclusion.conclude(job, predictions, stages)
-            summary.show(job.run, job.plugin, result, console)
+        if processes.agree(stages.all_made()):
+            job.console.say(f"run {job.run.id} is finished already, nothing has changed since")
+            _show(job)
+        else:
+            with job.console.logging_to(job.run.folder / "log.txt"):
+                _record(job)
+                predictions = METHODS[job.recipe.method].predict(job, stages)
+                if predictions is not None:  # only the first process has them
+                    conclusion.conclude(job, predictions, stages)
+                    _show(job)
     return job.run
+
+
+def _show(job: Job) -> None:
+    result = job.run.result
+    if processes.is_first() and result is not None:
+        summary.show(job.run, job.plugin, result, job.console)
+
+
+def _check_fold(job: Job, fold: int) -> None:
+    folds = sorted({member.fold for member in method_finetune.members(job)})
+    if job.recipe.method != "finetune":
+        raise UserError(f"--fold {fold}: only method finetune trains fold by fold; use --method finetune.")
+    if fold not in folds:
+        raise UserError(f"--fold {fold}: this run has folds {folds[0]} to {folds[-1]}.")
 
 
 def prepare(
@@ -103,13 +131,20 @@ def prepare(
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
     key = _key(plugin, competition, chosen, audited)
     with _timed(seconds, "backbones"):
-        decided = runs.decide(workspace, key, lambda: _decide(chosen))
+        work = budget.Work(len(audited.train), len(audited.asked), sum(seconds.values()))
+        decided = runs.decide(workspace, key, lambda: _decide(chosen, work))
+        chosen = recipe.resolve(chosen.as_dict() | decided["settings"], "decision", Path(os.devnull), {})
+        console.say(f"method {chosen.method}: {decided['why']}")
         try:
             used = prepare_backbones(decided, chosen, console)
         except UserError:  # such as a hub that has gone since: the next command may decide otherwise
             runs.forget(workspace, key)
             raise
-    this = runs.open_run(workspace, key | {"backbones": [backbone.record() for backbone in used]}, synthetic)
+    this = runs.open_run(
+        workspace,
+        key | {"backbones": [backbone.record() for backbone in used], "settings": decided["settings"]},
+        synthetic,
+    )
     this.seconds |= seconds
     return Job(
         run=this,
@@ -139,15 +174,24 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - started
 
 
-def _decide(chosen: Recipe) -> dict[str, Any]:
+def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
     """Settle what depends on the machine and the moment."""
     device = devices.choose(chosen.provider)
     specs, reason = chosen.backbone, ""
     if specs == ("auto",):
+        specs, reason = backbones.default_trained(device)
+    plan = budget.choose(replace(chosen, backbone=specs), specs[0].partition("=")[0], work, device)
+    if chosen.backbone == ("auto",) and plan.settings["method"] == "features":
         specs, reason = backbones.default(device)
-    batch_size = chosen.batch_size or inference.automatic_batch(device)
-    when = time.strftime("%Y-%m-%d %H:%M")
-    return {"device": device, "backbones": list(specs), "reason": reason, "batch_size": batch_size, "when": when}
+    return {
+        "device": device,
+        "backbones": list(specs),
+        "reason": reason,
+        "settings": plan.settings,
+        "why": plan.reason,
+        "batch_size": chosen.batch_size or inference.automatic_batch(device),
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+    }
 
 
 def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Console) -> list[backbones.Backbone]:
@@ -170,6 +214,8 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "plugin": plugin.digest(),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
+        "start": storage.file_sha256(method_finetune.start_file(chosen.start)) if chosen.start else "",
+        "augment": _augment_digest(chosen),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
@@ -180,6 +226,15 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
     }
 
 
+def _augment_digest(chosen: Recipe) -> str:
+    """Return a hash of the policy's file; nothing for a policy with a name, which the code and the plugin decide."""
+    if not chosen.augment.endswith(".json"):
+        return ""
+    if not Path(chosen.augment).is_file():
+        raise UserError(f"augment = {chosen.augment!r}: no such file.")
+    return storage.file_sha256(Path(chosen.augment))
+
+
 def _fingerprint(table: pd.DataFrame) -> str:
     """Return a digest of a table and of its files' contents, wherever they lie."""
     return storage.digest(table.drop(columns="path").to_csv(index=False), 32)
@@ -187,6 +242,8 @@ def _fingerprint(table: pd.DataFrame) -> str:
 
 def _record(job: Job) -> None:
     """Write what the run is made from, before it is made, and the list of images that can't be used."""
+    if not processes.is_first():
+        return
     folder = job.run.folder
     before = storage.read_json(folder / "run.json") or {}
     storage.write_text(folder / "recipe.toml", recipe.to_toml(job.recipe))

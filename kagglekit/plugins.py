@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -37,6 +38,8 @@ def load(name: str) -> Plugin:
     `name` is a name, an alias, a path to a .py file or to a folder with one; or to a folder in the course's
     layout, which needs no plugin.
     """
+    # a plugin may import albumentations, which would ask the network for its newest version
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     path = Path(name)
     if name.endswith(".py"):
         return Plugin(name, _import_file(path))
@@ -183,6 +186,15 @@ class Plugin:
             if not isinstance(key, str):
                 raise PluginError(f"plugin {self.name!r}, hook 'recipe': no setting called {key!r}: names are strings")
         return settings
+
+    def augmentations(self, size: tuple[int, int]) -> dict[str, list[Any]]:
+        """Return the plugin's own augmentation policies, tried out on an image of `size` (height, width)."""
+        from kagglekit.engines.finetune import augment
+
+        source = f"plugin {self.name!r}, hook 'augmentations'"
+        with augment.unknown_arguments_refused(source):
+            offered = self.call("augmentations", Mapping, size=size)
+        return augment.check_policies(offered, size, source) if offered else {}
 
     def train_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
         """Return the checked table of training images."""

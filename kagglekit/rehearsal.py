@@ -16,7 +16,7 @@ def draw(competition: Competition, workspace: Workspace, recipe: Recipe, console
     """Draw a competition; return its archive, and the recipe with a hold-out that fits it."""
     from kagglekit import synthetic
 
-    drawn = synthetic.draw(competition, workspace.data, recipe.folds)
+    drawn = synthetic.draw(competition, workspace.data, recipe.num_folds)
     most = len(drawn.train) // 3
     if recipe.validation == "holdout" and recipe.holdout > most:
         recipe = dataclasses.replace(recipe, holdout=most)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from kagglekit import storage
+from kagglekit import processes, storage
 from kagglekit.engines import devices
 from kagglekit.errors import UserError
 from kagglekit.workspace import Workspace, home
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     "kagglekit",
+    "accelerate",
+    "albumentations",
     "huggingface-hub",
     "numpy",
     "onnx",
@@ -80,15 +82,23 @@ class Run:
         return found
 
     @contextmanager
-    def locked(self, console: Console) -> Iterator[None]:
-        """Keep other commands from working on this run; wait for one that does."""
-        lock = FileLock(self.folder / ".lock")
+    def locked(self, console: Console, part: str = "") -> Iterator[None]:
+        """Keep other commands from working on this run, or on a folder of it; wait for one that does.
+
+        Of several processes the first one holds the lock for all.
+        """
+        if not processes.is_first():
+            yield
+            return
+        place = self.folder / part
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            console.say(f"another command is working on run {self.id}: waiting for it")
+            console.say(f"another command is working on {part or 'run'} {self.id}: waiting for it")
             lock.acquire()
-        for left in self.folder.rglob(".*.partial"):  # of killed commands
+        for left in (*place.glob(".*.partial"), *place.glob("stages/.*.partial")):  # of killed commands
             left.unlink()
         try:
             yield
@@ -115,12 +125,16 @@ class Run:
         columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
         self.write_frame(name, pd.DataFrame(known | columns))
 
-    def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str]) -> NDArray[np.float64]:
-        """Read what `write_probabilities` wrote, (N, C), for `ids` in their order."""
+    def read_probabilities(
+        self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = ""
+    ) -> NDArray[np.float64]:
+        """Read what `write_probabilities` wrote, (N, C), for `ids` in their order; of one view, if there are more."""
         import numpy as np
         import pandas as pd
 
         frame = pd.read_parquet(self.folder / name).set_index(_beside("id", labels))
+        if view:
+            frame = frame[frame[_beside("view", labels)] == view]
         return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kagglekit import storage
+from kagglekit import processes, storage
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,20 @@ class Stages:
         """Say whether nothing is left to do."""
         return all(self.is_made(name) for name in self._stages)
 
-    def make(self, name: str, work: Callable[[], None]) -> None:
-        """Let `work` write the stage's files, unless they are made already."""
-        if self.is_made(name):
+    def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:
+        """Let `work` write the stage's files, unless they are made already.
+
+        Of several processes only the first works, unless they work `together`.
+        """
+        first = processes.is_first()
+        if not (processes.agree(first and not self.is_made(name)) if together else first and not self.is_made(name)):
             return
-        self._set_changed_aside(name)
+        if first:
+            self._set_changed_aside(name)
         started = time.perf_counter()
         work()
-        self._record(name, time.perf_counter() - started)
+        if first:
+            self._record(name, time.perf_counter() - started)
 
     def seconds(self) -> dict[str, float]:
         """Return the time that each stage took when it was made."""

@@ -29,7 +29,7 @@ from kagglekit.competition import (
     FolderLabels,
     ProbabilityPerClass,
 )
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DEFAULT_FOLDS
 
 DRAWING_VERSION = 1
 """Raised whenever the same description would give other images."""
@@ -80,7 +80,7 @@ def shapes(competition: Competition) -> int:
     return max(len(part) for part in (*parts, competition.valid.alternatives if competition.valid else ()))
 
 
-def draw(competition: Competition, folder: Path, folds: int = Recipe.folds, shape: int = 0) -> Drawn:
+def draw(competition: Competition, folder: Path, folds: int = DEFAULT_FOLDS, shape: int = 0) -> Drawn:
     """Draw a competition into an archive in `folder`, large enough for `folds` cross-validation folds.
 
     `shape` picks one of the declared shapes of archive. The same description gives the same bytes.

@@ -55,7 +55,7 @@ def read(plugin: Plugin, competition: Competition, files: DataFiles, recipe: Rec
     )
     asked = test if sample is None else _asked(competition, test, sample, console)
     count, seed = recipe.sample, recipe.seed
-    return Tables(folds.sample(train, count, seed, recipe.folds), test, sample, folds.sample(asked, count, seed))
+    return Tables(folds.sample(train, count, seed, recipe.num_folds), test, sample, folds.sample(asked, count, seed))
 
 
 def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:

@@ -310,6 +310,7 @@ def called(plugin: plugins.Plugin, hook: str) -> Any:
     files = DataFiles({}, "the data")
     calls = {
         "recipe": plugin.recipe,
+        "augmentations": lambda: plugin.augmentations((72, 96)),
         "train_table": lambda: plugin.train_table(leaf, files),
         "test_table": lambda: plugin.test_table(leaf, files),
         "submission": lambda: plugin.submission(leaf, ["1"], np.array([[0.5, 0.5]]), None),
@@ -317,7 +318,7 @@ def called(plugin: plugins.Plugin, hook: str) -> Any:
     return calls[hook]()
 
 
-HOOKS = ("recipe", "train_table", "test_table", "submission")
+HOOKS = ("recipe", "augmentations", "train_table", "test_table", "submission")
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -47,7 +47,7 @@ def test_without_any_source_the_defaults_hold(tmp_path: Path) -> None:
 def test_each_source_overrides_those_before_it(
     plugin: dict[str, Any], toml: str, command_line: dict[str, Any], folds: int, tmp_path: Path
 ) -> None:
-    assert resolved(tmp_path, toml, plugin, **command_line).folds == folds
+    assert resolved(tmp_path, toml, plugin, **command_line).num_folds == folds
 
 
 def test_settings_that_a_source_leaves_out_stay(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_text_from_the_command_line_is_parsed(setting: str, text: str, value: ob
         ("folds", 1, "must be 2 or more"),
         ("holdout", 0, "must be 1 or more"),
         ("sample", -1, "must be 0 (all) or more"),
-        ("image_size", 31, "must be 0 or at least 32"),
-        ("image_size", -224, "must be 0 or at least 32"),
+        ("image_size", (31,), "must be one or two sides of at least 32, or 0"),
+        ("image_size", (96, 96, 96), "must be one or two sides of at least 32, or 0"),
         ("backbone", (), "must name each backbone once"),
         ("backbone", ("a", "b", "a"), "must name each backbone once"),
         ("views", (), "must name each view once"),
@@ -174,7 +174,7 @@ def test_a_value_out_of_range_is_refused_with_its_rule(setting: str, value: obje
 
 @pytest.mark.parametrize(
     "changes",
-    [{"folds": 2}, {"image_size": 32}, {"mlp_dropout": 0.0}, {"seed": 2**32 - 1}, {"sample": 1}, {"holdout": 1}],
+    [{"folds": 2}, {"image_size": (32,)}, {"mlp_dropout": 0.0}, {"seed": 2**32 - 1}, {"sample": 1}, {"holdout": 1}],
 )
 def test_the_ends_of_a_range_are_in_it(changes: dict[str, Any], tmp_path: Path) -> None:
     assert resolved(tmp_path, plugin=changes) == Recipe(**changes)
@@ -210,7 +210,14 @@ RECIPES = st.builds(
     Recipe,
     backbone=st.lists(TEXT.filter(lambda text: "=" not in text), min_size=1, unique=True).map(tuple),
     provider=one_of("provider"),
-    image_size=st.just(0) | st.integers(32),
+    image_size=st.lists(st.integers(32), max_size=2).map(tuple) | st.just((0,)),
+    method=one_of("method"),
+    budget=st.just("auto") | st.integers(1, 99).map("{}m".format),
+    recipe=one_of("recipe"),
+    phases=st.lists(st.just("all epochs=6")).map(tuple),
+    rates=st.lists(st.floats(0, exclude_min=True, allow_infinity=False), min_size=1).map(tuple),
+    label_smoothing=st.floats(0, 1, exclude_max=True),
+    compile=st.booleans(),
     crop=one_of("crop"),
     views=some_of("views"),
     output=one_of("output"),

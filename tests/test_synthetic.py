@@ -38,7 +38,7 @@ from kagglekit.datafiles import DataFiles
 from kagglekit.engines import folds
 from kagglekit.hookspecs import hookimpl
 from kagglekit.plugins import Plugin
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DEFAULT_FOLDS, Recipe
 from kagglekit.workspace import Workspace
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
@@ -634,7 +634,7 @@ def test_built_in_competitions_are_drawn_and_found_again_in_every_shape(name: st
     assert len(drawn) == synthetic.shapes(plugin.competition()) > 1
     for one in drawn:
         testing.check_tables(plugin, one)
-        is_found_again(plugin, one, Recipe.folds)
+        is_found_again(plugin, one, DEFAULT_FOLDS)
 
 
 # mirrors

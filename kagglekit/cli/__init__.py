@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -37,6 +38,8 @@ Name = Annotated[
     epilog=_examples(
         "kagglekit run dogs-vs-cats --data dogs-vs-cats-redux-kernels-edition.zip",
         "kagglekit run state-farm --sample 500",
+        "kagglekit run state-farm --method finetune --budget 20m",
+        "kagglekit run state-farm --method finetune --recipe eight-step --processes 2",
         "kagglekit run dogs-vs-cats --backbone tf_efficientnet_lite0,tf_efficientnet_lite2",
         "kagglekit run ./leaf.py --set head=mlp --set views=plain",
     )
@@ -47,10 +50,26 @@ def run(
         Path | None,
         typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
     ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="features (heads on frozen backbones), finetune (train the backbone), or auto.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time that the run may take: 20m, 2h; on a CPU 20m if not given.")
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(metavar="NAME[,NAME…]", help="timm models side by side, each NAME or NAME=FILE."),
     ] = None,
+    recipe_: Annotated[
+        str | None, typer.Option("--recipe", help="Steps of fine-tuning: quick, eight-step, ladder, or auto.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="RUN:PHASE", help="Start from the weights of a run's phase.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Train this fold's models only; the same command without it joins all.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Train in this many processes on this machine, one a GPU.")] = 1,
     head: Annotated[str | None, typer.Option(help="Classifier on the features: logistic or mlp.")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validation folds.")] = None,
     holdout: Annotated[int | None, typer.Option(help="Score a hold-out of this many images instead of folds.")] = None,
@@ -64,9 +83,13 @@ def run(
 ) -> None:
     """Take a competition from its data to a validated submission."""
     from kagglekit import pipeline, recipe
-    from kagglekit.console import Console
+    from kagglekit import processes as together
 
     options = {
+        "method": method,
+        "budget": budget,
+        "recipe": recipe_,
+        "start": from_,
         "backbone": backbone,
         "head": head,
         "folds": folds,
@@ -78,7 +101,9 @@ def run(
     }
     settings = {key: value for key, value in options.items() if value is not None}
     settings |= dict(recipe.parse_assignment(text) for text in set_ or [])
-    pipeline.run(name, data, settings, Console())
+    if processes > 1 and together.count() == 1:
+        raise typer.Exit(together.launch(processes, str(settings.get("provider", "auto"))))
+    pipeline.run(name, data, settings, together.console(), fold)
 
 
 @app.command(
@@ -154,6 +179,67 @@ def check(
     console.say(f"{name} keeps the contract")
 
 
+@app.command(
+    "lr-find",
+    epilog=_examples(
+        "kagglekit lr-find state-farm --data state-farm-distracted-driver-detection.zip",
+        "kagglekit lr-find dogs-vs-cats --train head --backbone tf_efficientnet_lite0",
+    ),
+)
+def lr_find(
+    name: Name,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
+    ] = None,
+    train: Annotated[str, typer.Option(help="What is unfrozen: head, late (the last stage too) or all.")] = "all",
+    backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, NAME or NAME=FILE.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting; `info NAME` lists them."),
+    ] = None,
+) -> None:
+    """Sweep the learning rate, and suggest some; nothing is trained."""
+    from kagglekit import recipe
+    from kagglekit.cli import training
+
+    settings = {} if backbone is None else {"backbone": backbone}
+    settings |= dict(recipe.parse_assignment(text) for text in set_ or [])
+    training.lr_find(name, data, settings, train)
+
+
+@app.command(
+    epilog=_examples(
+        "kagglekit augmentations state-farm --augment strong",
+        "kagglekit augmentations dogs-vs-cats --augment mine.json --set image_size=160 --images 8",
+    )
+)
+def augmentations(
+    name: Name,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="none, light, side-on, top-down, strong, a plugin's own, or a .json file."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=100, help="Images, spread over the classes.")] = 6,
+    views: Annotated[int, typer.Option(min=1, max=30, help="Augmented views of each image.")] = 7,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting; `info NAME` lists them."),
+    ] = None,
+) -> None:
+    """Draw a sheet of what training makes of images."""
+    from kagglekit import recipe
+    from kagglekit.cli import training
+
+    settings = {} if augment is None else {"augment": augment}
+    settings |= dict(recipe.parse_assignment(text) for text in set_ or [])
+    training.augmentations(name, data, settings, images, views)
+
+
 @app.command("list", epilog=_examples("kagglekit list"))
 def list_() -> None:
     """List the installed competitions, with their aliases and runs."""
@@ -220,5 +306,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"kagglekit: {message}\n")
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+        sys.stderr.write(f"kagglekit: {message}\n")
     sys.exit(1)

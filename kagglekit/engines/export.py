@@ -20,11 +20,13 @@ from kagglekit.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+Size = tuple[int, int] | None
+"""Height and width; None for the model's own."""
 TOLERANCE = 1e-3
 """Largest difference between torch and onnxruntime, relative to the largest output, that a graph is kept with."""
 
 
-def export(name: str, weights: Weights, image_size: int, folder: Path) -> Backbone:
+def export(name: str, weights: Weights, image_size: Size, folder: Path) -> Backbone:
     """Load a model, export it below `folder`, check it against torch, and return it as a Backbone.
 
     Raises UserError where the name is unknown, the weights don't fit or can't be had.
@@ -51,7 +53,7 @@ def export(name: str, weights: Weights, image_size: int, folder: Path) -> Backbo
     )
 
 
-def load_model(name: str, weights: Weights, image_size: int = 0) -> tuple[torch.nn.Module, Path, str]:
+def load_model(name: str, weights: Weights, image_size: Size = None) -> tuple[torch.nn.Module, Path, str]:
     """Return (model in evaluation mode, weights file, licence) from a file, a package or the hub."""
     if weights.source == "hub":
         model, path = _load_from_hub(name, image_size)
@@ -68,7 +70,7 @@ def load_model(name: str, weights: Weights, image_size: int = 0) -> tuple[torch.
     return model.eval(), weights.path, weights.licence
 
 
-def create(name: str, image_size: int = 0, **arguments: Any) -> Any:
+def create(name: str, image_size: Size = None, **arguments: Any) -> Any:
     """Create a timm model; raise UserError with the nearest name where there is none of that name."""
     import timm
 
@@ -81,13 +83,13 @@ def create(name: str, image_size: int = 0, **arguments: Any) -> Any:
         model = timm.create_model(name, **arguments)
         # only models with fixed positions take (and need) the size
         if image_size and hasattr(model, "set_input_size"):
-            model.set_input_size(img_size=(image_size, image_size))
+            model.set_input_size(img_size=image_size)
     except RuntimeError as error:
         raise UserError(f"timm can't make {name!r}: {error}") from error
     return model
 
 
-def _load_from_file(name: str, path: Path, image_size: int) -> Any:
+def _load_from_file(name: str, path: Path, image_size: Size) -> Any:
     import timm
 
     try:
@@ -106,7 +108,7 @@ def _load_from_file(name: str, path: Path, image_size: int) -> Any:
             "`kagglekit backbones` lists the models."
         )
     if image_size and hasattr(model, "set_input_size"):
-        model.set_input_size(img_size=(image_size, image_size))
+        model.set_input_size(img_size=image_size)
     return model
 
 
@@ -115,7 +117,7 @@ def _same_shapes(model: Any, state: dict[str, Any]) -> bool:
     return all(own[key].shape == value.shape for key, value in state.items() if key in own)
 
 
-def _load_from_hub(name: str, image_size: int) -> tuple[Any, Path]:
+def _load_from_hub(name: str, image_size: Size) -> tuple[Any, Path]:
     """Load through timm from the hub's cache, else from the hub; raise UserError where it does not answer."""
     if not create(name).pretrained_cfg.get("hf_hub_id"):
         raise UserError(f"{name} has no pretrained weights: give a file with --backbone {name}=FILE.")
@@ -155,7 +157,7 @@ def cached_weights(name: str) -> Path | None:
     return None
 
 
-def preprocessing_of(model: Any, image_size: int) -> Preprocessing:
+def preprocessing_of(model: Any, image_size: Size) -> Preprocessing:
     """Return the model's own preprocessing, at another size where one is given."""
     import timm
 
@@ -165,7 +167,7 @@ def preprocessing_of(model: Any, image_size: int) -> Preprocessing:
     if config["crop_mode"] not in crops:
         raise UserError(f"crop mode {config['crop_mode']!r} of this model is not known: use --backbone with another.")
     return Preprocessing(
-        size=(image_size, image_size) if image_size else (height, width),
+        size=image_size or (height, width),
         crop=crops[config["crop_mode"]],
         crop_share=float(config["crop_pct"]),
         interpolation=config["interpolation"] if config["interpolation"] != "random" else "bicubic",

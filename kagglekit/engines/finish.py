@@ -7,13 +7,14 @@ lower bound of its paired, group-bootstrapped gain is above zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.engines import folds
+from kagglekit.engines.predictions import Predictions
 from kagglekit.metrics import Metric, clustered_error
 
 Floats = NDArray[np.float64]
@@ -57,8 +58,8 @@ class Gate:
     """A finishing step and its judgement."""
 
     step: str
-    value: float
-    """The step's parameter, chosen on all scored rows, for the test set."""
+    value: float | None
+    """The step's parameter, chosen on all scored rows, for the test set; None where it has none."""
     judgement: Judgement
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,8 +69,9 @@ class Gate:
     def line(self) -> str:
         """Say it in one line."""
         j = self.judgement
+        value = "" if self.value is None else f" {self.value:g}"
         return (
-            f"finish: {self.step} {self.value:g}: {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
+            f"finish: {self.step}{value}: {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
             f"at least {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
         )
 
@@ -115,6 +117,21 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
     return current, gates
 
 
+def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) -> tuple[Scored, Floats, list[Gate]]:
+    """Offer other predictions of the same rows, such as test-time augmentation.
+
+    Returns the rows to go on with, the test set's probabilities (M, C) that go with them, and the gates.
+    """
+    gates: list[Gate] = []
+    test = predictions.test
+    for offer in predictions.offers:
+        judgement = judge(scored, scored.probabilities, offer.oof, metric, seed)
+        gates.append(Gate(offer.name, None, judgement))
+        if judgement.kept:
+            scored, test = replace(scored, probabilities=offer.oof), offer.test
+    return scored, test, gates
+
+
 def _fit_chain(
     scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric
 ) -> tuple[Floats, float]:
@@ -133,7 +150,7 @@ def _fit_chain(
 def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
     """Apply the kept steps to other rows, such as the test set's, (N, C)."""
     for gate in gates:
-        if gate.judgement.kept:
+        if gate.judgement.kept and gate.value is not None:
             probabilities = STEPS[gate.step][0](probabilities, gate.value)
     return probabilities
 

@@ -33,13 +33,16 @@ def assign(table: pd.DataFrame, recipe: Recipe) -> Fold:
     if recipe.validation == "holdout":
         if recipe.holdout >= len(table):
             raise UserError(f"holdout = {recipe.holdout}: there are only {len(table)} training images.")
-        held = _held_out(labels, groups, recipe.holdout, recipe.seed)
+        held = held_out(labels, groups, recipe.holdout, recipe.seed)
         return np.where(held, 0, TRAIN_ONLY).astype(np.int64)
-    return split(labels, groups, recipe.folds, recipe.seed)
+    return split(labels, groups, recipe.num_folds, recipe.seed)
 
 
-def _held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
-    """Return the hold-out, (N,): `count` images, classes in proportion; or whole groups of about as many."""
+def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
+    """Return a hold-out, (N,): `count` images, classes in proportion; or whole groups of about as many.
+
+    Raises UserError where the data doesn't allow it.
+    """
     from sklearn.model_selection import StratifiedShuffleSplit
 
     if groups is None:

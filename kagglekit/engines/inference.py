@@ -94,13 +94,14 @@ def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: i
         yield from chunk
 
 
-def _decode(task: Task) -> images.Pixels:
+def decode(path: str, audited: bytes) -> images.Pixels:
+    """Decode an image file, (H, W, 3); raise UserError where it no longer holds what the audit saw in it."""
     try:
-        content, _ = images.read_bytes(task.path)
+        content, _ = images.read_bytes(path)
     except images.ImageError as error:
-        raise UserError(f"{task.path} {error}, and could be a moment ago: type the command again.") from error
-    if hashlib.blake2b(content, digest_size=16).digest() != task.content:
-        raise UserError(f"{task.path} has changed while the run was going: type the command again.")
+        raise UserError(f"{path} {error}, and could be a moment ago: type the command again.") from error
+    if hashlib.blake2b(content, digest_size=16).digest() != audited:
+        raise UserError(f"{path} has changed while the run was going: type the command again.")
     return images.decode(content)
 
 
@@ -112,7 +113,7 @@ def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[C
     for place, task in enumerate(chunk):
         scaled: dict[images.Preprocessing, images.Pixels] = {}
         pixels.append(scaled)
-        image = _decode(task)
+        image = decode(task.path, task.content)
         for number in task.requests:
             preprocessing = requests[number].backbone.preprocessing
             if preprocessing not in scaled:

@@ -29,12 +29,17 @@ from kagglekit.stages import Stage, Stages
 Floats = NDArray[np.float64]
 ViewClasses = tuple[tuple[int, ...], ...]
 
-STAGES = (
+_STAGES = (
     Stage("folds", ("folds.parquet",)),
     Stage("features", ("provider.json",)),
     Stage("heads", ("heads.safetensors", "heads.parquet"), after=("folds", "features")),
     Stage("predict", ("predict.parquet",), after=("features", "heads")),
 )
+
+
+def stages(_job: Job) -> tuple[Stage, ...]:
+    """Return the method's stages."""
+    return _STAGES
 
 
 def predict(job: Job, stages: Stages) -> Predictions:

@@ -12,6 +12,17 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Offer:
+    """Other probabilities of the same rows, which must prove themselves out-of-fold to be taken."""
+
+    name: str
+    oof: Floats
+    """(N, C)"""
+    test: Floats
+    """(M, C)"""
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Probabilities by id, before finishing."""
 
@@ -23,3 +34,5 @@ class Predictions:
     """Probabilities of the rows of `Tables.asked`, (M, C); NaN where an image could not be read."""
     prior: Floats
     """The classes' shares in training, (C,): what an image that was not predicted gets."""
+    offers: tuple[Offer, ...] = ()
+    """Such as test-time augmentation; each is judged against what was kept before."""

@@ -1,0 +1,149 @@
+"""The commands about training: `lr-find`, `augmentations`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from kagglekit import data, pipeline, plugins, recipe, rehearsal
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.engines import backbones, devices, export, images, method_finetune
+from kagglekit.engines.finetune import augment, finder, layers
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+from kagglekit.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part: str) -> None:
+    """Sweep the learning rate once with each part of the model unfrozen that is asked for."""
+    console = Console()
+    plugin = plugins.load(name)
+    if part not in get_args(layers.Part):
+        raise UserError(f"--train {part!r}: must be one of {', '.join(get_args(layers.Part))}.")
+    absent = data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name))
+    if absent:
+        console.warn(f"there is no data of {name} yet (--data PATH): the curve is that of SYNTHETIC images")
+    job = pipeline.prepare(
+        plugin, data_path or plugin.data, {**settings, "method": "finetune"}, console, synthetic=absent
+    )
+    curve, found, plot = method_finetune.find_rate(job, cast("layers.Part", part))
+    model = job.backbones[0].name
+    console.say(f"{len(curve.rates)} steps from {curve.rates[0]:.0e} to {curve.rates[-1]:.0e}: {curve.stopped}")
+    if not found:
+        console.warn(f"no suggestion: {finder.why_none(curve)}")
+    rows = []
+    for suggestion, rate in found.items():
+        highest, was_capped = finder.capped(rate, model)
+        rows.append((suggestion, f"{rate:.2e}", f"{highest:.2e}" if was_capped else ""))
+    if rows:
+        console.table(f"learning rates for {model}, {part}", ("suggestion", ">rate", ">capped for its family"), rows)
+        console.say(f"next: kagglekit run {name} --method finetune --set learning_rate={rows[0][2] or rows[0][1]}")
+    console.say(f"written: {plot}")
+
+
+def augmentations(
+    name: str, data_path: Path | None, settings: Mapping[str, Any], num_images: int, num_views: int
+) -> Path:
+    """Show on a sheet what training makes of some images in its first epochs; return the PNG file."""
+    console = Console()
+    plugin = plugins.load(name)
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
+    preprocessing = _preprocessing(chosen)
+    size = preprocessing.size
+    policy = augment.resolve(chosen.augment, size, plugin.augmentations(size))
+    augmenter = augment.Augmenter(
+        transforms=policy,
+        mirror=competition.mirror_classes,
+        mirror_share=chosen.mirror_share,
+        erasing=chosen.erasing,
+        seed=chosen.seed,
+    )
+    table = _training_images(plugin, competition, data_path, workspace, chosen, console)
+    rows, captions, notes = [], [], []
+    for content, label in _some(table, competition.labels, num_images, chosen):
+        plain = preprocessing.apply(images.decode(content))
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        made = [augmenter(plain, label, epoch=epoch, content=digest) for epoch in range(num_views)]
+        rows.append([plain, *(pixels for pixels, _ in made)])
+        captions.append(_class_name(competition, label))
+        notes.append(["", *(f"→ {_class_name(competition, new)}" if new != label else "" for _, new in made)])
+    sheet = workspace.folder / f"augmentations-{Path(chosen.augment).stem}.png"
+    augment.contact_sheet(rows, captions, sheet, notes=notes)
+    console.say(f"{chosen.augment} at {size[0]} x {size[1]}: {augment.describe(policy)}; {_beside(augmenter)}")
+    console.say(f"written: {sheet}")
+    return sheet
+
+
+def _preprocessing(chosen: Recipe) -> images.Preprocessing:
+    """Return what makes images for the first backbone; no weights are needed."""
+    import torch
+
+    specs = chosen.backbone
+    if specs == ("auto",):
+        specs, _ = backbones.default_trained(devices.choose(chosen.provider))
+    with torch.device("meta"):
+        model = export.create(specs[0].partition("=")[0])
+    return export.preprocessing_of(model, chosen.shape).cropped(chosen.crop)
+
+
+def _training_images(
+    plugin: plugins.Plugin,
+    competition: Competition,
+    data_path: Path | None,
+    workspace: Workspace,
+    chosen: Recipe,
+    console: Console,
+) -> pd.DataFrame:
+    """Return the table of training images: real ones, or drawn ones where there are none yet."""
+    data_path = data_path or plugin.data
+    if data_path is None and data.is_absent(workspace):
+        console.warn(f"there is no data of {competition.name} yet (--data PATH): SYNTHETIC images are shown")
+        workspace = workspace.synthetic
+        data_path, _ = rehearsal.draw(competition, workspace, chosen, console)
+    files = data.find(competition, data_path, workspace, console, remember=plugin.data is None)
+    return plugin.train_table(competition, files)
+
+
+def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, chosen: Recipe) -> Iterator[tuple[bytes, int]]:
+    """Yield (file's content, class) of `count` readable images, spread over the classes; raise UserError for none."""
+    shuffled = table.sample(frac=1, random_state=chosen.seed)
+    readable = [_readable(shuffled["path"][shuffled["label"] == label], chosen.max_megapixels) for label in labels]
+    found = False
+    for place in range(count):
+        label = place * len(labels) // count
+        content = next(readable[label], None)
+        if content is not None:
+            found = True
+            yield content, label
+    if not found:
+        raise UserError(f"none of the training images can be read, such as {table['path'].iloc[0]}.")
+
+
+def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
+    for path in paths:
+        try:
+            content, _ = images.read_bytes(path)
+            images.inspect(content, max_megapixels)
+        except images.ImageError:
+            continue
+        yield content
+
+
+def _class_name(competition: Competition, label: int) -> str:
+    key = competition.labels[label]
+    meaning = competition.classes[key]
+    return key if meaning == key else f"{key}: {meaning}"
+
+
+def _beside(augmenter: augment.Augmenter) -> str:
+    """Return what is done beside the policy."""
+    share = f"{augmenter.mirror_share:.0%} are mirrored"
+    return f"{'no flips' if augmenter.mirror is None else share}, {augmenter.erasing:.0%} lose a rectangle"

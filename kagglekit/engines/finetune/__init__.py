@@ -1,0 +1,1 @@
+"""Fine-tuning: the backbone itself is trained, in steps."""

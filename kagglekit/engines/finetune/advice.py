@@ -1,0 +1,169 @@
+"""What the losses of a step say, in words: under-fitting, over-fitting, too many epochs, and what to set against it.
+
+The order of what helps against over-fitting is that of fast.ai's course (Practical Deep Learning for Coders, part 1,
+lesson 3): more data, more augmentation, an architecture that generalises better, regularisation, a simpler one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kagglekit.recipe import Recipe
+
+_CLEAR = 1.2
+"""Ratio from which one loss counts as clearly above the other."""
+_CLEAR_INFLATED = 1.5
+"""The same for a training loss that augmentation or dropout makes larger than the inner one would be."""
+_GUESSING = 0.9
+"""Share of the loss of guessing above which nothing has been learnt."""
+_MOST_EPOCHS = 50
+_STRONGER = {"none": "light", "light": "strong", "side-on": "strong", "top-down": "strong"}
+_WEAKER = {"strong": "light", "side-on": "light", "top-down": "light", "light": "none"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseLosses:
+    """What is known when a step of fine-tuning has ended; losses are mean cross-entropies in nats."""
+
+    name: str
+    """As in the setting `phases`."""
+    kind: str
+    """What was trained: `head`, `late` or `all`."""
+    num_epochs: int
+    """0 where `phases` has no such step: the head on precomputed features."""
+    num_classes: int
+    train_loss: float
+    """Over the last epoch, as trained: with augmentation, dropout, mix-up and smoothed labels where they are on."""
+    valid_loss: float | None = None
+    """On the inner part; None where there is none."""
+    before: float | None = None
+    """The inner loss when the step began."""
+    spread: float = 0.0
+    """Standard error of `valid_loss`."""
+    train_is_augmented: bool = True
+    trend: tuple[float, ...] = ()
+    """Inner loss after each epoch."""
+    recipe: Recipe
+    """What is set; it is never advised again."""
+
+
+def judge(losses: PhaseLosses) -> list[str]:
+    """Return one to three lines for the log: the numbers, what they mean with what to set, what the trend says."""
+    if not math.isfinite(losses.train_loss) or not math.isfinite(losses.valid_loss or 0.0):
+        return [f"{_numbers(losses)}: the training broke down. {_try(_gentler(losses.recipe))}"]
+    trend = _trend(losses)
+    return [f"{_numbers(losses)}.", _verdict(losses), *([trend] if trend else [])]
+
+
+def _numbers(losses: PhaseLosses) -> str:
+    text = f"{losses.name}: training loss {losses.train_loss:.4f}"
+    if losses.valid_loss is None:
+        return f"{text}, no inner loss"
+    text += f", inner loss {losses.valid_loss:.4f}"
+    if losses.spread > 0:
+        text += f" ± {losses.spread:.4f}"
+    return text if losses.before is None else f"{text} (before this step {losses.before:.4f})"
+
+
+def _verdict(losses: PhaseLosses) -> str:
+    train, valid, recipe = losses.train_loss, losses.valid_loss, losses.recipe
+    if min(train, math.inf if valid is None else valid) >= _GUESSING * math.log(losses.num_classes):
+        return f"under-fitting: hardly better than guessing. {_try(_against_under_fitting(losses))}"
+    if valid is None:
+        cure = _try(["--set inner_share=0.1"]) if recipe.inner_share == 0 else ""
+        return f"the training loss alone can't show over-fitting, and there is no inner part. {cure}".rstrip()
+    certain = abs(valid - train) > 2 * losses.spread
+    if certain and valid > _CLEAR * train:
+        return f"over-fitting: inner loss clearly above training loss. {_try(_against_over_fitting(losses))}"
+    inflated = losses.train_is_augmented or recipe.dropout > 0 or recipe.drop_path > 0
+    if certain and train > (_CLEAR_INFLATED if inflated else _CLEAR) * valid:
+        softened = [name for name in ("mixup", "cutmix", "label_smoothing") if getattr(recipe, name) > 0]
+        if softened:
+            return f"no over-fitting; {' and '.join(softened)} raise the training loss, so under-fitting can't be seen."
+        return f"under-fitting: training loss clearly above inner loss. {_try(_against_under_fitting(losses))}"
+    return "neither over-fitting nor clearly under-fitting."
+
+
+def _trend(losses: PhaseLosses) -> str:
+    """Say what the inner losses before, during and after the step show: a rise, or nothing.
+
+    That they still fall says nothing: where the rate is annealed, they always do.
+    """
+    trend, valid = losses.trend, losses.valid_loss
+    if valid is not None and losses.before is not None and valid > losses.before + losses.spread:
+        return f"this step made the inner loss worse. {_try(_gentler(losses.recipe))}"
+    if len(trend) < 2 or not all(map(math.isfinite, trend)):
+        return ""
+    best = min(range(len(trend)), key=trend.__getitem__)
+    # epochs are compared on the same images: half the spread is more than their difference varies
+    noise = max(losses.spread / 2, 0.01 * trend[best])
+    if trend[-1] > trend[best] + noise:
+        risen = f"the inner loss has risen since epoch {best + 1} of {len(trend)}: fewer epochs."
+        return f"{risen} {_try([_epochs(losses, best + 1)])}"
+    return ""
+
+
+def _against_over_fitting(losses: PhaseLosses) -> list[str]:
+    recipe = losses.recipe
+    data = ["--set sample=0"] if recipe.sample else ["more data"]
+    images = {"erasing": 0.25, "mixup": 0.2}  # more augmentation where the policy has no stronger one
+    if recipe.augment != "none" and not losses.train_is_augmented:
+        augmentation = ["augmentation in this step, too"]
+    elif recipe.augment in _STRONGER:
+        augmentation = _settings({"augment": _STRONGER[recipe.augment]})
+    else:
+        augmentation = _settings({k: v for k, v in images.items() if getattr(recipe, k) == 0})[:1]
+    wanted = {
+        "dropout": 0.2 if recipe.dropout == 0 else 0.5,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.1,
+        "drop_path": 0.0 if losses.kind == "head" else 0.1,
+        "ema": 0.999,
+    }
+    regularisation = _settings({k: v for k, v in wanted.items() if getattr(recipe, k) < v})[:3]
+    better = "a `backbone` that generalises better (`kagglekit backbones`)"
+    return [*data, *augmentation, better, *regularisation, "a smaller `backbone`"]
+
+
+def _against_under_fitting(losses: PhaseLosses) -> list[str]:
+    recipe = losses.recipe
+    less = {"dropout": recipe.dropout / 2 if recipe.dropout > 0.2 else 0.0}
+    less |= dict.fromkeys(("drop_path", "mixup", "cutmix", "label_smoothing", "erasing"), 0.0)
+    found = _settings({k: v for k, v in less.items() if getattr(recipe, k) > v})[:3]
+    if losses.train_is_augmented and recipe.augment in _WEAKER:
+        found += _settings({"augment": _WEAKER[recipe.augment]})
+    if 0 < losses.num_epochs < _MOST_EPOCHS:
+        found.append(_epochs(losses, min(2 * losses.num_epochs, _MOST_EPOCHS)))
+    if losses.kind != "all":
+        found.append("to unfreeze more, as later steps do")
+    return found or ["a larger `backbone`"]
+
+
+def _gentler(recipe: Recipe) -> list[str]:
+    """Return what lowers the rate."""
+    if recipe.learning_rate > 0:
+        return _settings({"learning_rate": recipe.learning_rate / 10})
+    # unlike the others, a tenth of the lowest point's rate keeps a distance from where the loss explodes
+    gentle = {} if recipe.suggestion == "minimum/10" else {"suggestion": "minimum/10"}
+    return _settings(gentle) or ["a lower `learning_rate` than the finder suggests"]
+
+
+def _epochs(losses: PhaseLosses, number: int) -> str:
+    """Return the setting that gives the step `number` epochs and keeps what else `phases` says."""
+    changes: dict[str, list[str]] = {}
+    for change in losses.recipe.phases:
+        name, *words = change.split()
+        changes.setdefault(name, []).extend(words)
+    kept = [word for word in changes.get(losses.name, []) if not word.startswith("epochs=")]
+    changes[losses.name] = [f"epochs={number}", *kept]
+    return f"--set 'phases={','.join(' '.join((name, *words)) for name, words in changes.items())}'"
+
+
+def _settings(values: Mapping[str, float | str]) -> list[str]:
+    return [f"--set {name}={v}" if isinstance(v, str) else f"--set {name}={v:g}" for name, v in values.items()]
+
+
+def _try(cures: Sequence[str]) -> str:
+    return f"Try, in this order: {'; '.join(cures)}." if len(cures) > 1 else f"Try {cures[0]}."

@@ -1,0 +1,200 @@
+"""What fits into the budget: the method, and the folds, image size and epochs of recipe `quick`.
+
+Everything is settled before training starts, from a step that is measured on this machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kagglekit.engines import devices
+from kagglekit.engines.finetune import phases
+from kagglekit.errors import UserError
+from kagglekit.recipe import DEFAULT_FOLDS, Recipe
+
+MIN_IMAGES = 2000
+"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features lose half as much."""
+MIN_EPOCHS, MAX_EPOCHS = 5, 12
+"""Of recipe `quick`: fewer leave the backbone half-way, and more teach it the training images by heart."""
+_SIDES = (192, 160, 128, 96)
+_KEPT_BACK = 0.15
+"""Share of the budget for what is not foreseen, such as a machine that slows down."""
+_FIXED = 45.0
+"""Seconds for exporting the backbone, its features, the heads and the finish."""
+_FIXED_OF_MODEL = 6.0
+_STEPS_MEASURED = 3
+_MAX_RATE_PER_CORE = 16.0
+"""Images a second that a core trains a small backbone at 224 x 224 on, at the very most: with this, measuring is spared
+where the answer is clear."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do."""
+
+    images: int
+    """Training images."""
+    test_images: int
+    spent: float
+    """Seconds since the command began."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image."""
+
+    step: float
+    forward: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was settled: settings of the recipe, and why."""
+
+    settings: dict[str, Any]
+    reason: str
+
+
+Measure = Callable[[str, tuple[int, int], Recipe], Speed]
+
+
+def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
+    """Settle the method and, for fine-tuning, the recipe's steps; raise UserError where the budget is too small."""
+    method, reason = _method(recipe, backbone, work, device)
+    if method == "features":
+        return Plan({"method": method, "folds": recipe.num_folds}, reason)
+    steps = recipe.recipe if recipe.recipe != "auto" else "quick" if device == "cpu" else "eight-step"
+    settled = {"method": method, "recipe": steps, "folds": recipe.num_folds}
+    if steps != "quick":
+        return Plan(settled, f"{reason}; recipe {steps}")
+    budget = recipe.budget_seconds(device)
+    if math.isinf(budget):
+        return Plan(settled, f"{reason}; recipe quick, no budget: {phases.RECIPES['quick'][0].epochs} epochs")
+    settings, how = _fit_quick(recipe, backbone, work, budget, measure)
+    return Plan(settled | settings, f"{reason}; {how}")
+
+
+def _method(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
+    budget = recipe.budget_seconds(device)
+    if recipe.method != "auto":
+        return recipe.method, "as the settings say"
+    if work.images < MIN_IMAGES:
+        return "features", f"{work.images} training images are too few to train a backbone on"
+    if device == "cuda" or math.isinf(budget):
+        return "finetune", f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
+    return _method_on_cpu(recipe, backbone, work, budget)
+
+
+def _method_on_cpu(recipe: Recipe, backbone: str, work: Work, budget: float) -> tuple[str, str]:
+    """Measure, unless the answer is clear, whether enough epochs fit."""
+    shape = recipe.shape or own_shape(backbone)
+    area = shape[0] * shape[1] / 224**2
+    at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
+    if _epochs(recipe, work, 3, at_best, budget) < MIN_EPOCHS:
+        return "features", f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
+    epochs = max(_epochs(recipe, work, 3, measure(backbone, shape, recipe), budget), 0)
+    method = "finetune" if epochs >= MIN_EPOCHS else "features"
+    return method, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
+
+
+def _fit_quick(
+    recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure
+) -> tuple[dict[str, Any], str]:
+    """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
+    shapes = [recipe.shape] if recipe.shape else _shapes(own_shape(backbone))
+    fold_counts = [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
+    fixed = phases.of(dataclasses.replace(recipe, recipe="quick"))
+    wanted = fixed[0].epochs if any("epochs=" in change for change in recipe.phases) and fixed else 0
+    for shape in shapes:
+        speed = measure_(backbone, shape, recipe)
+        for folds in fold_counts:
+            epochs = _epochs(recipe, work, folds, speed, budget)
+            is_last = (shape, folds) == (shapes[-1], fold_counts[-1])
+            if epochs >= (wanted or MIN_EPOCHS) or (is_last and epochs >= (wanted or 1)):
+                chosen = wanted or min(epochs, MAX_EPOCHS)
+                settings = {
+                    "folds": folds,
+                    "image_size": list(shape),
+                    "phases": [f"all epochs={chosen}", *recipe.phases],
+                }
+                rate = 1 / speed.step
+                return settings, (
+                    f"recipe quick: {folds} folds at {shape[0]}x{shape[1]}, {chosen} epochs: a step was measured at "
+                    f"{rate:.0f} images/s, budget {budget / 60:.0f} min"
+                )
+    cure = f"{wanted} epochs" if wanted else "one epoch"
+    raise UserError(
+        f"budget = {recipe.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images with "
+        f"{backbone}: give more with --budget, or use --method features."
+    )
+
+
+def _epochs(recipe: Recipe, work: Work, folds: int, speed: Speed, budget: float) -> int:
+    """Return how many epochs of all folds' models fit."""
+    models = folds * recipe.models * len(recipe.backbone)
+    trained = work.images * (1 - 1 / folds)
+    inner = trained * recipe.inner_share
+    views = (2 + recipe.tta) if recipe.models > 1 else 1
+    predicted = (work.images / folds + work.test_images) * views
+    left = budget * (1 - _KEPT_BACK) - work.spent - _FIXED - 2 * work.images * speed.forward
+    of_model = left / models - _FIXED_OF_MODEL - predicted * speed.forward
+    return math.floor(of_model / ((trained - inner) * speed.step + inner * speed.forward))
+
+
+def own_shape(backbone: str) -> tuple[int, int]:
+    """Return the height and width that timm's model was made for."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone)
+    size = config.input_size if config is not None else (3, 224, 224)
+    return int(size[1]), int(size[2])
+
+
+def _shapes(own: tuple[int, int]) -> list[tuple[int, int]]:
+    return [own] + [(side, side) for side in _SIDES if side < min(own)]
+
+
+def measure(backbone: str, shape: tuple[int, int], recipe: Recipe) -> Speed:
+    """Train and predict a few batches of noise, and return the seconds an image; random weights are as fast as others.
+
+    A measure of a CPU: there the budget matters.
+    """
+    import torch
+
+    from kagglekit.engines import export
+
+    devices.keep_memory()
+    batch = recipe.train_batch or default_batch("cpu")
+    model = export.create(backbone, shape, num_classes=10).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters())
+    images = torch.randn(batch, 3, *shape).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.int64)
+
+    def step() -> None:
+        torch.nn.functional.cross_entropy(model.train()(images), labels).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def forward() -> None:
+        with torch.inference_mode():
+            model.eval()(images)
+
+    return Speed(_seconds(step) / batch, _seconds(forward) / batch)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    work()  # the first is slower
+    started = time.perf_counter()
+    for _ in range(_STEPS_MEASURED):
+        work()
+    return (time.perf_counter() - started) / _STEPS_MEASURED
+
+
+def default_batch(device: devices.Device) -> int:
+    """Return the images of a step."""
+    return 32 if device == "cpu" else 64

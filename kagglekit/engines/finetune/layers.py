@@ -1,0 +1,96 @@
+"""A model's layers from first to last: which of them learn, and how fast.
+
+All optimiser groups are built up front: freezing a layer later changes nothing in the optimiser's shape, so that a
+resumed run finds its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from kagglekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+Part = Literal["head", "late", "all"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layer that each parameter belongs to."""
+
+    of: Mapping[str, int]
+    """Parameter's name -> layer, 0 the stem."""
+    head: int
+    """The last layer: the classifier and what timm counts with it."""
+    late: int
+    """The first layer of the last stage."""
+
+    @classmethod
+    def read(cls, model: torch.nn.Module) -> Layers:
+        """Read the layers from timm's own `group_matcher`, blocks being layers and stages their groups."""
+        from timm.models import group_parameters
+
+        matcher: Any = model.group_matcher
+        blocks = group_parameters(model, matcher(coarse=False), reverse=True)
+        stages = group_parameters(model, matcher(coarse=True), reverse=True)
+        head = max(blocks.values())
+        body = [name for name, block in blocks.items() if block < head]
+        last = max((stages[name] for name in body), default=0)
+        late = min((blocks[name] for name in body if stages[name] == last), default=head)
+        return cls(blocks, head, late)
+
+    def first(self, part: Part) -> int:
+        """Return the first layer of a part of the model."""
+        return {"head": self.head, "late": self.late, "all": 0}[part]
+
+
+def scales(layers: Layers, rates: Sequence[float], decay: float) -> list[float]:
+    """Return each layer's rate relative to the head's: the list spread over the body evenly, or decaying with depth."""
+    if decay:
+        return [decay ** (layers.head - layer) for layer in range(layers.head + 1)]
+    *body, head = rates
+    if not body:
+        return [head] * (layers.head + 1)
+    return [body[layer * len(body) // layers.head] for layer in range(layers.head)] + [head]
+
+
+def optimiser_groups(model: torch.nn.Module, layers: Layers, weight_decay: float) -> list[dict[str, Any]]:
+    """Return a parameter group a layer and kind: weights decay, norms and biases do not."""
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim > 1
+        group = groups.setdefault(
+            (layers.of[name], decays),
+            {"params": [], "layer": layers.of[name], "weight_decay": weight_decay if decays else 0.0},
+        )
+        group["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
+def freeze(model: torch.nn.Module, layers: Layers, part: Part) -> None:
+    """Let only the layers of `part` learn."""
+    first = layers.first(part)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(layers.of[name] >= first)
+
+
+def set_mode(model: torch.nn.Module, recipe: Recipe) -> None:
+    """Put the model in training mode, but batch norms whose weights don't learn: their statistics stay as they are."""
+    import torch
+
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            frozen = module.weight is not None and not module.weight.requires_grad
+            if frozen or recipe.batch_norm == "frozen":
+                module.eval()
+
+
+def set_rates(optimiser: Any, rate: float, relative: Sequence[float]) -> None:
+    """Give each group its layer's share of `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * relative[group["layer"]]

@@ -1,0 +1,91 @@
+"""A timm model to train: pretrained weights, a new head, and what the recipe regularises it with.
+
+D features, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kagglekit.engines import export
+from kagglekit.engines.backbones import Backbone, Weights
+from kagglekit.engines.logistic import LogisticHead
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
+    """Return the backbone with its pretrained weights and a new head for `classes`, in evaluation mode.
+
+    Raises UserError where the architecture can't be regularised as the recipe asks.
+    """
+    import torch
+
+    source = Weights(backbone.source, Path(backbone.weights), backbone.licence)
+    if backbone.source == "hub":  # by now the file is in the cache
+        source = dataclasses.replace(source, source="file")
+    pretrained, _, _ = export.load_model(backbone.name, source, backbone.preprocessing.size)
+    arguments: dict[str, Any] = {"drop_rate": recipe.dropout} if recipe.dropout else {}
+    if recipe.drop_path:
+        arguments["drop_path_rate"] = recipe.drop_path
+    torch.manual_seed(recipe.seed)  # of the new head
+    try:
+        model = export.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
+    except TypeError as error:
+        raise UserError(f"{backbone.name} can't take {', '.join(arguments)}: use --set drop_path=0.") from error
+    own = model.state_dict()
+    same = {key: value for key, value in pretrained.state_dict().items() if _fits(own.get(key), value)}
+    head = {name for name, _ in _head_parameters(model)}
+    left = set(own) - set(same) - head
+    if left:
+        raise RuntimeError(f"{backbone.name}: no pretrained weights for {', '.join(sorted(left)[:3])}")
+    model.load_state_dict({key: value for key, value in same.items() if key not in head}, strict=False)
+    if recipe.compile:
+        model.compile(dynamic=False)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _fits(own: Any, value: Any) -> bool:
+    return own is not None and own.shape == value.shape
+
+
+def _head_parameters(model: Any) -> list[tuple[str, Any]]:
+    names = model.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+    return [(name, value) for name, value in model.named_parameters() if name.startswith(prefixes)]
+
+
+def set_head(model: Any, head: LogisticHead) -> bool:
+    """Give the model's last layer the weights of a head that was fitted on its features; False where it has no such.
+
+    `head` maps (N, D) to (N, C).
+    """
+    import torch
+
+    layer = model.get_classifier()
+    if not isinstance(layer, torch.nn.Linear) or layer.weight.shape != head.weights.T.shape:
+        return False
+    weights = head.weights.astype(np.float64) / head.scale[:, None]  # (D, C)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights.T))
+        layer.bias.copy_(torch.from_numpy(head.bias - head.mean @ weights))
+    return True
+
+
+def describe(backbone: Backbone, labels: tuple[str, ...], versions: Mapping[str, str]) -> dict[str, Any]:
+    """Return what weights need to be used again."""
+    return {
+        "model": backbone.name,
+        "classes": list(labels),
+        "preprocessing": dataclasses.asdict(backbone.preprocessing),
+        "pretrained_sha256": backbone.sha256,
+        "versions": dict(versions),
+    }

@@ -1,0 +1,105 @@
+"""Named recipes of fine-tuning: which layers learn in which step, for how long, how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from kagglekit.engines.finetune.layers import Part
+from kagglekit.engines.finetune.schedules import Schedule
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One step of a recipe; `phases` in a recipe changes its fields by name."""
+
+    name: str
+    trains: Part
+    """Which layers learn: the head, the last stage and the head, or all."""
+    epochs: int
+    rate: float = 1.0
+    """Highest rate as a share of the learning rate."""
+    schedule: Schedule = "one-cycle"
+    cycle: int = 1
+    """Epochs of the first restart of schedule `cosine`."""
+    multiplier: int = 2
+    """How many times as long each restart is as the one before."""
+    augment: bool = True
+    """Whether images are augmented."""
+    find: bool = True
+    """Whether the learning-rate finder runs first; else the rate of the phase before is kept."""
+    rates: tuple[float, ...] = ()
+    """Differential rates of this phase; nothing takes the recipe's."""
+
+
+HEAD = "features"
+"""The step before all phases: the head fitted on precomputed features."""
+
+RECIPES: dict[str, tuple[Phase, ...]] = {
+    "quick": (Phase(name="all", trains="all", epochs=4, find=False),),
+    "eight-step": (
+        Phase(name="head", trains="head", epochs=3, schedule="cosine", multiplier=1),
+        Phase(name="all", trains="all", epochs=7, schedule="cosine"),
+    ),
+    "ladder": (
+        Phase(name="head", trains="head", epochs=2, schedule="cosine", multiplier=1),
+        Phase(name="late", trains="late", epochs=3, rate=0.1, schedule="cosine", find=False, rates=(1.0,)),
+        Phase(name="all", trains="all", epochs=4, rate=0.01, schedule="cosine", find=False, rates=(1.0,)),
+    ),
+}
+"""Name -> what follows the head on precomputed features."""
+
+STEPS = {
+    HEAD: "1 augmentation on, features precomputed; 2 strength chosen; 3 head on precomputed features",
+    "head": "4 head with augmentation, warm restarts",
+    "all": "5 unfreeze; 6 earlier layers slower; 7 learning-rate finder again; 8 all layers, restarts growing",
+}
+"""The course's eight steps, as the phases of `eight-step` do them."""
+
+_TYPES: dict[str, Any] = get_type_hints(Phase)
+DEFAULT_RATE = 1e-3
+"""Learning rate of AdamW where neither a recipe nor a finder gives one."""
+
+
+def of(recipe: Recipe) -> tuple[Phase, ...]:
+    """Return the phases of a recipe with its changes; raise UserError for a change that can't be made."""
+    phases = {phase.name: phase for phase in RECIPES[recipe.recipe]}
+    for change in recipe.phases:
+        name, *words = change.split()
+        if name not in phases:
+            raise UserError(f"phases: recipe {recipe.recipe!r} has no step {name!r}: it has {', '.join(phases)}.")
+        phases[name] = dataclasses.replace(phases[name], **dict(_setting(name, word) for word in words))
+    return tuple(phase for phase in phases.values() if phase.epochs > 0)
+
+
+def _setting(phase: str, word: str) -> tuple[str, Any]:
+    key, equals, text = word.partition("=")
+    known = [name for name in _TYPES if name != "name"]
+    if not equals or key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
+        raise UserError(f"phases: {word!r} of step {phase!r} is not a setting=value of it: {hint}")
+    try:
+        return key, _parse(_TYPES[key], text)
+    except ValueError:
+        raise UserError(f"phases: {key} of step {phase!r} can't be {text!r}.") from None
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind in (int, float):
+        value = kind(text)
+        if not 0 <= value < float("inf"):
+            raise ValueError(text)
+        return value
+    if kind is bool:
+        return {"true": True, "false": False}[text] if text in ("true", "false") else int(text) == 1
+    if choices := get_args(kind):
+        if Ellipsis in choices:
+            return tuple(float(part) for part in text.split("/"))
+        if text not in choices:
+            raise ValueError(text)
+    return text

@@ -1,0 +1,433 @@
+"""Method "finetune": the backbone itself is trained, a model (or several) a fold.
+
+N training images, M test images, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from kagglekit import processes, runs, storage
+from kagglekit.engines import devices, features, folds, heads
+from kagglekit.engines.backbones import Backbone
+from kagglekit.engines.bank import Bank
+from kagglekit.engines.finetune import phases as named
+from kagglekit.engines.finetune import pixels
+from kagglekit.engines.finetune.budget import default_batch
+from kagglekit.engines.logistic import LogisticHead
+from kagglekit.engines.method_features import usable_views
+from kagglekit.engines.predictions import Offer, Predictions
+from kagglekit.errors import UserError
+from kagglekit.job import Job
+from kagglekit.recipe import Recipe
+from kagglekit.runs import Run
+from kagglekit.stages import Stage, Stages
+
+if TYPE_CHECKING:
+    from kagglekit.engines.finetune.augment import Augmenter
+    from kagglekit.engines.finetune.finder import Curve
+    from kagglekit.engines.finetune.layers import Part
+    from kagglekit.engines.finetune.loop import Trainer
+
+Floats = NDArray[np.float64]
+PLAIN, MIRROR = "plain", "mirror"
+_AUGMENTED_VIEW_EPOCH = 2_000_000
+"""Test-time augmentation draws where no epoch of training does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One model: of a fold, a backbone, and a repetition."""
+
+    fold: int
+    number: int
+    """Within the fold."""
+    backbone: Backbone
+
+    @property
+    def name(self) -> str:
+        """What its stage and its folder are called."""
+        return f"fold{self.fold}-{self.number}"
+
+    @property
+    def folder(self) -> str:
+        """Where it lies in the run's folder."""
+        return f"models/{self.name}"
+
+
+def members(job: Job) -> list[Member]:
+    """Return all models of a run, fold by fold."""
+    recipe = job.recipe
+    count = recipe.num_folds if recipe.validation == "folds" else 1
+    each = [backbone for backbone in job.backbones for _ in range(recipe.models)]
+    return [Member(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
+
+
+def stages(job: Job) -> tuple[Stage, ...]:
+    """Return the method's stages: each model is one."""
+    last = named.of(job.recipe)[-1].name
+    start = (Stage("folds", ("folds.parquet",)), Stage("features", ("provider.json",)))
+    trained = (
+        Stage(
+            member.name,
+            tuple(f"{member.folder}/{file}" for file in (f"{last}.safetensors", "oof.parquet", "test.parquet")),
+            after=("folds", "features"),
+        )
+        for member in members(job)
+    )
+    return (*start, *trained)
+
+
+def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
+    """Train the models (of one fold, if it is given); return probabilities by id, or None while folds are missing."""
+    method = _Method(job)
+    line.make("folds", method.write_folds)
+    line.make("features", method.write_features)
+    processes.agree(None)  # the first one has made them
+    for member in method.members:
+        if fold in (None, member.fold):
+            with job.run.locked(job.console, member.folder):
+                line.make(member.name, lambda member=member: method.train(member), together=True)  # type: ignore[misc]
+    missing = [member.fold for member in method.members if not line.is_made(member.name)]
+    if missing:
+        left = ", ".join(str(number) for number in sorted(set(missing)))
+        job.console.say(f"folds still to be trained: {left}; the command without --fold trains them and joins all")
+        return None
+    return method.predictions() if processes.is_first() else None
+
+
+class _Method:
+    """The stages of one run."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.run: Run = job.run
+        self.recipe: Recipe = job.recipe
+        self.labels = job.competition.labels
+        self.table = job.tables.train
+        self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
+        self.phases = named.of(job.recipe)
+        self.members = members(job)
+        self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
+        self.device = devices.choose(job.recipe.provider)
+        self.truth = np.array([self.labels.index(label) for label in self.table["label"]], dtype=np.int64)
+        self.contents = [bytes.fromhex(content) for content in self.table["content"]]
+
+    @cached_property
+    def fold(self) -> folds.Fold:
+        """Each training image's fold, (N,)."""
+        fold = pd.read_parquet(self.run.folder / "folds.parquet").set_index("id")["fold"]
+        return fold.loc[self.table["id"]].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def groups(self) -> NDArray[np.object_] | None:
+        """Each training image's group, (N,)."""
+        return self.table["group"].to_numpy(dtype=object) if "group" in self.table else None
+
+    @cached_property
+    def world(self) -> processes.World:
+        """The processes that train together."""
+        import torch
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                "provider = 'cuda': torch can't use the GPU (it was built without CUDA, or the driver is too old); "
+                "install another torch, or use --provider cpu."
+            )
+        if self.device == "cpu":
+            devices.keep_memory()
+            torch.set_num_threads(self.recipe.threads or max(devices.cores() // processes.count(), 1))
+        return processes.World(self.device, _precision(self.recipe, self.device))
+
+    # --- stages
+
+    def write_folds(self) -> None:
+        self.run.write_frame("folds.parquet", self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe)))
+
+    def write_features(self) -> None:
+        """Put features of the training images and pixels of all images into the banks."""
+        used = {"cpu"}
+        for backbone in self.job.backbones:
+            _, device = self._features(backbone)
+            used.add(device)
+            self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents())
+        storage.write_json(
+            self.run.folder / "provider.json",
+            {"asked": self.recipe.provider, "used": self.device, "features": max(used, key=len)},
+        )
+
+    def train(self, member: Member) -> None:
+        """Train one model, and predict what it has not seen."""
+        console, folder = self.job.console, self.run.folder / member.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        learnt = np.flatnonzero(self.fold != member.fold)
+        inner = self._inner(learnt, member)
+        trainer = self.trainer(member, learnt[~inner], learnt[inner], folder)
+        groups = "" if self.groups is None else f" of {len(np.unique(self.groups[learnt[~inner]]))} groups"
+        console.say(f"{member.name}: {(~inner).sum()} images{groups} to learn from, {inner.sum()} to choose epochs on")
+        for name in (named.HEAD, *(phase.name for phase in self.phases)):
+            if self.recipe.recipe == "eight-step":
+                console.say(f"{member.name}: {name}: {named.STEPS[name]}")
+        total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
+        with console.progress(member.name, total, "images") as advance:
+            trainer.train(self.phases, advance)
+        held = np.flatnonzero(self.fold == member.fold)
+        self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), trainer)
+        test = [bytes.fromhex(content) for content in self.readable["content"]]
+        self._write_views(member, "test", self.readable["id"].tolist(), test, trainer)
+
+    def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
+        """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
+        from kagglekit.engines.finetune import loop, models
+
+        backbone, recipe = member.backbone, self.recipe
+        seed = loop.seed_of(recipe.seed, member.fold, member.number)
+        model = models.build(backbone, len(self.labels), recipe)
+        self._start(model, member, learnt)
+        data = loop.Data(
+            pixels=self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents()),
+            preprocessing=backbone.preprocessing,
+            contents=self._some(learnt),
+            labels=self.truth[learnt],
+            inner_contents=self._some(inner),
+            inner_labels=self.truth[inner],
+            classes=len(self.labels),
+            augmenter=self._augmenter(backbone, seed),
+            mirror=self.job.competition.mirror_classes,
+        )
+        versions = {name: runs.installed_version(name) for name in ("kagglekit", "timm", "torch")}
+        return loop.Trainer(
+            model,
+            data,
+            recipe,
+            self.world,
+            folder=folder,
+            console=self.job.console,
+            seed=seed,
+            batch=recipe.train_batch or default_batch(self.device) * processes.count(),
+            description=models.describe(backbone, self.labels, versions),
+        )
+
+    def _inner(self, learnt: NDArray[np.int64], member: Member) -> NDArray[np.bool_]:
+        """Say which of the images to learn from choose the epochs instead."""
+        count = round(len(learnt) * self.recipe.inner_share)
+        if not count:
+            return np.zeros(len(learnt), bool)
+        groups = None if self.groups is None else self.groups[learnt]
+        if groups is not None and len(np.unique(groups)) < 2:
+            groups = None
+        # other models of the fold are judged on other images
+        seed = self.recipe.seed + member.number
+        return folds.held_out(self.truth[learnt], groups, max(count, len(self.labels)), seed)
+
+    def _start(self, model: Any, member: Member, learnt: NDArray[np.int64]) -> None:
+        """Set the weights that training starts from."""
+        from kagglekit.engines.finetune import models
+
+        if self.recipe.start:
+            model.load_state_dict(self._start_weights(member))
+            return
+        head = self._head(member.backbone, learnt) if processes.is_first() else None
+        head = processes.agree(head)
+        if not models.set_head(model, head):
+            self.job.console.say(f"{member.backbone.name} has no linear head on pooled features: it starts untrained")
+
+    def _start_weights(self, member: Member) -> dict[str, Any]:
+        """Read the weights that setting `start` names; raise UserError where they have seen what they are scored on."""
+        from kagglekit.engines.finetune import checkpoints
+
+        path = start_file(self.recipe.start, member.folder)
+        before = pd.read_parquet(path.parents[2] / "folds.parquet").set_index("id")["fold"]
+        now = pd.Series(self.fold, index=self.table["id"])
+        shared = before.index.intersection(now.index)
+        seen = (before.loc[shared] != member.fold) & (now.loc[shared] == member.fold)
+        if seen.any():
+            raise UserError(
+                f"start = {self.recipe.start!r}: its folds are others than this run's: {seen.sum()} images that "
+                f"{member.name} is scored on were learnt from, such as {seen.idxmax()}; use the same folds and seed."
+            )
+        weights, description = checkpoints.load_weights(path)
+        if description["model"] != member.backbone.name or description["classes"] != list(self.labels):
+            raise UserError(
+                f"start = {self.recipe.start!r}: these are weights of {description['model']} for classes "
+                f"{', '.join(description['classes'])}; use --backbone {description['model']}."
+            )
+        return weights
+
+    def _head(self, backbone: Backbone, learnt: NDArray[np.int64]) -> LogisticHead:
+        """Fit a head on precomputed features of the images to learn from."""
+        import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set
+
+        computed, _ = self._features(backbone)
+        training = heads.Training(
+            features.FeatureRows(computed, 0, len(self.table)), self.truth, self.groups, self.view_classes
+        )
+        part = np.zeros(len(self.table), bool)
+        part[learnt] = True
+        logistic = dataclasses.replace(self.recipe, head="logistic")
+        with threadpool_limits(1, user_api="blas"):
+            head = heads.fit(training, part, logistic, self.job.workspace.cache)
+        assert isinstance(head, LogisticHead)
+        return head
+
+    def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
+        pooled = dataclasses.replace(self.recipe, output="pooled")
+        engine = features.FeatureEngine(
+            [backbone], self.views, pooled, self.job.workspace.features, self.job.batch_size
+        )
+        return engine.compute(self.table["path"].tolist(), self.contents, self.job.console), engine.device
+
+    def _pixels(self, backbone: Backbone, paths: Sequence[str], contents: Sequence[bytes]) -> Bank:
+        workers = self.recipe.threads or devices.cores()
+        folder = self.job.workspace.cache / "pixels"
+        return pixels.bank(
+            backbone.preprocessing, paths, contents, folder=folder, workers=workers, console=self.job.console
+        )
+
+    def _all_contents(self) -> list[bytes]:
+        return [*self.contents, *(bytes.fromhex(content) for content in self.readable["content"])]
+
+    def _some(self, places: NDArray[np.int64]) -> list[bytes]:
+        return [self.contents[place] for place in places.tolist()]
+
+    def _augmenter(self, backbone: Backbone, seed: int) -> Augmenter:
+        from kagglekit.engines.finetune import augment
+
+        size = backbone.preprocessing.size
+        return augment.Augmenter(
+            transforms=augment.resolve(self.recipe.augment, size, self.job.plugin.augmentations(size)),
+            mirror=self.job.competition.mirror_classes,
+            mirror_share=self.recipe.mirror_share,
+            erasing=self.recipe.erasing,
+            seed=seed,
+        )
+
+    # --- predictions
+
+    def view_names(self) -> list[str]:
+        """Return the views that are predicted: only the plain one where others could not be judged."""
+        if len([member for member in self.members if member.fold == 0]) < 2:
+            return [PLAIN]
+        mirrored = [MIRROR] if MIRROR in self.views else []
+        return [PLAIN, *mirrored, *(f"augmented{number}" for number in range(self.recipe.tta))]
+
+    def _write_views(
+        self, member: Member, part: str, ids: list[str], contents: Sequence[bytes], trainer: Trainer
+    ) -> None:
+        found = [self._predict_view(view, contents, trainer) for view in self.view_names()]
+        if processes.is_first():
+            names = [view for view in self.view_names() for _ in ids]
+            rows = np.concatenate(found)
+            self.run.write_probabilities(
+                f"{member.folder}/{part}.parquet", ids * len(found), rows, self.labels, view=names
+            )
+
+    def _predict_view(self, view: str, contents: Sequence[bytes], trainer: Trainer) -> Floats:
+        """Return what the model says of the unmirrored classes, (N, C)."""
+        if view == PLAIN:
+            return trainer.predict(contents)
+        if view == MIRROR:
+            mirrored = trainer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
+            mirror = self.job.competition.mirror_classes
+            assert mirror is not None  # else there is no such view
+            return mirrored[:, list(mirror)]
+        # not mirrored: that is a view of its own, and which class an image shows is not known here
+        augmenter = dataclasses.replace(trainer.data.augmenter, mirror=None, erasing=0.0)
+        epoch = _AUGMENTED_VIEW_EPOCH + int(view.removeprefix("augmented"))
+        return trainer.predict(contents, lambda image, content: augmenter(image, 0, epoch=epoch, content=content)[0])
+
+    def predictions(self) -> Predictions:
+        """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
+        views = self.view_names()
+        by_view = {view: self._joined(view) for view in views}
+        offers = []
+        if MIRROR in views:
+            offers.append(Offer("mirrored view", *_mean([by_view[PLAIN], by_view[MIRROR]])))
+        if len(views) > len(offers) + 1:
+            offers.append(Offer(f"{self.recipe.tta} augmented views", *_mean(list(by_view.values()))))
+        if len(views) == 1 and (self.recipe.tta or MIRROR in self.views):
+            self.job.console.say(
+                "test-time augmentation stays off: it is judged on means of several models of each fold; "
+                "--set models=2 makes them"
+            )
+        oof, test = by_view[PLAIN]
+        return Predictions(
+            train=self.table.assign(fold=self.fold),
+            oof=oof,
+            test=test,
+            prior=np.bincount(self.truth, minlength=len(self.labels)) / len(self.table),
+            offers=tuple(offers),
+        )
+
+    def _joined(self, view: str) -> tuple[Floats, Floats]:
+        """Return one view's out-of-fold probabilities of the scored images and those of the test images asked for."""
+        oof = np.zeros((len(self.table), len(self.labels)))
+        asked = self.job.tables.asked
+        readable = (asked["content"] != "").to_numpy()
+        test = np.zeros((len(self.readable), len(self.labels)))
+        test_ids = self.readable["id"].tolist()
+        for member in self.members:
+            held = np.flatnonzero(self.fold == member.fold)
+            ids = self.table["id"].iloc[held].tolist()
+            oof[held] += self.run.read_probabilities(f"{member.folder}/oof.parquet", ids, self.labels, view=view)
+            test += self.run.read_probabilities(f"{member.folder}/test.parquet", test_ids, self.labels, view=view)
+        each = len([member for member in self.members if member.fold == 0])
+        whole = np.full((len(asked), len(self.labels)), np.nan)
+        whole[readable] = test / len(self.members)
+        return oof[self.fold != folds.TRAIN_ONLY] / each, whole
+
+
+def find_rate(job: Job, part: Part) -> tuple[Curve, dict[str, float], Path]:
+    """Sweep the learning rate of the first fold's model with `part` of it unfrozen.
+
+    Returns the curve, the suggestions by name (none where the curve has no fall), and the plot's file.
+    """
+    from kagglekit.engines.finetune import finder, plots
+
+    method = _Method(job)
+    member = method.members[0]
+    learnt = np.flatnonzero(folds.assign(job.tables.train, job.recipe) != member.fold)
+    folder = job.workspace.folder
+    trainer = method.trainer(member, learnt, learnt[:0], folder)
+    curve = trainer.find_rate(named.Phase(name=part, trains=part, epochs=1))
+    found = finder.suggestions(curve)
+    path = folder / f"lr-find-{part}.png"
+    plots.finder_plot(curve, found, path, f"{job.competition.name}, {member.backbone.name}: {part}")
+    return curve, found, path
+
+
+def _mean(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    return np.mean([oof for oof, _ in pairs], axis=0), np.mean([test for _, test in pairs], axis=0)
+
+
+def _precision(recipe: Recipe, device: devices.Device) -> str:
+    if recipe.precision != "auto":
+        return recipe.precision
+    if device == "cpu":
+        return "float32"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def start_file(start: str, folder: str = "models/fold0-0") -> Path:
+    """Return the file that RUN:PHASE means for one model; raise UserError where there is none."""
+    reference, colon, phase = start.rpartition(":")
+    if not colon:
+        raise UserError(f"--from {start!r}: write it as RUN:PHASE, for example --from 0a1b2c3d:all.")
+    run = runs.find(reference)
+    path = run.folder / folder / f"{phase}.safetensors"
+    if not path.is_file():
+        there = sorted(found.stem for found in path.parent.glob("*.safetensors"))
+        has = f"it has {', '.join(there)}" if there else "it has no fine-tuned model of that fold"
+        raise UserError(f"--from {start!r}: run {run.id} has no phase {phase!r}: {has}.")
+    return path
