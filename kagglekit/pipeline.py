@@ -131,7 +131,12 @@ def prepare(
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
     key = _key(plugin, competition, chosen, audited)
     with _timed(seconds, "backbones"):
-        work = budget.Work(len(audited.train), len(audited.asked), sum(seconds.values()))
+        work = budget.Work(
+            images=len(audited.train),
+            test_images=len(audited.asked),
+            spent=sum(seconds.values()),
+            native=images.usual_shape(audited.train["path"].tolist()),
+        )
         decided = runs.decide(workspace, key, lambda: _decide(chosen, work))
         chosen = recipe.resolve(chosen.as_dict() | decided["settings"], "decision", Path(os.devnull), {})
         console.say(f"method {chosen.method}: {decided['why']}")

@@ -128,6 +128,8 @@ class Recipe:
     """Seconds of training that a killed command may lose."""
     tta: int = 4
     """Augmented views offered to `finish` beside plain and mirrored ones; 0 offers none of them."""
+    neighbours: int = 0
+    """Look-alikes whose predictions are averaged with an image's own, offered to `finish`; for frames of films."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -165,6 +167,7 @@ class Recipe:
             "loader_workers": (self.loader_workers >= -1, "must be -1 (automatic) or more"),
             "checkpoint_seconds": (self.checkpoint_seconds >= 0, "must be 0 or more"),
             "tta": (self.tta >= 0, "must be 0 (off) or more"),
+            "neighbours": (self.neighbours >= 0, "must be 0 (off) or more"),
         } | {
             name: (0 <= getattr(self, name) <= 1, "must be from 0 to 1")
             for name in ("mirror_share", "cutmix", "erasing", "dropout", "drop_path")

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +30,8 @@ Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, che
 
 MAX_ASPECT = 100
 """Longer side by shorter; scaling the shorter one to a backbone's input would make anything longer immense."""
+_LOOKED_AT = 64
+"""Images whose shapes tell what is usual."""
 PREPROCESSING_VERSION = 2
 """Raised whenever the same file would give other pixels; part of every feature's address."""
 
@@ -151,6 +154,15 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
         raise ImageError("is truncated")
     decode(content)
     return Header(image.format or "unknown", width * height)
+
+
+def usual_shape(paths: Sequence[str]) -> tuple[int, int]:
+    """Return the median height and width of some of the image files, of which only the headers are read."""
+    shapes = []
+    for path in paths[:: max(len(paths) // _LOOKED_AT, 1)]:
+        with Image.open(path) as image:
+            shapes.append((image.height, image.width))
+    return int(np.median([tall for tall, _ in shapes])), int(np.median([wide for _, wide in shapes]))
 
 
 def _damage(error: Exception) -> str:

@@ -20,8 +20,8 @@ from kagglekit import processes, runs, storage
 from kagglekit.engines import devices, features, folds, heads
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.finetune import neighbours, pixels
 from kagglekit.engines.finetune import phases as named
-from kagglekit.engines.finetune import pixels
 from kagglekit.engines.finetune.budget import default_batch
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.method_features import usable_views
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kagglekit.engines.finetune.loop import Trainer
 
 Floats = NDArray[np.float64]
-PLAIN, MIRROR = "plain", "mirror"
+PLAIN, MIRROR, NEIGHBOURS = "plain", "mirror", "neighbours"
 _AUGMENTED_VIEW_EPOCH = 2_000_000
 """Test-time augmentation draws where no epoch of training does."""
 
@@ -318,43 +318,54 @@ class _Method:
         if len([member for member in self.members if member.fold == 0]) < 2:
             return [PLAIN]
         mirrored = [MIRROR] if MIRROR in self.views else []
-        return [PLAIN, *mirrored, *(f"augmented{number}" for number in range(self.recipe.tta))]
+        augmented = [f"augmented{number}" for number in range(self.recipe.tta)]
+        return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if self.recipe.neighbours else [])]
 
     def _write_views(
         self, member: Member, part: str, ids: list[str], contents: Sequence[bytes], trainer: Trainer
     ) -> None:
-        found = [self._predict_view(view, contents, trainer) for view in self.view_names()]
-        if processes.is_first():
-            names = [view for view in self.view_names() for _ in ids]
-            rows = np.concatenate(found)
-            self.run.write_probabilities(
-                f"{member.folder}/{part}.parquet", ids * len(found), rows, self.labels, view=names
-            )
+        views = self.view_names()
+        found: dict[str, Floats] = {}
+        found[PLAIN], pooled = trainer.predict(contents)
+        for view in views:
+            if view not in (PLAIN, NEIGHBOURS):
+                found[view] = self._predict_view(view, contents, trainer)
+        if not processes.is_first():
+            return
+        if NEIGHBOURS in views:
+            own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
+            found[NEIGHBOURS] = neighbours.average(own, pooled, self.recipe.neighbours)
+        rows = np.concatenate([found[view] for view in views])
+        names = [view for view in views for _ in ids]
+        self.run.write_probabilities(f"{member.folder}/{part}.parquet", ids * len(views), rows, self.labels, view=names)
 
     def _predict_view(self, view: str, contents: Sequence[bytes], trainer: Trainer) -> Floats:
         """Return what the model says of the unmirrored classes, (N, C)."""
-        if view == PLAIN:
-            return trainer.predict(contents)
         if view == MIRROR:
-            mirrored = trainer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
+            mirrored, _ = trainer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
             mirror = self.job.competition.mirror_classes
             assert mirror is not None  # else there is no such view
             return mirrored[:, list(mirror)]
         # not mirrored: that is a view of its own, and which class an image shows is not known here
         augmenter = dataclasses.replace(trainer.data.augmenter, mirror=None, erasing=0.0)
         epoch = _AUGMENTED_VIEW_EPOCH + int(view.removeprefix("augmented"))
-        return trainer.predict(contents, lambda image, content: augmenter(image, 0, epoch=epoch, content=content)[0])
+        augmented = trainer.predict(
+            contents, lambda image, content: augmenter(image, 0, epoch=epoch, content=content)[0]
+        )
+        return augmented[0]
 
     def predictions(self) -> Predictions:
         """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
-        views = self.view_names()
-        by_view = {view: self._joined(view) for view in views}
+        by_view = {view: self._joined(view) for view in self.view_names()}
+        alike = by_view.pop(NEIGHBOURS, None)
         offers = []
-        if MIRROR in views:
+        if MIRROR in by_view:
             offers.append(Offer("mirrored view", *_mean([by_view[PLAIN], by_view[MIRROR]])))
-        if len(views) > len(offers) + 1:
+        if len(by_view) > len(offers) + 1:
             offers.append(Offer(f"{self.recipe.tta} augmented views", *_mean(list(by_view.values()))))
-        if len(views) == 1 and (self.recipe.tta or MIRROR in self.views):
+        if alike is not None:
+            offers.append(Offer(f"mean of {self.recipe.neighbours} neighbours", *alike))
+        if len(by_view) == 1 and (self.recipe.tta or MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on means of several models of each fold; "
                 "--set models=2 makes them"

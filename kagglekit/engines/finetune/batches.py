@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,14 +71,29 @@ def steps(count: int, batch: int) -> int:
     return max(count // batch, 1)
 
 
-def load(samples: Samples, order: Order, workers: int, *, pinned: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield uint8 images (B, H, W, 3) and labels (B,)."""
+@dataclass(frozen=True)
+class _Epochs:
+    """Several epochs' batches, one after another."""
+
+    orders: Sequence[Order]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.orders))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return chain.from_iterable(self.orders)
+
+
+def load(
+    samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
     from torch.utils.data import DataLoader
 
     # anything with keys is a data set, whatever its type says
     loader: DataLoader[Any] = DataLoader(
         samples,  # type: ignore[arg-type]
-        batch_sampler=order,
+        batch_sampler=_Epochs(orders),
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_start_worker,

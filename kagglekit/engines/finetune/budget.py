@@ -22,6 +22,10 @@ MIN_IMAGES = 2000
 MIN_EPOCHS, MAX_EPOCHS = 5, 12
 """Of recipe `quick`: fewer leave the backbone half-way, and more teach it the training images by heart."""
 _SIDES = (192, 160, 128, 96)
+_ENLARGED = 1.2
+"""Times that small images are enlarged at most: more shows nothing new, and costs."""
+_MULTIPLE = 8
+"""Sides are multiples of this many pixels, which most networks halve several times."""
 _KEPT_BACK = 0.15
 """Share of the budget for what is not foreseen, such as a machine that slows down."""
 _FIXED = 45.0
@@ -42,6 +46,8 @@ class Work:
     test_images: int
     spent: float
     """Seconds since the command began."""
+    native: tuple[int, int]
+    """Height and width of a usual image."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def _fit_quick(
     recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure
 ) -> tuple[dict[str, Any], str]:
     """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
-    shapes = [recipe.shape] if recipe.shape else _shapes(own_shape(backbone))
+    shapes = [recipe.shape] if recipe.shape else shapes_for(own_shape(backbone), work.native, recipe.crop)
     fold_counts = [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
     fixed = phases.of(dataclasses.replace(recipe, recipe="quick"))
     wanted = fixed[0].epochs if any("epochs=" in change for change in recipe.phases) and fixed else 0
@@ -155,8 +161,24 @@ def own_shape(backbone: str) -> tuple[int, int]:
     return int(size[1]), int(size[2])
 
 
-def _shapes(own: tuple[int, int]) -> list[tuple[int, int]]:
-    return [own] + [(side, side) for side in _SIDES if side < min(own)]
+def shapes_for(own: tuple[int, int], native: tuple[int, int], crop: str) -> list[tuple[int, int]]:
+    """Return the shapes to try, largest first: squares of falling area, none much larger than the images are.
+
+    Where all of an image is kept (crop `squash`), they have its proportions, or nearly.
+    """
+    height, width = native
+    narrow = min(max(height / width, 0.5), 2.0) ** 0.5 if crop == "squash" else 1.0
+    limits = native if crop == "squash" else (min(native), min(native))
+    found = []
+    for side in (min(own), *(side for side in _SIDES if side < min(own))):
+        wanted = (side * narrow, side / narrow)
+        shape = tuple(_rounded(min(a, _ENLARGED * limit)) for a, limit in zip(wanted, limits, strict=True))
+        found.append((shape[0], shape[1]))
+    return list(dict.fromkeys(found))
+
+
+def _rounded(side: float) -> int:
+    return max(round(side / _MULTIPLE) * _MULTIPLE, 32)
 
 
 def measure(backbone: str, shape: tuple[int, int], recipe: Recipe) -> Speed:

@@ -7,9 +7,11 @@ and all state is in checkpoints: a killed run goes on with the same numbers (bit
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from kagglekit import interrupts, metrics, storage
 from kagglekit.console import Advance, Console
+from kagglekit.engines import devices
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.finetune import advice, batches, checkpoints, finder, layers, plots, schedules
 from kagglekit.engines.finetune.augment import Augmenter
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float64]
+Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
+"""uint8 images (B, H, W, 3) and labels (B,)."""
 _PREDICTED_TOGETHER = 64
 _FINDER_STEPS = 100
 _FINDER_EPOCH = 1_000_000
@@ -117,7 +122,8 @@ class Trainer:
         mean, std = data.preprocessing.mean, data.preprocessing.std
         self.mean = 255 * torch.tensor(mean, device=world.device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(std, device=world.device).view(1, 3, 1, 1)
-        self._loader_workers = max(recipe.loader_workers, 0)
+        automatic = devices.cores() if world.device.type == "cuda" else 0
+        self._loader_workers = automatic if recipe.loader_workers < 0 else recipe.loader_workers
 
     # --- the line from the first phase to the last
 
@@ -126,6 +132,9 @@ class Trainer:
         self._resume()
         if self.progress.phase == 0 and self.progress.epoch == self.progress.step == 0:
             self._save_weights(HEAD)
+            loss, _ = self._inner_loss()
+            if loss is not None:
+                self.console.say(f"{HEAD}: inner loss {loss:.4f}")
         done = sum(phase.epochs for phase in phases[: self.progress.phase]) + self.progress.epoch
         advance(done * self._images_per_epoch + self.progress.step * self.batch)
         for number in range(self.progress.phase, len(phases)):
@@ -144,19 +153,21 @@ class Trainer:
         if self.world.device.type == "cuda":
             self._fit_part_to_memory(wrapped, optimiser)
         ends = set(self._candidates(phase))
+        stream = self._batches(range(progress.epoch, phase.epochs), progress.step, augmented=phase.augment)
         while progress.epoch < phase.epochs:
-            self._epoch(phase, wrapped, optimiser, relative, advance)
+            batches_left = islice(stream, self.steps_per_epoch - progress.step)
+            self._epoch(phase, batches_left, wrapped=wrapped, optimiser=optimiser, relative=relative, advance=advance)
             loss, _ = self._inner_loss()
-            self._note_epoch(phase, loss)
+            broken = self._note_epoch(phase, loss)
             progress.epoch += 1
             progress.step, progress.train_loss = 0, 0.0
-            if loss is not None and progress.epoch in ends:
-                self._keep_if_best(loss)
-                if self.recipe.patience and progress.waited >= self.recipe.patience:
-                    self.console.say(f"{phase.name}: no better for {progress.waited} restarts: ended early")
-                    skipped = phase.epochs - progress.epoch
-                    advance(skipped * self._images_per_epoch)
-                    break
+            if loss is not None and (progress.epoch in ends or broken):
+                self._keep_if_best(math.inf if broken else loss)
+            if broken or (self.recipe.patience and progress.waited >= self.recipe.patience):
+                why = "the loss is no number any more" if broken else f"no better for {progress.waited} restarts"
+                self.console.say(f"{phase.name}: {why}: ended early")
+                advance((phase.epochs - progress.epoch) * self._images_per_epoch)
+                break
             self._save_progress()
         self._close(phase, name_before)
         self.model = self.world.unwrap(wrapped)
@@ -171,14 +182,16 @@ class Trainer:
             return list(range(1, phase.epochs + 1))
         return schedules.cycle_ends(phase.epochs, phase.cycle, phase.multiplier)
 
-    def _epoch(self, phase: Phase, wrapped: Any, optimiser: Any, relative: list[float], advance: Advance) -> None:
+    def _epoch(
+        self, phase: Phase, stream: Stream, *, wrapped: Any, optimiser: Any, relative: list[float], advance: Advance
+    ) -> None:
         layers.set_mode(self.model, self.recipe)
         progress, per_epoch = self.progress, self.steps_per_epoch
         losses: list[torch.Tensor] = []
         saving = checkpoints.Reminder(self.recipe.checkpoint_seconds)
         with interrupts.deferred() as asked_to_stop:
-            epoch = self._epoch_number
-            for images, labels in self._batches(epoch, progress.step, augmented=phase.augment):
+            epoch = self._number(progress.epoch)
+            for images, labels in stream:
                 at = progress.epoch + progress.step / per_epoch
                 share = schedules.share(phase.schedule, at, phase.epochs, phase.cycle, phase.multiplier)
                 rate = progress.rate * share
@@ -291,7 +304,7 @@ class Trainer:
         return curve
 
     def _sweep(self, phase: Phase, wrapped: Any, optimiser: Any, relative: list[float]) -> finder.Curve:
-        stream = self._endless_batches(augmented=phase.augment)
+        stream = self._finder_batches(augmented=phase.augment)
         average, self.ema = self.ema, None  # not to be moved
 
         def take_step(rate: float) -> float:
@@ -332,36 +345,46 @@ class Trainer:
         rows, labels = self.data.inner_contents, self.data.inner_labels
         if not len(rows):
             return None, 0.0
-        losses = metrics.log_loss_rows(labels, self.predict(rows))
+        losses = metrics.log_loss_rows(labels, self.predict(rows)[0])
         return float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
 
-    def predict(self, contents: Sequence[bytes], view: Callable[[Any, bytes], Any] | None = None) -> Floats:
-        """Return probabilities of images by the hashes of their files, (N, C); `view` changes each image's pixels.
+    def predict(
+        self, contents: Sequence[bytes], view: Callable[[Any, bytes], Any] | None = None
+    ) -> tuple[Floats, NDArray[np.float16]]:
+        """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.
 
-        All processes predict a part each, and all get all of it.
+        `view` changes each image's pixels. All processes predict a part each, and all get all of it.
         """
         import torch
 
         if not contents:
-            return np.empty((0, self.data.classes))
+            return np.empty((0, self.data.classes)), np.empty((0, 1), np.float16)
         model = self.model if self.ema is None else self.ema.module
         model.eval()
         # every process has equally many, so that rows can be gathered
         mine = np.resize(np.arange(len(contents)), -(-len(contents) // self.world.size) * self.world.size)
         mine = mine[self.world.rank :: self.world.size]
-        rows = []
+        scores, pooled = [], []
         with torch.inference_mode(), self.world.autocast():
             for start in range(0, len(mine), _PREDICTED_TOGETHER):
                 some = [contents[place] for place in mine[start : start + _PREDICTED_TOGETHER]]
                 images = [np.asarray(self.data.pixels.row(content)) for content in some]
                 if view is not None:
                     images = [view(image, content) for image, content in zip(images, some, strict=True)]
-                scores = model(self._normalised(torch.from_numpy(np.stack(images))))
-                rows.append(scores.float().softmax(1))
-        gathered = self.world.gather(torch.cat(rows))  # (P * N / P, C), each process's rows together
-        order = gathered.view(self.world.size, -1, self.data.classes).transpose(0, 1).reshape(-1, self.data.classes)
-        probabilities: Floats = order[: len(contents)].cpu().numpy().astype(np.float64)
-        return probabilities
+                maps = model.forward_features(self._normalised(torch.from_numpy(np.stack(images))))
+                pooled.append(model.forward_head(maps, pre_logits=True).half())
+                scores.append(model.forward_head(maps).float().softmax(1))
+        return (
+            self._all_rows(torch.cat(scores), len(contents)).astype(np.float64),
+            self._all_rows(torch.cat(pooled), len(contents)),
+        )
+
+    def _all_rows(self, rows: torch.Tensor, count: int) -> NDArray[Any]:
+        """Gather what every process has of `count` rows, each having taken its turn: (N / P, X) -> (N, X)."""
+        gathered = self.world.gather(rows)  # each process's rows together
+        in_order = gathered.view(self.world.size, len(rows), -1).transpose(0, 1).reshape(-1, rows.shape[1])
+        found: NDArray[Any] = in_order[:count].cpu().numpy()
+        return found
 
     def _keep_if_best(self, loss: float) -> None:
         progress = self.progress
@@ -430,28 +453,28 @@ class Trainer:
     def _images_per_epoch(self) -> int:
         return self.steps_per_epoch * self.batch
 
-    @property
-    def _epoch_number(self) -> int:
+    def _number(self, epoch: int) -> int:
         """Return a number that no other epoch of this training has."""
-        return self.progress.phase * 1000 + self.progress.epoch
+        return self.progress.phase * 1000 + epoch
 
     def _samples(self, augmented: bool) -> batches.Samples:
         augmenter = self.data.augmenter if augmented else None
         return batches.Samples(self.data.pixels, self.data.contents, self.data.labels, augmenter)
 
-    def _batches(self, epoch: int, first_step: int, *, augmented: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        order = batches.Order(
-            len(self.data.contents), self.batch, self.seed, epoch, first_step, self.world.rank, self.world.size
-        )
+    def _batches(self, epochs: range, first_step: int, *, augmented: bool) -> Stream:
+        """Yield the batches of several epochs of this phase, the first of them from `first_step` on."""
+        count, world = len(self.data.contents), self.world
+        orders = [
+            batches.Order(count, self.batch, self.seed, self._number(epoch), start, world.rank, world.size)
+            for epoch, start in zip(epochs, (first_step, *[0] * len(epochs)), strict=False)
+        ]
         pinned = self.world.device.type == "cuda"
-        return batches.load(self._samples(augmented), order, self._loader_workers, pinned=pinned)
+        return batches.load(self._samples(augmented), orders, self._loader_workers, pinned=pinned)
 
-    def _endless_batches(self, *, augmented: bool) -> Iterator[tuple[tuple[int, int], torch.Tensor, torch.Tensor]]:
-        epoch = _FINDER_EPOCH
-        while True:
-            for step, (images, labels) in enumerate(self._batches(epoch, 0, augmented=augmented)):
-                yield (epoch, step), images, labels
-            epoch += 1
+    def _finder_batches(self, *, augmented: bool) -> Iterator[tuple[tuple[int, int], torch.Tensor, torch.Tensor]]:
+        epochs = range(_FINDER_EPOCH, _FINDER_EPOCH + -(-_FINDER_STEPS // self.steps_per_epoch))
+        for step, (images, labels) in enumerate(self._batches(epochs, 0, augmented=augmented)):
+            yield (_FINDER_EPOCH, step), images, labels
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (B, H, W, 3) -> float (B, 3, H, W), channels last in memory."""
@@ -503,7 +526,8 @@ class Trainer:
         self.progress.train_loss += sum(values)
         losses.clear()
 
-    def _note_epoch(self, phase: Phase, loss: float | None) -> None:
+    def _note_epoch(self, phase: Phase, loss: float | None) -> bool:
+        """Write an epoch into history and log; say whether the training has broken down."""
         progress = self.progress
         train_loss = progress.train_loss / self.steps_per_epoch
         progress.history.append(
@@ -520,6 +544,14 @@ class Trainer:
             progress.trend.append(loss)
         inner = "" if loss is None else f", inner {loss:.4f}"
         self.console.say(f"{phase.name}: epoch {progress.epoch + 1} of {phase.epochs}: train {train_loss:.4f}{inner}")
+        if math.isfinite(train_loss) and math.isfinite(loss or 0.0):
+            return False
+        if loss is None:
+            raise UserError(
+                f"{phase.name}: the training loss is {train_loss}: use a lower --set learning_rate (it was "
+                f"{progress.rate:.2g}), or --set inner_share=0.1, which takes such a step back."
+            )
+        return True
 
     @property
     def _checkpoint_path(self) -> Path:
