@@ -66,6 +66,7 @@ def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("accuracy", f"{result['accuracy']:.2%}"),
         ("before finishing", f"{result['before_finish']:.5f}"),
         ("scored", _scored(result)),
+        ("method", result["method"]),
         ("backbone", ", ".join(result["backbones"])),
         ("computed on", result["device"]),
     ]

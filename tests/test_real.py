@@ -54,7 +54,16 @@ def test_dogs_and_cats_from_the_real_archive_with_default_settings(
 def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
     cli: Cli, drivers_archive: Path, shared_home: Path
 ) -> None:
-    words = ("--backbone", "tf_efficientnet_lite0", "--set", "image_size=96", "--sample", "1500")
+    words = (
+        "--method",
+        "features",
+        "--backbone",
+        "tf_efficientnet_lite0",
+        "--set",
+        "image_size=96",
+        "--sample",
+        "1500",
+    )
     done = cli("run", "state-farm", "--data", drivers_archive, *words)
     assert done.code == 0, done.err
     run, result = result_of(shared_home, "state-farm")

@@ -165,7 +165,9 @@ def test_drivers_are_never_split_and_every_class_has_its_column(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, older: bool
 ) -> None:
     archive = drawing.drivers(tmp_path, older=older)
-    done = succeeded(cli("run", "state-farm", "--data", archive, "--backbone", tiny, "--folds", "3"))
+    done = succeeded(
+        cli("run", "state-farm", "--data", archive, "--backbone", tiny, "--folds", "3", "--method", "features")
+    )
     assert "6 groups" in done.out
     run = only_run(home, "state-farm")
     folds = pd.read_parquet(run / "folds.parquet")
@@ -326,7 +328,7 @@ def test_a_misspelt_field_of_the_description_names_plugin_and_hook(cli: Cli, lea
 
 def test_mirrored_hands_are_told_apart_and_swapped_back(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     archive = drawing.hands(tmp_path)
-    succeeded(cli("run", "state-farm", "--data", archive, "--backbone", tiny, "--folds", "3"))
+    succeeded(cli("run", "state-farm", "--data", archive, "--backbone", tiny, "--folds", "3", "--method", "features"))
     run = only_run(home, "state-farm")
     assert json.loads((run / "result.json").read_text())["accuracy"] > 0.9
     submission = pd.read_csv(run / "submission.csv").set_index("img")

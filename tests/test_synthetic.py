@@ -319,7 +319,9 @@ def test_drivers_hands_are_predicted_as_they_were_drawn_on_either_side(
     cli: Cli, tiny: str, home: Path, tmp_path: Path
 ) -> None:
     # more folds mean more drivers, which the small backbone needs; the hold-out spares it their heads
-    done = succeeded(cli("run", "state-farm", "--backbone", tiny, "--folds", "30", "--holdout", "60"))
+    done = succeeded(
+        cli("run", "state-farm", "--method", "features", "--backbone", tiny, "--folds", "30", "--holdout", "60")
+    )
     assert "310 training images of 10 classes, 30 groups" in done.out
     predicted = predictions(only_run(home / "state-farm" / "synthetic"))
     drawn = synthetic.draw(plugins.load("state-farm").competition(), tmp_path, folds=30)

@@ -96,7 +96,14 @@ def runs(name: str | None) -> None:
         console.say(f"no runs in {home()}: `kagglekit run NAME` makes one.")
 
 
-_RUN_COLUMNS = ("run", ">score ± error", ">accuracy", "backbone", "head", ">images", ">seconds")
+def _method(settings: dict[str, Any]) -> str:
+    """Return how a run predicts: its head on frozen features, or its recipe of fine-tuning."""
+    if settings.get("method") == "finetune":
+        return f"finetune, {settings['recipe']}"
+    return f"features, {settings.get('head', '')}"
+
+
+_RUN_COLUMNS = ("run", ">score ± error", ">accuracy", "backbone", "method", ">images", ">seconds")
 
 
 def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tuple[str, ...]]:
@@ -104,21 +111,21 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
     result = run.result
     record = storage.read_json(run.folder / "run.json")
     backbones = ", ".join(b["name"] for b in record["backbones"])
-    head = recipe.read_file(run.folder / "recipe.toml").get("head", "")
+    method = _method(recipe.read_file(run.folder / "recipe.toml"))
     if result is None:
         return (run.synthetic, True, False, 0.0), (
             run.id,
             "not finished",
             "",
             backbones,
-            head,
+            method,
             str(record["train_images"]),
             "",
         )
     better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
     score = summary.scored(result)
     seconds = f"{sum(result['seconds'].values()):.0f}"
-    cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, head)
+    cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, method)
     images = f"{result['scored_images']}{' (sample)' if result['sample'] else ''}"
     return (run.synthetic, False, result["sample"] > 0, better), (*cells, images, seconds)
 

@@ -37,6 +37,9 @@ Floats = NDArray[np.float64]
 Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
 """uint8 images (B, H, W, 3) and labels (B,)."""
 _PREDICTED_TOGETHER = 64
+_TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
+_TEMPERED_ON = 8
+"""Batches."""
 _FINDER_STEPS = 100
 _FINDER_EPOCH = 1_000_000
 """Where the finder's batches start to be numbered: it sees other batches than the epochs do."""
@@ -149,6 +152,8 @@ class Trainer:
         progress = self.progress
         if progress.epoch == progress.step == 0:
             progress.before = self._inner_loss()[0]
+            if name_before == HEAD:
+                self._temper_head(phase)
             progress.rate = self._choose_rate(phase, wrapped, optimiser, relative)
         if self.world.device.type == "cuda":
             self._fit_part_to_memory(wrapped, optimiser)
@@ -291,6 +296,33 @@ class Trainer:
                 self.part = -(-self.part // 2)
                 self.console.say(f"out of memory: {self.part} images are computed together, {self.batch} a step")
 
+    # --- the head on precomputed features
+
+    def _temper_head(self, phase: Phase) -> None:
+        """Make a head less certain that is wrong by far on the batch statistics that training uses.
+
+        It was fitted on features of running statistics, which small or unusual images do not have.
+        """
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        head = self.model.get_classifier()
+        if not isinstance(head, torch.nn.Linear):
+            return
+        losses = torch.zeros(len(_TEMPERS), device=self.world.device)
+        with finder.restored(self.model, self.optimiser), torch.no_grad(), self.world.autocast():
+            layers.set_mode(self.model, self.recipe)
+            for images, labels in islice(self._batches(range(1), 0, augmented=phase.augment), _TEMPERED_ON):
+                scores = self.model(self._normalised(images)).float()  # (B, C)
+                truth = labels.to(self.world.device)
+                losses += torch.stack([cross_entropy(scores * temper, truth) for temper in _TEMPERS])
+        temper = _TEMPERS[int(self.world.mean(losses).argmin())]
+        if temper < 1:
+            self.console.say(f"{HEAD}: the head's scores are multiplied by {temper:g}, to fit training's batches")
+            with torch.no_grad():
+                head.weight.mul_(temper)
+                head.bias.mul_(temper)
+
     # --- learning rate
 
     def find_rate(self, phase: Phase) -> finder.Curve:
@@ -400,6 +432,7 @@ class Trainer:
         taken_back = progress.before is not None and progress.best is not None and progress.best > progress.before
         if taken_back:
             self._load(checkpoints.load_weights(self._weights_path(name_before))[0])
+            self.optimiser.state.clear()  # its moments are of steps that never were, and may be NaN
         elif self.best_state is not None:
             self._load(self.best_state)
         elif self.ema is not None:
