@@ -187,10 +187,10 @@ class _Method:
 
     def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
         """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
-        from kagglekit.engines.finetune import loop, models
+        from kagglekit.engines.finetune import learner, loop, models
 
         backbone, recipe = member.backbone, self.recipe
-        seed = loop.seed_of(recipe.seed, member.fold, member.number)
+        seed = learner.seed_of(recipe.seed, member.fold, member.number)
         model = models.build(backbone, len(self.labels), recipe)
         self._start(model, member, learnt)
         data = loop.Data(
@@ -202,7 +202,6 @@ class _Method:
             inner_labels=self.truth[inner],
             classes=len(self.labels),
             augmenter=self._augmenter(backbone, seed),
-            mirror=self.job.competition.mirror_classes,
         )
         versions = {name: runs.installed_version(name) for name in ("kagglekit", "timm", "torch")}
         return loop.Trainer(

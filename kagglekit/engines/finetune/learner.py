@@ -1,0 +1,290 @@
+"""A model and its optimiser: what one step does, in whatever precision, memory and number of processes there is.
+
+B images in a batch, N in a table, H x W pixels, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.engines.bank import Bank
+from kagglekit.engines.finetune import batches, finder, layers
+from kagglekit.engines.finetune.phases import DEFAULT_RATE, Phase
+from kagglekit.engines.images import Preprocessing
+from kagglekit.errors import UserError
+from kagglekit.processes import World
+from kagglekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+View = Callable[[Any, bytes], Any]
+"""(pixels (H, W, 3), content of the file) -> pixels."""
+_PREDICTED_TOGETHER = 64
+_TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
+
+
+class Learner:
+    """One model that learns step by step."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        world: World,
+        *,
+        seed: int,
+        part: int,
+        say: Callable[[str], None],
+    ) -> None:
+        """Move `model` to the device; `part` images of this process are computed together at most."""
+        import torch
+
+        self.recipe, self.world, self.seed, self.part = recipe, world, seed, part
+        self.steps = 0
+        self._size, self._say = preprocessing.size, say
+        on_device: Any = model.to(world.device)
+        self.model: Any = on_device.to(memory_format=torch.channels_last)
+        self.layers = layers.Layers.read(self.model)
+        groups = layers.optimiser_groups(self.model, self.layers, recipe.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=DEFAULT_RATE, fused=True)
+        self.ema = self._average()
+        self._wrapped: Any = None
+        self._prepared: Any = None
+        self._relative: list[float] = []
+        self._mean = 255 * torch.tensor(preprocessing.mean, device=world.device).view(1, 3, 1, 1)
+        self._std = 255 * torch.tensor(preprocessing.std, device=world.device).view(1, 3, 1, 1)
+
+    def _average(self) -> Any:
+        if not self.recipe.ema:
+            return None
+        from timm.utils import ModelEmaV3
+
+        return ModelEmaV3(self.model, decay=self.recipe.ema, use_warmup=True)
+
+    # --- which layers learn, and how fast
+
+    def begin(self, phase: Phase) -> None:
+        """Let the layers of a phase learn, at their rates."""
+        layers.freeze(self.model, self.layers, phase.trains)
+        self._relative = layers.scales(self.layers, phase.rates or self.recipe.rates, self.recipe.layer_decay)
+        self._wrapped, self._prepared = self.world.prepare(self.model, self.optimiser)
+        if self.world.device.type == "cuda":
+            self._fit_part_to_memory()
+
+    def end(self) -> None:
+        """Leave the model as it was before `begin`, but for its weights."""
+        self.model = self.world.unwrap(self._wrapped)
+        self._wrapped = self._prepared = None
+        self.world.release()
+
+    def set_rate(self, rate: float) -> None:
+        """Set the head's learning rate, and each other layer's share of it."""
+        layers.set_rates(self.optimiser, rate, self._relative)
+
+    # --- a step
+
+    def set_mode(self) -> None:
+        """Get ready for steps: dropout on, batch statistics of what learns."""
+        layers.set_mode(self.model, self.recipe)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
+        """Do one step on uint8 images (B, H, W, 3) and labels (B,); return the loss, still on the device.
+
+        What is drawn depends on `key`. A batch that does not fit in memory is computed in halves, from then on.
+        """
+        import torch
+
+        while True:
+            try:
+                loss = self._gradients(images, labels, key)
+                break
+            except torch.OutOfMemoryError:
+                self._prepared.zero_grad(set_to_none=True)
+                if self.world.size > 1:  # the others are waiting for this one's gradients
+                    raise self._too_large() from None
+                self._halve_part()
+        if self.recipe.gradient_clip:
+            self.world.clip(self._wrapped, self.recipe.gradient_clip)
+        self._prepared.step()
+        self._prepared.zero_grad(set_to_none=True)
+        self.steps += 1
+        if self.ema is not None:
+            self.ema.update(self.model, step=self.steps)
+        return loss
+
+    def _gradients(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        torch.manual_seed(seed_of(self.seed, *key, self.world.rank))  # dropout and the like
+        pixels = self._normalised(images)  # (B, 3, H, W)
+        classes = self.model.num_classes
+        truth = batches.targets(labels.to(self.world.device), classes, self.recipe.label_smoothing)
+        pixels, truth = batches.mix(pixels, truth, self.recipe, (self.seed, *key, self.world.rank))
+        total = torch.zeros((), device=self.world.device)
+        for start in range(0, len(pixels), self.part):
+            some = slice(start, start + self.part)
+            is_last = start + self.part >= len(pixels)
+            with nullcontext() if is_last else self.world.alone(self._wrapped):
+                with self.world.autocast():
+                    scores = self._wrapped(pixels[some])  # (B, C)
+                loss = cross_entropy(scores.float(), truth[some], reduction="sum") / len(pixels)
+                self.world.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (B, H, W, 3) -> float (B, 3, H, W), channels last in memory."""
+        on_device = images.to(self.world.device, non_blocking=True)
+        return (on_device.permute(0, 3, 1, 2).float() - self._mean) / self._std
+
+    # --- memory
+
+    def _too_large(self) -> UserError:
+        height, width = self._size
+        return UserError(
+            f"out of memory with {self.part} images of {height}x{width} computed together: use a smaller "
+            f"--set image_size, --set accumulate={2 * self.recipe.accumulate}, or another --backbone."
+        )
+
+    def _halve_part(self) -> None:
+        import torch
+
+        if self.part == 1:
+            raise self._too_large()
+        self.part = -(-self.part // 2)
+        torch.cuda.empty_cache()
+        self._say(f"out of memory: from now on {self.part} images are computed together, the step stays the same")
+
+    def _fit_part_to_memory(self) -> None:
+        """Halve the images computed together until a step fits, in all processes alike, changing nothing else."""
+        self.set_mode()
+        with finder.restored(self.model, self.optimiser):
+            while not self._part_fits():
+                self._halve_part()
+
+    def _part_fits(self) -> bool:
+        import torch
+
+        images = torch.zeros((self.part, *self._size, 3), dtype=torch.uint8)
+        try:
+            with self.world.alone(self._wrapped):
+                self._gradients(images, torch.zeros(self.part, dtype=torch.int64), (0, 0))
+            fits = 1.0
+        except torch.OutOfMemoryError:
+            fits = 0.0
+        self.optimiser.zero_grad(set_to_none=True)
+        return float(self.world.mean(torch.tensor(fits, device=self.world.device))) == 1.0
+
+    # --- a head that was fitted on precomputed features
+
+    def temper_head(self, stream: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
+        """Make a head less certain that is wrong by far on the batch statistics that training uses.
+
+        It was fitted on features of running statistics, which small or unusual images don't have. `stream` yields
+        uint8 images (B, H, W, 3) and labels (B,); returns what the head's scores are multiplied by.
+        """
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        head = self.model.get_classifier()
+        if not isinstance(head, torch.nn.Linear):
+            return 1.0
+        losses = torch.zeros(len(_TEMPERS), device=self.world.device)
+        with finder.restored(self.model, self.optimiser), torch.no_grad(), self.world.autocast():
+            self.set_mode()
+            for images, labels in stream:
+                scores, truth = self.model(self._normalised(images)).float(), labels.to(self.world.device)
+                losses += torch.stack([cross_entropy(scores * temper, truth) for temper in _TEMPERS])
+        temper = _TEMPERS[int(self.world.mean(losses).argmin())]
+        with torch.no_grad():
+            head.weight.mul_(temper)
+            head.bias.mul_(temper)
+        return temper
+
+    # --- predicting
+
+    def predict(
+        self, pixels: Bank, contents: Sequence[bytes], view: View | None = None
+    ) -> tuple[Floats, NDArray[np.float16]]:
+        """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.
+
+        `view` changes each image's pixels. All processes predict a part each, and all get all of it.
+        """
+        import torch
+
+        if not contents:
+            return np.empty((0, self.model.num_classes)), np.empty((0, 1), np.float16)
+        model = self.model if self.ema is None else self.ema.module
+        model.eval()
+        # every process has equally many, so that rows can be gathered
+        mine = np.resize(np.arange(len(contents)), -(-len(contents) // self.world.size) * self.world.size)
+        mine = mine[self.world.rank :: self.world.size]
+        scores, pooled = [], []
+        with torch.inference_mode(), self.world.autocast():
+            for start in range(0, len(mine), _PREDICTED_TOGETHER):
+                some = [contents[place] for place in mine[start : start + _PREDICTED_TOGETHER]]
+                images = [np.asarray(pixels.row(content)) for content in some]
+                if view is not None:
+                    images = [view(image, content) for image, content in zip(images, some, strict=True)]
+                maps = model.forward_features(self._normalised(torch.from_numpy(np.stack(images))))
+                pooled.append(model.forward_head(maps, pre_logits=True).half())
+                scores.append(model.forward_head(maps).float().softmax(1))
+        return (
+            self._all_rows(torch.cat(scores), len(contents)).astype(np.float64),
+            self._all_rows(torch.cat(pooled), len(contents)),
+        )
+
+    def _all_rows(self, rows: torch.Tensor, count: int) -> NDArray[Any]:
+        """Gather what every process has of `count` rows, each having taken its turn: (N / P, X) -> (N, X)."""
+        gathered = self.world.gather(rows)  # each process's rows together
+        in_order = gathered.view(self.world.size, len(rows), -1).transpose(0, 1).reshape(-1, rows.shape[1])
+        found: NDArray[Any] = in_order[:count].cpu().numpy()
+        return found
+
+    # --- weights
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return the weights that predict: the average's, where one is kept."""
+        model = self.model if self.ema is None else self.ema.module
+        state: dict[str, torch.Tensor] = model.state_dict()
+        return state
+
+    def load_weights(self, weights: Any) -> None:
+        """Go on from other weights."""
+        self.model.load_state_dict(weights)
+        if self.ema is not None:
+            self.ema.module.load_state_dict(weights)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a killed command needs to go on with the same numbers."""
+        return {
+            "steps": self.steps,
+            "part": self.part,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "scaler": self.world.scaler_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Set what `state` returned."""
+        self.steps, self.part = state["steps"], state["part"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        self.world.load_scaler(state["scaler"])
+
+
+def seed_of(*numbers: int) -> int:
+    """Return one seed for torch from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
