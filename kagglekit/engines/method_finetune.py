@@ -116,6 +116,7 @@ class _Method:
         self.table = job.tables.train
         self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
         self.phases = named.of(job.recipe)
+        self.on_features = named.starts_on_features(job.recipe)
         self.members = members(job)
         self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
         self.device = devices.choose(job.recipe.provider)
@@ -155,14 +156,14 @@ class _Method:
 
     def write_features(self) -> None:
         """Put features of the training images and pixels of all images into the banks."""
-        used = {"cpu"}
+        used: set[str] = set()
         for backbone in self.job.backbones:
-            _, device = self._features(backbone)
-            used.add(device)
+            if self.on_features:
+                used.add(self._features(backbone)[1])
             self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents())
         storage.write_json(
             self.run.folder / "provider.json",
-            {"asked": self.recipe.provider, "used": self.device, "features": max(used, key=len)},
+            {"asked": self.recipe.provider, "used": self.device, "features": sorted(used)},
         )
 
     def train(self, member: Member) -> None:
@@ -174,12 +175,12 @@ class _Method:
         trainer = self.trainer(member, learnt[~inner], learnt[inner], folder)
         groups = "" if self.groups is None else f" of {len(np.unique(self.groups[learnt[~inner]]))} groups"
         console.say(f"{member.name}: {(~inner).sum()} images{groups} to learn from, {inner.sum()} to choose epochs on")
-        for name in (named.HEAD, *(phase.name for phase in self.phases)):
+        for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
             if self.recipe.recipe == "eight-step":
                 console.say(f"{member.name}: {name}: {named.STEPS[name]}")
         total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
         with console.progress(member.name, total, "images") as advance:
-            trainer.train(self.phases, advance)
+            trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
         held = np.flatnonzero(self.fold == member.fold)
         self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), trainer)
         test = [bytes.fromhex(content) for content in self.readable["content"]]
@@ -234,6 +235,8 @@ class _Method:
 
         if self.recipe.start:
             model.load_state_dict(self._start_weights(member))
+            return
+        if not self.on_features:
             return
         head = self._head(member.backbone, learnt) if processes.is_first() else None
         head = processes.agree(head)

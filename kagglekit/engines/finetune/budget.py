@@ -5,11 +5,10 @@ Everything is settled before training starts, from a step that is measured on th
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kagglekit.engines import devices
@@ -80,7 +79,10 @@ def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) ->
         return Plan(settled, f"{reason}; recipe {steps}")
     budget = recipe.budget_seconds(device)
     if math.isinf(budget):
-        return Plan(settled, f"{reason}; recipe quick, no budget: {phases.RECIPES['quick'][0].epochs} epochs")
+        return Plan(
+            settled,
+            f"{reason}; recipe quick, no budget: {phases.of(replace(recipe, recipe='quick'))[-1].epochs} epochs",
+        )
     settings, how = _fit_quick(recipe, backbone, work, budget, measure)
     return Plan(settled | settings, f"{reason}; {how}")
 
@@ -114,8 +116,9 @@ def _fit_quick(
     """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
     shapes = [recipe.shape] if recipe.shape else shapes_for(own_shape(backbone), work.native, recipe.crop)
     fold_counts = [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
-    fixed = phases.of(dataclasses.replace(recipe, recipe="quick"))
-    wanted = fixed[0].epochs if any("epochs=" in change for change in recipe.phases) and fixed else 0
+    fixed = phases.of(replace(recipe, recipe="quick"))
+    asked = any("epochs=" in change for change in recipe.phases if change.startswith("all "))
+    wanted = fixed[0].epochs if asked else 0
     for shape in shapes:
         speed = measure_(backbone, shape, recipe)
         for folds in fold_counts:

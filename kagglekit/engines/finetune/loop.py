@@ -24,7 +24,7 @@ from kagglekit.engines.bank import Bank
 from kagglekit.engines.finetune import advice, batches, checkpoints, finder, plots, schedules
 from kagglekit.engines.finetune.augment import Augmenter
 from kagglekit.engines.finetune.learner import Floats, Learner, View
-from kagglekit.engines.finetune.phases import DEFAULT_RATE, HEAD, Phase
+from kagglekit.engines.finetune.phases import DEFAULT_RATE, HEAD, START, Phase
 from kagglekit.engines.finetune.progress import Progress
 from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
@@ -90,15 +90,18 @@ class Trainer:
 
     # --- the line from the first phase to the last
 
-    def train(self, phases: Sequence[Phase], advance: Advance) -> None:
-        """Train through all phases, going on from a checkpoint where there is one."""
+    def train(self, phases: Sequence[Phase], advance: Advance, start: str = START) -> None:
+        """Train through all phases, going on from a checkpoint where there is one.
+
+        `start` names the weights that it begins with: `features` with a head that was fitted on features.
+        """
         self._resume()
         if self.progress.phase == 0 and self.progress.at_start:
-            self._save_weights(HEAD)
+            self._save_weights(start)
         done = sum(phase.epochs for phase in phases[: self.progress.phase]) + self.progress.epoch
         advance(done * self.images_per_epoch + self.progress.step * self.batch)
         for number in range(self.progress.phase, len(phases)):
-            self._phase(phases[number], phases[number - 1].name if number else HEAD, advance)
+            self._phase(phases[number], phases[number - 1].name if number else start, advance)
         self._checkpoint.unlink(missing_ok=True)
 
     def _phase(self, phase: Phase, name_before: str, advance: Advance) -> None:
@@ -120,7 +123,7 @@ class Trainer:
         self.progress.before, _ = self._inner_loss()
         if self.progress.before is not None:
             self.console.say(f"{name_before}: inner loss {self.progress.before:.4f}")
-        if name_before == HEAD and not self.recipe.start:
+        if name_before == HEAD:
             first = islice(self._batches(range(1), 0, augmented=phase.augment), _TEMPERED_ON)
             temper = self.learner.temper_head(first)
             if temper < 1:
