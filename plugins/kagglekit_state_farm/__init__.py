@@ -44,9 +44,19 @@ def recipe() -> dict[str, object]:
     return {
         "method": "finetune",
         "crop": "squash",
-        "augment": "strong",
+        "augment": "in-car",
         "models": 2,
         "inner_share": 0.0,
         "tta": 0,
         "neighbours": 10,
     }
+
+
+@hookimpl
+def augmentations() -> dict[str, list[object]]:
+    """Cameras that are mounted a little otherwise, in other light."""
+    from albumentations import Affine, ColorJitter, ToGray
+
+    moved = {"scale": (0.9, 1.2), "translate_percent": (-0.1, 0.1), "rotate": (-10, 10), "shear": (-5, 5)}
+    light = {"brightness": (0.6, 1.4), "contrast": (0.6, 1.4), "saturation": (0.6, 1.4), "hue": (-0.05, 0.05)}
+    return {"in-car": [Affine(**moved, border_mode=4, p=1.0), ColorJitter(**light, p=0.8), ToGray(p=0.1)]}

@@ -79,10 +79,7 @@ def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) ->
         return Plan(settled, f"{reason}; recipe {steps}")
     budget = recipe.budget_seconds(device)
     if math.isinf(budget):
-        return Plan(
-            settled,
-            f"{reason}; recipe quick, no budget: {phases.of(replace(recipe, recipe='quick'))[-1].epochs} epochs",
-        )
+        return Plan(settled, f"{reason}; recipe quick, as long as its steps say")
     settings, how = _fit_quick(recipe, backbone, work, budget, measure)
     return Plan(settled | settings, f"{reason}; {how}")
 

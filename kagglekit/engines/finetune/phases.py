@@ -37,7 +37,7 @@ class Phase:
 
 
 HEAD = "features"
-"""The step that fits the head on precomputed features, on all of them at once; its epochs say only whether it is done."""
+"""The step that fits the head on precomputed features, all at once; its epochs say only whether it is done."""
 START = "start"
 """What weights are called that no step has changed."""
 _ON_FEATURES = Phase(name=HEAD, trains="head", epochs=1)
