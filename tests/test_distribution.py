@@ -101,7 +101,7 @@ def test_the_plugin_guide_has_every_hook_with_its_exact_signature() -> None:
     guide = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
     source = Path(str(hookspecs.__file__)).read_text(encoding="utf-8")
     signatures = re.findall(r"^def \w+\([^)]*\) -> [^:]+(?=:$)", source, re.MULTILINE)
-    assert len(signatures) == 5
+    assert len(signatures) == 6
     for signature in signatures:
         assert signature in guide, signature
 
@@ -142,7 +142,7 @@ def test_every_installed_plugin_keeps_its_contract(listing: installed.Listing) -
     assert all(competition.classes.values())
     assert plugin.file is not None
     lines = [line for line in plugin.file.read_text().splitlines() if line.strip()]
-    assert len(lines) <= 45
+    assert len(lines) <= 55  # a description in about 30, and what is tuned
 
 
 def test_every_setting_has_its_meaning() -> None:
