@@ -88,7 +88,7 @@ def stages(job: Job) -> tuple[Stage, ...]:
 
 
 def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
-    """Train the models (of one fold, if it is given); return probabilities by id, or None while folds are missing."""
+    """Train the models (of one fold, if it is given); return probabilities by id, or None of one fold."""
     method = _Method(job)
     line.make("folds", method.write_folds)
     line.make("features", method.write_features)
@@ -97,10 +97,10 @@ def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | No
         if fold in (None, member.fold):
             with job.run.locked(job.console, member.folder):
                 line.make(member.name, lambda member=member: method.train(member), together=True)  # type: ignore[misc]
-    missing = [member.fold for member in method.members if not line.is_made(member.name)]
-    if missing:
-        left = ", ".join(str(number) for number in sorted(set(missing)))
-        job.console.say(f"folds still to be trained: {left}; the command without --fold trains them and joins all")
+    if fold is not None:
+        missing = sorted({member.fold for member in method.members if not line.is_made(member.name)})
+        left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
+        job.console.say(f"fold {fold} is trained; {left}; the command without --fold joins them")
         return None
     return method.predictions() if processes.is_first() else None
 
