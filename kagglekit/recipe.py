@@ -83,7 +83,7 @@ class Recipe:
     patience: int = 0
     """Epochs (or restarts) without a better inner loss after which a step ends; 0 never."""
     learning_rate: float = 0.0
-    """Highest rate of the head; 0 takes the finder's suggestion."""
+    """Highest rate of the head; 0 takes the finder's suggestion, or the model family's usual one where none runs."""
     suggestion: Literal["valley", "steepest", "minimum/10"] = "valley"
     """Which of the learning-rate finder's suggestions is taken."""
     rates: tuple[float, ...] = (0.1, 0.3, 1.0)

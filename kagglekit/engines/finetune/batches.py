@@ -6,6 +6,7 @@ image: so any number of workers gives the same batches, and a killed command can
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -113,6 +114,7 @@ def _start_worker(_number: int) -> None:
     import cv2
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which still needs its batches
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -253,6 +253,14 @@ def cap(family: str) -> float:
     return max(fitting)[1] if fitting else _UNKNOWN_CAP
 
 
+def usual_rate(family: str) -> float:
+    """Return the rate to take where nothing is swept: a third of the highest, rounded down.
+
+    On State Farm tf_efficientnet_lite0 lost 0.25 less with it than with a tenth.
+    """
+    return 0.3 * cap(family)
+
+
 def capped(found: float, family: str) -> tuple[float, bool]:
     """Return a rate no higher than the family's cap, and whether it had to be lowered; ValueError for no rate."""
     if not 0 < found < math.inf:

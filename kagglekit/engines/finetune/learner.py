@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.finetune import batches, finder, layers
-from kagglekit.engines.finetune.phases import DEFAULT_RATE, Phase
+from kagglekit.engines.finetune.phases import Phase
 from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
 from kagglekit.processes import World
@@ -54,7 +54,7 @@ class Learner:
         self.model: Any = on_device.to(memory_format=torch.channels_last)
         self.layers = layers.Layers.read(self.model)
         groups = layers.optimiser_groups(self.model, self.layers, recipe.weight_decay)
-        self.optimiser = torch.optim.AdamW(groups, lr=DEFAULT_RATE, fused=True)
+        self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.ema = self._average()
         self._wrapped: Any = None
         self._prepared: Any = None

@@ -24,7 +24,7 @@ from kagglekit.engines.bank import Bank
 from kagglekit.engines.finetune import advice, batches, checkpoints, finder, plots, schedules
 from kagglekit.engines.finetune.augment import Augmenter
 from kagglekit.engines.finetune.learner import Floats, Learner, View
-from kagglekit.engines.finetune.phases import DEFAULT_RATE, HEAD, START, Phase
+from kagglekit.engines.finetune.phases import HEAD, START, Phase
 from kagglekit.engines.finetune.progress import Progress
 from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
@@ -204,15 +204,16 @@ class Trainer:
     def _choose_rate(self, phase: Phase) -> float:
         """Return the phase's highest rate of the head."""
         asked, progress = self.recipe.learning_rate, self.progress
+        usual = finder.usual_rate(self.description["model"])
         if asked or not phase.find:
-            return (asked or progress.rate / progress.rate_share or DEFAULT_RATE) * phase.rate
+            return (asked or progress.rate / progress.rate_share or usual) * phase.rate
         curve = self._sweep(phase)
         found = finder.suggestions(curve)
         if self.world.is_first:
             plots.finder_plot(curve, found, self.folder / f"finder-{phase.name}.png", f"{phase.name}: learning rate")
         if not found:
-            self.console.warn(f"{phase.name}: the finder suggests nothing ({finder.why_none(curve)}): {DEFAULT_RATE:g}")
-            return DEFAULT_RATE * phase.rate
+            self.console.warn(f"{phase.name}: the finder suggests nothing ({finder.why_none(curve)}): {usual:g}")
+            return usual * phase.rate
         name = self.recipe.suggestion if self.recipe.suggestion in found else "valley"
         rate, was_capped = finder.capped(found[name], self.description["model"])
         listed = ", ".join(f"{name} {value:.2g}" for name, value in found.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -71,8 +72,6 @@ STEPS = {
 """The course's eight steps, as the phases of `eight-step` do them."""
 
 _TYPES: dict[str, Any] = get_type_hints(Phase)
-DEFAULT_RATE = 1e-3
-"""Learning rate of AdamW where neither a recipe nor a finder gives one."""
 
 
 def starts_on_features(recipe: Recipe) -> bool:
@@ -94,7 +93,9 @@ def of(recipe: Recipe) -> tuple[Phase, ...]:
 def _done(recipe: Recipe) -> tuple[Phase, ...]:
     phases = {phase.name: phase for phase in RECIPES[recipe.recipe]}
     for change in recipe.phases:
-        name, *words = change.split()
+        name, *words = change.split() or [""]
+        if not name:
+            raise UserError("phases: an empty change: write it as STEP setting=value, such as 'all epochs=6'.")
         if name not in phases:
             raise UserError(f"phases: recipe {recipe.recipe!r} has no step {name!r}: it has {', '.join(phases)}.")
         phases[name] = dataclasses.replace(phases[name], **dict(_setting(name, word) for word in words))
@@ -109,22 +110,29 @@ def _setting(phase: str, word: str) -> tuple[str, Any]:
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
         raise UserError(f"phases: {word!r} of step {phase!r} is not a setting=value of it: {hint}")
     try:
-        return key, _parse(_TYPES[key], text)
+        value = _parse(_TYPES[key], text)
+        if key in ("cycle", "multiplier") and value < 1:
+            raise ValueError(text)
+        return key, value
     except ValueError:
         raise UserError(f"phases: {key} of step {phase!r} can't be {text!r}.") from None
 
 
 def _parse(kind: Any, text: str) -> Any:
     if kind in (int, float):
-        value = kind(text)
-        if not 0 <= value < float("inf"):
-            raise ValueError(text)
-        return value
+        return _checked(kind(text))
     if kind is bool:
         return {"true": True, "false": False}[text] if text in ("true", "false") else int(text) == 1
     if choices := get_args(kind):
         if Ellipsis in choices:
-            return tuple(float(part) for part in text.split("/"))
+            return tuple(_checked(float(part)) for part in text.split("/"))
         if text not in choices:
             raise ValueError(text)
     return text
+
+
+def _checked(value: Any) -> Any:
+    """Return a number that is neither negative nor infinite; raise ValueError for others."""
+    if not 0 <= value < math.inf:
+        raise ValueError(str(value))
+    return value
