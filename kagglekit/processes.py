@@ -188,9 +188,9 @@ class World:
         with self._accelerator.no_sync(model):
             yield
 
-    def clip(self, model: Any, length: float) -> None:
+    def clip(self, parameters: Sequence[torch.nn.Parameter], length: float) -> None:
         """Shorten gradients that are longer than `length`."""
-        self._accelerator.clip_grad_norm_(model.parameters(), length)
+        self._accelerator.clip_grad_norm_(parameters, length)
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the rows of all processes, (P * N, …), in the processes' order."""

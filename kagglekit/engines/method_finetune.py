@@ -408,7 +408,8 @@ def find_rate(job: Job, part: Part) -> tuple[Curve, dict[str, float], Path]:
 
     method = _Method(job)
     member = method.members[0]
-    learnt = np.flatnonzero(folds.assign(job.tables.train, job.recipe) != member.fold)
+    method.fold = folds.assign(job.tables.train, job.recipe)  # the run's folder has none
+    learnt = np.flatnonzero(method.fold != member.fold)
     folder = job.workspace.folder
     trainer = method.trainer(member, learnt, learnt[:0], folder)
     curve = trainer.find_rate(named.Phase(name=part, trains=part, epochs=1))

@@ -36,7 +36,7 @@ def competition() -> Competition:
 
 @hookimpl
 def recipe() -> dict[str, object]:
-    """Frozen features don't see what a hand does: the backbone is trained, to bear other drivers than those it knows.
+    """Frozen features don't see what a hand does: the backbone is trained, its first layers as fast as its last.
 
     Nothing is chosen in a training, so all drivers are learnt from. Frames of one film look alike. What each setting
     is worth stands in `competitions/state-farm/README.md`.
@@ -44,6 +44,7 @@ def recipe() -> dict[str, object]:
     return {
         "method": "finetune",
         "crop": "squash",
+        "rates": [1.0],
         "augment": "in-car",
         "models": 2,
         "inner_share": 0.0,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kagglekit.engines import inference
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.images import Pixels
 from kagglekit.recipe import Recipe
@@ -89,12 +90,16 @@ def load(
     samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
+    epochs = _Epochs(orders)
+    if not workers:  # a thread is one batch ahead: there is a core to spare between the steps of a training
+        yield from inference.overlapped(epochs, lambda keys: _collate([samples[key] for key in keys]), 1)
+        return
     from torch.utils.data import DataLoader
 
     # anything with keys is a data set, whatever its type says
     loader: DataLoader[Any] = DataLoader(
         samples,  # type: ignore[arg-type]
-        batch_sampler=_Epochs(orders),
+        batch_sampler=epochs,
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_start_worker,

@@ -5,8 +5,9 @@ B images in a batch, N in a table, H x W pixels, C classes, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class Learner:
         self._wrapped: Any = None
         self._prepared: Any = None
         self._relative: list[float] = []
+        self._learning: list[torch.nn.Parameter] = []
         self._mean = 255 * torch.tensor(preprocessing.mean, device=world.device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(preprocessing.std, device=world.device).view(1, 3, 1, 1)
 
@@ -76,6 +78,7 @@ class Learner:
         layers.freeze(self.model, self.layers, phase.trains)
         self._relative = layers.scales(self.layers, phase.rates or self.recipe.rates, self.recipe.layer_decay)
         self._wrapped, self._prepared = self.world.prepare(self.model, self.optimiser)
+        self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.world.device.type == "cuda":
             self._fit_part_to_memory()
 
@@ -90,6 +93,18 @@ class Learner:
         layers.set_rates(self.optimiser, rate, self._relative)
 
     # --- a step
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Put everything back when the block ends: weights, statistics, optimiser, random state, and fp16's scale."""
+        scaler, steps = copy.deepcopy(self.world.scaler_state()), self.steps
+        average, self.ema = self.ema, None  # not to be moved
+        try:
+            with finder.restored(self.model, self.optimiser):
+                yield
+        finally:
+            self.world.load_scaler(scaler)
+            self.ema, self.steps = average, steps
 
     def set_mode(self) -> None:
         """Get ready for steps: dropout on, batch statistics of what learns."""
@@ -112,7 +127,7 @@ class Learner:
                     raise self._too_large() from None
                 self._halve_part()
         if self.recipe.gradient_clip:
-            self.world.clip(self._wrapped, self.recipe.gradient_clip)
+            self.world.clip(self._learning, self.recipe.gradient_clip)
         self._prepared.step()
         self._prepared.zero_grad(set_to_none=True)
         self.steps += 1
@@ -125,18 +140,20 @@ class Learner:
         from torch.nn.functional import cross_entropy
 
         torch.manual_seed(seed_of(self.seed, *key, self.world.rank))  # dropout and the like
-        pixels = self._normalised(images)  # (B, 3, H, W)
-        classes = self.model.num_classes
-        truth = batches.targets(labels.to(self.world.device), classes, self.recipe.label_smoothing)
-        pixels, truth = batches.mix(pixels, truth, self.recipe, (self.seed, *key, self.world.rank))
+        on_device = labels.to(self.world.device, non_blocking=True)
+        truth = batches.targets(on_device, self.model.num_classes, self.recipe.label_smoothing)  # (B, C)
+        mixed = None
+        if self.recipe.mixup or self.recipe.cutmix:  # images of different parts are mixed
+            mixed, truth = batches.mix(self._normalised(images), truth, self.recipe, (self.seed, *key, self.world.rank))
         total = torch.zeros((), device=self.world.device)
-        for start in range(0, len(pixels), self.part):
+        for start in range(0, len(images), self.part):
             some = slice(start, start + self.part)
-            is_last = start + self.part >= len(pixels)
+            is_last = start + self.part >= len(images)
             with nullcontext() if is_last else self.world.alone(self._wrapped):
+                pixels = self._normalised(images[some]) if mixed is None else mixed[some]  # (part, 3, H, W)
                 with self.world.autocast():
-                    scores = self._wrapped(pixels[some])  # (B, C)
-                loss = cross_entropy(scores.float(), truth[some], reduction="sum") / len(pixels)
+                    scores = self._wrapped(pixels)  # (part, C)
+                loss = cross_entropy(scores.float(), truth[some], reduction="sum") / len(images)
                 self.world.backward(loss)
             total += loss.detach()
         return total
@@ -144,7 +161,7 @@ class Learner:
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (B, H, W, 3) -> float (B, 3, H, W), channels last in memory."""
         on_device = images.to(self.world.device, non_blocking=True)
-        return (on_device.permute(0, 3, 1, 2).float() - self._mean) / self._std
+        return on_device.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
 
     # --- memory
 
@@ -167,7 +184,7 @@ class Learner:
     def _fit_part_to_memory(self) -> None:
         """Halve the images computed together until a step fits, in all processes alike, changing nothing else."""
         self.set_mode()
-        with finder.restored(self.model, self.optimiser):
+        with self.restored():
             while not self._part_fits():
                 self._halve_part()
 
@@ -199,10 +216,11 @@ class Learner:
         if not isinstance(head, torch.nn.Linear):
             return 1.0
         losses = torch.zeros(len(_TEMPERS), device=self.world.device)
-        with finder.restored(self.model, self.optimiser), torch.no_grad(), self.world.autocast():
+        with self.restored(), torch.no_grad(), self.world.autocast():
             self.set_mode()
             for images, labels in stream:
-                scores, truth = self.model(self._normalised(images)).float(), labels.to(self.world.device)
+                scores = self.model(self._normalised(images[: self.part])).float()
+                truth = labels[: self.part].to(self.world.device)
                 losses += torch.stack([cross_entropy(scores * temper, truth) for temper in _TEMPERS])
         temper = _TEMPERS[int(self.world.mean(losses).argmin())]
         with torch.no_grad():

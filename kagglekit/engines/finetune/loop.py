@@ -184,22 +184,18 @@ class Trainer:
         return curve
 
     def _sweep(self, phase: Phase) -> finder.Curve:
-        learner, steps, number = self.learner, self.learner.steps, self._number(_FINDER_EPOCH)
+        learner, number = self.learner, self._number(_FINDER_EPOCH)
         epochs = range(_FINDER_EPOCH, _FINDER_EPOCH + -(-_FINDER_STEPS // self.steps_per_epoch))
         stream = enumerate(self._batches(epochs, 0, augmented=phase.augment))
-        average, learner.ema = learner.ema, None  # not to be moved
 
         def take_step(rate: float) -> float:
             step, (images, labels) = next(stream)
             learner.set_rate(rate)
             return float(self.world.mean(learner.step(images, labels, (number, step))))
 
-        try:
-            with finder.restored(learner.model, learner.optimiser):
-                learner.set_mode()
-                return finder.sweep(take_step, steps=_FINDER_STEPS)
-        finally:
-            learner.ema, learner.steps = average, steps
+        with learner.restored():
+            learner.set_mode()
+            return finder.sweep(take_step, steps=_FINDER_STEPS)
 
     def _choose_rate(self, phase: Phase) -> float:
         """Return the phase's highest rate of the head."""
@@ -257,6 +253,7 @@ class Trainer:
         epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
         if progress.worse_than_before:
             self.learner.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
+            self.learner.optimiser.state.clear()  # moments of steps that never were, and may be NaN
             epochs[-1]["taken_back"] = True
             self.console.say(
                 f"{phase.name}: inner loss {progress.before:.4f} -> {progress.best:.4f}: worse, the step is taken back"
