@@ -42,8 +42,21 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against named rivals and limits; let nothing else run meanwhile."""
-    for name in session.posargs or ("startup", "features", "rerun", "parity", "memory"):
+    for name in session.posargs or ("startup", "features", "rerun", "parity", "memory", "training"):
         session.run(sys.executable, "-m", f"benchmarks.{name}")
+
+
+@nox.session(default=False)
+def rival(session: nox.Session) -> None:
+    """Measure training beside fastai, which is installed in an environment of its own: some GB, the first time."""
+    session.run(sys.executable, "-m", "benchmarks.fastai_rival", *session.posargs)
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a CUDA GPU, and measure training on it, in ten minutes or less."""
+    session.run(sys.executable, "-m", "pytest", "tests/test_gpu.py")
+    session.run(sys.executable, "-m", "benchmarks.gpu", *session.posargs)
 
 
 @nox.session(default=False)

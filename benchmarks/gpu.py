@@ -1,0 +1,247 @@
+"""Everything about training that only a GPU shows, in one table and ten minutes at most.
+
+Images a second of kagglekit's loop in float32, bf16 and fp16 beside a bare torch loop with the same autocast, on
+preloaded tensors, both channels last; of the loop with more and more worker processes; a batch that does not fit in
+memory; and, where there are two GPUs, two processes. Weights and pixels are random: no file is needed. Each line is
+measured in a process of its own, which may fail without the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import machine, ratio, rounds
+from kagglekit.console import Console
+from kagglekit.engines import devices
+
+LIMIT = 570.0
+"""Seconds of the whole command."""
+MODELS = {"tf_efficientnetv2_s": (300, 300), "convnext_tiny": (224, 224)}
+"""timm's model -> height and width."""
+PRECISIONS = ("float32", "bf16", "fp16")
+PIXELS = 256
+"""Different images; longer epochs repeat them."""
+
+Row = list[str]
+"""What, images a second, ratio, note."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one process measures."""
+
+    kind: str
+    """Which function below measures it."""
+    model: str = "tf_efficientnetv2_s"
+    size: tuple[int, int] = MODELS["tf_efficientnetv2_s"]
+    precision: str = "bf16"
+    tuned: bool = False
+    """Whether cuDNN tries its algorithms out."""
+    device: devices.Device = "cuda"
+    batch: int = 64
+    seconds: float = 4.0
+    """Of one measurement, about."""
+    limit: float = 120.0
+    """Seconds after which the process is ended."""
+
+
+def jobs(gpus: int) -> list[Job]:
+    """Return what is measured, in the order of importance."""
+    precise = [
+        Job(kind="precision", model=model, size=size, precision=precision)
+        for model, size in MODELS.items()
+        for precision in PRECISIONS
+    ]
+    two = [Job(kind="processes", batch=128)] if gpus > 1 else []
+    return [
+        *precise,
+        Job(kind="memory", precision="float32"),
+        *two,
+        Job(kind="workers"),
+        Job(kind="precision", tuned=True),
+    ]
+
+
+# in the process of a job
+
+
+def contest(job: Job, steps: int, folder: Path, batch: int = 0) -> Any:
+    """Return the contest of a job's model on random pixels."""
+    import torch
+
+    from benchmarks.training import CLASSES, Contest, noise
+    from kagglekit.engines import export
+    from kagglekit.processes import World
+
+    torch.backends.cudnn.benchmark = job.tuned
+    torch.manual_seed(0)
+    model = export.create(job.model, job.size, num_classes=CLASSES)
+    images = noise(PIXELS, export.preprocessing_of(model, job.size).cropped("squash"), folder)
+    return Contest(model, images, World(job.device, job.precision), batch=batch or job.batch, steps=steps)
+
+
+def warmed_up(job: Job, folder: Path) -> Any:
+    """Return a contest, warmed up, with as many steps as take the job's seconds."""
+    made = contest(job, 3, folder)
+    made.kagglekit()
+    made.bare(job.precision)  # the first is slower
+    rate = made.bare(job.precision)
+    made.steps = int(np.clip(rate * job.seconds / 2 / made.batch, 3, 60))
+    return made
+
+
+def precision(job: Job, folder: Path) -> list[Row]:
+    """Measure kagglekit's loop and the bare one in one precision."""
+    made = warmed_up(job, folder)
+    found = rounds({"kagglekit": made.kagglekit, "bare": lambda: made.bare(job.precision)}, 3)
+    middle = {name: statistics.median(rates) for name, rates in found.items()}
+    tuned = ", cudnn.benchmark" if job.tuned else ""
+    what = f"{job.model} at {job.size[0]}, {job.precision}{tuned}"
+    middle_ratio, _, spread = ratio(found["kagglekit"], found["bare"]).partition(" ")
+    return [[what, f"{middle['kagglekit']:.0f}", middle_ratio, f"bare {middle['bare']:.0f} images/s; {spread[1:-1]}"]]
+
+
+def workers(job: Job, folder: Path) -> list[Row]:
+    """Measure kagglekit's loop with 0, 1, 2, 4, … processes that augment, beside the bare loop."""
+    from kagglekit.recipe import Recipe
+
+    made, rows = warmed_up(job, folder), []
+    bare = made.bare(job.precision)
+    for count in [0, *(2**power for power in range(int(math.log2(devices.cores())) + 1))]:
+        rate = made.kagglekit(Recipe(loader_workers=count))
+        rows.append([f"{count} worker processes", f"{rate:.0f}", f"{rate / bare:.3f}", f"{job.model}, {job.precision}"])
+    return rows
+
+
+def memory(job: Job, folder: Path) -> list[Row]:
+    """Train with a batch that needs at least half as much memory again as there is."""
+    import torch
+
+    from kagglekit.recipe import Recipe
+
+    peaks = []
+    for batch in (8, 16):
+        torch.cuda.reset_peak_memory_stats()
+        contest(job, 1, folder, batch).bare(job.precision)
+        peaks.append(torch.cuda.max_memory_allocated())
+    each, there = (peaks[1] - peaks[0]) / 8, torch.cuda.get_device_properties(0).total_memory
+    made = contest(job, 1, folder, 2 ** math.ceil(math.log2(1.5 * there / each)))
+    trainer = made.trainer(Recipe(loader_workers=min(devices.cores(), 4)), folder)
+    rate = made.timed(trainer)
+    losses = [row["loss"] for row in trainer.progress.history if row["kind"] == "step"]
+    fine = "all finite" if np.isfinite(losses).all() else "NOT FINITE"
+    halved = f"{trainer.learner.part} computed together" if trainer.learner.part < made.batch else "IT FITTED"
+    note = f"{halved}, {trainer.batch} a step; losses {', '.join(f'{loss:.3f}' for loss in losses)}: {fine}"
+    return [[f"batch of {made.batch}, {there / 2**30:.0f} GiB", f"{rate:.0f}", "", note]]
+
+
+def processes(job: Job, folder: Path) -> list[Row]:
+    """Measure one of two processes; the first one's row is printed."""
+    made = contest(job, 20, folder)
+    made.kagglekit()
+    rate = statistics.median(made.kagglekit() for _ in range(3))
+    each = f"{job.batch // made.world.size} images each"
+    return [[f"{made.world.size} processes, {job.model}, {job.precision}", f"{rate:.0f}", "", each]]
+
+
+KINDS = {"precision": precision, "workers": workers, "memory": memory, "processes": processes}
+
+
+# in the process that prints the table
+
+
+def measured(job: Job) -> list[Row]:
+    """Run a job; return its rows, or one that says why there are none."""
+    command = [sys.executable, "-m", "benchmarks.gpu", "--job", json.dumps(dataclasses.asdict(job))]
+    worlds: list[dict[str, str]] = [{}]
+    if job.kind == "processes":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        worlds = [world | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen(command, env=os.environ | world, stdout=pipe, stderr=pipe, text=True) for world in worlds
+    ]
+    what = f"{job.kind}: {job.model}, {job.precision}"
+    try:
+        out, errors = running[0].communicate(timeout=job.limit)
+    except subprocess.TimeoutExpired:
+        return [[what, "", "", f"ended after {job.limit:.0f} s"]]
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    if running[0].returncode:
+        return [[what, "", "", f"FAILED: {(errors.strip().splitlines() or ['no word'])[-1]:.200}"]]
+    rows: list[Row] = json.loads(out.splitlines()[-1])
+    return rows
+
+
+def table(todo: Sequence[Job]) -> list[Row]:
+    """Run the jobs while there is time."""
+    started, rows = time.monotonic(), []
+    for job in todo:
+        left = LIMIT - (time.monotonic() - started)
+        if left < 20:
+            rows.append([f"{job.kind}: {job.model}, {job.precision}", "", "", "left out: the time is over"])
+            continue
+        found = measured(dataclasses.replace(job, limit=min(job.limit, left)))
+        print("  " + "; ".join(" | ".join(row) for row in found), flush=True)
+        rows += found
+    return rows
+
+
+def quick(job: Job) -> Job:
+    """Return a job that tries the code out on a CPU, and measures nothing."""
+    return dataclasses.replace(job, model="test_resnet", size=(64, 64), device="cpu", batch=8, seconds=0.2)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--job", help=argparse.SUPPRESS)
+    options.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.job:
+        asked = json.loads(chosen.job)
+        job = Job(**asked | {"size": tuple(asked["size"])})
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(KINDS[job.kind](job, Path(folder))), flush=True)
+        return
+    gpus = devices.cuda_gpus()
+    todo = jobs(gpus)
+    if chosen.quick:
+        todo = [quick(job) for job in jobs(2) if job.kind != "memory" and job.precision != "fp16"]
+        print("a trial of the code on a CPU: these are no measurements")
+    elif not gpus:
+        sys.exit("no CUDA GPU answers here: this is measured on one only")
+    rows = table(todo)
+    Console().table(f"{gpu_name()}; {machine()}", ("what", ">images/s", ">ratio", "note"), rows)
+
+
+def gpu_name() -> str:
+    """Name the GPU and torch."""
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{name}, torch {torch.__version__}"
+
+
+if __name__ == "__main__":
+    main()

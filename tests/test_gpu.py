@@ -1,0 +1,173 @@
+"""What only a GPU shows: mixed precision, memory that runs out, and two processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from accelerate.state import AcceleratorState
+
+from kagglekit.console import Console
+from kagglekit.engines import devices
+from kagglekit.engines.bank import Bank
+from kagglekit.engines.finetune import augment, learner, loop
+from kagglekit.engines.finetune.phases import Phase
+from kagglekit.engines.images import Preprocessing
+from kagglekit.processes import World
+from kagglekit.recipe import Recipe
+from tests import drawing
+
+GPUS = devices.cuda_gpus()
+DEVICE: devices.Device = "cuda"
+SIDE, COUNT, BATCH = 128, 128, 64
+RECIPE = Recipe(
+    method="finetune", recipe="quick", augment="none", batch_norm="frozen", loader_workers=0, learning_rate=5e-3
+)
+ALL = Phase(name="all", trains="all", epochs=4, find=False)
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not GPUS, reason="no CUDA GPU answers here"),
+    pytest.mark.filterwarnings("default"),  # what a driver or its libraries warn of is not ours
+]
+
+
+@pytest.fixture(autouse=True)
+def own_world() -> Iterator[None]:
+    """A process has one precision for good, as far as Accelerate is concerned; here each test has its own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def whole_memory() -> Iterator[None]:
+    """Give back what a test keeps the allocator from using."""
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.cuda.empty_cache()
+
+
+def data(folder: Path) -> loop.Data:
+    """Noise of two classes, of which one is brighter."""
+    labels = np.arange(COUNT, dtype=np.int64) % 2
+    contents = [int(place).to_bytes(16, "big") for place in range(1, COUNT + 1)]
+    bank, random = Bank(folder, {}), np.random.default_rng(0)
+    for content, label in zip(contents, labels, strict=True):
+        bank.add(content, (random.integers(0, 156, (SIDE, SIDE, 3)) + 99 * label).astype(np.uint8))
+    bank.flush()
+    return loop.Data(
+        pixels=bank,
+        preprocessing=Preprocessing(
+            size=(SIDE, SIDE), crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
+        contents=contents,
+        labels=labels,
+        inner_contents=[],
+        inner_labels=labels[:0],
+        classes=2,
+        augmenter=augment.Augmenter(transforms=[], mirror=None, mirror_share=0.0, erasing=0.0, seed=0),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training leaves."""
+
+    trainer: loop.Trainer
+    said: str
+
+    @property
+    def losses(self) -> Sequence[float]:
+        return [row["loss"] for row in self.trainer.progress.history if row["kind"] == "step"]
+
+
+def train(folder: Path, precision: str = "float32", recipe: Recipe = RECIPE) -> Trained:
+    """Train a ResNet-18 from random weights."""
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    output = io.StringIO()
+    trainer = loop.Trainer(
+        timm.create_model("resnet18", num_classes=2),
+        data(folder / "bank"),
+        recipe,
+        World(DEVICE, precision),
+        folder=folder,
+        console=Console(output),
+        seed=0,
+        batch=BATCH,
+        description={"model": "resnet18"},
+    )
+    trainer.train((ALL,), lambda _: None)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Trained(trainer, output.getvalue())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_learns_what_float32_does(tmp_path: Path, precision: str) -> None:
+    if precision == "bf16" and not torch.cuda.is_bf16_supported():
+        pytest.skip("this GPU has no bf16")
+    single, mixed = train(tmp_path / "single").losses, train(tmp_path / "mixed", precision).losses
+    assert mixed[0] == pytest.approx(single[0], abs=0.02)
+    assert np.isfinite(mixed).all()
+    assert np.mean(mixed[-2:]) < np.mean(mixed[:2]) - 0.15
+    # fp16 starts with gradients scaled so far up that its first steps may be left out
+    assert np.mean(mixed[-2:]) == pytest.approx(np.mean(single[-2:]), abs=0.15)
+
+
+@pytest.mark.usefixtures("whole_memory")
+@pytest.mark.parametrize("found", ["before the first step", "in a step"])
+def test_a_batch_that_does_not_fit_is_halved_in_memory_and_is_the_same_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    whole = train(tmp_path / "whole")
+    assert whole.trainer.learner.part == BATCH
+    peak, losses = torch.cuda.max_memory_allocated(), whole.losses
+    del whole
+    torch.cuda.empty_cache()
+    if found == "in a step":
+        monkeypatch.setattr(learner.Learner, "_fit_part_to_memory", lambda *_: None)
+    torch.cuda.set_per_process_memory_fraction(0.6 * peak / torch.cuda.get_device_properties(0).total_memory)
+    halved = train(tmp_path / "halved")
+    assert halved.trainer.learner.part < BATCH
+    assert halved.trainer.batch == BATCH
+    assert f"out of memory: from now on {halved.trainer.learner.part} images are computed together" in halved.said
+    assert halved.losses[0] == pytest.approx(losses[0], rel=0.01)
+    assert np.mean(halved.losses) == pytest.approx(np.mean(losses), rel=0.1)
+
+
+def test_worker_processes_give_the_same_batches(tmp_path: Path) -> None:
+    without = train(tmp_path / "without").losses
+    workers = train(tmp_path / "workers", recipe=dataclasses.replace(RECIPE, loader_workers=2)).losses
+    assert workers[0] == pytest.approx(without[0], rel=0.01)
+    assert np.mean(workers) == pytest.approx(np.mean(without), rel=0.1)
+
+
+@pytest.mark.skipif(GPUS < 2, reason="there are not two CUDA GPUs here")
+def test_two_processes_make_one_run(tiny: str, home: Path, tmp_path: Path) -> None:
+    archive = drawing.dogs(tmp_path, train=96, test=12)
+    settings = ["folds=2", "image_size=64", "augment=none", "loader_workers=0"]
+    words: list[Any] = ["dogs-vs-cats", "--data", archive, "--backbone", tiny, "--method", "finetune"]
+    words += ["--processes", 2, *(word for setting in settings for word in ("--set", setting))]
+    command = [sys.executable, "-m", "kagglekit", "run", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    assert json.loads((run / "provider.json").read_text())["used"] == "cuda"
+    assert len(pd.read_parquet(run / "oof.parquet")) == 96
+    submission = pd.read_csv(run / "submission.csv")
+    assert submission["id"].tolist() == list(range(1, 13))
+    assert submission["label"].between(0, 1).all()
