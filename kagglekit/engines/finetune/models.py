@@ -48,6 +48,10 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     if left:
         raise RuntimeError(f"{backbone.name}: no pretrained weights for {', '.join(sorted(left)[:3])}")
     model.load_state_dict({key: value for key, value in same.items() if key not in head}, strict=False)
+    new_head = model.get_classifier()
+    if isinstance(new_head, torch.nn.Linear):
+        # EfficientNet's own start is by the number of classes: with few of them it is wrong with great certainty
+        new_head.reset_parameters()
     if recipe.compile:
         model.compile(dynamic=False)
     return model.eval()  # type: ignore[no-any-return]
