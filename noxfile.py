@@ -61,7 +61,8 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill a run on real photographs at thirty random moments, go on to the end, and compare the bytes."""
+    """Kill runs at thirty random moments, one on real photographs and a training, go on to the end, compare bytes."""
     folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
     environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
-    session.run(sys.executable, "-m", "pytest", "tests/test_kills.py", "-s", f"--basetemp={folder}", env=environment)
+    files = ("tests/test_kills.py", "tests/test_resume.py", "tests/test_processes.py")
+    session.run(sys.executable, "-m", "pytest", *files, "-s", f"--basetemp={folder}", env=environment)

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+QUIET = "KAGGLEKIT_QUIET_INTERRUPT"
+"""Environment variable of processes whose interruption another one speaks of."""
 EXIT_CODE = 130
 """What shells report for a command ended by Ctrl-C."""
 _GRACE = 0.6
@@ -102,7 +104,7 @@ def _announce() -> None:
     import shlex
 
     with _first:
-        if not _announced.is_set():
+        if not _announced.is_set() and QUIET not in os.environ and os.environ.get("RANK", "0") == "0":
             command = shlex.join(["kagglekit", *sys.argv[1:]])
             _announced.set()
             sys.stderr.write(f"\nkagglekit: interrupted; what is finished is kept: `{command}` goes on from there.\n")

@@ -219,7 +219,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "plugin": plugin.digest(),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
-        "start": storage.file_sha256(method_finetune.start_file(chosen.start)) if chosen.start else "",
+        "start": method_finetune.start_digest(chosen.start) if chosen.start else "",
         "augment": _augment_digest(chosen),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),

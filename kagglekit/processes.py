@@ -7,14 +7,17 @@ them walk through the same run; the first one writes.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from kagglekit import interrupts
 from kagglekit.console import Console
 from kagglekit.engines import devices
 from kagglekit.errors import UserError
@@ -59,14 +62,19 @@ def launch(processes: int, provider: str) -> int:
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
+        interrupts.QUIET: "1",
         "OMP_NUM_THREADS": str(max(devices.cores() // processes, 1)),
     }
     running = [
-        subprocess.Popen(command, env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        # Ctrl-C on a terminal is passed on, once
+        subprocess.Popen(
+            command, env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, start_new_session=True
+        )
         for rank in range(processes)
     ]
     try:
-        return _wait_for(running)
+        with interrupts.deferred() as asked_to_stop:
+            return _wait_for(running, asked_to_stop)
     finally:
         for process in running:
             if process.poll() is None:
@@ -74,12 +82,17 @@ def launch(processes: int, provider: str) -> int:
             process.wait()
 
 
-def _wait_for(running: Sequence[subprocess.Popen[bytes]]) -> int:
+def _wait_for(running: Sequence[subprocess.Popen[bytes]], asked_to_stop: Callable[[], bool]) -> int:
     """Return 0 when all have ended well, else the first failure's code: the others would wait for it for ever."""
+    told = False
     while True:
+        if asked_to_stop() and not told:
+            told = True
+            for process in running:
+                process.send_signal(signal.SIGINT)
         codes = [process.poll() for process in running]
         failed = [code for code in codes if code]
-        if failed:
+        if failed and not (told and None in codes):  # the first one saves
             return failed[0]
         if all(code == 0 for code in codes):
             return 0
@@ -128,6 +141,14 @@ def agree(value: Any) -> Any:
     return broadcast_object_list([value])[0]
 
 
+def part() -> None:
+    """Wait for the other processes and leave them: one that just ends may abort in its threads."""
+    if count() > 1:
+        state = _join()
+        state.wait_for_everyone()
+        state.destroy_process_group()
+
+
 def _join() -> Any:
     """Meet the other processes."""
     from accelerate import PartialState
@@ -162,7 +183,10 @@ class World:
 
             # layers are frozen and unfrozen between phases, each of which prepares anew
             self._accelerator.ddp_handler = DistributedDataParallelKwargs(broadcast_buffers=False)
-        prepared: tuple[Any, Any] = self._accelerator.prepare(model, optimiser)
+        with warnings.catch_warnings():
+            # newer torch has another name for it, which accelerate does not know
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+            prepared: tuple[Any, Any] = self._accelerator.prepare(model, optimiser)
         return prepared
 
     def release(self) -> None:
@@ -211,6 +235,15 @@ class World:
         """Set what `scaler_state` returned."""
         if state is not None and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state)
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Say of each flag whether any process has set it: all of them act alike, or they would wait for ever."""
+        import torch
+
+        if self.size == 1:
+            return list(flags)
+        counts = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        return [count > 0 for count in self._accelerator.reduce(counts, reduction="sum").tolist()]
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -275,7 +275,7 @@ def read_file(path: Path) -> dict[str, Any]:
 def _convert(key: str, value: Any, source: str) -> Any:
     if key not in TYPES:
         near = difflib.get_close_matches(key, TYPES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"settings are {', '.join(TYPES)}."
+        hint = f"did you mean {near[0]!r}?" if near else "`kagglekit info NAME` lists all."
         raise UserError(f"{source}: no setting called {key!r}: {hint}")
     try:
         return _coerce(TYPES[key], value)

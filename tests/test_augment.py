@@ -91,7 +91,9 @@ def _runs(marked: Any) -> list[tuple[int, int]]:
 
 
 def test_the_sheet_shows_drawn_images_where_there_is_no_data(cli: Cli, home: Path) -> None:
-    done = succeeded(cli("augmentations", "state-farm", "--images", "3", "--views", "4", *SMALL))
+    done = succeeded(
+        cli("augmentations", "state-farm", "--images", "3", "--views", "4", "--augment", "side-on", *SMALL)
+    )
     assert "SYNTHETIC" in done.out
     assert f"written: {home / 'state-farm' / 'augmentations-side-on.png'}\n" in done.out
     assert "side-on at 40 x 64: Affine(" in done.out

@@ -828,7 +828,7 @@ def test_a_home_that_is_a_file_is_one_line(
     ("setting", "words"),
     [
         ("fold=3", "no setting called 'fold': did you mean 'folds'?"),
-        ("zzzzzz=1", "no setting called 'zzzzzz': settings are backbone, provider"),
+        ("zzzzzz=1", "no setting called 'zzzzzz': `kagglekit info NAME` lists all"),
         ("folds=many", "setting folds = 'many': an integer is wanted"),
         ("folds=2.5", "setting folds = '2.5': an integer is wanted"),
         ("folds=1", "setting folds = 1: it must be 2 or more"),
@@ -845,7 +845,7 @@ def test_a_setting_that_cannot_be_is_one_line(cli: Cli, tiny: str, pets: Given, 
     ("toml", "words"),
     [
         (b"fold = 3", "no setting called 'fold': did you mean 'folds'?"),
-        (b"[recipe]\nfolds = 3", "no setting called 'recipe'"),
+        (b"[settings]\nfolds = 3", "no setting called 'settings'"),
         (b"crop = 3", "setting crop = 3: must be one of model, centre, squash"),
         (b"seed = 2.5", "setting seed = 2.5: int is wanted, not float"),
         (b"strengths = 0.1", "setting strengths = 0.1: a list is wanted"),
@@ -903,7 +903,7 @@ def test_a_plugin_that_raises_at_import_is_one_line_and_breaks_nothing_else(
     ("hook", "words"),
     [
         ("train_tabel", "hook 'train_tabel' does not exist, did you mean 'train_table'?"),
-        ("xyzzy", "hook 'xyzzy' does not exist; hooks are competition, recipe, train_table"),
+        ("xyzzy", "hook 'xyzzy' does not exist; hooks are competition, recipe, augmentations, train_table"),
     ],
 )
 def test_a_misspelt_hook_is_one_line_that_names_the_nearest(

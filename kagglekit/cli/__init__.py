@@ -104,6 +104,7 @@ def run(
     if processes > 1 and together.count() == 1:
         raise typer.Exit(together.launch(processes, str(settings.get("provider", "auto"))))
     pipeline.run(name, data, settings, together.console(), fold)
+    together.part()
 
 
 @app.command(

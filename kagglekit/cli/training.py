@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -32,6 +33,8 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
     job = pipeline.prepare(
         plugin, data_path or plugin.data, {**settings, "method": "finetune"}, console, synthetic=absent
     )
+    with suppress(OSError):  # nothing is trained: a run that was not there before has nothing in it
+        job.run.folder.rmdir()
     curve, found, plot = method_finetune.find_rate(job, cast("layers.Part", part))
     model = job.backbones[0].name
     console.say(f"{len(curve.rates)} steps from {curve.rates[0]:.0e} to {curve.rates[-1]:.0e}: {curve.stopped}")

@@ -22,7 +22,6 @@ from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.finetune import neighbours, pixels
 from kagglekit.engines.finetune import phases as named
-from kagglekit.engines.finetune.budget import default_batch
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.method_features import usable_views
 from kagglekit.engines.predictions import Offer, Predictions
@@ -117,6 +116,8 @@ class _Method:
         self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
         self.phases = named.of(job.recipe)
         self.on_features = named.starts_on_features(job.recipe)
+        if job.recipe.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
+            job.console.warn("patience has no effect: a one-cycle step ends where its rate has come down")
         self.members = members(job)
         self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
         self.device = devices.choose(job.recipe.provider)
@@ -185,6 +186,7 @@ class _Method:
         self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), trainer)
         test = [bytes.fromhex(content) for content in self.readable["content"]]
         self._write_views(member, "test", self.readable["id"].tolist(), test, trainer)
+        trainer.forget_progress()
 
     def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
         """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
@@ -213,7 +215,7 @@ class _Method:
             folder=folder,
             console=self.job.console,
             seed=seed,
-            batch=recipe.train_batch or default_batch(self.device) * processes.count(),
+            batch=recipe.train_batch,
             description=models.describe(backbone, self.labels, versions),
         )
 
@@ -227,7 +229,11 @@ class _Method:
             groups = None
         # other models of the fold are judged on other images
         seed = self.recipe.seed + member.number
-        return folds.held_out(self.truth[learnt], groups, max(count, len(self.labels)), seed)
+        try:
+            return folds.held_out(self.truth[learnt], groups, max(count, len(self.labels)), seed)
+        except UserError:
+            self.job.console.warn(f"{member.name}: too few images to choose epochs on some of them: nothing is chosen")
+            return np.zeros(len(learnt), bool)
 
     def _start(self, model: Any, member: Member, learnt: NDArray[np.int64]) -> None:
         """Set the weights that training starts from."""
@@ -431,6 +437,12 @@ def _precision(recipe: Recipe, device: devices.Device) -> str:
     import torch
 
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def start_digest(start: str) -> str:
+    """Return a hash of the weights that RUN:PHASE means, of all folds; raise UserError where there are none."""
+    first = start_file(start)
+    return storage.digest([storage.file_sha256(path) for path in sorted(first.parents[1].glob(f"*/{first.name}"))], 32)
 
 
 def start_file(start: str, folder: str = "models/fold0-0") -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kagglekit import processes
 from kagglekit.engines import devices
 from kagglekit.engines.finetune import phases
 from kagglekit.errors import UserError
@@ -74,7 +75,9 @@ def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) ->
     if method == "features":
         return Plan({"method": method, "folds": recipe.num_folds}, reason)
     steps = recipe.recipe if recipe.recipe != "auto" else "quick" if device == "cpu" else "eight-step"
-    settled = {"method": method, "recipe": steps, "folds": recipe.num_folds}
+    # stored: a command that goes on in another number of processes takes the same steps
+    batch = recipe.train_batch or default_batch(device) * processes.count()
+    settled = {"method": method, "recipe": steps, "folds": recipe.num_folds, "train_batch": batch}
     if steps != "quick":
         return Plan(settled, f"{reason}; recipe {steps}")
     budget = recipe.budget_seconds(device)

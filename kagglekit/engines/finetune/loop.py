@@ -102,6 +102,9 @@ class Trainer:
         advance(done * self.images_per_epoch + self.progress.step * self.batch)
         for number in range(self.progress.phase, len(phases)):
             self._phase(phases[number], phases[number - 1].name if number else start, advance)
+
+    def forget_progress(self) -> None:
+        """Remove the checkpoint, when nothing is left to do that would need the training again."""
         self._checkpoint.unlink(missing_ok=True)
 
     def _phase(self, phase: Phase, name_before: str, advance: Advance) -> None:
@@ -159,10 +162,11 @@ class Trainer:
                 losses.append(self.learner.step(images, labels, (number, progress.step)))
                 progress.note_step(phase.name, at, rate)
                 advance(len(images) * self.world.size)
-                if asked_to_stop() or saving.is_due():
+                stop, save = self.world.any_of(asked_to_stop(), saving.is_due())
+                if stop or save:
                     self._note_losses(losses)
                     self._save_progress()
-                if asked_to_stop():
+                if stop:
                     raise interrupts.Interrupted
             self._note_losses(losses)
 

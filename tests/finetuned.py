@@ -1,0 +1,86 @@
+"""Fine-tuning through the command line, as small as it can be: drawn images, a tiny model, two epochs."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+from kagglekit import pipeline, plugins
+from kagglekit.console import Console
+from kagglekit.engines import backbones
+from kagglekit.engines.method_finetune import _Method
+from kagglekit.job import Job
+from kagglekit.recipe import Recipe
+
+SMALL = ("--method", "finetune", "--set", "image_size=32", "--set", "train_batch=6", "--budget", "30m")
+TWO_EPOCHS = ("--set", "phases=all epochs=2")
+TWO_FOLDS = ("--folds", "2")
+ONE_MODEL = ("--holdout", "10")
+"""A hold-out takes half the time of two folds."""
+
+
+def command(archive: Path, spec: str, *words: str, name: str = "dogs-vs-cats") -> tuple[str, ...]:
+    return ("run", name, "--data", str(archive), "--backbone", spec, *SMALL, *words)
+
+
+def runs(home: Path, name: str = "dogs-vs-cats") -> list[Path]:
+    return sorted((home / name / "runs").iterdir())
+
+
+def only_run(home: Path, name: str = "dogs-vs-cats") -> Path:
+    (folder,) = runs(home, name)
+    return folder
+
+
+def newest(home: Path, name: str = "dogs-vs-cats") -> Path:
+    """The run that the last command made."""
+    return max(runs(home, name), key=lambda run: (run / "run.json").stat().st_mtime_ns)
+
+
+def weights(run: Path, phase: str = "all", member: str = "fold0-0") -> dict[str, Any]:
+    return dict(load_file(run / "models" / member / f"{phase}.safetensors"))
+
+
+def same_weights(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
+
+
+def history(run: Path, member: str = "fold0-0", kind: str = "step") -> list[dict[str, Any]]:
+    rows = json.loads((run / "models" / member / "history.json").read_text())
+    return [row for row in rows if row["kind"] == kind]
+
+
+def results(run: Path) -> dict[str, bytes]:
+    """All that a run found out: by name, without what holds times, machines, or sums of losses (which are rounded)."""
+    found = [*run.glob("*.parquet"), run / "submission.csv", run / "finish.json", *run.glob("models/*/*")]
+    kept = [path for path in found if path.suffix in (".parquet", ".csv", ".safetensors") or path.stem == "finish"]
+    return {str(path.relative_to(run)): path.read_bytes() for path in kept}
+
+
+def small_export(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
+    """Export the small backbone for small images, once for all tests: (spec, folder), to be copied to a home."""
+    spec, cache = tiny_export
+    folder = cache.parent / "small"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAGGLEKIT_HOME", str(folder))
+        backbones.resolve(spec, Recipe(image_size=(32,)), lambda _: None)
+    return spec, folder / ".cache"
+
+
+def prepared(archive: Path, spec: str, name: str = "dogs-vs-cats", **settings: Any) -> Job:
+    """A run that is ready to be made, and nothing of it."""
+    given = {"method": "finetune", "backbone": spec, "image_size": "32", "train_batch": 6, "budget": "30m", "folds": 2}
+    return pipeline.prepare(plugins.load(name), archive, given | settings, Console(io.StringIO()))
+
+
+def method(job: Job) -> _Method:
+    """The stages of a run, its folds and features being made."""
+    made = _Method(job)
+    made.write_folds()
+    made.write_features()
+    return made

@@ -1,0 +1,175 @@
+"""Several processes that train one model together, on this machine: the same curve, one voice, one end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kagglekit import processes
+from kagglekit.engines import devices
+from kagglekit.errors import UserError
+from tests import drawing, finetuned, trainers
+from tests.conftest import Cli, succeeded
+from tests.test_resume import wait_for
+
+CALM = ("augment=none", "mirror_share=0", "batch_norm=frozen", "learning_rate=0.001")
+"""Nothing in a step depends on which images are computed together."""
+WORDS = (
+    *finetuned.ONE_MODEL,
+    *(word for setting in CALM for word in ("--set", setting)),
+    *("--set", "phases=all epochs=3", "--set", "checkpoint_seconds=0.02"),
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
+    return finetuned.small_export(tiny_export)
+
+
+@pytest.fixture
+def command(exported: tuple[str, Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    trainers.spare(monkeypatch)
+    shutil.copytree(exported[1], home / ".cache")
+    return finetuned.command(drawing.dogs(tmp_path, train=40), exported[0], *WORDS)
+
+
+def start(command: tuple[str, ...], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "kagglekit", *command],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def found(home: Path) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """(the rows of the history, the submission) of the only run; which is taken away."""
+    run = finetuned.only_run(home)
+    rows = json.loads((run / "models" / "fold0-0" / "history.json").read_text())
+    submission = pd.read_csv(run / "submission.csv")
+    shutil.rmtree(home / "dogs-vs-cats")
+    return rows, submission
+
+
+def are_alike(one: tuple[list[dict[str, Any]], pd.DataFrame], two: tuple[list[dict[str, Any]], pd.DataFrame]) -> None:
+    assert [(row["kind"], row["step"]) for row in one[0]] == [(row["kind"], row["step"]) for row in two[0]]
+    for key in ("loss", "rate", "train_loss", "valid_loss"):
+        first, second = ([row[key] for row in rows if key in row] for rows, _ in (one, two))
+        assert second == pytest.approx(first, rel=1e-4), key
+    pd.testing.assert_frame_equal(one[1], two[1], rtol=1e-3)
+
+
+def test_two_processes_train_as_one_does(cli: Cli, command: tuple[str, ...], home: Path) -> None:
+    succeeded(cli(*command))
+    alone = found(home)
+    with start((*command, "--processes", "2")) as process:
+        out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert out.count("epoch 3 of 3") == 1, "one of them speaks"
+    are_alike(alone, found(home))
+
+
+@pytest.mark.skipif(
+    "KAGGLEKIT_KILLS" not in os.environ, reason="what --processes does, started by hand: in `nox -s soak`"
+)
+def test_processes_may_be_started_by_others(cli: Cli, command: tuple[str, ...], home: Path) -> None:
+    """As `accelerate launch` and torchrun do, on one machine or more."""
+    succeeded(cli(*command))
+    alone = found(home)
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(processes._free_port())}
+    world["OMP_NUM_THREADS"] = "1"
+    both = [start(command, **world, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")]
+    ended = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    assert ended[1] == ("", ""), "the first one speaks"
+    are_alike(alone, found(home))
+
+
+def test_ctrl_c_stops_all_after_the_same_step(cli: Cli, command: tuple[str, ...], home: Path) -> None:
+    words = (*command[:-2], "--set", "checkpoint_seconds=9999", "--set", "phases=all epochs=60")
+    with start((*words, "--processes", "2")) as process:
+        wait_for(process, "all: epoch 3 of 60")
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("kagglekit: interrupted")
+    assert "--processes 2" in line, "the command that goes on is this one"
+    assert not [environment for environment in _processes() if str(home) in environment]
+    saved = list(home.rglob("progress.pt"))
+    assert len(saved) == 1
+    import torch
+
+    progress = torch.load(saved[0], weights_only=True)["progress"]
+    assert progress["num_steps"] >= 8, "two epochs at least"
+    assert all(row["loss"] > 0 for row in progress["history"] if row["kind"] == "step"), "noted by all of them"
+
+
+def _processes() -> list[str]:
+    """The environments of all that train together now."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found.append((process / "environ").read_text(errors="replace"))
+        except OSError:
+            continue
+    return [text for text in found if "WORLD_SIZE=" in text]
+
+
+def test_what_the_user_can_fix_is_said_once(command: tuple[str, ...], home: Path) -> None:
+    with start((*command, "--processes=2", "--set", "phases=body epochs=1")) as process:
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.count("\n") == 1, errors
+    assert "has no step 'body'" in errors
+
+
+# The launcher
+
+
+def test_more_processes_than_gpus_are_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cuda_gpus", lambda: 2)
+    with pytest.raises(UserError, match="there are 2 GPUs here; use --processes 2"):
+        processes.launch(3, "auto")
+
+
+@pytest.mark.parametrize("words", [["--processes", "2"], ["--processes=2"]], ids=["two words", "one word"])
+def test_the_processes_are_started_without_the_option(words: list[str]) -> None:
+    others = ["run", "dogs-vs-cats", "--set", "models=2", "--fold", "2"]
+    for place in range(2, len(others) + 1, 2):
+        assert processes._without_processes([*others[:place], *words, *others[place:]]) == others
+
+
+def test_the_first_failure_ends_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "kagglekit").mkdir()
+    (tmp_path / "kagglekit" / "__init__.py").touch()
+    (tmp_path / "kagglekit" / "__main__.py").write_text(
+        "import os, sys, time\nif os.environ['RANK'] == '1':\n    sys.exit(7)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kagglekit", "run", "x"])
+    assert processes.launch(2, "cpu") == 7
+
+
+def test_one_process_needs_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert (processes.count(), processes.rank(), processes.is_first()) == (1, 0, True)
+    assert processes.agree("anything") == "anything"
+    with processes.first_goes_first():
+        pass
+    world = processes.World("cpu", "float32")
+    assert (world.rank, world.size, world.is_first) == (0, 1, True)

@@ -1,0 +1,264 @@
+"""A fine-tuning that was killed or interrupted goes on where it was, and ends with the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+
+from kagglekit import interrupts
+from kagglekit.cli import main
+from kagglekit.engines.finetune import checkpoints, loop
+from kagglekit.engines.finetune.learner import Learner
+from kagglekit.engines.finetune.phases import Phase
+from kagglekit.engines.method_finetune import _Method
+from kagglekit.recipe import Recipe
+from tests import drawing, finetuned, trainers
+from tests.conftest import Cli, succeeded
+
+KILLS = int(os.environ.get("KAGGLEKIT_KILLS", "2"))
+EPOCHS = 4
+DRAWN = ("--set", "augment=light", "--set", "mixup=0.3", "--set", "ema=0.9", "--set", "dropout=0.2")
+WORDS = (*finetuned.TWO_FOLDS, *DRAWN, "--set", f"phases=all epochs={EPOCHS} schedule=cosine")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[tuple[str, ...], Path, dict[str, bytes]]:
+    """A command, the exported model, and what the command finds out when nothing disturbs it."""
+    spec, cache = finetuned.small_export(tiny_export)
+    home = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(cache, home / ".cache")
+    archive = drawing.dogs(tmp_path_factory.mktemp("archive"), train=40)
+    words = finetuned.command(archive, spec, *WORDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAGGLEKIT_HOME", str(home))
+        trainers.spare(patch)
+        patch.setattr(sys, "argv", ["kagglekit", *words])
+        with pytest.raises(SystemExit, match="^0$"):
+            main()
+    return words, cache, finetuned.results(finetuned.only_run(home))
+
+
+@pytest.fixture
+def command(undisturbed: tuple[tuple[str, ...], Path, dict[str, bytes]], home: Path) -> tuple[str, ...]:
+    words, cache, _ = undisturbed
+    shutil.copytree(cache, home / ".cache")
+    return words
+
+
+@pytest.fixture
+def expected(undisturbed: tuple[tuple[str, ...], Path, dict[str, bytes]]) -> dict[str, bytes]:
+    return undisturbed[2]
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers.spare(monkeypatch)
+
+
+def start(command: tuple[str, ...], *words: str) -> subprocess.Popen[str]:
+    """Start the command in a process (and a group) of its own; its output can be read line by line."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "kagglekit", *command, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"never said {text!r}: {process.communicate()[1]}")
+
+
+def went_on_from(out: str) -> int:
+    """The step that the first model went on from."""
+    (step, *_) = re.findall(r"going on from step (\d+)", out) or ["0"]
+    return int(step)
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path, kill: int
+) -> None:
+    chance = random.Random(kill)
+    interval = ("--set", f"checkpoint_seconds={(0, 0.2)[kill % 2]}")
+    process = start(command, *interval)
+    for _ in range(chance.randint(1, 2)):  # of either fold
+        wait_for(process, f"all: epoch {chance.randint(1, EPOCHS - 2)} of {EPOCHS}")
+    time.sleep(chance.uniform(0, 0.15))  # the moment is the test's input; nothing waits for an effect
+    assert process.poll() is None, "killed too late"
+    process.kill()
+    process.communicate()
+    done = succeeded(cli(*command, *interval))
+    assert went_on_from(done.out) > 0
+    run = finetuned.only_run(home)
+    assert finetuned.results(run) == expected
+    assert not list(run.rglob("*.partial"))
+    assert not list(run.rglob("progress.pt"))
+
+
+def test_ctrl_c_finishes_the_step_and_saves(
+    cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path
+) -> None:
+    never = ("--set", "checkpoint_seconds=9999", "--set", "loader_workers=2")
+    process = start(command, *never)
+    wait_for(process, f"all: epoch 2 of {EPOCHS}")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers are told, too
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("kagglekit: interrupted; what is finished is kept: `kagglekit run dogs-vs-cats")
+    assert f"epoch {EPOCHS} of" not in out
+    done = succeeded(cli(*command, *never))
+    assert went_on_from(done.out) > 0
+    assert finetuned.results(finetuned.only_run(home)) == expected
+
+
+def test_a_command_killed_while_it_predicts_does_not_train_again(
+    cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, last = _Method._write_views, "test"
+
+    def killed(self: _Method, member: Any, part: str, *rest: Any) -> None:
+        if part == last and member.fold == 1:
+            raise KilledError
+        whole(self, member, part, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Method, "_write_views", killed)
+        with pytest.raises(KilledError):
+            cli(*command)
+    monkeypatch.setattr(Learner, "step", refuse)
+    succeeded(cli(*command))
+    assert finetuned.results(finetuned.only_run(home)) == expected
+
+
+# Every moment of a small training
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def refuse(*_: object) -> NoReturn:
+    raise AssertionError("trained again")
+
+
+DRAWN_ALL = dataclasses.replace(
+    trainers.CALM, augment="light", mixup=0.3, ema=0.9, checkpoint_seconds=0.0, learning_rate=0.003
+)
+PHASES = (
+    Phase(name="head", trains="head", epochs=1, schedule="flat"),
+    Phase(name="all", trains="all", epochs=2, schedule="cosine", multiplier=1),
+)
+
+
+def trainer(folder: Path, recipe: Recipe = DRAWN_ALL) -> loop.Trainer:
+    folder.mkdir(exist_ok=True)
+    return trainers.trainer(
+        folder, recipe, of=trainers.data(recipe=recipe), net=trainers.model(drop_rate=0.5, drop_path_rate=0.2)
+    )
+
+
+def dies_at(call: int, original: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
+    """Return a function that is killed in its call number `call`, before or after it has done its work."""
+    calls = iter(range(1, 1000))
+
+    def called(*given: Any, **more: Any) -> Any:
+        number = next(calls)
+        if number == call and not after:
+            raise KilledError
+        found = original(*given, **more)
+        if number == call:
+            raise KilledError
+        return found
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("place", "what", "calls", "after"),
+    [
+        (Learner, "step", (3, 6), False),
+        (checkpoints, "save_progress", (4, 8), False),
+        (checkpoints, "save_progress", (4, 11), True),
+        (checkpoints, "save_weights", (2, 3), True),
+        (Learner, "predict", (3,), False),
+    ],
+    ids=["step", "before a checkpoint", "after a checkpoint", "weights", "predict"],
+)
+def test_a_training_killed_at_any_moment_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any, what: str, calls: tuple[int, ...], after: bool
+) -> None:
+    undisturbed = trainer(tmp_path / "whole")
+    expected = trainers.train(undisturbed, *PHASES)
+    original = getattr(place, what)
+    for call in calls:
+        folder = tmp_path / str(call)
+        with monkeypatch.context() as patch:
+            patch.setattr(place, what, dies_at(call, original, after=after))
+            with pytest.raises(KilledError):
+                trainers.train(trainer(folder), *PHASES)
+        torch.manual_seed(call)  # another process draws otherwise
+        resumed = trainer(folder)
+        assert trainers.same(trainers.train(resumed, *PHASES), expected), call
+        assert trainers.losses(resumed) == trainers.losses(undisturbed), call
+
+
+def test_the_best_restart_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calm = dataclasses.replace(trainers.CALM, checkpoint_seconds=0.0)
+    original = Learner.step
+    ended = []
+    for folder, die in ((tmp_path / "whole", False), (tmp_path / "killed", True)):
+        told = iter([9.0, 1.0, 2.0, 1.0])  # before, after each of two epochs, of what is kept: the first is the best
+        monkeypatch.setattr(loop.Trainer, "_inner_loss", lambda _, told=told: (next(told), 0.0))
+        if die:
+            with monkeypatch.context() as patch:
+                patch.setattr(Learner, "step", dies_at(4, original, after=False))
+                with pytest.raises(KilledError):
+                    trainers.train(trainer(folder, calm), PHASES[1])
+        ended.append(trainers.train(trainer(folder, calm), PHASES[1]))
+    assert trainers.same(*ended)
+
+
+def test_ctrl_c_in_a_step_ends_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seldom = dataclasses.replace(DRAWN_ALL, checkpoint_seconds=9999.0)
+    undisturbed = trainers.train(trainer(tmp_path / "whole", seldom), *PHASES)
+    original, calls = Learner.step, iter(range(1, 100))
+
+    def step(self: Learner, *given: Any) -> torch.Tensor:
+        if next(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, *given)
+
+    before = signal.signal(signal.SIGINT, interrupts._raise)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(Learner, "step", step)
+            with pytest.raises(interrupts.Interrupted):
+                trainers.train(trainer(tmp_path / "stopped", seldom), *PHASES)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert next(calls) == 6, "the step is finished, and no other one begun"
+    resumed = trainer(tmp_path / "stopped", seldom)
+    assert trainers.same(trainers.train(resumed, *PHASES), undisturbed)
+    assert "going on from step 5" in trainers.said(resumed)
