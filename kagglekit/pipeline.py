@@ -16,7 +16,7 @@ from kagglekit import conclusion, data, plugins, processes, recipe, rehearsal, r
 from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
 from kagglekit.engines import audit, backbones, devices, images, inference, method_features, method_finetune
-from kagglekit.engines.finetune import budget
+from kagglekit.engines.finetune import budget, start
 from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
@@ -219,7 +219,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "plugin": plugin.digest(),
         "competition": competition.describe(),
         "recipe": chosen.as_dict(),
-        "start": method_finetune.start_digest(chosen.start) if chosen.start else "",
+        "start": start.digest(chosen.start) if chosen.start else "",
         "augment": _augment_digest(chosen),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),

@@ -20,7 +20,7 @@ from kagglekit import processes, runs, storage
 from kagglekit.engines import devices, features, folds, heads
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.finetune import neighbours, pixels
+from kagglekit.engines.finetune import neighbours, pixels, start
 from kagglekit.engines.finetune import phases as named
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.method_features import usable_views
@@ -74,7 +74,7 @@ def members(job: Job) -> list[Member]:
 def stages(job: Job) -> tuple[Stage, ...]:
     """Return the method's stages: each model is one."""
     last = named.of(job.recipe)[-1].name
-    start = (Stage("folds", ("folds.parquet",)), Stage("features", ("provider.json",)))
+    first = (Stage("folds", ("folds.parquet",)), Stage("features", ("provider.json",)))
     trained = (
         Stage(
             member.name,
@@ -83,7 +83,7 @@ def stages(job: Job) -> tuple[Stage, ...]:
         )
         for member in members(job)
     )
-    return (*start, *trained)
+    return (*first, *trained)
 
 
 def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
@@ -240,7 +240,10 @@ class _Method:
         from kagglekit.engines.finetune import models
 
         if self.recipe.start:
-            model.load_state_dict(self._start_weights(member))
+            now = pd.Series(self.fold, index=self.table["id"])
+            path = start.find(self.recipe.start, member.folder)
+            start.check_folds(path, self.recipe.start, now, member.fold)
+            model.load_state_dict(start.weights(path, self.recipe.start, member.backbone.name, self.labels))
             return
         if not self.on_features:
             return
@@ -248,28 +251,6 @@ class _Method:
         head = processes.agree(head)
         if not models.set_head(model, head):
             self.job.console.say(f"{member.backbone.name} has no linear head on pooled features: it starts untrained")
-
-    def _start_weights(self, member: Member) -> dict[str, Any]:
-        """Read the weights that setting `start` names; raise UserError where they have seen what they are scored on."""
-        from kagglekit.engines.finetune import checkpoints
-
-        path = start_file(self.recipe.start, member.folder)
-        before = pd.read_parquet(path.parents[2] / "folds.parquet").set_index("id")["fold"]
-        now = pd.Series(self.fold, index=self.table["id"])
-        shared = before.index.intersection(now.index)
-        seen = (before.loc[shared] != member.fold) & (now.loc[shared] == member.fold)
-        if seen.any():
-            raise UserError(
-                f"start = {self.recipe.start!r}: its folds are others than this run's: {seen.sum()} images that "
-                f"{member.name} is scored on were learnt from, such as {seen.idxmax()}; use the same folds and seed."
-            )
-        weights, description = checkpoints.load_weights(path)
-        if description["model"] != member.backbone.name or description["classes"] != list(self.labels):
-            raise UserError(
-                f"start = {self.recipe.start!r}: these are weights of {description['model']} for classes "
-                f"{', '.join(description['classes'])}; use --backbone {description['model']}."
-            )
-        return weights
 
     def _head(self, backbone: Backbone, learnt: NDArray[np.int64]) -> LogisticHead:
         """Fit a head on precomputed features of the images to learn from."""
@@ -437,23 +418,3 @@ def _precision(recipe: Recipe, device: devices.Device) -> str:
     import torch
 
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-
-
-def start_digest(start: str) -> str:
-    """Return a hash of the weights that RUN:PHASE means, of all folds; raise UserError where there are none."""
-    first = start_file(start)
-    return storage.digest([storage.file_sha256(path) for path in sorted(first.parents[1].glob(f"*/{first.name}"))], 32)
-
-
-def start_file(start: str, folder: str = "models/fold0-0") -> Path:
-    """Return the file that RUN:PHASE means for one model; raise UserError where there is none."""
-    reference, colon, phase = start.rpartition(":")
-    if not colon:
-        raise UserError(f"--from {start!r}: write it as RUN:PHASE, for example --from 0a1b2c3d:all.")
-    run = runs.find(reference)
-    path = run.folder / folder / f"{phase}.safetensors"
-    if not path.is_file():
-        there = sorted(found.stem for found in path.parent.glob("*.safetensors"))
-        has = f"it has {', '.join(there)}" if there else "it has no fine-tuned model of that fold"
-        raise UserError(f"--from {start!r}: run {run.id} has no phase {phase!r}: {has}.")
-    return path
