@@ -28,7 +28,7 @@ from kagglekit.errors import PluginError, UserError
 from tests import drawing
 from tests.conftest import TINY, Cli, failed, succeeded
 
-albumentations = pytest.importorskip("albumentations")  # after augment, which says that it must not ask the network
+import albumentations  # isort: skip  # after augment, which says that it must not ask the network
 
 SMALL = (f"--set=backbone={TINY}", "--set=image_size=40,64")
 PLUGIN = """
