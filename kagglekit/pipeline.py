@@ -131,20 +131,9 @@ def prepare(
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
     key = _key(plugin, competition, chosen, audited)
     with _timed(seconds, "backbones"):
-        work = budget.Work(
-            images=len(audited.train),
-            test_images=len(audited.asked),
-            spent=sum(seconds.values()),
-            native=images.usual_shape(audited.train["path"].tolist()),
-        )
-        decided = runs.decide(workspace, key, lambda: _decide(chosen, work))
-        chosen = recipe.resolve(chosen.as_dict() | decided["settings"], "decision", Path(os.devnull), {})
-        console.say(f"method {chosen.method}: {decided['why']}")
-        try:
-            used = prepare_backbones(decided, chosen, console)
-        except UserError:  # such as a hub that has gone since: the next command may decide otherwise
-            runs.forget(workspace, key)
-            raise
+        native = images.usual_shape(audited.train["path"].tolist())
+        work = budget.Work(len(audited.train), len(audited.asked), spent=sum(seconds.values()), native=native)
+        decided, chosen, used = _settle(workspace, key, chosen, work, console)
     this = runs.open_run(
         workspace,
         key | {"backbones": [backbone.record() for backbone in used], "settings": decided["settings"]},
@@ -163,6 +152,20 @@ def prepare(
         synthetic=synthetic,
         console=console,
     )
+
+
+def _settle(
+    workspace: Workspace, key: dict[str, Any], chosen: Recipe, work: budget.Work, console: Console
+) -> tuple[dict[str, Any], Recipe, list[backbones.Backbone]]:
+    """Decide what depends on the machine, once for a key; return it, the recipe with it, and the backbones."""
+    decided = runs.decide(workspace, key, lambda: _decide(chosen, work))
+    settled = recipe.resolve(chosen.as_dict() | decided["settings"], "decision", Path(os.devnull), {})
+    console.say(f"method {settled.method}: {decided['why']}")
+    try:
+        return decided, settled, prepare_backbones(decided, settled, console)
+    except UserError:  # such as a hub that has gone since: the next command may decide otherwise
+        runs.forget(workspace, key)
+        raise
 
 
 def _row(competition: Competition) -> str:

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kagglekit.engines.finetune import views
 from kagglekit.engines.finetune.loop import Trainer
-from kagglekit.engines.method_finetune import MIRROR, PLAIN, _Method
+from kagglekit.engines.finetune.views import MIRROR, PLAIN
+from kagglekit.engines.method_finetune import _Method
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import ONE_MODEL, TWO_FOLDS, command
@@ -136,11 +138,14 @@ def test_a_mirrored_view_s_classes_are_mapped_back(tiny: str, tmp_path: Path) ->
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     seen: list[Any] = []
 
-    def predict(contents: list[bytes], view: Any) -> tuple[Any, Any]:
-        seen.append(view(image, contents[0]))
+    def predict(contents: list[bytes], view: Any = None) -> tuple[Any, Any]:
+        if view is not None:
+            seen.append(view(image, contents[0]))
         return np.eye(10)[[1]] * 0.9 + 0.01, None  # the mirrored image shows c1: texting with the right hand
 
-    rows = method._predict_view(MIRROR, [b"a"], cast("Trainer", SimpleNamespace(predict=predict)))
+    data = SimpleNamespace(augmenter=SimpleNamespace(mirror=method.job.competition.mirror_classes))
+    trainer = cast("Trainer", SimpleNamespace(predict=predict, data=data))
+    rows = views.predict([PLAIN, MIRROR], [b"a"], trainer)[MIRROR]
     assert rows.argmax() == 3, "the image itself shows c3: the left hand"
     assert (seen[0] == image[:, ::-1]).all()
 

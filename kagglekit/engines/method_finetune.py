@@ -20,11 +20,11 @@ from kagglekit import processes, runs, storage
 from kagglekit.engines import devices, features, folds, heads
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.finetune import neighbours, pixels, start
 from kagglekit.engines.finetune import phases as named
+from kagglekit.engines.finetune import pixels, start, views
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.method_features import usable_views
-from kagglekit.engines.predictions import Offer, Predictions
+from kagglekit.engines.predictions import Predictions
 from kagglekit.errors import UserError
 from kagglekit.job import Job
 from kagglekit.recipe import Recipe
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from kagglekit.engines.finetune.loop import Trainer
 
 Floats = NDArray[np.float64]
-PLAIN, MIRROR, NEIGHBOURS = "plain", "mirror", "neighbours"
-_AUGMENTED_VIEW_EPOCH = 2_000_000
-"""Test-time augmentation draws where no epoch of training does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,70 +299,38 @@ class _Method:
 
     # --- predictions
 
-    def view_names(self) -> list[str]:
-        """Return the views that are predicted: only the plain one where others could not be judged."""
-        if len([member for member in self.members if member.fold == 0]) < 2:
-            return [PLAIN]
-        mirrored = [MIRROR] if MIRROR in self.views else []
-        augmented = [f"augmented{number}" for number in range(self.recipe.tta)]
-        return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if self.recipe.neighbours else [])]
+    @cached_property
+    def predicted_views(self) -> list[str]:
+        """The views that every model predicts."""
+        each = len([member for member in self.members if member.fold == 0])
+        return views.names(self.recipe, mirrors=views.MIRROR in self.views, models=each)
 
     def _write_views(
         self, member: Member, part: str, ids: list[str], contents: Sequence[bytes], trainer: Trainer
     ) -> None:
-        views = self.view_names()
-        found: dict[str, Floats] = {}
-        found[PLAIN], pooled = trainer.predict(contents)
-        for view in views:
-            if view not in (PLAIN, NEIGHBOURS):
-                found[view] = self._predict_view(view, contents, trainer)
+        found = views.predict(self.predicted_views, contents, trainer)
         if not processes.is_first():
             return
-        if NEIGHBOURS in views:
-            own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
-            found[NEIGHBOURS] = neighbours.average(own, pooled, self.recipe.neighbours)
-        rows = np.concatenate([found[view] for view in views])
-        names = [view for view in views for _ in ids]
-        self.run.write_probabilities(f"{member.folder}/{part}.parquet", ids * len(views), rows, self.labels, view=names)
-
-    def _predict_view(self, view: str, contents: Sequence[bytes], trainer: Trainer) -> Floats:
-        """Return what the model says of the unmirrored classes, (N, C)."""
-        if view == MIRROR:
-            mirrored, _ = trainer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
-            mirror = self.job.competition.mirror_classes
-            assert mirror is not None  # else there is no such view
-            return mirrored[:, list(mirror)]
-        # not mirrored: that is a view of its own, and which class an image shows is not known here
-        augmenter = dataclasses.replace(trainer.data.augmenter, mirror=None, erasing=0.0)
-        epoch = _AUGMENTED_VIEW_EPOCH + int(view.removeprefix("augmented"))
-        augmented = trainer.predict(
-            contents, lambda image, content: augmenter(image, 0, epoch=epoch, content=content)[0]
-        )
-        return augmented[0]
+        rows = np.concatenate([found[view] for view in self.predicted_views])
+        names = [view for view in self.predicted_views for _ in ids]
+        path = f"{member.folder}/{part}.parquet"
+        self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
 
     def predictions(self) -> Predictions:
         """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
-        by_view = {view: self._joined(view) for view in self.view_names()}
-        alike = by_view.pop(NEIGHBOURS, None)
-        offers = []
-        if MIRROR in by_view:
-            offers.append(Offer("mirrored view", *_mean([by_view[PLAIN], by_view[MIRROR]])))
-        if len(by_view) > len(offers) + 1:
-            offers.append(Offer(f"{self.recipe.tta} augmented views", *_mean(list(by_view.values()))))
-        if alike is not None:
-            offers.append(Offer(f"mean of {self.recipe.neighbours} neighbours", *alike))
-        if len(by_view) == 1 and (self.recipe.tta or MIRROR in self.views):
+        by_view = {view: self._joined(view) for view in self.predicted_views}
+        if len(by_view) == 1 and (self.recipe.tta or views.MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on means of several models of each fold; "
                 "--set models=2 makes them"
             )
-        oof, test = by_view[PLAIN]
+        oof, test = by_view[views.PLAIN]
         return Predictions(
             train=self.table.assign(fold=self.fold),
             oof=oof,
             test=test,
             prior=np.bincount(self.truth, minlength=len(self.labels)) / len(self.table),
-            offers=tuple(offers),
+            offers=views.offers(by_view, self.recipe),
         )
 
     def _joined(self, view: str) -> tuple[Floats, Floats]:
@@ -404,10 +369,6 @@ def find_rate(job: Job, part: Part) -> tuple[Curve, dict[str, float], Path]:
     path = folder / f"lr-find-{part}.png"
     plots.finder_plot(curve, found, path, f"{job.competition.name}, {member.backbone.name}: {part}")
     return curve, found, path
-
-
-def _mean(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    return np.mean([oof for oof, _ in pairs], axis=0), np.mean([test for _, test in pairs], axis=0)
 
 
 def _precision(recipe: Recipe, device: devices.Device) -> str:
