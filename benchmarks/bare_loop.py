@@ -23,7 +23,7 @@ from benchmarks.timing import machine
 from benchmarks.training import DRIVERS
 from kagglekit import archives, metrics, plugins, runs
 from kagglekit.datafiles import DataFiles
-from kagglekit.engines import backbones, devices, export, folds
+from kagglekit.engines import backbones, devices, folds, timm_models
 from kagglekit.recipe import Recipe
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
@@ -37,7 +37,7 @@ RESAMPLES = 10_000
 
 def new_model() -> torch.nn.Module:
     """Return the pretrained backbone with a head that knows nothing yet."""
-    model = export.load_model(MODEL, backbones.locate(MODEL), (SIDE, SIDE))[0]
+    model = timm_models.load_model(MODEL, backbones.locate(MODEL), (SIDE, SIDE))[0]
     model.reset_classifier(CLASSES)  # type: ignore[operator]
     return model.to(memory_format=torch.channels_last)
 

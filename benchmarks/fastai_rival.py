@@ -143,11 +143,11 @@ def compare(python: Path, size: tuple[int, int], batch: int, steps: int, count: 
     from benchmarks.timing import ratio, rounds
     from benchmarks.training import DRIVERS, SIZES, Contest, photographs
     from kagglekit import archives
-    from kagglekit.engines import backbones, export
+    from kagglekit.engines import backbones, timm_models
     from kagglekit.processes import World
 
-    model = export.load_model(MODEL, backbones.locate(MODEL), size)[0]
-    preprocessing = export.preprocessing_of(model, size).cropped("squash")
+    model = timm_models.load_model(MODEL, backbones.locate(MODEL), size)[0]
+    preprocessing = timm_models.preprocessing_of(model, size).cropped("squash")
     model.reset_classifier(CLASSES)  # type: ignore[operator]
     archive, pattern = SIZES[size]
     with tempfile.TemporaryDirectory() as name:

@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.timing import machine, ratio, rounds, seconds
 from kagglekit import archives
 from kagglekit.console import Console
-from kagglekit.engines import backbones, devices, export, images, inference
+from kagglekit.engines import backbones, decoding, devices, images, inference, timm_models
 from kagglekit.engines.features import FeatureEngine
 from kagglekit.recipe import Recipe
 
@@ -52,11 +52,11 @@ class Measurements:
         self.paths, self.folder, self.backbone = paths, folder, backbone
         self.contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
         self.cores = devices.cores()
-        chunk = [backbone.preprocessing.apply(images.decode(images.read_bytes(path)[0])) for path in paths[:4]]
+        chunk = [backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0])) for path in paths[:4]]
         self.batch = np.repeat(np.stack(chunk), len(VIEWS), axis=0)
         self.wide = devices.open_session(Path(backbone.graph), "cpu", self.cores)[0]
         self.narrow = devices.open_session(Path(backbone.graph), "cpu", 1)[0]
-        self.model = export.load_model(backbone.name, backbones.locate(backbone.name))[0]
+        self.model = timm_models.load_model(backbone.name, backbones.locate(backbone.name))[0]
 
     def _forward(self, session: object, workers: int) -> float:
         def run(_: int) -> None:
@@ -75,7 +75,7 @@ class Measurements:
         """Bare reading, decoding and preprocessing on all cores."""
 
         def one(path: str) -> None:
-            self.backbone.preprocessing.apply(images.decode(images.read_bytes(path)[0]))
+            self.backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0]))
 
         with ThreadPoolExecutor(self.cores) as pool:
             taken = seconds(lambda: list(pool.map(one, self.paths)))

@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.timing import machine, ratio, rounds
 from kagglekit.console import Console
-from kagglekit.engines import devices
+from kagglekit.engines import devices, timm_models
 
 LIMIT = 570.0
 """Seconds of the whole command."""
@@ -86,13 +86,12 @@ def contest(job: Job, steps: int, folder: Path, batch: int = 0) -> Any:
     import torch
 
     from benchmarks.training import CLASSES, Contest, noise
-    from kagglekit.engines import export
     from kagglekit.processes import World
 
     torch.backends.cudnn.benchmark = job.tuned
     torch.manual_seed(0)
-    model = export.create(job.model, job.size, num_classes=CLASSES)
-    images = noise(PIXELS, export.preprocessing_of(model, job.size).cropped("squash"), folder)
+    model = timm_models.create(job.model, job.size, num_classes=CLASSES)
+    images = noise(PIXELS, timm_models.preprocessing_of(model, job.size).cropped("squash"), folder)
     return Contest(model, images, World(job.device, job.precision), batch=batch or job.batch, steps=steps)
 
 

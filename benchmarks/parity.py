@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.features import ARCHIVE, files
 from benchmarks.timing import machine
 from kagglekit.console import Console
-from kagglekit.engines import backbones, export, folds, heads
+from kagglekit.engines import backbones, folds, heads, timm_models
 from kagglekit.engines.features import FeatureEngine
 from kagglekit.metrics import log_loss_rows
 from kagglekit.recipe import Recipe
@@ -31,7 +31,7 @@ VIEWS = ("plain", "mirror")
 
 def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return pooled features (N, V, D) and logits (N, V, K) of timm's model on timm's transform, in eager torch."""
-    model = export.load_model(name, backbones.locate(name))[0]
+    model = timm_models.load_model(name, backbones.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     pooled, logits = [], []
     for path in paths:

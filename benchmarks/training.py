@@ -27,10 +27,10 @@ from benchmarks.features import ARCHIVE
 from benchmarks.timing import machine, ratio, rounds
 from kagglekit import archives
 from kagglekit.console import Console
-from kagglekit.engines import backbones, devices, export
+from kagglekit.engines import backbones, devices, timm_models
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import augment, loop, phases, pixels
-from kagglekit.engines.images import Preprocessing
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe
 
@@ -208,8 +208,8 @@ def main() -> None:
     world = World("cpu", "float32")
     print(f"{machine()}; {chosen.model}, batch of {chosen.batch}, {EPOCHS} epochs of {chosen.steps} steps")
     for size, (archive, pattern) in SIZES.items():
-        model = export.load_model(chosen.model, backbones.locate(chosen.model), size)[0]
-        preprocessing = export.preprocessing_of(model, size).cropped("squash")
+        model = timm_models.load_model(chosen.model, backbones.locate(chosen.model), size)[0]
+        preprocessing = timm_models.preprocessing_of(model, size).cropped("squash")
         model.reset_classifier(CLASSES)  # type: ignore[operator]
         with tempfile.TemporaryDirectory() as folder:
             images = photographs(archive, pattern, chosen.batch * chosen.steps, preprocessing, Path(folder))

@@ -15,7 +15,7 @@ import pandas as pd
 from kagglekit import conclusion, data, plugins, processes, recipe, rehearsal, runs, storage, summary, tables
 from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
-from kagglekit.engines import audit, backbones, devices, images, inference, method_features, method_finetune
+from kagglekit.engines import audit, backbones, decoding, devices, images, inference, method_features, method_finetune
 from kagglekit.engines.finetune import budget, start
 from kagglekit.errors import UserError
 from kagglekit.job import Job
@@ -230,7 +230,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "device": devices.choose(chosen.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
         "versions": {name: runs.installed_version(name) for name in _PACKAGES}
-        | {"audit": audit.AUDIT_VERSION, "preprocessing": images.PREPROCESSING_VERSION},
+        | {"audit": audit.AUDIT_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},
     }
 
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kagglekit import plugins
+from kagglekit.engines.decoding import Pixels
 from kagglekit.engines.finetune import augment
-from kagglekit.engines.images import Pixels
 from kagglekit.errors import PluginError, UserError
 from tests import drawing
 from tests.conftest import TINY, Cli, failed, succeeded

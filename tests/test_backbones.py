@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from kagglekit.engines import backbones, devices, export, images
+from kagglekit.engines import backbones, decoding, devices, export, timm_models
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
 from tests import drawing
@@ -41,7 +41,7 @@ def tiny_weights(path: Path, **arguments: int) -> Path:
 
 
 def load(name: str, file: Path) -> torch.nn.Module:
-    return export.load_model(name, backbones.locate(name, str(file)))[0]
+    return timm_models.load_model(name, backbones.locate(name, str(file)))[0]
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
@@ -94,13 +94,13 @@ def test_embedded_weights_are_timms_own_model(name: str) -> None:
     weights = backbones.locate(name)
     assert weights.source == "embedded"
     assert weights.path is not None
-    model, path, licence = export.load_model(name, weights)
+    model, path, licence = timm_models.load_model(name, weights)
     packaged = torch.load(path, weights_only=True)
     values = [value for key, value in packaged.items() if not key.endswith("num_batches_tracked")]
     own = [value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")]
     assert all(torch.equal(a, b) for a, b in zip(values, own, strict=True))
     assert licence == "Apache-2.0"
-    assert export.preprocessing_of(model, 0).mean == (0.5, 0.5, 0.5)
+    assert timm_models.preprocessing_of(model, 0).mean == (0.5, 0.5, 0.5)
 
 
 def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
@@ -130,7 +130,7 @@ def test_preprocessing_is_timms_own_to_the_pixel(name: str, size: tuple[int, int
         model = timm.create_model(name)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     own = timm.data.create_transform(**timm.data.resolve_model_data_config(model))(picture)
-    preprocessing = export.preprocessing_of(model, 0)
+    preprocessing = timm_models.preprocessing_of(model, 0)
     ours = torch.from_numpy(preprocessing.apply(np.asarray(picture)).copy()).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (preprocessing.mean, preprocessing.std))
     assert torch.allclose((ours - mean) / std, own, atol=1e-5)
@@ -138,7 +138,7 @@ def test_preprocessing_is_timms_own_to_the_pixel(name: str, size: tuple[int, int
 
 @pytest.mark.parametrize("size", [(500, 375), (80, 60)])
 def test_squash_keeps_all_of_the_image(size: tuple[int, int]) -> None:
-    preprocessing = images.Preprocessing(
+    preprocessing = decoding.Preprocessing(
         size=(96, 96), crop="centre", crop_share=0.875, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)
     )
     picture = np.zeros((size[1], size[0], 3), np.uint8)
@@ -152,8 +152,8 @@ def test_squash_keeps_all_of_the_image(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "resnetv2_50x1_bit"])
 def test_models_whose_logits_are_no_layer_on_the_pooled_features_offer_only_these(name: str) -> None:
-    model = export.create(name).eval()
-    preprocessing = export.preprocessing_of(model, 0)
+    model = timm_models.create(name).eval()
+    preprocessing = timm_models.preprocessing_of(model, 0)
     assert not export._has_plain_classifier(model, preprocessing)
     assert len(export._wrap(model, preprocessing)(torch.zeros(1, *preprocessing.size, 3, dtype=torch.uint8))) == 1
 

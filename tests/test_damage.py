@@ -36,7 +36,7 @@ from PIL import Image
 
 from kagglekit import archives, storage
 from kagglekit.console import Console
-from kagglekit.engines import export, images
+from kagglekit.engines import decoding, export, images
 from tests import drawing
 from tests.conftest import Cli, Done, succeeded
 
@@ -274,7 +274,7 @@ LAST = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
 
 
 def assert_shows(content: bytes, colours: Quadrants) -> None:
-    pixels = images.decode(content)
+    pixels = decoding.decode(content)
     assert pixels.dtype == np.uint8
     assert pixels.shape == SHAPE
     seen = pixels[12::24, 16::32].reshape(4, 3).astype(int)
@@ -456,7 +456,7 @@ def test_a_pixel_bomb_takes_no_memory(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_AS, (now + 2**25, now + 2**25))\n"
         "for path in sys.argv[1:]:\n"
         "    try:\n        images.inspect(Path(path).read_bytes(), 100)\n"
-        "    except images.ImageError as error:\n        print(error)\n"
+        "    except decoding.ImageError as error:\n        print(error)\n"
     )
     write(tmp_path, BOMBS)
     assert max(len(content) for content in BOMBS.values()) < 2**18

@@ -21,9 +21,9 @@ from accelerate.state import AcceleratorState
 from kagglekit.console import Console
 from kagglekit.engines import devices
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import augment, learner, loop
 from kagglekit.engines.finetune.phases import Phase
-from kagglekit.engines.images import Preprocessing
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe
 from tests import drawing

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from kagglekit import archives
-from kagglekit.engines import backbones, devices, export, images
+from kagglekit.engines import backbones, decoding, devices, images, timm_models
 from kagglekit.recipe import Recipe
 from tests.conftest import Cli
 
@@ -81,7 +81,7 @@ def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photo
 ) -> None:
     name = "tf_efficientnet_lite0"
     paths = sorted(archives.extract(dogs_archive, tmp_path).folder.glob("train/*.jpg"))[::10]
-    model = export.load_model(name, backbones.locate(name))[0]
+    model = timm_models.load_model(name, backbones.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     backbone = backbones.resolve(name, Recipe(), lambda _: None)
     session, _ = devices.open_session(Path(backbone.graph), "cpu", devices.cores())
@@ -89,7 +89,7 @@ def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photo
     for path in paths:
         with torch.inference_mode():
             own = model(transform(Image.open(path).convert("RGB"))[None])
-        pixels = backbone.preprocessing.apply(images.decode(images.read_bytes(path)[0]))
+        pixels = backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0]))
         (found,) = session.run(["logits"], {"images": pixels[None]})
         same.append(int(own.argmax()) == int(found.argmax()))
     assert len(same) == 120

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from kagglekit.console import Console
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import augment, budget, loop, plots
 from kagglekit.engines.finetune.loop import Data, Trainer
 from kagglekit.engines.finetune.phases import Phase
-from kagglekit.engines.images import Preprocessing
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe
 from tests.conftest import TINY

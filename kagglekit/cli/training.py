@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from kagglekit import data, pipeline, plugins, recipe, rehearsal
 from kagglekit.competition import Competition
 from kagglekit.console import Console
-from kagglekit.engines import backbones, devices, export, images, method_finetune
+from kagglekit.engines import backbones, decoding, devices, images, method_finetune, timm_models
 from kagglekit.engines.finetune import augment, finder, layers
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
@@ -72,7 +72,7 @@ def augmentations(
     table = _training_images(plugin, competition, data_path, workspace, chosen, console)
     rows, captions, notes = [], [], []
     for content, label in _some(table, competition.labels, num_images, chosen):
-        plain = preprocessing.apply(images.decode(content))
+        plain = preprocessing.apply(decoding.decode(content))
         digest = hashlib.blake2b(content, digest_size=16).digest()
         made = [augmenter(plain, label, epoch=epoch, content=digest) for epoch in range(num_views)]
         rows.append([plain, *(pixels for pixels, _ in made)])
@@ -85,7 +85,7 @@ def augmentations(
     return sheet
 
 
-def _preprocessing(chosen: Recipe) -> images.Preprocessing:
+def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
     """Return what makes images for the first backbone; no weights are needed."""
     import torch
 
@@ -93,8 +93,8 @@ def _preprocessing(chosen: Recipe) -> images.Preprocessing:
     if specs == ("auto",):
         specs, _ = backbones.default_trained(devices.choose(chosen.provider))
     with torch.device("meta"):
-        model = export.create(specs[0].partition("=")[0])
-    return export.preprocessing_of(model, chosen.shape).cropped(chosen.crop)
+        model = timm_models.create(specs[0].partition("=")[0])
+    return timm_models.preprocessing_of(model, chosen.shape).cropped(chosen.crop)
 
 
 def _training_images(
@@ -135,7 +135,7 @@ def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
         try:
             content, _ = images.read_bytes(path)
             images.inspect(content, max_megapixels)
-        except images.ImageError:
+        except decoding.ImageError:
             continue
         yield content
 

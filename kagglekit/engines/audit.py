@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from kagglekit import storage
 from kagglekit.console import Console
-from kagglekit.engines import images, inference
+from kagglekit.engines import decoding, images, inference
 
 AUDIT_VERSION = 2
 """Raised whenever the same file would be judged otherwise."""
@@ -162,7 +162,7 @@ def _look(path: str, megapixels: int) -> _Looked:
         content, (size, changed, touched) = images.read_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         header = images.inspect(content, megapixels)
-    except images.ImageError as error:
+    except decoding.ImageError as error:
         return _Looked(path, None, digest, str(error))
     return _Looked(path, Seen(size, changed, touched, digest, header.pixels, header.format))
 

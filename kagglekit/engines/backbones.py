@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from kagglekit import storage
 from kagglekit.engines import devices
-from kagglekit.engines.images import Preprocessing
+from kagglekit.engines.decoding import Preprocessing
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.workspace import backbones_folder

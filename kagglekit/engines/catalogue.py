@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kagglekit.engines.backbones import EMBEDDED, embedded_file
-from kagglekit.engines.export import cached_weights
+from kagglekit.engines.timm_models import cached_weights
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.console import Advance, Console
-from kagglekit.engines import devices, images, inference
+from kagglekit.engines import decoding, devices, inference
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
 from kagglekit.errors import UserError
@@ -154,7 +154,7 @@ def _address(request: inference.Request) -> dict[str, Any]:
         "weights": request.backbone.sha256,
         "made_by": request.backbone.made_by,
         "preprocessing": asdict(request.backbone.preprocessing),
-        "preprocessing_version": images.PREPROCESSING_VERSION,
+        "preprocessing_version": decoding.PREPROCESSING_VERSION,
         "view": request.view,
         "output": request.output,
         "precision": "float32" if request.device == "cpu" else "tf32",

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.engines import devices, images
+from kagglekit.engines import decoding, devices, images
 from kagglekit.engines.backbones import Backbone
 from kagglekit.errors import UserError
 
@@ -55,7 +55,7 @@ class Request:
     turn: AbstractContextManager[Any]
     """Held while the session runs: a GPU computes one batch at a time, a CPU as many as it has cores."""
 
-    def run(self, pixels: Sequence[images.Pixels]) -> Rows:
+    def run(self, pixels: Sequence[decoding.Pixels]) -> Rows:
         """Compute N images, uint8 (H, W, 3) each: (N, D)."""
         batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
         with self.turn:
@@ -94,24 +94,24 @@ def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: i
         yield from chunk
 
 
-def decode(path: str, audited: bytes) -> images.Pixels:
+def decode(path: str, audited: bytes) -> decoding.Pixels:
     """Decode an image file, (H, W, 3); raise UserError where it no longer holds what the audit saw in it."""
     try:
         content, _ = images.read_bytes(path)
-    except images.ImageError as error:
+    except decoding.ImageError as error:
         raise UserError(f"{path} {error}, and could be a moment ago: type the command again.") from error
     if hashlib.blake2b(content, digest_size=16).digest() != audited:
         raise UserError(f"{path} has changed while the run was going: type the command again.")
-    return images.decode(content)
+    return decoding.decode(content)
 
 
 def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[Computed]:
     """Decode each image once, scale it once a preprocessing, and run each request on the images that lack it."""
     results = [Computed(task.content) for task in chunk]
-    pixels: list[dict[images.Preprocessing, images.Pixels]] = []
+    pixels: list[dict[decoding.Preprocessing, decoding.Pixels]] = []
     wanted: list[list[int]] = [[] for _ in requests]
     for place, task in enumerate(chunk):
-        scaled: dict[images.Preprocessing, images.Pixels] = {}
+        scaled: dict[decoding.Preprocessing, decoding.Pixels] = {}
         pixels.append(scaled)
         image = decode(task.path, task.content)
         for number in task.requests:

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kagglekit import storage
-from kagglekit.engines.images import Pixels
+from kagglekit.engines.decoding import Pixels
 from kagglekit.errors import PluginError, UserError
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import

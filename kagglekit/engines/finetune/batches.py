@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kagglekit.engines import inference
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.images import Pixels
+from kagglekit.engines.decoding import Pixels
 from kagglekit.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kagglekit import processes
-from kagglekit.engines import devices
+from kagglekit.engines import devices, timm_models
 from kagglekit.engines.finetune import phases
 from kagglekit.errors import UserError
 from kagglekit.recipe import DEFAULT_FOLDS, Recipe
@@ -191,11 +191,9 @@ def measure(backbone: str, shape: tuple[int, int], recipe: Recipe) -> Speed:
     """
     import torch
 
-    from kagglekit.engines import export
-
     devices.keep_memory()
     batch = recipe.train_batch or default_batch("cpu")
-    model = export.create(backbone, shape, num_classes=10).to(memory_format=torch.channels_last)
+    model = timm_models.create(backbone, shape, num_classes=10).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters())
     images = torch.randn(batch, 3, *shape).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.int64)

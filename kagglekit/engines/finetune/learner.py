@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import batches, finder, layers
 from kagglekit.engines.finetune.phases import Phase
-from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe

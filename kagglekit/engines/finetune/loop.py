@@ -21,12 +21,12 @@ from kagglekit import interrupts, metrics, storage
 from kagglekit.console import Advance, Console
 from kagglekit.engines import devices
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import advice, batches, checkpoints, finder, plots, schedules
 from kagglekit.engines.finetune.augment import Augmenter
 from kagglekit.engines.finetune.learner import Floats, Learner, View
 from kagglekit.engines.finetune.phases import HEAD, START, Phase
 from kagglekit.engines.finetune.progress import Progress
-from kagglekit.engines.images import Preprocessing
 from kagglekit.errors import UserError
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe

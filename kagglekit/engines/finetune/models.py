@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kagglekit.engines import export
+from kagglekit.engines import timm_models
 from kagglekit.engines.backbones import Backbone, Weights
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.errors import UserError
@@ -32,13 +32,13 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     source = Weights(backbone.source, Path(backbone.weights), backbone.licence)
     if backbone.source == "hub":  # by now the file is in the cache
         source = dataclasses.replace(source, source="file")
-    pretrained, _, _ = export.load_model(backbone.name, source, backbone.preprocessing.size)
+    pretrained, _, _ = timm_models.load_model(backbone.name, source, backbone.preprocessing.size)
     arguments: dict[str, Any] = {"drop_rate": recipe.dropout} if recipe.dropout else {}
     if recipe.drop_path:
         arguments["drop_path_rate"] = recipe.drop_path
     torch.manual_seed(recipe.seed)  # of the new head
     try:
-        model = export.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
+        model = timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
     except TypeError as error:
         raise UserError(f"{backbone.name} can't take {', '.join(arguments)}: use --set drop_path=0.") from error
     own = model.state_dict()

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kagglekit.console import Console
-from kagglekit.engines import images, inference
+from kagglekit.engines import decoding, inference
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.images import Preprocessing
+from kagglekit.engines.decoding import Preprocessing
 
 
 def bank(
@@ -32,7 +32,7 @@ def bank(
     if not todo:
         return found
 
-    def prepare(image: tuple[bytes, str]) -> images.Pixels:
+    def prepare(image: tuple[bytes, str]) -> decoding.Pixels:
         return preprocessing.apply(inference.decode(image[1], image[0]))
 
     try:
@@ -52,6 +52,6 @@ def _address(preprocessing: Preprocessing) -> dict[str, object]:
     versions = {name: version(name) for name in ("opencv-python-headless", "pillow")}
     return {
         "pixels": geometry,
-        "preprocessing_version": images.PREPROCESSING_VERSION,
+        "preprocessing_version": decoding.PREPROCESSING_VERSION,
         "versions": versions,
     }
