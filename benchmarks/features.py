@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.timing import machine, ratio, rounds, seconds
 from kagglekit import archives
 from kagglekit.console import Console
-from kagglekit.engines import backbones, decoding, devices, images, inference, timm_models
+from kagglekit.engines import backbones, decoding, devices, images, inference, sessions, timm_models
 from kagglekit.engines.features import FeatureEngine
 from kagglekit.recipe import Recipe
 
@@ -54,8 +54,8 @@ class Measurements:
         self.cores = devices.cores()
         chunk = [backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0])) for path in paths[:4]]
         self.batch = np.repeat(np.stack(chunk), len(VIEWS), axis=0)
-        self.wide = devices.open_session(Path(backbone.graph), "cpu", self.cores)[0]
-        self.narrow = devices.open_session(Path(backbone.graph), "cpu", 1)[0]
+        self.wide = sessions.Session(Path(backbone.graph), "cpu", self.cores).onnx
+        self.narrow = sessions.Session(Path(backbone.graph), "cpu", 1).onnx
         self.model = timm_models.load_model(backbone.name, backbones.locate(backbone.name))[0]
 
     def _forward(self, session: object, workers: int) -> float:

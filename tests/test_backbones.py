@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from kagglekit.engines import backbones, decoding, devices, export, timm_models
+from kagglekit.engines import backbones, decoding, devices, export, sessions, timm_models
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
 from tests import drawing
@@ -107,8 +107,8 @@ def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
     backbone = backbones.resolve(tiny, Recipe(), lambda _: pytest.fail("exported again"))
     model = load(TINY, Path(backbone.weights))
     height, width = backbone.preprocessing.size
-    session, device = devices.open_session(Path(backbone.graph), "cpu", 1)
-    assert device == "cpu"
+    session = sessions.Session(Path(backbone.graph), "cpu", 1)
+    assert session.device == "cpu"
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.preprocessing.mean, backbone.preprocessing.std))
     for count in (1, 3, 8):
         pixels = np.random.default_rng(count).integers(0, 256, (count, height, width, 3), dtype=np.uint8)

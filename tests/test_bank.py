@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +143,7 @@ def test_the_mirrored_view_swaps_left_and_right() -> None:
 
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     for view, expected in (("plain", picture), ("mirror", np.fliplr(picture))):
-        request = inference.Request(None, Session(), "pooled", view, "cpu", nullcontext())  # type: ignore[arg-type]
+        request = inference.Request(None, Session(), "pooled", view)  # type: ignore[arg-type]
         assert (request.run([picture])[0].reshape(2, 4, 3) == expected).all()
 
 

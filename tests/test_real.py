@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from kagglekit import archives
-from kagglekit.engines import backbones, decoding, devices, images, timm_models
+from kagglekit.engines import backbones, decoding, devices, images, sessions, timm_models
 from kagglekit.recipe import Recipe
 from tests.conftest import Cli
 
@@ -84,7 +84,7 @@ def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photo
     model = timm_models.load_model(name, backbones.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     backbone = backbones.resolve(name, Recipe(), lambda _: None)
-    session, _ = devices.open_session(Path(backbone.graph), "cpu", devices.cores())
+    session = sessions.Session(Path(backbone.graph), "cpu", devices.cores())
     same = []
     for path in paths:
         with torch.inference_mode():

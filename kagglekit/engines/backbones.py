@@ -27,7 +27,7 @@ DEFAULT_CPU = ("tf_efficientnet_lite2",)
 DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
 DEFAULT_TRAINED_CPU = ("tf_efficientnet_lite0",)
 DEFAULT_TRAINED_GPU = ("tf_efficientnetv2_s.in21k_ft_in1k",)
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 """Raised whenever the exported graph changes; part of a backbone's key."""
 
 Source = Literal["embedded", "file", "hub"]
@@ -57,6 +57,8 @@ class Backbone:
     """What its input is made by."""
     graph: str
     """The exported ONNX file: uint8 (N, H, W, 3) -> float32 (N, width)."""
+    template: str
+    """The same graph as torch traced it, without weights: other weights of the architecture fit in."""
     made_by: dict[str, str]
     """Versions of what exported the graph."""
 
@@ -151,7 +153,8 @@ def _read(pointer: Path) -> Backbone | None:
     backbone = Backbone(**record, preprocessing=Preprocessing(**shape))
     weights = Path(backbone.weights)
     fresh = weights.is_file() and tuple(storage.stamp(weights)) == backbone.weights_stamp
-    return backbone if fresh and Path(backbone.graph).is_file() else None
+    here = Path(backbone.graph).is_file() and Path(backbone.template).is_file()
+    return backbone if fresh and here else None
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from kagglekit.errors import UserError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Device = Literal["cpu", "cuda"]
 
@@ -22,11 +19,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
 def cuda_gpus() -> int:
     """Count CUDA GPUs by asking the driver: milliseconds, with no torch. 0 where there is no driver."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        driver = ctypes.CDLL(name)
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
         return 0
     count = ctypes.c_int(0)
@@ -39,7 +38,7 @@ def choose(provider: str) -> Device:
     """Return the device that a provider setting means here.
 
     Raises UserError for `cuda` where the driver shows no GPU. Whether a session really gets it is seen
-    when it is made (`open_session`).
+    when it is made (`sessions.open_on`).
     """
     if provider == "cpu":
         return "cpu"
@@ -47,28 +46,10 @@ def choose(provider: str) -> Device:
         return "cuda"
     if provider == "cuda":
         raise UserError(
-            "provider = 'cuda': no CUDA GPU answers here; use --provider cpu, or auto to take what is there."
+            f"provider = 'cuda': no CUDA GPU answers here (through {_DRIVER}, the driver's library); "
+            "use --provider cpu, or auto to take what is there."
         )
     return "cpu"
-
-
-def open_session(path: Path, device: Device, threads: int) -> tuple[Any, Device]:
-    """Open an onnxruntime session; return it with the device that it really uses, read from the session."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    if device == "cuda":
-        import torch  # noqa: F401  its CUDA libraries are the ones that onnxruntime loads
-
-        onnxruntime.preload_dlls()
-        cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
-        session = onnxruntime.InferenceSession(path, options, providers=[cuda, "CPUExecutionProvider"])
-    else:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    used: Device = "cuda" if session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
-    return session, used
 
 
 def keep_memory() -> None:

@@ -5,8 +5,6 @@ N images, V views, D features (of all backbones side by side).
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.console import Advance, Console
-from kagglekit.engines import decoding, devices, inference
+from kagglekit.engines import decoding, devices, inference, sessions
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
 from kagglekit.errors import UserError
@@ -72,18 +70,27 @@ class FeatureEngine:
     """Frozen backbones, opened once, with their place in the bank."""
 
     def __init__(
-        self, backbones: Sequence[Backbone], views: Sequence[str], recipe: Recipe, folder: Path, batch_size: int = 0
+        self,
+        backbones: Sequence[Backbone],
+        views: Sequence[str],
+        recipe: Recipe,
+        folder: Path,
+        *,
+        batch_size: int = 0,
+        warn: sessions.Say = print,
     ) -> None:
         """Open a session a backbone; `folder` is the bank's, a `batch_size` of 0 takes what suits the device.
+
+        `warn` is told where a GPU that is there could not be opened.
 
         Raises UserError where CUDA is asked for and a session does not get it, or logits where there are none.
         """
         self._requests = [
-            request for backbone in backbones for request in _open(backbone, views, recipe)
+            request for backbone in backbones for request in _open(backbone, views, recipe, warn)
         ]  # in the order of backbones, then of views
         self._banks = [Bank(folder, _address(request)) for request in self._requests]
         self._num_views = len(views)
-        on_cpu = any(request.device == "cpu" for request in self._requests)
+        on_cpu = any(request.session.device == "cpu" for request in self._requests)
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
         self._batch = batch_size or inference.automatic_batch(self.device)
         self._workers = recipe.threads or devices.cores()
@@ -133,18 +140,12 @@ class FeatureEngine:
             bank.flush()
 
 
-def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe) -> list[inference.Request]:
+def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe, warn: sessions.Say) -> list[inference.Request]:
     """Open one session, and return a request a view."""
     if recipe.output not in backbone.outputs:
         raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
-    session, device = devices.open_session(Path(backbone.graph), devices.choose(recipe.provider), 1)
-    if recipe.provider == "cuda" and device == "cpu":
-        raise UserError(
-            "provider = 'cuda': onnxruntime could not open the GPU (its CUDA or cuDNN library is missing); "
-            "install kagglekit again, or use --provider cpu."
-        )
-    turn = threading.Lock() if device == "cuda" else contextlib.nullcontext()
-    return [inference.Request(backbone, session, recipe.output, view, device, turn) for view in views]
+    session = sessions.open_on(Path(backbone.graph), recipe.provider, 1, warn)
+    return [inference.Request(backbone, session, recipe.output, view) for view in views]
 
 
 def _address(request: inference.Request) -> dict[str, Any]:
@@ -157,8 +158,8 @@ def _address(request: inference.Request) -> dict[str, Any]:
         "preprocessing_version": decoding.PREPROCESSING_VERSION,
         "view": request.view,
         "output": request.output,
-        "precision": "float32" if request.device == "cpu" else "tf32",
-        "provider": request.device,
+        "precision": "float32" if request.session.device == "cpu" else "tf32",
+        "provider": request.session.device,
         "versions": {name: version(name) for name in ("opencv-python-headless", "pillow")}
         | {"onnxruntime": _onnxruntime_version()},
     }

@@ -10,16 +10,16 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.engines import decoding, devices, images
 from kagglekit.engines.backbones import Backbone
+from kagglekit.engines.sessions import Session
 from kagglekit.errors import UserError
 
 Item = TypeVar("Item")
@@ -47,19 +47,14 @@ class Request:
     """One output of one backbone for one view."""
 
     backbone: Backbone
-    session: Any
+    session: Session
     output: str
     view: str
-    device: devices.Device
-    """What the session really computes on."""
-    turn: AbstractContextManager[Any]
-    """Held while the session runs: a GPU computes one batch at a time, a CPU as many as it has cores."""
 
     def run(self, pixels: Sequence[decoding.Pixels]) -> Rows:
         """Compute N images, uint8 (H, W, 3) each: (N, D)."""
         batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
-        with self.turn:
-            (out,) = self.session.run([self.output], {"images": batch})
+        (out,) = self.session.run([self.output], {"images": batch})
         return np.asarray(out, dtype=np.float32)
 
 

@@ -73,9 +73,14 @@ class _Method:
     def features(self) -> features.Features:
         """Features of the training images and then of the readable test images, computed where the bank has none."""
         job, train = self.job, self.job.tables.train
-        engine = features.FeatureEngine(job.backbones, self.views, job.recipe, job.workspace.features, job.batch_size)
-        if engine.device == "cpu" and devices.choose(job.recipe.provider) == "cuda":
-            job.console.warn("there is a GPU, but onnxruntime could not open it: computing on the CPU")
+        engine = features.FeatureEngine(
+            job.backbones,
+            self.views,
+            job.recipe,
+            job.workspace.features,
+            batch_size=job.batch_size,
+            warn=job.console.warn,
+        )
         provider = self.run.folder / "provider.json"
         before = (storage.read_json(provider) or {"used": engine.device})["used"]
         if before != engine.device:

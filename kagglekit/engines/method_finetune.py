@@ -268,7 +268,12 @@ class _Method:
     def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
         pooled = dataclasses.replace(self.recipe, output="pooled")
         engine = features.FeatureEngine(
-            [backbone], self.views, pooled, self.job.workspace.features, self.job.batch_size
+            [backbone],
+            self.views,
+            pooled,
+            self.job.workspace.features,
+            batch_size=self.job.batch_size,
+            warn=self.job.console.warn,
         )
         return engine.compute(self.table["path"].tolist(), self.contents, self.job.console), engine.device
 

@@ -1,0 +1,152 @@
+"""onnxruntime sessions: what they really compute on, and how batches get there without needless copies."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.engines import devices
+from kagglekit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[Any]
+Say = Callable[[str], None]
+
+
+class Session:
+    """A graph that is ready to run; any number of threads may run it."""
+
+    def __init__(self, graph: Path | bytes, device: devices.Device, threads: int) -> None:
+        """Open a graph (a file, or what one would hold) on `device`, or, where it can't be had there, on the CPU."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # it prints that a library is missing; `open_on` says it in one line
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device == "cuda":
+            import torch  # noqa: F401  its CUDA libraries are the ones that onnxruntime loads
+
+            onnxruntime.preload_dlls()
+            providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
+        self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers)
+        self.device: devices.Device = "cuda" if self.onnx.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+        """What the session really computes on, as it says itself."""
+        self.inputs: tuple[str, ...] = tuple(value.name for value in self.onnx.get_inputs())
+        self._turn = threading.Lock()  # a GPU computes one batch at a time, a CPU as many as it has cores
+        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself."""
+        found: dict[str, str] = self.onnx.get_modelmeta().custom_metadata_map
+        return found
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """Compute a batch: inputs by name, N rows each; returns the outputs asked for, N rows each."""
+        if self.device == "cuda":
+            return self._run_bound(outputs, feeds)
+        found: list[Array] = self.onnx.run(list(outputs), dict(feeds))
+        return found
+
+    def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """Run on memory of the device: a batch is copied there while the one before is computed."""
+        try:
+            slot = self._free.get_nowait()
+        except queue.Empty:
+            slot = _Slot(self.device)
+        try:
+            count = slot.fill(feeds)
+            with self._turn:
+                return [rows[:count] for rows in slot.run(self.onnx, outputs)]
+        finally:
+            self._free.put(slot)
+
+
+class _Slot:
+    """Memory of one batch on its way: pinned at the host, and on the device."""
+
+    def __init__(self, device: devices.Device) -> None:
+        self._device = device
+        self._host: dict[str, torch.Tensor] = {}
+        self._there: dict[str, torch.Tensor] = {}
+
+    def fill(self, feeds: Mapping[str, Array]) -> int:
+        """Bring a batch to the device; return its size. A smaller one than before is padded with what is there."""
+        import torch
+
+        for name, rows in feeds.items():
+            given = torch.from_numpy(np.ascontiguousarray(rows))
+            host = self._host.get(name)
+            if host is None or len(host) < len(rows) or host.shape[1:] != given.shape[1:] or host.dtype != given.dtype:
+                on_gpu = self._device == "cuda"
+                host = torch.zeros(given.shape, dtype=given.dtype, pin_memory=on_gpu)
+                self._host[name] = host
+                self._there[name] = torch.zeros_like(host, device="cuda") if on_gpu else host
+            host[: len(rows)] = given
+            if self._there[name] is not host:
+                self._there[name].copy_(host, non_blocking=True)
+        if self._device == "cuda":
+            torch.cuda.current_stream().synchronize()  # onnxruntime computes on a stream of its own
+        return len(next(iter(feeds.values())))
+
+    def run(self, session: Any, outputs: Sequence[str]) -> list[Array]:
+        """Compute what is on the device."""
+        binding = session.io_binding()
+        for name, tensor in self._there.items():
+            kind = _NUMPY_TYPES[str(tensor.dtype)]
+            binding.bind_input(name, self._device, 0, kind, tuple(tensor.shape), tensor.data_ptr())
+        for name in outputs:
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        found: list[Array] = binding.copy_outputs_to_cpu()
+        return found
+
+
+_NUMPY_TYPES: dict[str, Any] = {"torch.uint8": np.uint8, "torch.float32": np.float32}
+
+
+def open_on(graph: Path | bytes, provider: str, threads: int, warn: Say) -> Session:
+    """Open a graph where a recipe's provider says: `auto` falls back to the CPU with a warning.
+
+    Raises UserError, which names what is missing, where `cuda` is asked for and can't be had.
+    """
+    device = devices.choose(provider)
+    session = Session(graph, device, threads)
+    if session.device == device:
+        return session
+    if provider == "cuda":
+        raise UserError(
+            f"provider = 'cuda': onnxruntime could not open the GPU ({why_no_cuda()}); "
+            "install kagglekit again, or use --provider cpu."
+        )
+    warn(f"there is a GPU, but onnxruntime could not open it ({why_no_cuda()}): computing on the CPU")
+    return session
+
+
+def why_no_cuda() -> str:
+    """Return which library onnxruntime lacks to use CUDA, as the system's loader says it."""
+    spec = importlib.util.find_spec("onnxruntime")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0], "capi")
+    ending, start = (".dll", "") if sys.platform == "win32" else (".so", "lib")
+    if not (folder / f"{start}onnxruntime_providers_cuda{ending}").is_file():
+        return "the onnxruntime that is installed was built without CUDA"
+    try:
+        ctypes.CDLL(str(folder / f"{start}onnxruntime_providers_shared{ending}"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / f"{start}onnxruntime_providers_cuda{ending}"))
+    except OSError as error:
+        return str(error)
+    return "its libraries are all here; the driver may be too old for them"
