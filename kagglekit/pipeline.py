@@ -221,7 +221,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
     return {
         "plugin": plugin.digest(),
         "competition": competition.describe(),
-        "recipe": chosen.as_dict(),
+        "recipe": {name: value for name, value in chosen.as_dict().items() if name not in recipe.WITHOUT_RESULT},
         "start": start.digest(chosen.start) if chosen.start else "",
         "augment": _augment_digest(chosen),
         "train": _fingerprint(found.train),

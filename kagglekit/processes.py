@@ -6,6 +6,7 @@ them walk through the same run; the first one writes.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -25,6 +26,10 @@ from kagglekit.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+_USE_CPU = "ACCELERATE_USE_CPU"
+_LAUNCHER = "KAGGLEKIT_LAUNCHER"
+"""Environment variable with the process id of the command that started this one."""
+_PR_SET_PDEATHSIG = 1
 _PATIENCE = timedelta(days=2)
 """How long processes wait for the first one, which may have archives to unpack."""
 
@@ -63,8 +68,11 @@ def launch(processes: int, provider: str) -> int:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         interrupts.QUIET: "1",
+        _LAUNCHER: str(os.getpid()),
         "OMP_NUM_THREADS": str(max(devices.cores() // processes, 1)),
     }
+    if not gpus:
+        world[_USE_CPU] = "true"
     running = [
         # Ctrl-C on a terminal is passed on, once
         subprocess.Popen(
@@ -80,6 +88,15 @@ def launch(processes: int, provider: str) -> int:
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+def end_with_launcher() -> None:
+    """Let this process end when the command that started it does, however that ends: on Linux only."""
+    if _LAUNCHER not in os.environ or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(os.environ[_LAUNCHER]):  # it has ended already
+        sys.exit(1)
 
 
 def _wait_for(running: Sequence[subprocess.Popen[bytes]], asked_to_stop: Callable[[], bool]) -> int:
@@ -153,7 +170,8 @@ def _join() -> Any:
     """Meet the other processes."""
     from accelerate import PartialState
 
-    return PartialState(cpu=devices.cuda_gpus() == 0, timeout=_PATIENCE)
+    on_cpu = devices.cuda_gpus() == 0 or os.environ.get(_USE_CPU) == "true"
+    return PartialState(cpu=on_cpu, timeout=_PATIENCE)
 
 
 class World:
@@ -170,6 +188,11 @@ class World:
         self.rank = int(self._accelerator.process_index)
         self.size = int(self._accelerator.num_processes)
         self.device: torch.device = self._accelerator.device
+        if self.device.type != device:  # it was settled when the processes met
+            raise UserError(
+                f"provider = {device!r}: of several processes the command must say it: --provider {device}."
+            )
+        self._fresh_scale = self.scaler_state()
 
     @property
     def is_first(self) -> bool:
@@ -226,10 +249,30 @@ class World:
         reduced: torch.Tensor = self._accelerator.reduce(value, reduction="mean")
         return reduced
 
+    def share_buffers(self, model: torch.nn.Module) -> None:
+        """Give all processes the mean of their buffers, such as batch norms' statistics of their part of a batch.
+
+        With statistics of its own each process would predict, and save, another model.
+        """
+        import torch
+
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        if self.size == 1 or not buffers:
+            return
+        means = self.mean(torch.cat([buffer.flatten() for buffer in buffers]))
+        parts = torch.split(means, [buffer.numel() for buffer in buffers])
+        with torch.no_grad():
+            for buffer, values in zip(buffers, parts, strict=True):
+                buffer.copy_(values.view_as(buffer))
+
     def scaler_state(self) -> dict[str, Any] | None:
         """Return what fp16 has learnt about the size of gradients."""
         scaler = self._accelerator.scaler
         return None if scaler is None else scaler.state_dict()
+
+    def reset_scaler(self) -> None:
+        """Forget what fp16 has learnt about the size of gradients."""
+        self.load_scaler(self._fresh_scale)
 
     def load_scaler(self, state: dict[str, Any] | None) -> None:
         """Set what `scaler_state` returned."""

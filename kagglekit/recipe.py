@@ -219,6 +219,10 @@ TYPES: dict[str, Any] = get_type_hints(Recipe)
 """Setting -> its type."""
 
 
+WITHOUT_RESULT = frozenset({"loader_workers", "checkpoint_seconds"})
+"""Settings that change how a run is made and no number of it: with others the same run goes on."""
+
+
 def meanings() -> dict[str, str]:
     """Return setting -> the sentence under its field."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(Recipe)).body if isinstance(node, ast.ClassDef))

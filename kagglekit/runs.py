@@ -99,7 +99,7 @@ class Run:
             console.say(f"another command is working on {part or 'run'} {self.id}: waiting for it")
             lock.acquire()
         for left in (*place.glob(".*.partial"), *place.glob("stages/.*.partial")):  # of killed commands
-            left.unlink()
+            left.unlink(missing_ok=True)
         try:
             yield
         finally:

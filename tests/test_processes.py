@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit import processes
+from kagglekit import processes, runs
 from kagglekit.engines import devices
+from kagglekit.engines.finetune import checkpoints
 from kagglekit.errors import UserError
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, succeeded
@@ -79,6 +81,26 @@ def test_two_processes_train_as_one_does(cli: Cli, command: tuple[str, ...], hom
     assert errors == ""
     assert out.count("epoch 3 of 3") == 1, "one of them speaks"
     are_alike(alone, found(home))
+
+
+def test_what_several_processes_predict_is_what_their_weights_say(
+    command: tuple[str, ...], exported: tuple[str, Path], tmp_path: Path, home: Path
+) -> None:
+    """Batch norms learn from other images in each process, and must be one model's all the same."""
+    words = (*command, "--set", "batch_norm=trained")
+    with start((*words, "--processes", "2")) as process:
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    job = finetuned.prepared(tmp_path / "dogs.zip", exported[0], validation="holdout", holdout=10)
+    method = finetuned.method(job)
+    held = np.flatnonzero(method.fold == 0)
+    trainer = method.trainer(method.members[0], np.flatnonzero(method.fold != 0), held[:0], tmp_path)
+    folder = next(path for path in finetuned.runs(home) if (path / "submission.csv").is_file())
+    trainer.learner.load_weights(checkpoints.load_weights(folder / "models" / "fold0-0" / "all.safetensors")[0])
+    expected, _ = trainer.predict(method._some(held))
+    ids = method.table["id"].iloc[held].tolist()
+    written = runs.Run(folder).read_probabilities("models/fold0-0/oof.parquet", ids, method.labels, view="plain")
+    assert np.abs(written - expected).max() < 1e-5
 
 
 @pytest.mark.skipif(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from kagglekit.engines.finetune import finder, layers
+from kagglekit.engines.finetune import finder, layers, loop
 from kagglekit.engines.finetune.loop import Trainer
 from kagglekit.engines.finetune.phases import Phase
 from kagglekit.errors import UserError
@@ -281,3 +282,40 @@ def test_layers_are_read_from_the_model_from_stem_to_head() -> None:
     assert 0 < read.of["layer4.0.conv1.weight"] < read.head
     assert read.late == min(read.of[name] for name in read.of if name.startswith("layer4"))
     assert [read.first(part) for part in ("all", "late", "head")] == [0, read.late, read.head]
+
+
+# Breaking down
+
+
+def test_steps_after_a_breakdown_start_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = with_(inner_share=0.25)
+    trained = trainers.trainer(tmp_path, recipe, of=trainers.data(inner=4, recipe=recipe))
+    steps, learner = trained.learner.step, trained.learner
+
+    def breaks_down(*given: Any) -> torch.Tensor:
+        loss = steps(*given)
+        if trained.progress.phase == 0 and trained.progress.epoch == 1:
+            for state in learner.optimiser.state.values():
+                state["exp_avg"].fill_(torch.nan)
+            return loss * torch.nan
+        return loss
+
+    monkeypatch.setattr(learner, "step", breaks_down)
+    monkeypatch.setattr(loop.Progress, "worse_than_before", property(lambda _: False))
+    restarts = Phase(name="head", trains="head", epochs=3, schedule="cosine", multiplier=1, find=False)
+    end = trainers.train(trained, restarts, dataclasses.replace(ALL, find=False))
+    assert "the loss is no number any more: ended early" in trainers.said(trained)
+    assert all(tensor.isfinite().all() for tensor in end.values())
+    rows = json.loads((tmp_path / "history.json").read_text(), parse_constant=pytest.fail)
+    assert [row["loss"] for row in rows if row["kind"] == "step" and row["phase"] == "head"][-1] is None
+    assert all(row["loss"] > 0 for row in rows if row["kind"] == "step" and row["phase"] == "all")
+
+
+def test_tables_that_the_model_never_trains_stay(tmp_path: Path) -> None:
+    net = trainers.model(name="test_vit")
+    net.pos_embed.requires_grad_(False)  # type: ignore[union-attr, operator]
+    before = net.pos_embed.detach().clone()  # type: ignore[union-attr, operator]
+    read = layers.Layers.read(net)
+    layers.freeze(net, read, "all")
+    assert not net.pos_embed.requires_grad  # type: ignore[union-attr]
+    assert torch.equal(net.pos_embed, before)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit.engines.finetune import batches, budget, layers, phases, schedules
+from kagglekit.engines.finetune import batches, budget, layers, phases, precisions, schedules
 from kagglekit.engines.finetune.budget import Speed, Work
 from kagglekit.engines.finetune.layers import Layers
 from kagglekit.errors import UserError
@@ -93,8 +93,12 @@ def test_every_kind_of_model_has_its_layers_groups_and_parts(name: str) -> None:
     groups = layers.optimiser_groups(net, read, 0.05)
     given_ = [parameter for group in groups for parameter in group["params"]]
     assert len(given_) == len({id(parameter) for parameter in given_}) == len(list(net.parameters()))
+    listed: Any = getattr(net, "no_weight_decay", set)
+    named = {id(parameter): name for name, parameter in net.named_parameters()}
     for group in groups:
-        assert {parameter.ndim > 1 for parameter in group["params"]} == {group["weight_decay"] > 0}
+        for parameter in group["params"]:
+            decays = parameter.ndim > 1 and named[id(parameter)] not in listed()
+            assert decays == (group["weight_decay"] > 0)
     counts = []
     for part in get_args(layers.Part):
         layers.freeze(net, read, part)
@@ -244,6 +248,7 @@ def test_changes_of_steps_are_taken_over() -> None:
         ("all rates=-1/1", "can't be '-1/1'"),
         ("all rates=nan/1", "can't be 'nan/1'"),
         ("all schedule=cosine cycle=0", "can't be '0'"),
+        ("all rate=0", "can't be '0'"),
         ("all schedule=cosine multiplier=0", "can't be '0'"),
         ("", "phases"),
     ],
@@ -258,7 +263,7 @@ def test_a_change_that_can_not_be_made_is_refused(change: str, words: str) -> No
 
 
 def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: Any) -> budget.Plan:
-    monkeypatch.setattr(budget, "measure", lambda *_: speed)
+    monkeypatch.setattr(budget, "measure", lambda *_, **__: speed)
     work = Work(images=images, test_images=images // 4, spent=30.0, native=(480, 640))
     return budget.choose(Recipe(**more), "tf_efficientnet_lite0", work, "cpu")
 
@@ -313,6 +318,48 @@ def test_what_is_set_stays_whatever_the_budget() -> None:
         fitted(1.5, Speed(0.5, 0.2))
 
 
+def test_the_least_budget_that_is_named_is_enough() -> None:
+    for more in ({}, {"validation": "holdout", "holdout": 800}, {"models": 2, "neighbours": 5, "tta": 2}):
+        with pytest.raises(UserError) as refused:
+            fitted(1.5, Speed(0.5, 0.2), **more)
+        least = int(str(refused.value).partition("give --budget ")[2].partition("m or more")[0])
+        assert fitted(least, Speed(0.5, 0.2), **more)[2] == 1
+        with pytest.raises(UserError):
+            fitted(least - 2, Speed(0.5, 0.2), **more)
+
+
+def test_a_hold_out_is_one_model_and_several_predict_more_views() -> None:
+    few, speed = {"image_size": (96,), "folds": 5}, Speed(0.02, 0.01)
+    of_folds, of_one = fitted(12, speed, **few), fitted(12, speed, validation="holdout", holdout=800, **few)
+    assert of_one[2] > of_folds[2]
+    assert fitted(16, speed, models=2, tta=4, **few)[2] < fitted(8, speed, tta=4, **few)[2], "a view needs two models"
+
+
+def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def measure(_backbone: str, _shape: tuple[int, int], _recipe: Recipe, device: str) -> Speed:
+        asked.append(device)
+        return Speed(0.001, 0.0003)
+
+    monkeypatch.setattr(budget, "measure", measure)
+    work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
+    assert budget.choose(Recipe(), "resnet18", work, "cuda").settings["recipe"] == "eight-step"
+    assert asked == []
+    plan = budget.choose(Recipe(method="finetune", budget="20m"), "resnet18", work, "cuda")
+    assert plan.settings["recipe"] == "quick"
+    assert "budget 20 min" in plan.reason
+    assert set(asked) == {"cuda"}
+    plan = budget.choose(Recipe(method="finetune", recipe="ladder", budget="1m"), "resnet18", work, "cpu")
+    assert "budget = 1m is for recipe quick" in plan.reason, "said, for nothing is fitted"
+
+
+def test_fp16_needs_a_gpu() -> None:
+    with pytest.raises(UserError, match="precision = 'fp16' needs a GPU"):
+        precisions.choose(Recipe(precision="fp16"), "cpu")
+    assert precisions.choose(Recipe(), "cpu") == "float32"
+
+
 def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     slow, fast = Speed(5.0, 1.0), Speed(0.0005, 0.0002)
     assert planned(fast, monkeypatch, 3000, budget="60m").settings["method"] == "finetune"
@@ -326,7 +373,7 @@ def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.Monkey
 
 
 def test_nothing_is_measured_where_the_answer_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Speed:
+    def refuse(*_: object, **__: object) -> Speed:
         raise AssertionError("measured")
 
     monkeypatch.setattr(budget, "measure", refuse)

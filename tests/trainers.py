@@ -129,6 +129,6 @@ def spare(patch: pytest.MonkeyPatch, *, pictures: bool = False) -> None:
     if not pictures:
         patch.setattr(plots, "history_plot", lambda *_: None)
         patch.setattr(plots, "finder_plot", lambda *_: None)
-    patch.setattr(budget, "measure", lambda *_: budget.Speed(step=0.002, forward=0.001))
+    patch.setattr(budget, "measure", lambda *_, **__: budget.Speed(step=0.002, forward=0.001))
     patch.setattr(loop, "_FINDER_STEPS", 25)
     patch.setattr(gc, "collect", lambda *_: 0)

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from kagglekit import interrupts
-from kagglekit.errors import UserError
+from kagglekit.errors import OwnError, UserError
 
 app = typer.Typer(
     name="kagglekit",
@@ -103,6 +103,7 @@ def run(
     settings |= dict(recipe.parse_assignment(text) for text in set_ or [])
     if processes > 1 and together.count() == 1:
         raise typer.Exit(together.launch(processes, str(settings.get("provider", "auto"))))
+    together.end_with_launcher()
     pipeline.run(name, data, settings, together.console(), fold)
     together.part()
 
@@ -295,6 +296,8 @@ def main() -> None:
                 app()
     except interrupts.Interrupted:
         interrupts.end()
+    except OwnError as error:
+        _fail(str(error), own=True)
     except UserError as error:
         _fail(str(error))
     except OSError as error:
@@ -303,10 +306,13 @@ def main() -> None:
         reason = storage.explain(error)
         if reason is None:
             raise
-        _fail(reason)
+        _fail(reason, own=True)
 
 
-def _fail(message: str) -> NoReturn:
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+def _fail(message: str, *, own: bool = False) -> NoReturn:
+    rank = os.environ.get("RANK", "0")
+    if own and rank != "0":
+        sys.stderr.write(f"kagglekit: process {rank}: {message}\n")
+    elif rank == "0":  # of several processes the first one speaks for all
         sys.stderr.write(f"kagglekit: {message}\n")
     sys.exit(1)

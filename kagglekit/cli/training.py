@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +47,12 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
         rows.append((suggestion, f"{rate:.2e}", f"{highest:.2e}" if was_capped else ""))
     if rows:
         console.table(f"learning rates for {model}, {part}", ("suggestion", ">rate", ">capped for its family"), rows)
-        console.say(f"next: kagglekit run {name} --method finetune --set learning_rate={rows[0][2] or rows[0][1]}")
+        chosen = next((row for row in rows if row[0] == job.recipe.suggestion), rows[0])
+        words = ["kagglekit", "run", name, "--method", "finetune", "--set", f"learning_rate={chosen[2] or chosen[1]}"]
+        words += ["--data", str(data_path)] if data_path else []
+        given = {key: value for key, value in settings.items() if key != "learning_rate"}
+        words += [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
+        console.say(f"next: {shlex.join(words)}")
     console.say(f"written: {plot}")
 
 

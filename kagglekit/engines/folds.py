@@ -46,7 +46,10 @@ def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed
     from sklearn.model_selection import StratifiedShuffleSplit
 
     if groups is None:
-        classes = len(np.unique(labels))
+        counts = np.unique(labels, return_counts=True)[1]
+        classes = len(counts)
+        if counts.min() < 2:
+            raise UserError(f"holdout = {count}: a class has only one image, and both parts need one of each class.")
         if min(count, len(labels) - count) < classes:
             raise UserError(f"holdout = {count}: both parts need an image of each of {classes} classes.")
         (_, held), *_ = StratifiedShuffleSplit(1, test_size=count, random_state=seed).split(labels, labels)

@@ -20,8 +20,8 @@ from kagglekit import processes, runs, storage
 from kagglekit.engines import devices, features, folds, heads
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
+from kagglekit.engines.finetune import checkpoints, models, pixels, precisions, start, views
 from kagglekit.engines.finetune import phases as named
-from kagglekit.engines.finetune import pixels, start, views
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.method_features import usable_views
 from kagglekit.engines.predictions import Predictions
@@ -86,6 +86,7 @@ def stages(job: Job) -> tuple[Stage, ...]:
 def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
     """Train the models (of one fold, if it is given); return probabilities by id, or None of one fold."""
     method = _Method(job)
+    method.check()
     line.make("folds", method.write_folds)
     line.make("features", method.write_features)
     processes.agree(None)  # the first one has made them
@@ -93,6 +94,8 @@ def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | No
         if fold in (None, member.fold):
             with job.run.locked(job.console, member.folder):
                 line.make(member.name, lambda member=member: method.train(member), together=True)  # type: ignore[misc]
+                if processes.is_first():  # what a killed command would have gone on from
+                    (job.run.folder / member.folder / checkpoints.FILE).unlink(missing_ok=True)
     if fold is not None:
         missing = sorted({member.fold for member in method.members if not line.is_made(member.name)})
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
@@ -113,8 +116,6 @@ class _Method:
         self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
         self.phases = named.of(job.recipe)
         self.on_features = named.starts_on_features(job.recipe)
-        if job.recipe.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
-            job.console.warn("patience has no effect: a one-cycle step ends where its rate has come down")
         self.members = members(job)
         self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
         self.device = devices.choose(job.recipe.provider)
@@ -145,7 +146,27 @@ class _Method:
         if self.device == "cpu":
             devices.keep_memory()
             torch.set_num_threads(self.recipe.threads or max(devices.cores() // processes.count(), 1))
-        return processes.World(self.device, _precision(self.recipe, self.device))
+        return processes.World(self.device, precisions.choose(self.recipe, self.device))
+
+    def check(self) -> None:
+        """Raise UserError for settings that can't be met, before hours of work; warn of those that do nothing."""
+        recipe, warn = self.recipe, self.job.console.warn
+        precisions.choose(recipe, self.device)
+        for backbone in self.job.backbones:
+            self._augmenter(backbone, recipe.seed)
+            models.check_regularisation(backbone, recipe)
+        if recipe.patience and not recipe.inner_share:
+            warn("patience has no effect: with inner_share = 0 no image is left to tell when to stop")
+        elif recipe.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
+            warn("patience has no effect: a one-cycle step ends where its rate has come down")
+        if recipe.neighbours and len(self.predicted_views) == 1:
+            warn("neighbours has no effect: it is judged on means of several models of each fold; --set models=2")
+        if recipe.train_batch % processes.count():
+            warn(f"train_batch = {recipe.train_batch} is rounded: {processes.count()} processes share it evenly")
+        if recipe.tta and recipe.augment == "none":
+            warn("tta has no effect worth its time: with augment = none all views are the same")
+        if recipe.head != "logistic" and self.on_features:
+            warn(f"head = {recipe.head} has no effect: fine-tuning starts from a logistic one")
 
     # --- stages
 
@@ -183,11 +204,10 @@ class _Method:
         self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), trainer)
         test = [bytes.fromhex(content) for content in self.readable["content"]]
         self._write_views(member, "test", self.readable["id"].tolist(), test, trainer)
-        trainer.forget_progress()
 
     def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
         """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
-        from kagglekit.engines.finetune import learner, loop, models
+        from kagglekit.engines.finetune import learner, loop
 
         backbone, recipe = member.backbone, self.recipe
         seed = learner.seed_of(recipe.seed, member.fold, member.number)
@@ -234,13 +254,16 @@ class _Method:
 
     def _start(self, model: Any, member: Member, learnt: NDArray[np.int64]) -> None:
         """Set the weights that training starts from."""
-        from kagglekit.engines.finetune import models
-
         if self.recipe.start:
             now = pd.Series(self.fold, index=self.table["id"])
             path = start.find(self.recipe.start, member.folder)
             start.check_folds(path, self.recipe.start, now, member.fold)
-            model.load_state_dict(start.weights(path, self.recipe.start, member.backbone.name, self.labels))
+            if start.chose_on_others(path, self.recipe):
+                self.job.console.warn(
+                    f"{member.name}: {self.recipe.start} has learnt from images that choose epochs here: their loss is "
+                    "too good; use its inner_share, folds and seed"
+                )
+            model.load_state_dict(start.weights(path, self.recipe.start, member.backbone, self.labels))
             return
         if not self.on_features:
             return
@@ -364,6 +387,7 @@ def find_rate(job: Job, part: Part) -> tuple[Curve, dict[str, float], Path]:
     from kagglekit.engines.finetune import finder, plots
 
     method = _Method(job)
+    method.readable = method.readable[:0]  # the test set has no part in it
     member = method.members[0]
     method.fold = folds.assign(job.tables.train, job.recipe)  # the run's folder has none
     learnt = np.flatnonzero(method.fold != member.fold)
@@ -374,13 +398,3 @@ def find_rate(job: Job, part: Part) -> tuple[Curve, dict[str, float], Path]:
     path = folder / f"lr-find-{part}.png"
     plots.finder_plot(curve, found, path, f"{job.competition.name}, {member.backbone.name}: {part}")
     return curve, found, path
-
-
-def _precision(recipe: Recipe, device: devices.Device) -> str:
-    if recipe.precision != "auto":
-        return recipe.precision
-    if device == "cpu":
-        return "float32"
-    import torch
-
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

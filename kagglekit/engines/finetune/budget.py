@@ -9,11 +9,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kagglekit import processes
 from kagglekit.engines import devices, timm_models
-from kagglekit.engines.finetune import phases
+from kagglekit.engines.finetune import phases, precisions
 from kagglekit.errors import UserError
 from kagglekit.recipe import DEFAULT_FOLDS, Recipe
 
@@ -32,6 +33,8 @@ _FIXED = 45.0
 """Seconds for exporting the backbone, its features, the heads and the finish."""
 _FIXED_OF_MODEL = 6.0
 _STEPS_MEASURED = 3
+_PAIR = 3e-8
+"""Seconds that two images take to be compared in the search for look-alikes: 1,280 features, two cores."""
 _MAX_RATE_PER_CORE = 16.0
 """Images a second that a core trains a small backbone at 224 x 224 on, at the very most: with this, measuring is spared
 where the answer is clear."""
@@ -74,16 +77,19 @@ def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) ->
     method, reason = _method(recipe, backbone, work, device)
     if method == "features":
         return Plan({"method": method, "folds": recipe.num_folds}, reason)
-    steps = recipe.recipe if recipe.recipe != "auto" else "quick" if device == "cpu" else "eight-step"
+    budget = recipe.budget_seconds(device)
+    limited = not math.isinf(budget)
+    # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is asked for
+    steps = recipe.recipe if recipe.recipe != "auto" else "quick" if device == "cpu" or limited else "eight-step"
     # stored: a command that goes on in another number of processes takes the same steps
     batch = recipe.train_batch or default_batch(device) * processes.count()
     settled = {"method": method, "recipe": steps, "folds": recipe.num_folds, "train_batch": batch}
     if steps != "quick":
-        return Plan(settled, f"{reason}; recipe {steps}")
-    budget = recipe.budget_seconds(device)
-    if math.isinf(budget):
+        asked = f", as long as its steps say: budget = {recipe.budget} is for recipe quick"
+        return Plan(settled, f"{reason}; recipe {steps}{'' if recipe.budget == 'auto' else asked}")
+    if not limited:
         return Plan(settled, f"{reason}; recipe quick, as long as its steps say")
-    settings, how = _fit_quick(recipe, backbone, work, budget, measure)
+    settings, how = _fit_quick(recipe, backbone, work, budget, partial(measure, device=device))
     return Plan(settled | settings, f"{reason}; {how}")
 
 
@@ -93,19 +99,19 @@ def _method(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -
         return recipe.method, "as the settings say"
     if work.images < MIN_IMAGES:
         return "features", f"{work.images} training images are too few to train a backbone on"
-    if device == "cuda" or math.isinf(budget):
+    if math.isinf(budget):
         return "finetune", f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
-    return _method_on_cpu(recipe, backbone, work, budget)
+    return _method_in(budget, recipe, backbone, work, device)
 
 
-def _method_on_cpu(recipe: Recipe, backbone: str, work: Work, budget: float) -> tuple[str, str]:
+def _method_in(budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
     """Measure, unless the answer is clear, whether enough epochs fit."""
     shape = recipe.shape or own_shape(backbone)
     area = shape[0] * shape[1] / 224**2
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
-    if _epochs(recipe, work, 3, at_best, budget) < MIN_EPOCHS:
+    if device == "cpu" and _epochs(recipe, work, 3, at_best, budget) < MIN_EPOCHS:
         return "features", f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
-    epochs = max(_epochs(recipe, work, 3, measure(backbone, shape, recipe), budget), 0)
+    epochs = max(_epochs(recipe, work, 3, measure(backbone, shape, recipe, device=device), budget), 0)
     method = "finetune" if epochs >= MIN_EPOCHS else "features"
     return method, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
 
@@ -137,22 +143,48 @@ def _fit_quick(
                     f"{rate:.0f} images/s, budget {budget / 60:.0f} min"
                 )
     cure = f"{wanted} epochs" if wanted else "one epoch"
+    least = math.ceil(_cost(recipe, work, fold_counts[-1], speed).budget(wanted or 1) / 60)
     raise UserError(
         f"budget = {recipe.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images with "
-        f"{backbone}: give more with --budget, or use --method features."
+        f"{backbone}: give --budget {least}m or more, or use --method features."
     )
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds that a run takes."""
+
+    fixed: float
+    """However many epochs there are."""
+    epoch: float
+    """For an epoch of all models."""
+
+    def epochs(self, budget: float) -> int:
+        return math.floor((budget * (1 - _KEPT_BACK) - self.fixed) / self.epoch)
+
+    def budget(self, epochs: int) -> float:
+        return (self.fixed + epochs * self.epoch) / (1 - _KEPT_BACK)
 
 
 def _epochs(recipe: Recipe, work: Work, folds: int, speed: Speed, budget: float) -> int:
     """Return how many epochs of all folds' models fit."""
-    models = folds * recipe.models * len(recipe.backbone)
-    trained = work.images * (1 - 1 / folds)
+    return _cost(recipe, work, folds, speed).epochs(budget)
+
+
+def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
+    parts = folds if recipe.validation == "folds" else 1
+    held = {"folds": work.images / folds, "holdout": recipe.holdout, "valid": 0}[recipe.validation]
+    together = recipe.models * len(recipe.backbone)
+    trained = work.images - held
     inner = trained * recipe.inner_share
-    views = (2 + recipe.tta) if recipe.models > 1 else 1
-    predicted = (work.images / folds + work.test_images) * views
-    left = budget * (1 - _KEPT_BACK) - work.spent - _FIXED - 2 * work.images * speed.forward
-    of_model = left / models - _FIXED_OF_MODEL - predicted * speed.forward
-    return math.floor(of_model / ((trained - inner) * speed.step + inner * speed.forward))
+    views = (2 + recipe.tta) if together > 1 else 1
+    alike = (held**2 + work.test_images**2) * _PAIR if recipe.neighbours and together > 1 else 0.0
+    of_model = _FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike
+    models = parts * together
+    return _Cost(
+        fixed=work.spent + _FIXED + 2 * work.images * speed.forward + models * of_model,
+        epoch=models * ((trained - inner) * speed.step + inner * speed.forward),
+    )
 
 
 def own_shape(backbone: str) -> tuple[int, int]:
@@ -184,28 +216,37 @@ def _rounded(side: float) -> int:
     return max(round(side / _MULTIPLE) * _MULTIPLE, 32)
 
 
-def measure(backbone: str, shape: tuple[int, int], recipe: Recipe) -> Speed:
-    """Train and predict a few batches of noise, and return the seconds an image; random weights are as fast as others.
-
-    A measure of a CPU: there the budget matters.
-    """
+def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device) -> Speed:
+    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others."""
     import torch
 
-    devices.keep_memory()
-    batch = recipe.train_batch or default_batch("cpu")
-    model = timm_models.create(backbone, shape, num_classes=10).to(memory_format=torch.channels_last)
+    if device == "cpu":
+        devices.keep_memory()
+    batch = recipe.train_batch or default_batch(device)
+    model = timm_models.create(backbone, shape, num_classes=10).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters())
-    images = torch.randn(batch, 3, *shape).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.int64)
+    images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    precision = precisions.choose(recipe, device)
+    narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
+
+    def finish() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     def step() -> None:
-        torch.nn.functional.cross_entropy(model.train()(images), labels).backward()  # type: ignore[no-untyped-call]
+        with autocast:
+            scores = model.train()(images)
+        torch.nn.functional.cross_entropy(scores.float(), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
+        finish()
 
     def forward() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast:
             model.eval()(images)
+        finish()
 
     return Speed(_seconds(step) / batch, _seconds(forward) / batch)
 

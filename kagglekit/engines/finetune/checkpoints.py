@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 State = Mapping[str, "torch.Tensor"]
 
 
+FILE = "progress.pt"
+"""What a killed training goes on from."""
+
+
 class Reminder:
     """Says when the next checkpoint is due."""
 

@@ -28,6 +28,8 @@ class Layers:
     """The last layer: the classifier and what timm counts with it."""
     late: int
     """The first layer of the last stage."""
+    fixed: frozenset[str] = frozenset()
+    """Parameters that the model itself never trains, such as tables of positions."""
 
     @classmethod
     def read(cls, model: torch.nn.Module) -> Layers:
@@ -41,7 +43,8 @@ class Layers:
         body = [name for name, block in blocks.items() if block < head]
         last = max((stages[name] for name in body), default=0)
         late = min((blocks[name] for name in body if stages[name] == last), default=head)
-        return cls(blocks, head, late)
+        fixed = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
+        return cls(blocks, head, late, fixed)
 
     def first(self, part: Part) -> int:
         """Return the first layer of a part of the model."""
@@ -61,8 +64,10 @@ def scales(layers: Layers, rates: Sequence[float], decay: float) -> list[float]:
 def optimiser_groups(model: torch.nn.Module, layers: Layers, weight_decay: float) -> list[dict[str, Any]]:
     """Return a parameter group a layer and kind: weights decay, norms and biases do not."""
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    listed: Any = getattr(model, "no_weight_decay", set)
+    undecayed = listed()  # such as tables of positions
     for name, parameter in model.named_parameters():
-        decays = parameter.ndim > 1
+        decays = parameter.ndim > 1 and name not in undecayed
         group = groups.setdefault(
             (layers.of[name], decays),
             {"params": [], "layer": layers.of[name], "weight_decay": weight_decay if decays else 0.0},
@@ -75,7 +80,7 @@ def freeze(model: torch.nn.Module, layers: Layers, part: Part) -> None:
     """Let only the layers of `part` learn."""
     first = layers.first(part)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(layers.of[name] >= first)
+        parameter.requires_grad_(layers.of[name] >= first and name not in layers.fixed)
 
 
 def set_mode(model: torch.nn.Module, recipe: Recipe) -> None:

@@ -17,7 +17,7 @@ from kagglekit.engines.bank import Bank
 from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import batches, finder, layers
 from kagglekit.engines.finetune.phases import Phase
-from kagglekit.errors import UserError
+from kagglekit.errors import OwnError, UserError
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe
 
@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 View = Callable[[Any, bytes], Any]
 """(pixels (H, W, 3), content of the file) -> pixels."""
 _PREDICTED_TOGETHER = 64
+_MORE_WITHOUT_GRADIENTS = 4
+"""Times as many images fit in memory when they are only predicted, at least."""
 _TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
 
 
@@ -49,6 +51,8 @@ class Learner:
         import torch
 
         self.recipe, self.world, self.seed, self.part = recipe, world, seed, part
+        self._whole = part * recipe.accumulate
+        world.reset_scaler()  # what fp16 has learnt of another model's gradients
         self.steps = 0
         self._size, self._say = preprocessing.size, say
         on_device: Any = model.to(world.device)
@@ -130,6 +134,8 @@ class Learner:
             self.world.clip(self._learning, self.recipe.gradient_clip)
         self._prepared.step()
         self._prepared.zero_grad(set_to_none=True)
+        if self.recipe.batch_norm != "frozen":
+            self.world.share_buffers(self.model)
         self.steps += 1
         if self.ema is not None:
             self.ema.update(self.model, step=self.steps)
@@ -167,9 +173,10 @@ class Learner:
 
     def _too_large(self) -> UserError:
         height, width = self._size
-        return UserError(
-            f"out of memory with {self.part} images of {height}x{width} computed together: use a smaller "
-            f"--set image_size, --set accumulate={2 * self.recipe.accumulate}, or another --backbone."
+        more = f"--set accumulate={2 * self.recipe.accumulate}, " if self.part > 1 else ""
+        return OwnError(
+            f"out of memory with {self.part} images of {height}x{width} computed together: use {more}a smaller "
+            "--set image_size or train_batch, or another --backbone."
         )
 
     def _halve_part(self) -> None:
@@ -191,14 +198,18 @@ class Learner:
     def _part_fits(self) -> bool:
         import torch
 
-        images = torch.zeros((self.part, *self._size, 3), dtype=torch.uint8)
+        # images that are mixed are all on the device at once
+        count = self._whole if self.recipe.mixup or self.recipe.cutmix else self.part
+        images = torch.zeros((count, *self._size, 3), dtype=torch.uint8)
         try:
             with self.world.alone(self._wrapped):
-                self._gradients(images, torch.zeros(self.part, dtype=torch.int64), (0, 0))
+                self._gradients(images, torch.zeros(count, dtype=torch.int64), (0, 0))
+            self.optimiser.step()  # its moments take memory too
             fits = 1.0
         except torch.OutOfMemoryError:
             fits = 0.0
         self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()  # of this step; what was there before comes back when the block of `restored` ends
         return float(self.world.mean(torch.tensor(fits, device=self.world.device))) == 1.0
 
     # --- a head that was fitted on precomputed features
@@ -248,8 +259,9 @@ class Learner:
         mine = mine[self.world.rank :: self.world.size]
         scores, pooled = [], []
         with torch.inference_mode(), self.world.autocast():
-            for start in range(0, len(mine), _PREDICTED_TOGETHER):
-                some = [contents[place] for place in mine[start : start + _PREDICTED_TOGETHER]]
+            together = min(_PREDICTED_TOGETHER, _MORE_WITHOUT_GRADIENTS * self.part)
+            for start in range(0, len(mine), together):
+                some = [contents[place] for place in mine[start : start + together]]
                 images = [np.asarray(pixels.row(content)) for content in some]
                 if view is not None:
                     images = [view(image, content) for image, content in zip(images, some, strict=True)]
@@ -275,6 +287,11 @@ class Learner:
         model = self.model if self.ema is None else self.ema.module
         state: dict[str, torch.Tensor] = model.state_dict()
         return state
+
+    def forget_steps(self) -> None:
+        """Let go of moments and of fp16's scale: after steps that never were, and may have been no numbers."""
+        self.optimiser.state.clear()
+        self.world.reset_scaler()
 
     def load_weights(self, weights: Any) -> None:
         """Go on from other weights."""

@@ -38,6 +38,8 @@ Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
 """uint8 images (B, H, W, 3) and labels (B,)."""
 _TEMPERED_ON = 8
 """Batches."""
+_MOST_WORKERS = 16
+"""Of a process: more only fill memory."""
 _FINDER_STEPS = 100
 _FINDER_EPOCH = 1_000_000
 """Where the finder's batches start to be numbered: it sees other batches than the epochs do."""
@@ -85,7 +87,7 @@ class Trainer:
         self.description = description
         self.progress = Progress()
         self._best_weights: dict[str, torch.Tensor] | None = None
-        automatic = devices.cores() if world.device.type == "cuda" else 0
+        automatic = min(max(devices.cores() // world.size, 1), _MOST_WORKERS) if world.device.type == "cuda" else 0
         self._loader_workers = automatic if recipe.loader_workers < 0 else recipe.loader_workers
 
     # --- the line from the first phase to the last
@@ -103,15 +105,12 @@ class Trainer:
         for number in range(self.progress.phase, len(phases)):
             self._phase(phases[number], phases[number - 1].name if number else start, advance)
 
-    def forget_progress(self) -> None:
-        """Remove the checkpoint, when nothing is left to do that would need the training again."""
-        self._checkpoint.unlink(missing_ok=True)
-
     def _phase(self, phase: Phase, name_before: str, advance: Advance) -> None:
         self.learner.begin(phase)
         if self.progress.at_start:
             self._prepare(phase, name_before)
-        self._epochs(phase, advance)
+        if self._epochs(phase, advance):
+            self.learner.forget_steps()
         self._keep_or_take_back(phase, name_before)
         self.learner.end()
         self._save_weights(phase.name)
@@ -119,7 +118,7 @@ class Trainer:
         self._save_progress()
         if self.world.is_first:
             plots.history_plot(self.progress.history, self.folder / "history.png", "training")
-            storage.write_json(self.folder / "history.json", self.progress.history)
+            storage.write_json(self.folder / "history.json", [_writable(row) for row in self.progress.history])
 
     def _prepare(self, phase: Phase, name_before: str) -> None:
         """Note where a phase begins, and choose its learning rate."""
@@ -134,7 +133,8 @@ class Trainer:
         self.progress.rate = self._choose_rate(phase)
         self.progress.rate_share = phase.rate
 
-    def _epochs(self, phase: Phase, advance: Advance) -> None:
+    def _epochs(self, phase: Phase, advance: Advance) -> bool:
+        """Train a phase's epochs; return whether it broke down."""
         progress, ends = self.progress, set(_candidates(phase))
         stream = self._batches(range(progress.epoch, phase.epochs), progress.step, augmented=phase.augment)
         while progress.epoch < phase.epochs:
@@ -146,8 +146,9 @@ class Trainer:
                 why = "the loss is no number any more" if broken else f"no better for {progress.waited} restarts"
                 self.console.say(f"{phase.name}: {why}: ended early")
                 advance((phase.epochs - progress.epoch) * self.images_per_epoch)
-                return
+                return broken
             self._save_progress()
+        return False
 
     def _epoch(self, phase: Phase, stream: Stream, advance: Advance) -> None:
         self.learner.set_mode()
@@ -257,7 +258,7 @@ class Trainer:
         epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
         if progress.worse_than_before:
             self.learner.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
-            self.learner.optimiser.state.clear()  # moments of steps that never were, and may be NaN
+            self.learner.forget_steps()
             epochs[-1]["taken_back"] = True
             self.console.say(
                 f"{phase.name}: inner loss {progress.before:.4f} -> {progress.best:.4f}: worse, the step is taken back"
@@ -313,7 +314,7 @@ class Trainer:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "progress.pt"
+        return self.folder / checkpoints.FILE
 
     def _weights(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
@@ -336,6 +337,12 @@ class Trainer:
             self.learner.load_state(found["learner"])
             self._best_weights = found["best"]
             self.console.say(f"going on from step {self.progress.num_steps}")
+
+
+def _writable(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON can hold it: without numbers that are none."""
+    odd = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {key: None if key in odd else value for key, value in row.items()}
 
 
 def _candidates(phase: Phase) -> list[int]:

@@ -33,14 +33,8 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     if backbone.source == "hub":  # by now the file is in the cache
         source = dataclasses.replace(source, source="file")
     pretrained, _, _ = timm_models.load_model(backbone.name, source, backbone.preprocessing.size)
-    arguments: dict[str, Any] = {"drop_rate": recipe.dropout} if recipe.dropout else {}
-    if recipe.drop_path:
-        arguments["drop_path_rate"] = recipe.drop_path
     torch.manual_seed(recipe.seed)  # of the new head
-    try:
-        model = timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
-    except TypeError as error:
-        raise UserError(f"{backbone.name} can't take {', '.join(arguments)}: use --set drop_path=0.") from error
+    model = _create(backbone, classes, recipe)
     own = model.state_dict()
     same = {key: value for key, value in pretrained.state_dict().items() if _fits(own.get(key), value)}
     head = {name for name, _ in _head_parameters(model)}
@@ -55,6 +49,28 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     if recipe.compile:
         model.compile(dynamic=False)
     return model.eval()  # type: ignore[no-any-return]
+
+
+def check_regularisation(backbone: Backbone, recipe: Recipe) -> None:
+    """Raise UserError where the architecture can't be regularised as the recipe asks; nothing is loaded."""
+    import torch
+
+    if recipe.dropout or recipe.drop_path:
+        with torch.device("meta"):
+            _create(backbone, 2, recipe)
+
+
+def _create(backbone: Backbone, classes: int, recipe: Recipe) -> Any:
+    asked = {"drop_rate": recipe.dropout, "drop_path_rate": recipe.drop_path}
+    arguments = {name: value for name, value in asked.items() if value}
+    try:
+        return timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
+    except TypeError as error:
+        off = " ".join(f"--set {_SETTINGS[name]}=0" for name in arguments if name in str(error)) or "--set drop_path=0"
+        raise UserError(f"{backbone.name} can't take {', '.join(arguments)}: use {off}.") from error
+
+
+_SETTINGS = {"drop_rate": "dropout", "drop_path_rate": "drop_path"}
 
 
 def _fits(own: Any, value: Any) -> bool:

@@ -111,7 +111,7 @@ def _setting(phase: str, word: str) -> tuple[str, Any]:
         raise UserError(f"phases: {word!r} of step {phase!r} is not a setting=value of it: {hint}")
     try:
         value = _parse(_TYPES[key], text)
-        if key in ("cycle", "multiplier") and value < 1:
+        if (key in ("cycle", "multiplier") and value < 1) or (key == "rate" and value == 0):
             raise ValueError(text)
         return key, value
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from kagglekit.console import Console
 from kagglekit.engines import decoding, inference
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.decoding import Preprocessing
+from kagglekit.errors import UserError
 
 
 def bank(
@@ -31,6 +33,7 @@ def bank(
     todo = [(content, path) for content, path in first.items() if content not in found]
     if not todo:
         return found
+    _check_space(len(todo), preprocessing.size, folder, console)
 
     def prepare(image: tuple[bytes, str]) -> decoding.Pixels:
         return preprocessing.apply(inference.decode(image[1], image[0]))
@@ -44,6 +47,24 @@ def bank(
     finally:  # what was decoded before a failure or Ctrl-C is kept
         found.flush()
     return found
+
+
+def _check_space(images: int, size: tuple[int, int], folder: Path, console: Console) -> None:
+    """Say how much disk pixels take where it is much; raise UserError where there is less."""
+    needed = images * size[0] * size[1] * 3
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    what = f"pixels of {images} images at {size[0]}x{size[1]} take {needed / 1e9:.1f} GB"
+    if needed > free:
+        raise UserError(
+            f"{what}, and {free / 1e9:.1f} are free at {folder}: free some, use a smaller --set image_size, "
+            "or let KAGGLEKIT_HOME name another disk."
+        )
+    if needed > _MUCH:
+        console.say(f"{what} in {folder}")
+
+
+_MUCH = 1e9
 
 
 def _address(preprocessing: Preprocessing) -> dict[str, object]:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from kagglekit import runs, storage
+from kagglekit.engines import timm_models
+from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.finetune import checkpoints
 from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe, read_file
 
 if TYPE_CHECKING:
     import torch
@@ -51,12 +54,37 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
         )
 
 
-def weights(path: Path, start: str, model: str, labels: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Read weights; raise UserError where they are of another model, or tell other classes apart."""
+def chose_on_others(path: Path, recipe: Recipe) -> bool:
+    """Say whether the run of the weights at `path` may have learnt from images that choose epochs in this one."""
+    before = read_file(path.parents[2] / "recipe.toml")
+    now = recipe.as_dict()
+    return bool(recipe.inner_share) and any(before.get(name) != now[name] for name in _DECIDE_INNER)
+
+
+_DECIDE_INNER = ("inner_share", "seed", "validation", "holdout", "folds")
+
+
+def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Read weights, for the image size of the backbone, whatever size they were trained at.
+
+    Raises UserError where they are of another model, or tell other classes apart.
+    """
     found, description = checkpoints.load_weights(path)
-    if description["model"] != model or description["classes"] != list(labels):
+    if description["model"] != backbone.name:
         raise UserError(
-            f"start = {start!r}: these are weights of {description['model']} for classes "
-            f"{', '.join(description['classes'])}; use --backbone {description['model']}."
+            f"start = {start!r}: these are weights of {description['model']}; use --backbone {description['model']}."
         )
-    return found
+    if description["classes"] != list(labels):
+        classes = ", ".join(description["classes"][:10])
+        raise UserError(
+            f"start = {start!r}: these weights tell other classes apart: {classes}; start from another run."
+        )
+    height, width = description["preprocessing"]["size"]
+    if (height, width) == backbone.preprocessing.size:
+        return found
+    model = timm_models.create(backbone.name, (height, width), num_classes=len(labels))
+    model.load_state_dict(found)
+    if hasattr(model, "set_input_size"):  # positions are resampled
+        model.set_input_size(img_size=backbone.preprocessing.size)
+    resized: dict[str, torch.Tensor] = model.state_dict()
+    return resized
