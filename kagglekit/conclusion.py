@@ -89,8 +89,15 @@ def _closing_numbers(job: Job, scored: finish.Scored, oof: Floats, metric: metri
         "backbones": [backbone.name for backbone in job.backbones],
         "method": job.recipe.method,
         "device": storage.read_json(job.run.folder / "provider.json")["used"],
+        "predicted_on": _predicted_on(job.run),
         "submission_sha256": storage.file_sha256(job.run.submission),
     }
+
+
+def _predicted_on(run: Run) -> list[str]:
+    """Return what onnxruntime really computed the predictions on: more than one, where folds were spread."""
+    records = sorted(run.folder.glob("models/*/provider.json")) or [run.folder / "provider.json"]
+    return sorted({storage.read_json(path)["used"] for path in records})
 
 
 def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> finish.Scored:

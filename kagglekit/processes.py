@@ -25,6 +25,7 @@ from kagglekit.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 _USE_CPU = "ACCELERATE_USE_CPU"
 _LAUNCHER = "KAGGLEKIT_LAUNCHER"
@@ -243,6 +244,16 @@ class World:
         """Return the rows of all processes, (P * N, …), in the processes' order."""
         gathered: torch.Tensor = self._accelerator.gather(rows)
         return gathered
+
+    def all_rows(self, rows: NDArray[Any], count: int) -> NDArray[Any]:
+        """Gather what every process has of `count` rows, each having taken its turn: (N / P, X) -> (N, X)."""
+        if self.size == 1:
+            return rows[:count]
+        import torch
+
+        gathered = self.gather(torch.from_numpy(rows).to(self.device)).cpu().numpy()  # each process's rows together
+        in_order: NDArray[Any] = gathered.reshape(self.size, len(rows), -1).swapaxes(0, 1).reshape(-1, rows.shape[1])
+        return in_order[:count]
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """Return a value's mean over the processes."""

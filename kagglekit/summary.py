@@ -69,6 +69,7 @@ def facts(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("method", result["method"]),
         ("backbone", ", ".join(result["backbones"])),
         ("computed on", result["device"]),
+        ("predicted on", ", ".join(result["predicted_on"])),
     ]
     facts += [(f"stage {name}", f"{seconds:.1f} s") for name, seconds in result["seconds"].items()]
     return [*facts, ("all stages", f"{sum(result['seconds'].values()):.1f} s")]

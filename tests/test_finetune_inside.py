@@ -16,6 +16,7 @@ import pytest
 
 from kagglekit.engines.finetune import views
 from kagglekit.engines.finetune.loop import Trainer
+from kagglekit.engines.finetune.scoring import Scorer
 from kagglekit.engines.finetune.views import MIRROR, PLAIN
 from kagglekit.engines.method_finetune import _Method
 from tests import drawing, finetuned, trainers
@@ -144,8 +145,8 @@ def test_a_mirrored_view_s_classes_are_mapped_back(tiny: str, tmp_path: Path) ->
         return np.eye(10)[[1]] * 0.9 + 0.01, None  # the mirrored image shows c1: texting with the right hand
 
     data = SimpleNamespace(augmenter=SimpleNamespace(mirror=method.job.competition.mirror_classes))
-    trainer = cast("Trainer", SimpleNamespace(predict=predict, data=data))
-    rows = views.predict([PLAIN, MIRROR], [b"a"], trainer)[MIRROR]
+    scorer = cast("Scorer", SimpleNamespace(predict=predict, trainer=SimpleNamespace(data=data)))
+    rows = views.predict([PLAIN, MIRROR], [b"a"], scorer)[MIRROR]
     assert rows.argmax() == 3, "the image itself shows c3: the left hand"
     assert (seen[0] == image[:, ::-1]).all()
 

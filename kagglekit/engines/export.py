@@ -8,7 +8,7 @@ any as a template, and models of one architecture are made from it in a second o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def export(name: str, weights: Weights, image_size: timm_models.Size, folder: Pa
 def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor]) -> bytes:
     """Return the graph of `model`, which is the backbone with a head of its own, with `weights`; serialised.
 
-    uint8 (N, H, W, 3) -> pooled (N, D) and logits (N, C). Raises UserError where onnxruntime and torch differ.
+    uint8 (N, H, W, 3) -> pooled (N, D) and logits (N, C).
     """
     import onnx
 
@@ -72,9 +72,8 @@ def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor])
     if "logits" in backbone.outputs:
         graph = _filled(onnx.load(backbone.template), arrays, model.num_classes)
     else:  # the backbone's head is none whose place another could take
-        graph = _filled(
-            _emptied(_trace(_wrap(model, backbone.preprocessing, whole=True), backbone.preprocessing)), arrays
-        )
+        traced = _trace(_wrap(model, backbone.preprocessing, whole=True), backbone.preprocessing)
+        graph = _filled(_emptied(traced, arrays), arrays)
     return bytes(graph.SerializeToString())
 
 
@@ -100,15 +99,16 @@ def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], clas
     return _optimised(model)
 
 
-def _emptied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a traced graph whose weights are inputs: it holds none."""
+def _emptied(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """Return a traced graph whose weights are inputs: it holds none of those `names`."""
     import onnx
 
     template = onnx.ModelProto()
     template.CopyFrom(model)
     graph = template.graph
-    weights = [tensor for tensor in graph.initializer if tensor.name.startswith(_MODEL)]
-    kept = [tensor for tensor in graph.initializer if not tensor.name.startswith(_MODEL)]
+    learnt = {_MODEL + name for name in names}  # what else there is, such as tables of positions, is the same for all
+    weights = [tensor for tensor in graph.initializer if tensor.name in learnt]
+    kept = [tensor for tensor in graph.initializer if tensor.name not in learnt]
     del graph.initializer[:]
     graph.initializer.extend(kept)
     graph.input.extend(onnx.helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)) for w in weights)
@@ -212,7 +212,7 @@ def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path)
         for count in (1, 3):
             _compare(temporary, images[:count].numpy(), [out[:count].numpy() for out in expected], path.stem)
     with storage.replacing(template) as temporary:
-        onnx.save(_emptied(traced), temporary)
+        onnx.save(_emptied(traced, model.state_dict()), temporary)
     return {name: out.shape[1] for name, out in zip(("pooled", "logits"), expected, strict=False)}
 
 

@@ -42,6 +42,11 @@ def overlapped(items: Iterable[Item], work: Callable[[Item], Result], workers: i
                 future.cancel()
 
 
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield `size` items at a time, and the rest."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
 @dataclass(frozen=True)
 class Request:
     """One output of one backbone for one view."""
@@ -84,8 +89,7 @@ def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: i
     def work(chunk: Sequence[Task]) -> list[Computed]:
         return _compute_chunk(chunk, requests)
 
-    batches = (tasks[start : start + batch_size] for start in range(0, len(tasks), batch_size))
-    for chunk in overlapped(batches, work, workers):
+    for chunk in overlapped(chunks(tasks, batch_size), work, workers):
         yield from chunk
 
 

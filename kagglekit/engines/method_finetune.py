@@ -20,7 +20,7 @@ from kagglekit import processes, runs, storage
 from kagglekit.engines import devices, features, folds, heads
 from kagglekit.engines.backbones import Backbone
 from kagglekit.engines.bank import Bank
-from kagglekit.engines.finetune import checkpoints, models, pixels, precisions, start, views
+from kagglekit.engines.finetune import checkpoints, models, pixels, precisions, scoring, start, views
 from kagglekit.engines.finetune import phases as named
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.method_features import usable_views
@@ -72,12 +72,9 @@ def stages(job: Job) -> tuple[Stage, ...]:
     """Return the method's stages: each model is one."""
     last = named.of(job.recipe)[-1].name
     first = (Stage("folds", ("folds.parquet",)), Stage("features", ("provider.json",)))
+    files = (f"{last}.safetensors", "oof.parquet", "test.parquet", "provider.json")
     trained = (
-        Stage(
-            member.name,
-            tuple(f"{member.folder}/{file}" for file in (f"{last}.safetensors", "oof.parquet", "test.parquet")),
-            after=("folds", "features"),
-        )
+        Stage(member.name, tuple(f"{member.folder}/{file}" for file in files), after=("folds", "features"))
         for member in members(job)
     )
     return (*first, *trained)
@@ -200,10 +197,13 @@ class _Method:
         total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
         with console.progress(member.name, total, "images") as advance:
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
+        scorer = scoring.Scorer(trainer, member.backbone, console.warn)
         held = np.flatnonzero(self.fold == member.fold)
-        self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), trainer)
+        self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), scorer)
         test = [bytes.fromhex(content) for content in self.readable["content"]]
-        self._write_views(member, "test", self.readable["id"].tolist(), test, trainer)
+        self._write_views(member, "test", self.readable["id"].tolist(), test, scorer)
+        if processes.is_first():
+            storage.write_json(folder / "provider.json", {"asked": self.recipe.provider, "used": scorer.device})
 
     def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
         """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
@@ -334,9 +334,9 @@ class _Method:
         return views.names(self.recipe, mirrors=views.MIRROR in self.views, models=each)
 
     def _write_views(
-        self, member: Member, part: str, ids: list[str], contents: Sequence[bytes], trainer: Trainer
+        self, member: Member, part: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
     ) -> None:
-        found = views.predict(self.predicted_views, contents, trainer)
+        found = views.predict(self.predicted_views, contents, scorer)
         if not processes.is_first():
             return
         rows = np.concatenate([found[view] for view in self.predicted_views])

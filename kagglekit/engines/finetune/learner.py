@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 Floats = NDArray[np.float64]
-View = Callable[[Any, bytes], Any]
-"""(pixels (H, W, 3), content of the file) -> pixels."""
 _PREDICTED_TOGETHER = 64
 _MORE_WITHOUT_GRADIENTS = 4
 """Times as many images fit in memory when they are only predicted, at least."""
@@ -241,46 +239,33 @@ class Learner:
 
     # --- predicting
 
-    def predict(
-        self, pixels: Bank, contents: Sequence[bytes], view: View | None = None
-    ) -> tuple[Floats, NDArray[np.float16]]:
-        """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.
+    def predict(self, pixels: Bank, contents: Sequence[bytes]) -> Floats:
+        """Return probabilities (N, C) of images by the hashes of their files, while the model is in training.
 
-        `view` changes each image's pixels. All processes predict a part each, and all get all of it.
+        All processes predict a part each, and all get all of it.
         """
         import torch
 
-        if not contents:
-            return np.empty((0, self.model.num_classes)), np.empty((0, 1), np.float16)
         model = self.model if self.ema is None else self.ema.module
         model.eval()
         # every process has equally many, so that rows can be gathered
         mine = np.resize(np.arange(len(contents)), -(-len(contents) // self.world.size) * self.world.size)
         mine = mine[self.world.rank :: self.world.size]
-        scores, pooled = [], []
+        together = min(_PREDICTED_TOGETHER, _MORE_WITHOUT_GRADIENTS * self.part)
+        scores = []
         with torch.inference_mode(), self.world.autocast():
-            together = min(_PREDICTED_TOGETHER, _MORE_WITHOUT_GRADIENTS * self.part)
             for start in range(0, len(mine), together):
                 some = [contents[place] for place in mine[start : start + together]]
-                images = [np.asarray(pixels.row(content)) for content in some]
-                if view is not None:
-                    images = [view(image, content) for image, content in zip(images, some, strict=True)]
-                maps = model.forward_features(self._normalised(torch.from_numpy(np.stack(images))))
-                pooled.append(model.forward_head(maps, pre_logits=True).half())
-                scores.append(model.forward_head(maps).float().softmax(1))
-        return (
-            self._all_rows(torch.cat(scores), len(contents)).astype(np.float64),
-            self._all_rows(torch.cat(pooled), len(contents)),
-        )
-
-    def _all_rows(self, rows: torch.Tensor, count: int) -> NDArray[Any]:
-        """Gather what every process has of `count` rows, each having taken its turn: (N / P, X) -> (N, X)."""
-        gathered = self.world.gather(rows)  # each process's rows together
-        in_order = gathered.view(self.world.size, len(rows), -1).transpose(0, 1).reshape(-1, rows.shape[1])
-        found: NDArray[Any] = in_order[:count].cpu().numpy()
-        return found
+                images = torch.from_numpy(np.stack([pixels.row(content) for content in some]))
+                scores.append(model(self._normalised(images)).float().softmax(1))
+        return self.world.all_rows(torch.cat(scores).cpu().numpy(), len(contents)).astype(np.float64)
 
     # --- weights
+
+    @property
+    def bare(self) -> Any:
+        """The model itself, that nothing wraps, on the CPU and in evaluation mode: a copy."""
+        return copy.deepcopy(self.model).cpu().eval()
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return the weights that predict: the average's, where one is kept."""

@@ -24,7 +24,7 @@ from kagglekit.engines.bank import Bank
 from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import advice, batches, checkpoints, finder, plots, schedules
 from kagglekit.engines.finetune.augment import Augmenter
-from kagglekit.engines.finetune.learner import Floats, Learner, View
+from kagglekit.engines.finetune.learner import Learner
 from kagglekit.engines.finetune.phases import HEAD, START, Phase
 from kagglekit.engines.finetune.progress import Progress
 from kagglekit.errors import UserError
@@ -224,16 +224,12 @@ class Trainer:
 
     # --- judging
 
-    def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
-        """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files."""
-        return self.learner.predict(self.data.pixels, contents, view)
-
     def _inner_loss(self) -> tuple[float | None, float]:
         """Return the loss on the inner images, and its standard error; None where there are none."""
         rows, labels = self.data.inner_contents, self.data.inner_labels
         if not len(rows):
             return None, 0.0
-        losses = metrics.log_loss_rows(labels, self.predict(rows)[0])
+        losses = metrics.log_loss_rows(labels, self.learner.predict(self.data.pixels, rows))
         return float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
 
     def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None]:

@@ -17,7 +17,7 @@ from kagglekit.engines.predictions import Offer
 from kagglekit.recipe import Recipe
 
 if TYPE_CHECKING:
-    from kagglekit.engines.finetune.loop import Trainer
+    from kagglekit.engines.finetune.scoring import Scorer
 
 Floats = NDArray[np.float64]
 PLAIN, MIRROR, NEIGHBOURS = "plain", "mirror", "neighbours"
@@ -34,29 +34,29 @@ def names(recipe: Recipe, *, mirrors: bool, models: int) -> list[str]:
     return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if recipe.neighbours else [])]
 
 
-def predict(views: Sequence[str], contents: Sequence[bytes], trainer: Trainer) -> dict[str, Floats]:
+def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> dict[str, Floats]:
     """Return what the model says of the unmirrored classes in each view, (N, C) each."""
     found: dict[str, Floats] = {}
-    found[PLAIN], pooled = trainer.predict(contents)
+    found[PLAIN], pooled = scorer.predict(contents)
     for view in views:
         if view not in (PLAIN, NEIGHBOURS):
-            found[view] = _predict_other(view, contents, trainer)
+            found[view] = _predict_other(view, contents, scorer)
     if NEIGHBOURS in views:
         own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
-        found[NEIGHBOURS] = neighbours.average(own, pooled, trainer.recipe.neighbours)
+        found[NEIGHBOURS] = neighbours.average(own, pooled, scorer.trainer.recipe.neighbours)
     return found
 
 
-def _predict_other(view: str, contents: Sequence[bytes], trainer: Trainer) -> Floats:
-    drawing = trainer.data.augmenter
+def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floats:
+    drawing = scorer.trainer.data.augmenter
     if view == MIRROR:
-        mirrored, _ = trainer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
+        mirrored, _ = scorer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
         assert drawing.mirror is not None  # else there is no such view
         return mirrored[:, list(drawing.mirror)]
     # not mirrored: that is a view of its own, and which class an image shows is not known here
     still = dataclasses.replace(drawing, mirror=None, erasing=0.0)
     epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
-    augmented, _ = trainer.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
+    augmented, _ = scorer.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
     return augmented
 
 
