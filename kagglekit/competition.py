@@ -132,6 +132,14 @@ Submission = Probability | ProbabilityPerClass | ClassLabel
 FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
 
 
+def mirror_classes(labels: tuple[str, ...], flip: FlipRule) -> tuple[int, ...] | None:
+    """Return, for each class, the position of the mirrored image's class, (C,); None where flips are forbidden."""
+    if flip == "forbidden":
+        return None
+    swaps: Mapping[str, str] = {} if isinstance(flip, str) else flip
+    return tuple(labels.index(swaps.get(label, label)) for label in labels)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Competition:
     """Everything kagglekit needs to know of a competition."""
@@ -218,10 +226,7 @@ class Competition:
     @property
     def mirror_classes(self) -> tuple[int, ...] | None:
         """For each class, the position of the mirrored image's class, (C,); None where flips are forbidden."""
-        if self.flip == "forbidden":
-            return None
-        swaps: Mapping[str, str] = {} if isinstance(self.flip, str) else self.flip
-        return tuple(self.labels.index(swaps.get(label, label)) for label in self.labels)
+        return mirror_classes(self.labels, self.flip)
 
     def describe(self) -> dict[str, Any]:
         """Return the description as plain values, for a run's record."""

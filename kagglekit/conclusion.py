@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
     """Return the stages that end a run, after those of its method."""
     before = tuple(stage.name for stage in method)
     return (
-        Stage("finish", ("oof.parquet", "test.parquet", "finish.json"), after=before),
+        Stage("finish", ("oof.parquet", "test.parquet", "finish.json", "alone.json"), after=before),
         Stage("submission", (run.submission.name,), after=("finish",)),
         Stage("result", ("result.json",), after=("features", "submission")),
     )
@@ -53,6 +54,22 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
         run.write_probabilities("oof.parquet", train["id"].tolist(), oof, labels, **truth)
         run.write_probabilities("test.parquet", job.tables.asked["id"].tolist(), test, labels)
         storage.write_json(run.folder / "finish.json", [gate.as_dict() for gate in gates])
+        storage.write_json(run.folder / "alone.json", _alone(gates, oof))
+
+    def _alone(gates: list[finish.Gate], oof: Floats) -> dict[str, Any]:
+        """Return what an exported file does, which sees one image at a time, and its loss out-of-fold."""
+        together = {offer.name for offer in predictions.offers if not offer.alone}
+        left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
+        if left_out:
+            rest = replace(predictions, offers=tuple(offer for offer in predictions.offers if offer.alone))
+            start, _, offers = finish.choose(scored, rest, metric, job.recipe.seed)
+            oof, gates = finish.finish(start, job.recipe.finish, metric, job.recipe.seed)
+            gates = [*offers, *gates]
+        return {
+            "steps": {gate.step: gate.value for gate in gates if gate.judgement.kept},
+            "left_out": left_out,
+            "out_of_fold": metric.score(scored.truth, oof),
+        }
 
     def submission() -> None:
         test = run.read_probabilities("test.parquet", job.tables.asked["id"].tolist(), labels)

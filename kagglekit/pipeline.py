@@ -15,7 +15,17 @@ import pandas as pd
 from kagglekit import conclusion, data, plugins, processes, recipe, rehearsal, runs, storage, summary, tables
 from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
-from kagglekit.engines import audit, backbones, decoding, devices, images, inference, method_features, method_finetune
+from kagglekit.engines import (
+    audit,
+    backbones,
+    bundle,
+    decoding,
+    devices,
+    images,
+    inference,
+    method_features,
+    method_finetune,
+)
 from kagglekit.engines.finetune import budget, start
 from kagglekit.errors import UserError
 from kagglekit.job import Job
@@ -93,7 +103,7 @@ def _show(job: Job) -> None:
 
 
 def _check_fold(job: Job, fold: int) -> None:
-    folds = sorted({member.fold for member in method_finetune.members(job)})
+    folds = sorted({member.fold for member in method_finetune.members(job.recipe, job.backbones)})
     if job.recipe.method != "finetune":
         raise UserError(f"--fold {fold}: only method finetune trains fold by fold; use --method finetune.")
     if fold not in folds:
@@ -257,6 +267,7 @@ def _record(job: Job) -> None:
     storage.write_text(folder / "recipe.toml", recipe.to_toml(job.recipe))
     record = {
         "competition": job.competition.describe(),
+        "bundle": bundle.describe(job.competition, job.plugin),
         "backbones": [backbone.record() for backbone in job.backbones],
         "batch_size": job.batch_size,
         "train_images": len(job.tables.train),
@@ -267,10 +278,17 @@ def _record(job: Job) -> None:
         "gone_on": before.get("gone_on", -1) + 1,
     }
     storage.write_json(folder / "run.json", record | runs.environment())
+    _record_images(job)
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     if len(bad) or listed.exists():
         with storage.replacing(listed) as temporary:
             bad.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _record_images(job: Job) -> None:
+    """Write down which files the run is made from: export, report and audit look at them again."""
+    both = [job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")]
+    job.run.write_frame("images.parquet", pd.concat(both, ignore_index=True))
 
 
 def _quarantine_list(job: Job) -> Path:

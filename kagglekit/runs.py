@@ -121,7 +121,7 @@ class Run:
         """Write probabilities (N, C) by id as parquet, one column a class after `id` and any `more`."""
         import pandas as pd
 
-        known = {_beside(column, labels): values for column, values in ({"id": list(ids)} | more).items()}
+        known = {beside(column, labels): values for column, values in ({"id": list(ids)} | more).items()}
         columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
         self.write_frame(name, pd.DataFrame(known | columns))
 
@@ -132,13 +132,13 @@ class Run:
         import numpy as np
         import pandas as pd
 
-        frame = pd.read_parquet(self.folder / name).set_index(_beside("id", labels))
+        frame = pd.read_parquet(self.folder / name).set_index(beside("id", labels))
         if view:
-            frame = frame[frame[_beside("view", labels)] == view]
+            frame = frame[frame[beside("view", labels)] == view]
         return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
 
 
-def _beside(column: str, labels: Sequence[str]) -> str:
+def beside(column: str, labels: Sequence[str]) -> str:
     """Return a column's name that is no class's: a class may be called `id`."""
     return f"{column}_" if column in labels else column
 

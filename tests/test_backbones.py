@@ -155,7 +155,7 @@ def test_models_whose_logits_are_no_layer_on_the_pooled_features_offer_only_thes
     model = timm_models.create(name).eval()
     preprocessing = timm_models.preprocessing_of(model, 0)
     assert not export._has_plain_classifier(model, preprocessing)
-    assert len(export._wrap(model, preprocessing)(torch.zeros(1, *preprocessing.size, 3, dtype=torch.uint8))) == 1
+    assert len(export.wrap(model, preprocessing)(torch.zeros(1, *preprocessing.size, 3, dtype=torch.uint8))) == 1
 
 
 def test_another_image_size_makes_another_graph(tiny: str, tmp_path: Path) -> None:

@@ -58,13 +58,12 @@ def test_a_run_ends_in_a_submission_and_keeps_every_phase_s_weights(trained: tup
     for fold in range(2):
         folder = run / "models" / f"fold{fold}-0"
         assert {path.name for path in folder.glob("*.*")} - {".lock"} == {
-            "start.safetensors", "all.safetensors", "oof.parquet", "test.parquet", "provider.json", "history.json", "history.png",
+            "start.safetensors", "all.safetensors", "oof.parquet", "test.parquet", "provider.json", "history.json",
+            "history.png",
         }, "and no checkpoint"  # fmt: skip
         held = folds["id"][folds["fold"] == fold].tolist()
         assert pd.read_parquet(folder / "oof.parquet")["id"].tolist() == held
-        assert pd.read_parquet(folder / "test.parquet")["id"].tolist() == [
-            str(n) for n in range(1, 13)
-        ]
+        assert pd.read_parquet(folder / "test.parquet")["id"].tolist() == [str(n) for n in range(1, 13)]
         for phase in ("start", "all"):
             with safe_open(folder / f"{phase}.safetensors", framework="np") as file:
                 described = json.loads(file.metadata()["kagglekit"])
@@ -83,9 +82,7 @@ def test_a_run_ends_in_a_submission_and_keeps_every_phase_s_weights(trained: tup
 
 
 def test_predictions_are_those_of_the_saved_weights(trained: tuple[str, ...], home: Path) -> None:
-    by_fold = [
-        pd.read_parquet(only_run(home) / "models" / f"fold{n}-0" / "test.parquet") for n in range(2)
-    ]
+    by_fold = [pd.read_parquet(only_run(home) / "models" / f"fold{n}-0" / "test.parquet") for n in range(2)]
     assert set(by_fold[0]["view"]) == {"plain"}
     mean = (by_fold[0][["cat", "dog"]] + by_fold[1][["cat", "dog"]]) / 2
     test = pd.read_parquet(only_run(home) / "test.parquet")[["cat", "dog"]]

@@ -242,6 +242,66 @@ def augmentations(
     training.augmentations(name, data, settings, images, views)
 
 
+@app.command(
+    epilog=_examples("kagglekit export 0a1b2c3d", "kagglekit export 0a1b2c3d --output leaf.onnx --floats --fp16")
+)
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the end of it, or its path.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; model.onnx in the run's folder if not given.")
+    ] = None,
+    floats: Annotated[
+        bool, typer.Option("--floats", help="The file takes float32 images in 0 to 1 instead of uint8 ones.")
+    ] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Write FILE.fp16.onnx for GPUs too, if the out-of-fold loss stays.")
+    ] = False,
+) -> None:
+    """Write a run as one ONNX file, from images to class probabilities, and check it."""
+    from kagglekit.cli import exporting
+
+    exporting.export(run, output, floats=floats, fp16=fp16)
+
+
+@app.command(
+    epilog=_examples(
+        "kagglekit predict 0a1b2c3d photo.jpg --top 3",
+        "kagglekit predict 0a1b2c3d photos/ --output photos.csv",
+        "kagglekit predict leaf.onnx photos/ more/ --output leaves.parquet --provider cuda",
+    )
+)
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A run, or a file that `export` has written.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES…", help="Image files, and folders of which all images count.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .csv or .parquet file; if not given, CSV is printed.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="Print a line an image instead, with this many classes.")] = 0,
+    provider: Annotated[str, typer.Option(help="Where onnxruntime computes: auto, cpu or cuda.")] = "auto",
+    batch: Annotated[int, typer.Option(min=0, help="Images computed together; 0 finds the fastest.")] = 0,
+) -> None:
+    """Predict any images with a run, or with an exported file, which needs no plugin."""
+    from kagglekit.cli import exporting
+
+    exporting.predict(run, images, output, top, provider, batch)
+
+
+@app.command(epilog=_examples("kagglekit bundle 0a1b2c3d leaf-bundle", "kagglekit bundle 0a1b2c3d out --wheels 3.12"))
+def bundle(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the end of it, or its path.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write, which must not be there.")],
+    wheels: Annotated[
+        str, typer.Option(metavar="VERSION", help="Bring onnxruntime along for this Python on Linux, such as 3.12.")
+    ] = "",
+) -> None:
+    """Write a folder with a notebook that submits from Kaggle without network."""
+    from kagglekit.cli import exporting
+
+    exporting.bundle(run, out, wheels)
+
+
 @app.command("list", epilog=_examples("kagglekit list"))
 def list_() -> None:
     """List the installed competitions, with their aliases and runs."""

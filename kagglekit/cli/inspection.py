@@ -64,7 +64,8 @@ def _plain(value: Any) -> str:
 def _info_run(run: run_folders.Run, console: Console) -> None:
     record = storage.read_json(run.folder / "run.json")
     result = run.result
-    shown = {key: value for key, value in record.items() if key not in ("competition", "backbones") and value != ""}
+    hidden = ("competition", "bundle", "backbones")
+    shown = {key: value for key, value in record.items() if key not in hidden and value != ""}
     rows = [(key, _plain(value)) for key, value in shown.items()]
     rows += [
         (f"backbone {b['name']}", f"{b['source']}, {b['licence']}, sha256 {b['sha256']}") for b in record["backbones"]

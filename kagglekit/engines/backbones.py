@@ -148,9 +148,8 @@ def _read(pointer: Path) -> Backbone | None:
     if record is None:
         return None
     record["weights_stamp"] = tuple(record["weights_stamp"])
-    shape: dict[str, Any] = record.pop("preprocessing")
-    shape |= {key: tuple(value) for key, value in shape.items() if isinstance(value, list)}
-    backbone = Backbone(**record, preprocessing=Preprocessing(**shape))
+    preprocessing = Preprocessing.from_plain(record.pop("preprocessing"))
+    backbone = Backbone(**record, preprocessing=preprocessing)
     weights = Path(backbone.weights)
     fresh = weights.is_file() and tuple(storage.stamp(weights)) == backbone.weights_stamp
     here = Path(backbone.graph).is_file() and Path(backbone.template).is_file()
@@ -164,6 +163,12 @@ class Weights:
     source: Source
     path: Path | None
     licence: str
+
+
+def weights_of(backbone: Backbone) -> Weights:
+    """Return where a backbone's weights lie: those of the hub are in its cache by now."""
+    source: Source = "file" if backbone.source == "hub" else backbone.source
+    return Weights(source, Path(backbone.weights), backbone.licence)
 
 
 def locate(name: str, file: str = "") -> Weights:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -60,6 +61,12 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.interpolation not in _RESAMPLING:
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {', '.join(_RESAMPLING)}")
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Preprocessing:
+        """Return what `dataclasses.asdict` of one was written as in JSON."""
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+        return cls(**values)
 
     def cropped(self, crop: str) -> Preprocessing:
         """Return it with a recipe's crop: `model` changes nothing, `squash` keeps all of the image."""

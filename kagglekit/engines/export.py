@@ -72,7 +72,7 @@ def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor])
     if "logits" in backbone.outputs:
         graph = _filled(onnx.load(backbone.template), arrays, model.num_classes)
     else:  # the backbone's head is none whose place another could take
-        traced = _trace(_wrap(model, backbone.preprocessing, whole=True), backbone.preprocessing)
+        traced = _trace(wrap(model, backbone.preprocessing, whole=True), backbone.preprocessing)
         graph = _filled(_emptied(traced, arrays), arrays)
     return bytes(graph.SerializeToString())
 
@@ -143,7 +143,7 @@ def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
     return bool(logits.shape == whole.shape and torch.allclose(logits, whole, rtol=1e-3, atol=1e-4))
 
 
-def _wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> torch.nn.Module:
+def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> torch.nn.Module:
     """Return a module from uint8 images to pooled features, and to logits where they are one layer on those.
 
     With `whole` to logits anyway, computed by the model's whole head.
@@ -201,7 +201,7 @@ def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path)
     import onnx
     import torch
 
-    wrapped = _wrap(model, preprocessing)
+    wrapped = wrap(model, preprocessing)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, *preprocessing.size, 3), dtype=torch.uint8, generator=generator)
     with torch.inference_mode():

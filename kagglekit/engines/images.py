@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kagglekit import storage
-from kagglekit.engines.decoding import ImageError, damage, decode
+from kagglekit.engines.decoding import ImageError, Pixels, damage, decode
 
 MAX_ASPECT = 100
 """Longer side by shorter; scaling the shorter one to a backbone's input would make anything longer immense."""
@@ -43,12 +43,8 @@ class Header:
     pixels: int
 
 
-def inspect(content: bytes, max_megapixels: int) -> Header:
-    """Decode an image file's bytes completely, and return what it is; raise ImageError with the reason if it can't be.
-
-    Two decoders must agree that it is whole: which damage one of them lets pass as grey stripes depends on its
-    version. Images of more than `max_megapixels` are not decoded.
-    """
+def check_size(content: bytes, max_megapixels: int) -> Image.Image:
+    """Return an image file as Pillow opens it, of which only the header has been read; raise ImageError."""
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
@@ -63,6 +59,17 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
         raise ImageError(f"{size} (setting max_megapixels)")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"is {width} x {height} pixels, one side more than {MAX_ASPECT} times the other")
+    return image
+
+
+def inspect(content: bytes, max_megapixels: int) -> Header:
+    """Decode an image file's bytes completely, and return what it is; raise ImageError with the reason if it can't be.
+
+    Two decoders must agree that it is whole: which damage one of them lets pass as grey stripes depends on its
+    version. Images of more than `max_megapixels` are not decoded.
+    """
+    image = check_size(content, max_megapixels)
+    width, height = image.size
     try:
         image.load()
     except Exception as error:
@@ -80,3 +87,20 @@ def usual_shape(paths: Sequence[str]) -> tuple[int, int]:
         with Image.open(path) as image:
             shapes.append((image.height, image.width))
     return int(np.median([tall for tall, _ in shapes])), int(np.median([wide for _, wide in shapes]))
+
+
+def read_whole(path: str | os.PathLike[str], max_megapixels: int) -> Pixels:
+    """Read and decode an image file that nobody has audited, (H, W, 3); raise ImageError with the reason.
+
+    A JPEG that does not end as one is looked at by the second decoder too: the first may show grey stripes.
+    """
+    content, _ = read_bytes(path)
+    if content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9", -_END_OF_JPEG) >= 0:
+        check_size(content, max_megapixels)
+    else:
+        inspect(content, max_megapixels)
+    return decode(content)
+
+
+_END_OF_JPEG = 256
+"""Last bytes of a file, among which a JPEG's end is looked for: some cameras write a few more."""

@@ -148,13 +148,18 @@ def usable_views(competition: Competition, recipe: Recipe, console: Console) -> 
     """Return the views that the flip rule allows, and for each the class that every class shows in it, (V, C)."""
     mirror = competition.mirror_classes
     same = tuple(range(len(competition.labels)))
-    maps = {"plain": same} if mirror is None else {"plain": same, "mirror": mirror}
-    views = tuple(view for view in recipe.views if view in maps)
+    views = allowed_views(recipe, mirror)
+    maps = {"plain": same, "mirror": mirror or same}
     if not views:
         raise UserError("views = ['mirror']: this competition forbids flips; use --set views=plain.")
     if len(views) < len(recipe.views):
         console.say("view mirror is left out: this competition forbids flips")
     return views, tuple(maps[view] for view in views)
+
+
+def allowed_views(recipe: Recipe, mirror: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Return the recipe's views without the mirrored one where flips are forbidden (`mirror` is None)."""
+    return tuple(view for view in recipe.views if view == "plain" or mirror is not None)
 
 
 def fit_heads(

@@ -60,11 +60,10 @@ class Member:
         return f"models/{self.name}"
 
 
-def members(job: Job) -> list[Member]:
+def members(recipe: Recipe, backbones: Sequence[Backbone]) -> list[Member]:
     """Return all models of a run, fold by fold."""
-    recipe = job.recipe
     count = recipe.num_folds if recipe.validation == "folds" else 1
-    each = [backbone for backbone in job.backbones for _ in range(recipe.models)]
+    each = [backbone for backbone in backbones for _ in range(recipe.models)]
     return [Member(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
 
 
@@ -75,7 +74,7 @@ def stages(job: Job) -> tuple[Stage, ...]:
     files = (f"{last}.safetensors", "oof.parquet", "test.parquet", "provider.json")
     trained = (
         Stage(member.name, tuple(f"{member.folder}/{file}" for file in files), after=("folds", "features"))
-        for member in members(job)
+        for member in members(job.recipe, job.backbones)
     )
     return (*first, *trained)
 
@@ -113,7 +112,7 @@ class _Method:
         self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
         self.phases = named.of(job.recipe)
         self.on_features = named.starts_on_features(job.recipe)
-        self.members = members(job)
+        self.members = members(job.recipe, job.backbones)
         self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
         self.device = devices.choose(job.recipe.provider)
         self.truth = np.array([self.labels.index(label) for label in self.table["label"]], dtype=np.int64)

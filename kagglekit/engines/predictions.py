@@ -20,6 +20,8 @@ class Offer:
     """(N, C)"""
     test: Floats
     """(M, C)"""
+    alone: bool = False
+    """Whether an image is predicted without others and without chance, so that an exported file can do it."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kagglekit.engines import timm_models
-from kagglekit.engines.backbones import Backbone, Weights
+from kagglekit.engines.backbones import Backbone, weights_of
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
@@ -29,10 +28,7 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     """
     import torch
 
-    source = Weights(backbone.source, Path(backbone.weights), backbone.licence)
-    if backbone.source == "hub":  # by now the file is in the cache
-        source = dataclasses.replace(source, source="file")
-    pretrained, _, _ = timm_models.load_model(backbone.name, source, backbone.preprocessing.size)
+    pretrained, _, _ = timm_models.load_model(backbone.name, weights_of(backbone), backbone.preprocessing.size)
     torch.manual_seed(recipe.seed)  # of the new head
     model = _create(backbone, classes, recipe)
     own = model.state_dict()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 PLAIN, MIRROR, NEIGHBOURS = "plain", "mirror", "neighbours"
+MIRRORED = "mirrored view"
+"""What the step is called that predicts both."""
 _AUGMENTED_EPOCH = 2_000_000
 """Augmented views draw where no epoch of training does."""
 
@@ -68,7 +70,7 @@ def offers(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tupl
     seen = {view: pair for view, pair in by_view.items() if view != NEIGHBOURS}
     made = []
     if MIRROR in seen:
-        made.append(Offer("mirrored view", *_mean([seen[PLAIN], seen[MIRROR]])))
+        made.append(Offer(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
     if len(seen) > len(made) + 1:
         made.append(Offer(f"{recipe.tta} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:

@@ -1,0 +1,201 @@
+"""The commands that take a run elsewhere: `export`, `predict`, `bundle`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kagglekit import patterns, runs, storage
+from kagglekit.console import Console
+from kagglekit.engines.predicting import Image, Predictor, Row
+from kagglekit.errors import UserError
+from kagglekit.layout import natural_key
+from kagglekit.runs import Run, beside
+
+FILE = "model.onnx"
+"""What a run's exported file is called in its folder."""
+_ROWS_TOGETHER = 1024
+"""Of a parquet file."""
+
+
+def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> Path:
+    """Write a run's ONNX file, and with `fp16` the one in half precision beside it."""
+    console = Console()
+    run = runs.find(reference)
+    path = (output or run.folder / FILE).expanduser().resolve()
+    if path.suffix != ".onnx":
+        raise UserError(f"--output {output}: the file must end in .onnx.")
+    with run.locked(console):
+        return _export(run, path, console, floats=floats, fp16=fp16)
+
+
+def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp16: bool = False) -> Path:
+    from kagglekit.engines import onnx_file
+    from kagglekit.engines.portable import Portable
+
+    portable = Portable(run, console)
+    for step in portable.left_out:
+        console.warn(
+            f"the file predicts each image by itself: {step}, which the submission has, is left out; "
+            f"out-of-fold {portable.out_of_fold:.5f} instead of {(run.result or {})['out_of_fold']:.5f}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if fp16:
+        onnx_file.write_fp16(portable, path.with_suffix(".fp16.onnx"), console, floats=floats)
+    onnx_file.write(portable, path, console, floats=floats)
+    return path
+
+
+def bundle(reference: str, folder: Path, python: str) -> None:
+    """Write a folder for a Kaggle notebook without network."""
+    from kagglekit.engines import bundle as bundles
+    from kagglekit.engines.portable import Portable
+
+    console = Console()
+    run = runs.find(reference)
+    with run.locked(console):
+        path = run.folder / FILE
+        model = path if path.is_file() else _export(run, path, console)
+        bundles.write(Portable(run, console), model, folder.expanduser().resolve(), python)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    console.say(f"written: {folder}, {size:.1f} MB; its notebook.ipynb says what to do on Kaggle")
+    if not python:
+        console.say("where Kaggle's image has no onnxruntime: --wheels 3.12 (its Python) brings it along")
+
+
+def predict(reference: str, given: Sequence[Path], output: Path | None, top: int, provider: str, batch: int) -> None:
+    """Predict images, or all below folders; a table goes to a file or, as CSV, to the standard output."""
+    # what is said must not get into a table on the standard output
+    console = Console(sys.stdout if output else sys.stderr)
+    predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
+    wanted = _images(given)
+    if top:
+        _say_top(predictor, wanted, top)
+        return
+    writer = _parquet if output and output.suffix == ".parquet" else _csv
+    if output and output.suffix not in (".csv", ".parquet"):
+        raise UserError(f"--output {output}: the file must end in .csv or .parquet.")
+    started, count, bad = time.perf_counter(), 0, 0
+    with writer(output, list(predictor.classes)) as write:
+        for row in predictor.predict(wanted):
+            write(row)
+            count += 1
+            bad += row.probabilities is None
+        if not count:
+            raise UserError(f"there are no images in {', '.join(map(str, given))}.")
+    seconds = time.perf_counter() - started
+    console.say(f"{count} images on {predictor.session.device} in {seconds:.1f} s ({count / seconds:.0f} images/s)")
+    if bad:
+        console.warn(
+            f"{bad} of {count} images can't be read: column {beside('error', list(predictor.classes))} says why"
+        )
+    if output:
+        console.say(f"written: {output}")
+
+
+def _file(reference: str, console: Console) -> Path:
+    """Return the ONNX file that is meant; that of a run is exported when it is not there."""
+    path = Path(reference).expanduser()
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise UserError(f"no file {reference}: `kagglekit export RUN --output {path.name}` writes one.")
+        return path
+    run = runs.find(reference)
+    with run.locked(console):
+        path = run.folder / FILE
+        return path if path.is_file() else _export(run, path, console)
+
+
+def _images(given: Sequence[Path]) -> Iterator[Image]:
+    """Yield files as they were given, and those below a folder in natural order, by their path in it."""
+    for path in given:
+        if not path.is_dir():
+            yield Image(str(path), path)
+            continue
+        for folder, inner, names in os.walk(path):
+            inner.sort(key=natural_key)
+            for name in sorted(filter(patterns.is_image, names), key=natural_key):
+                file = Path(folder, name)
+                yield Image(file.relative_to(path).as_posix(), file)
+
+
+def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
+    """Print a line an image, most probable classes first."""
+    failed = 0
+    for row in predictor.predict(wanted):
+        if row.probabilities is None:
+            failed += 1
+            sys.stdout.write(f"{row.id}: {row.error}\n")
+            continue
+        order = row.probabilities.argsort()[::-1][:count]
+        names = list(predictor.classes.items())
+        shown = [f"{_name(*names[place])} {row.probabilities[place]:.1%}" for place in order]
+        sys.stdout.write(f"{row.id}: {', '.join(shown)}\n")
+    if failed:
+        raise UserError(f"{failed} images can't be read.")
+
+
+def _name(label: str, meaning: str) -> str:
+    return label if label == meaning else f"{meaning} ({label})"
+
+
+Write = Callable[[Row], None]
+
+
+@contextmanager
+def _csv(output: Path | None, labels: list[str]) -> Iterator[Write]:
+    """Write rows as they come: to a file that has its name only when it is whole, or to the standard output."""
+    header = [beside("id", labels), *labels, beside("error", labels)]
+
+    def into(file: Any) -> Write:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+
+        def write(row: Row) -> None:
+            numbers = [""] * len(labels) if row.probabilities is None else row.probabilities.tolist()
+            table.writerow([row.id, *numbers, row.error])
+
+        return write
+
+    if output is None:
+        yield into(sys.stdout)
+        return
+    with storage.replacing(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        yield into(file)
+
+
+@contextmanager
+def _parquet(output: Path | None, labels: list[str]) -> Iterator[Write]:
+    """Write rows by the thousand, to a file that has its name only when it is whole."""
+    import pyarrow
+    from pyarrow import parquet
+
+    assert output is not None
+    columns = [(beside("id", labels), pyarrow.string()), *((label, pyarrow.float32()) for label in labels)]
+    schema = pyarrow.schema([*columns, (beside("error", labels), pyarrow.string())])
+    rows: list[Row] = []
+
+    def flush(table: Any) -> None:
+        values: list[list[Any]] = [[row.id for row in rows]]
+        values += [
+            [None if row.probabilities is None else float(row.probabilities[place]) for row in rows]
+            for place in range(len(labels))
+        ]
+        table.write_table(pyarrow.table([*values, [row.error for row in rows]], schema=schema))
+        rows.clear()
+
+    with storage.replacing(output) as temporary, parquet.ParquetWriter(temporary, schema) as table:
+
+        def write(row: Row) -> None:
+            rows.append(row)
+            if len(rows) == _ROWS_TOGETHER:
+                flush(table)
+
+        yield write
+        flush(table)

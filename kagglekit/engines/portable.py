@@ -1,0 +1,195 @@
+"""What a run is once it is made: networks, and what turns their outputs into probabilities.
+
+It is read from the run's folder alone, with no plugin, and can be computed with torch or become one ONNX file.
+N images, V views, D features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit import recipe, storage
+from kagglekit.competition import mirror_classes
+from kagglekit.console import Console
+from kagglekit.engines import backbones, export, finish, folds, heads, method_features, method_finetune, timm_models
+from kagglekit.engines.backbones import Backbone
+from kagglekit.engines.decoding import Preprocessing
+from kagglekit.engines.finetune import checkpoints, phases, views
+from kagglekit.engines.logistic import softmax
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+from kagglekit.runs import Run
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+Floats = NDArray[np.float64]
+WHOLE = "all"
+"""The part of a run that predicts the test set; the others predict what they have not seen: `fold0` …"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone as a run uses it: frozen, or with trained weights."""
+
+    name: str
+    backbone: Backbone
+    weights: Path | None = None
+    """Of a trained one."""
+    classes: int = 0
+
+    def graph(self) -> onnx.ModelProto:
+        """Return its ONNX graph."""
+        import onnx
+
+        if self.weights is None:
+            return onnx.load(self.backbone.graph)
+        model = self._trained()
+        return onnx.load_from_string(export.trained(self.backbone, model, model.state_dict()))
+
+    def module(self) -> torch.nn.Module:
+        """Return it as torch computes it: uint8 (N, H, W, 3) -> pooled (N, D), logits where there are any."""
+        if self.weights is not None:
+            return export.wrap(self._trained(), self.backbone.preprocessing, whole=True)
+        model, _, _ = timm_models.load_model(
+            self.backbone.name, backbones.weights_of(self.backbone), self.backbone.preprocessing.size
+        )
+        return export.wrap(model, self.backbone.preprocessing)
+
+    def _trained(self) -> Any:
+        assert self.weights is not None
+        model = timm_models.create(self.backbone.name, self.backbone.preprocessing.size, num_classes=self.classes)
+        model.load_state_dict(checkpoints.load_weights(self.weights)[0])
+        return model.eval()
+
+
+class Portable:
+    """A finished run."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        """Read a run's folder; raise UserError where it is not finished, or its backbones are no longer here."""
+        if run.result is None:
+            raise UserError(f"run {run.id} is not finished: type its command again to go on.")
+        self.run = run
+        self.record: dict[str, Any] = storage.read_json(run.folder / "run.json")
+        self.recipe = recipe.resolve({}, "", run.folder / "recipe.toml", {})
+        self.meanings: dict[str, str] = self.record["competition"]["classes"]
+        self.labels = tuple(self.meanings)
+        self.mirror = mirror_classes(self.labels, self.record["competition"]["flip"])
+        alone = storage.read_json(run.folder / "alone.json")
+        self.steps: dict[str, float | None] = alone["steps"]
+        """Finishing steps that need no other image -> their value."""
+        self.left_out: list[str] = alone["left_out"]
+        """Those that need others, and were kept for the submission."""
+        self.out_of_fold: float = alone["out_of_fold"]
+        """The score without them."""
+        self.backbones = [_resolved(spec, record, self.recipe, console) for spec, record in self._specs()]
+
+    def _specs(self) -> Sequence[tuple[str, dict[str, Any]]]:
+        records = self.record["backbones"]
+        automatic = self.recipe.backbone == ("auto",)
+        specs = [record["name"] for record in records] if automatic else self.recipe.backbone
+        return list(zip(specs, records, strict=True))
+
+    @property
+    def trained(self) -> bool:
+        """Whether the backbones were trained."""
+        return self.recipe.method == "finetune"
+
+    @cached_property
+    def views(self) -> tuple[str, ...]:
+        """The views of an image that are predicted."""
+        if not self.trained:
+            return method_features.allowed_views(self.recipe, self.mirror)
+        return (views.PLAIN, views.MIRROR) if views.MIRRORED in self.steps else (views.PLAIN,)
+
+    @property
+    def view_classes(self) -> tuple[tuple[int, ...], ...]:
+        """For each view, the class that an image of class c shows in it, (V, C)."""
+        same = tuple(range(len(self.labels)))
+        return tuple(same if view == views.PLAIN else self.mirror or same for view in self.views)
+
+    @cached_property
+    def heads(self) -> dict[str, heads.Head]:
+        """Heads on frozen features, by part."""
+        return method_features.load_heads(self.run)
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """Training image's id -> the fold that scores it; those that only train are left out."""
+        import pandas as pd
+
+        table = pd.read_parquet(self.run.folder / "folds.parquet")
+        scored = table[table["fold"] != folds.TRAIN_ONLY]
+        return dict(zip(scored["id"], scored["fold"], strict=True))
+
+    def networks(self, part: str = WHOLE) -> list[Network]:
+        """Return the networks of a part of the run."""
+        if not self.trained:
+            return [Network(backbone.name, backbone) for backbone in self.backbones]
+        last = phases.of(self.recipe)[-1].name
+        return [
+            Network(m.name, m.backbone, self.run.folder / m.folder / f"{last}.safetensors", len(self.labels))
+            for m in method_finetune.members(self.recipe, self.backbones)
+            if part in (WHOLE, f"fold{m.fold}")
+        ]
+
+    def preprocessings(self) -> dict[str, Preprocessing]:
+        """Return what makes each input of the file: its name -> preprocessing; one, unless backbones differ in it."""
+        different = list(dict.fromkeys(backbone.preprocessing for backbone in self.backbones))
+        if len(different) == 1:
+            return {export.IMAGES: different[0]}
+        return {f"{export.IMAGES}{number}": preprocessing for number, preprocessing in enumerate(different)}
+
+    def combine(self, outputs: Sequence[Sequence[Mapping[str, NDArray[Any]]]], part: str = WHOLE) -> Floats:
+        """Return probabilities (N, C) from the outputs of each network in each view, by name (N, …)."""
+        if self.trained:
+            back = [
+                softmax(view["logits"].astype(np.float64))[:, list(classes)]
+                for network in outputs
+                for view, classes in zip(network, self.view_classes, strict=True)
+            ]
+            found: Floats = np.mean(back, axis=0)
+        else:
+            output = self.recipe.output
+            by_view = [
+                np.concatenate([network[place][output] for network in outputs], axis=1)
+                for place in range(len(self.views))
+            ]
+            found = heads.predict(self.heads[part], np.stack(by_view, axis=1), self.view_classes)
+        for step, value in self.steps.items():
+            if value is not None:
+                found = finish.STEPS[step][0](found, value)
+        return found
+
+    def by_torch(self, images: Mapping[Preprocessing, NDArray[np.uint8]], part: str = WHOLE) -> Floats:
+        """Return what torch computes of images, uint8 (N, H, W, 3) for each preprocessing: (N, C)."""
+        import torch
+
+        outputs = []
+        for network in self.networks(part):
+            module, pixels = network.module(), images[network.backbone.preprocessing]
+            seen = [pixels if view == views.PLAIN else np.ascontiguousarray(pixels[:, :, ::-1]) for view in self.views]
+            with torch.inference_mode():
+                computed = [[rows.numpy() for rows in module(torch.from_numpy(view))] for view in seen]
+            outputs.append([dict(zip(("pooled", "logits"), rows, strict=False)) for rows in computed])
+        return self.combine(outputs, part)
+
+
+def _resolved(spec: str, record: Mapping[str, Any], used: Recipe, console: Console) -> Backbone:
+    """Return a backbone again, and make sure that it is the one that the run used."""
+    backbone = backbones.resolve(spec, used, console.say)
+    if backbone.sha256 != record["sha256"]:
+        raise UserError(
+            f"backbone {backbone.name}: its weights are others now (sha256 {backbone.sha256[:12]}) than when the run "
+            f"was made ({record['sha256'][:12]}): bring those back, or run again."
+        )
+    return backbone

@@ -1,0 +1,119 @@
+"""Predicting any images with an exported file, which knows its classes and its preprocessing.
+
+N images, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.engines import devices, images, inference, sessions
+from kagglekit.engines.composing import PROBABILITIES
+from kagglekit.engines.decoding import ImageError, Pixels, Preprocessing
+from kagglekit.errors import UserError
+from kagglekit.recipe import Recipe
+
+Probabilities = NDArray[np.float32]
+_WORTH_MEASURING = 500
+"""With fewer images the usual batch is as good as the best one."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file to predict."""
+
+    id: str
+    """What it is called in the result."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found out about an image."""
+
+    id: str
+    probabilities: Probabilities | None
+    """(C,); None where it can't be read."""
+    error: str = ""
+    """Why it can't be."""
+
+
+class Predictor:
+    """An exported file, opened."""
+
+    def __init__(self, file: Path, provider: str, warn: sessions.Say, *, batch: int = 0, threads: int = 0) -> None:
+        """Open a file where `provider` says; a `batch` of 0 is found by measuring where that pays.
+
+        Raises UserError for a file that is none of kagglekit's, or a provider that can't be had.
+        """
+        self.session = sessions.open_on(file, provider, 1, warn)
+        about = self.session.metadata
+        if "kagglekit" not in about:
+            raise UserError(f"{file} is no file that `kagglekit export` has written: it does not say its classes.")
+        self.classes: dict[str, str] = json.loads(about["classes"])
+        """Label -> name for people, in the order of probabilities."""
+        self.preprocessings = {
+            name: Preprocessing.from_plain(plain) for name, plain in json.loads(about["preprocessing"]).items()
+        }
+        self._floats = about["input"] == "float32"
+        self._batch = batch
+        self._workers = threads or devices.cores()
+        self._max_megapixels = Recipe().max_megapixels
+
+    def predict(self, wanted: Iterable[Image]) -> Iterator[Row]:
+        """Yield a row an image, in their order, few in memory at a time; one that can't be read costs only itself."""
+        source = iter(wanted)
+        first = list(islice(source, _WORTH_MEASURING))
+        batch = self._batch or self._choose_batch(first)
+
+        def chunks() -> Iterator[list[Image]]:
+            yield from map(list, inference.chunks(first, batch))
+            while chunk := list(islice(source, batch)):
+                yield chunk
+
+        for rows in inference.overlapped(chunks(), self._compute, self._workers):
+            yield from rows
+
+    def run(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
+        """Compute preprocessed images, each uint8 (H, W, 3) by the name of its input: (N, C)."""
+        feeds = {name: np.stack([image[name] for image in batch]) for name in self.preprocessings}
+        if self._floats:
+            feeds = {name: pixels.astype(np.float32) / 255 for name, pixels in feeds.items()}  # type: ignore[misc]
+        (found,) = self.session.run((PROBABILITIES,), feeds)
+        return found
+
+    def prepare(self, image: Pixels) -> dict[str, Pixels]:
+        """Scale and crop an image for each input."""
+        return {name: preprocessing.apply(image) for name, preprocessing in self.preprocessings.items()}
+
+    def _compute(self, chunk: Sequence[Image]) -> list[Row]:
+        prepared: list[dict[str, Pixels]] = []
+        errors: dict[int, str] = {}
+        for place, image in enumerate(chunk):
+            try:
+                prepared.append(self.prepare(images.read_whole(image.path, self._max_megapixels)))
+            except ImageError as error:
+                errors[place] = str(error)
+        rows = iter(self.run(prepared)) if prepared else iter(())
+        return [
+            Row(image.id, None, errors[place]) if place in errors else Row(image.id, next(rows))
+            for place, image in enumerate(chunk)
+        ]
+
+    def _choose_batch(self, first: Sequence[Image]) -> int:
+        usual = inference.automatic_batch(self.session.device)
+        if len(first) < _WORTH_MEASURING:
+            return usual
+        noise: dict[str, Any] = {
+            name: np.random.default_rng(0).integers(0, 256, (*preprocessing.size, 3), dtype=np.uint8)
+            for name, preprocessing in self.preprocessings.items()
+        }
+        return inference.fastest_batch(lambda size: self.run([noise] * size), self.session.device, self._workers)

@@ -1,0 +1,194 @@
+"""What a bundle takes along: a competition's test images, from files to submission.csv, with onnxruntime.
+
+This file and `decoding.py` are copied into the bundle as they are and import nothing else of kagglekit, so that a
+notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
+"""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import io
+import json
+import os
+import re
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Read = Callable[[], bytes]
+Rows = NDArray[np.float64]
+
+
+def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
+    """Predict the test images below `data` with what lies in `bundle`, and write the submission to `output`.
+
+    `decoding` is the module of that name in the bundle. Raises SystemExit, with the reason, where there are no images.
+    """
+    import onnxruntime
+
+    about: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    files = find_files(data)
+    tests = find_tests(about, files)
+    if not tests:
+        raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
+    wanted = ["CPUExecutionProvider"]
+    if has_gpu() and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        onnxruntime.preload_dlls()
+        wanted.insert(0, "CUDAExecutionProvider")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
+    header, ids = rows_asked(about, files, tests)
+    on_gpu = session.get_providers()[0].startswith("CUDA")
+    print(f"{len(tests)} test images, {len(ids)} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
+    found, bad = predict(session, about, {i: tests[i] for i in ids if i in tests}, decoding, 64 if on_gpu else 2)
+    for name, reason in bad.items():
+        print(f"WARNING: {name} {reason}: its row gets the class prior")
+    prior = np.array(about["prior"])
+    write(output, about, header, ((i, found.get(i, prior)) for i in ids))
+    print(f"{output}: {len(ids)} rows, {len(ids) - len(found)} of them the class prior")
+
+
+def has_gpu() -> bool:
+    """Say whether the driver of a CUDA GPU is there."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def find_files(data: Path) -> dict[str, Read]:
+    """Return all files below a folder by their relative path, and those in zip archives by their path in them."""
+    found: dict[str, Read] = {}
+    for folder, _, names in os.walk(data):
+        for name in sorted(names):
+            path = Path(folder, name)
+            found[path.relative_to(data).as_posix()] = path.read_bytes
+            if path.suffix == ".zip":
+                for member, read in _members(path):
+                    found.setdefault(member, read)
+    return found
+
+
+def _members(path: Path) -> Iterator[tuple[str, Read]]:
+    archive = zipfile.ZipFile(path)
+    turn = threading.Lock()  # one file, read by several threads
+
+    def reader(member: str) -> Read:
+        def read() -> bytes:
+            with turn:
+                return archive.read(member)
+
+        return read
+
+    for member in archive.namelist():
+        if not member.endswith("/"):
+            yield member, reader(member)
+
+
+def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Read]:
+    """Return the test images by their id as the submission writes it; the first pattern that fits any image counts."""
+    for pattern in about["test_expressions"]:
+        compiled = re.compile(pattern)
+        matches = {path: compiled.fullmatch(path) for path in files}
+        found = {
+            about["id_format"].replace("{id}", match["id"]): files[path]
+            for path, match in matches.items()
+            if match and Path(path).suffix.lower() in about["image_endings"]
+        }
+        if found:
+            return found
+    return {}
+
+
+def rows_asked(
+    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Read]
+) -> tuple[list[str], list[str]]:
+    """Return the columns and ids of the submission: the sample's, where there is one."""
+    for name in about["samples"]:
+        sample = next((read for path, read in files.items() if path.lower() == name.lower()), None)
+        if sample is not None:
+            header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig")))
+            place = header.index(about["id"])
+            return header, [row[place] for row in rows if row]
+    return about["columns"], list(tests)
+
+
+def predict(
+    session: Any, about: Mapping[str, Any], tests: Mapping[str, Read], decoding: Any, batch: int
+) -> tuple[dict[str, Rows], dict[str, str]]:
+    """Return probabilities (C,) by id, and why images could not be read by id."""
+    preprocessings = {name: decoding.Preprocessing.from_plain(plain) for name, plain in about["preprocessing"].items()}
+    turn = threading.Lock()
+
+    def compute(ids: Sequence[str]) -> list[tuple[str, Rows | None, str]]:
+        prepared, errors = [], {}
+        for name in ids:
+            try:
+                image = decoding.decode(tests[name]())
+            except (decoding.ImageError, OSError, zipfile.BadZipFile) as error:
+                errors[name] = str(error)
+                continue
+            prepared.append({key: value.apply(image) for key, value in preprocessings.items()})
+        rows = iter(())
+        if prepared:
+            feeds = {key: np.stack([image[key] for image in prepared]) for key in preprocessings}
+            if batch > 2:  # a GPU computes one batch at a time
+                with turn:
+                    (computed,) = session.run(["probabilities"], feeds)
+            else:
+                (computed,) = session.run(["probabilities"], feeds)
+            rows = iter(computed.astype(np.float64))
+        return [(name, None if name in errors else next(rows), errors.get(name, "")) for name in ids]
+
+    found: dict[str, Rows] = {}
+    bad: dict[str, str] = {}
+    names = list(tests)
+    chunks = (names[start : start + batch] for start in range(0, len(names), batch))
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque[Future[list[tuple[str, Rows | None, str]]]] = deque()
+        for chunk in chunks:
+            pending.append(pool.submit(compute, chunk))
+            if len(pending) > 2 * workers:
+                _take(pending.popleft().result(), found, bad)
+        for future in pending:
+            _take(future.result(), found, bad)
+    return found, bad
+
+
+def _take(results: Sequence[tuple[str, Rows | None, str]], found: dict[str, Rows], bad: dict[str, str]) -> None:
+    for name, row, error in results:
+        if row is None:
+            bad[name] = error
+        else:
+            found[name] = row / row.sum()
+
+
+def write(output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]]) -> None:
+    """Write the submission, whole or not at all."""
+    labels: list[str] = about["labels"]
+    temporary = output.with_name(f".{output.name}.partial")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        for name, row in rows:
+            if about["kind"] == "Probability":
+                values: dict[str, Any] = {about["label"]: row[labels.index(about["of"])]}
+            elif about["kind"] == "ClassLabel":
+                values = {about["label"]: labels[int(row.argmax())]}
+            else:
+                values = dict(zip(labels, row.tolist(), strict=True))
+            values[about["id"]] = name
+            table.writerow([values[column] for column in header])
+    temporary.replace(output)
