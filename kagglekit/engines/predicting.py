@@ -54,7 +54,13 @@ class Predictor:
 
         Raises UserError for a file that is none of kagglekit's, or a provider that can't be had.
         """
-        self.session = sessions.open_on(file, provider, 1, warn)
+        try:
+            self.session = sessions.open_on(file, provider, 1, warn)
+        except UserError:
+            raise
+        except Exception as error:  # onnxruntime has a class of its own for every way to fail
+            reason = " ".join(str(error).split())[-200:]
+            raise UserError(f"{file} can't be opened: {reason}: export the run again.") from error
         about = self.session.metadata
         if "kagglekit" not in about:
             raise UserError(f"{file} is no file that `kagglekit export` has written: it does not say its classes.")

@@ -1,0 +1,240 @@
+"""`kagglekit export`: one file that gives what the run gave, says what it is, and is kept only if both hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from kagglekit import runs
+from kagglekit.engines import finish, onnx_file, portable, sessions
+from tests import drawing, finetuned, trainers
+from tests.conftest import Cli, failed, succeeded
+from tests.finetuned import newest
+
+FEW = ("--folds", "2", "--set", "strengths=0.1")
+
+
+def table(run: Path, part: str) -> pd.DataFrame:
+    images = pd.read_parquet(run / "images.parquet")
+    return images[images["part"] == part]
+
+
+def predicted(cli: Cli, run: Path, model: Path | None = None) -> pd.DataFrame:
+    """What the file says of the run's test images."""
+    output = run.parent / "predicted.csv"
+    succeeded(cli("predict", model or run, *table(run, "test")["path"], "--output", output))
+    return pd.read_csv(output)
+
+
+def exported(cli: Cli, home: Path, archive: Path, spec: str, *words: str, name: str = "dogs-vs-cats") -> Path:
+    succeeded(cli("run", name, "--data", archive, "--backbone", spec, *FEW, *words))
+    run = newest(home, name)
+    succeeded(cli("export", run))
+    return run
+
+
+@pytest.mark.parametrize(
+    "settings", [(), ("head=mlp", "mlp_epochs=3"), ("output=logits",), ("views=plain",), ("views=mirror",)], ids=str
+)
+def test_the_file_gives_what_the_run_gave(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, settings: tuple[str, ...]
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny, *words)
+    found, expected = predicted(cli, run), pd.read_parquet(run / "test.parquet")
+    assert np.abs(found[["cat", "dog"]].to_numpy() - expected[["cat", "dog"]].to_numpy()).max() < 1e-5
+    assert found["error"].isna().all()
+
+
+def test_backbones_of_different_sizes_are_inputs_of_one_file(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    run = exported(cli, home, drawing.dogs(tmp_path), f"{tiny},test_vit={tmp_path / 'vit.safetensors'}")
+    session = sessions.Session(run / "model.onnx", "cpu", 1)
+    assert len(session.inputs) == len(json.loads(session.metadata["preprocessing"])) == 2
+    found, expected = predicted(cli, run), pd.read_parquet(run / "test.parquet")
+    assert np.abs(found[["cat", "dog"]].to_numpy() - expected[["cat", "dog"]].to_numpy()).max() < 1e-5
+
+
+def test_a_file_may_take_floats(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    other = tmp_path / "floats.onnx"
+    succeeded(cli("export", run, "--output", other, "--floats"))
+    whole = sessions.Session(run / "model.onnx", "cpu", 1)
+    floats = sessions.Session(other, "cpu", 1)
+    size = json.loads(whole.metadata["preprocessing"])["images"]["size"]
+    images = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
+    (first,) = whole.run(("probabilities",), {"images": images})
+    (second,) = floats.run(("probabilities",), {"images": (images / 255).astype(np.float32)})
+    assert np.abs(first - second).max() < 1e-5
+    pd.testing.assert_frame_equal(predicted(cli, run), predicted(cli, run, other), atol=1e-5)
+
+
+def test_the_file_says_what_it_is(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    run = exported(cli, home, drawing.drivers(tmp_path), tiny, "--method", "features", name="state-farm")
+    about = sessions.Session(run / "model.onnx", "cpu", 1).metadata
+    assert about["run"] == run.name
+    assert about["competition"] == "state-farm"
+    assert json.loads(about["classes"])["c1"].startswith("texting")
+    assert len(json.loads(about["classes"])) == 10
+    assert json.loads(about["preprocessing"])["images"]["crop"] == "squash"
+    (backbone,) = json.loads((run / "run.json").read_text())["backbones"]
+    assert json.loads(about["backbones"]) == {
+        backbone["name"]: {"sha256": backbone["sha256"], "licence": backbone["licence"]}
+    }
+    assert json.loads(about["made_by"])["timm"] == timm.__version__
+    result = json.loads((run / "result.json").read_text())
+    assert json.loads(about["out_of_fold"]) == {result["metric"]: pytest.approx(result["out_of_fold"])}
+    assert len(about["weights_sha256"]) == 64
+    assert (about["input"], about["precision"], about["synthetic"]) == ("uint8", "float32", "false")
+    onnx.checker.check_model(onnx.load(run / "model.onnx"))
+
+
+# Fine-tuned runs
+
+
+@pytest.fixture(scope="module")
+def small(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
+    return finetuned.small_export(tiny_export)
+
+
+def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
+    cli: Cli, small: tuple[str, Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainers.spare(monkeypatch)
+    shutil.copytree(small[1], home / ".cache")
+    kept = finish.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    monkeypatch.setattr(finish, "judge", lambda *_: kept)
+    words = ("--set", "models=2", "--set", "neighbours=3", "--set", "phases=all epochs=1", *finetuned.TWO_FOLDS)
+    archive = drawing.drivers(tmp_path, each=1)
+    succeeded(cli(*finetuned.command(archive, small[0], *words, name="state-farm")))
+    run = newest(home, "state-farm")
+    done = succeeded(cli("export", run))
+    assert "mean of 3 neighbours, which the submission has, is left out" in done.out
+    alone = json.loads((run / "alone.json").read_text())
+    assert list(alone["steps"]) == ["mirrored view", "temperature", "clip"]
+    labels = [f"c{number}" for number in range(10)]
+    ids = table(run, "test")["id"].tolist()
+    views = {
+        view: np.mean(
+            [
+                runs.Run(run).read_probabilities(str(path.relative_to(run)), ids, labels, view=view)
+                for path in sorted(run.glob("models/*/test.parquet"))
+            ],
+            axis=0,
+        )
+        for view in ("plain", "mirror")
+    }
+    assert len(list(run.glob("models/*/test.parquet"))) == 4
+    expected = (views["plain"] + views["mirror"]) / 2
+    assert np.abs(views["plain"] - views["mirror"]).max() > 1e-3
+    for step in ("temperature", "clip"):
+        expected = finish.STEPS[step][0](expected, alone["steps"][step])
+    assert np.abs(predicted(cli, run)[labels].to_numpy() - expected).max() < 1e-5
+
+
+def test_a_model_whose_head_no_other_can_replace_is_traced_anew(tmp_path: Path) -> None:
+    from kagglekit.engines import backbones, export, timm_models
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_nfnet", num_classes=0).state_dict(), tmp_path / "bare.safetensors")
+    weights = backbones.locate("test_nfnet", str(tmp_path / "bare.safetensors"))
+    backbone = export.export("test_nfnet", weights, (64, 64), tmp_path)
+    assert list(backbone.outputs) == ["pooled"], "these weights have no classifier"
+    model = timm_models.create("test_nfnet", (64, 64), num_classes=3).eval()
+    session = sessions.Session(export.trained(backbone, model, model.state_dict()), "cpu", 1)
+    images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        _, expected = export.wrap(model, backbone.preprocessing, whole=True)(images)
+    (found,) = session.run(("logits",), {"images": images.numpy()})
+    assert np.abs(found - expected.numpy()).max() < 1e-4
+
+
+# Gates
+
+
+def test_a_file_that_differs_from_torch_is_not_kept(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    (run / "model.onnx").unlink()
+    by_torch = portable.Portable.by_torch
+
+    def off(*given: Any) -> Any:
+        found = by_torch(*given)
+        found[3, 0] += 2e-4
+        return found
+
+    monkeypatch.setattr(portable.Portable, "by_torch", off)
+    line = failed(cli("export", run))
+    assert "a probability differs by 0.0002 from torch on the same pixels, more than 0.0001" in line
+    images = table(run, "train")
+    assert sum(path in line for path in images["path"]) == 1, "the worst image"
+    assert not list(run.glob("*.onnx"))
+
+
+def test_a_file_that_sees_other_pixels_than_timm_is_not_kept(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    (run / "model.onnx").unlink()
+    by_timm = onnx_file._by_timm
+    monkeypatch.setattr(onnx_file, "_by_timm", lambda *given: 255 - by_timm(*given))
+    assert "from what timm's own transform makes of it" in failed(cli("export", run))
+    assert not list(run.glob("*.onnx"))
+
+
+def test_half_precision_is_kept_only_if_the_loss_stays(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    done = succeeded(cli("export", run, "--fp16"))
+    half = run / "model.fp16.onnx"
+    assert half.stat().st_size < 0.7 * (run / "model.onnx").stat().st_size
+    result = json.loads((run / "result.json").read_text())
+    assert f"{result['out_of_fold']:.5f} in float32" in done.out, "each image by models that have not seen it"
+    assert sessions.Session(half, "cpu", 1).metadata["precision"] == "float16"
+    pd.testing.assert_frame_equal(predicted(cli, run), predicted(cli, run, half), atol=5e-3)
+    half.unlink()
+    monkeypatch.setattr(onnx_file, "FP16_LOSES", -1.0)
+    assert "it grows by more than -1, and the file was not kept" in failed(cli("export", run, "--fp16"))
+    assert not half.exists()
+
+
+# What can't be exported
+
+
+def test_what_can_not_be_exported_is_said_in_a_line(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    archive = drawing.dogs(tmp_path)
+    run = exported(cli, home, archive, tiny)
+    assert "the file must end in .onnx" in failed(cli("export", run, "--output", tmp_path / "model.bin"))
+    assert "no run 'zzz'" in failed(cli("export", "zzz"))
+    gone = Path(table(run, "train")["path"].iloc[0])
+    gone.rename(tmp_path / "elsewhere.jpg")
+    assert "is gone: bring the data back" in failed(cli("export", run))
+    (tmp_path / "elsewhere.jpg").rename(gone)
+    weights = Path(tiny.partition("=")[2])
+    content = weights.read_bytes()
+    (run / "result.json").unlink()
+    assert "is not finished: type its command again" in failed(cli("export", run))
+    assert weights.read_bytes() == content
+
+
+def test_other_weights_than_the_run_s_are_refused(cli: Cli, tmp_path: Path, home: Path) -> None:
+    file = tmp_path / "tiny.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    run = exported(cli, home, drawing.dogs(tmp_path), f"test_resnet={file}")
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    assert "its weights are others now" in failed(cli("export", run))

@@ -1,0 +1,307 @@
+"""`kagglekit predict`: any images, in their order, with or without the plugin; a bad one costs only itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow
+import pytest
+
+from kagglekit.engines import inference, predicting, sessions
+from kagglekit.engines.predicting import Image, Predictor
+from kagglekit.errors import UserError
+from kagglekit.workspace import Workspace
+from tests import drawing
+from tests.conftest import Cli, failed, succeeded
+
+
+@pytest.fixture(scope="module")
+def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of cats and dogs, exported once: it is all that these tests have."""
+    import sys
+
+    from kagglekit.cli import main
+
+    folder = tmp_path_factory.mktemp("made")
+    spec, cache = tiny_export
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAGGLEKIT_HOME", str(folder / "home"))
+        shutil.copytree(cache, folder / "home" / ".cache")
+        words = ("run", "dogs-vs-cats", "--data", str(drawing.dogs(folder)), "--backbone", spec, "--folds", "2")
+        patch.setattr(sys, "argv", ["kagglekit", *words])
+        main_(main)
+        (run,) = Workspace(folder / "home" / "dogs-vs-cats").runs.iterdir()
+        patch.setattr(sys, "argv", ["kagglekit", "export", str(run), "--output", str(folder / "pets.onnx")])
+        main_(main)
+    shutil.rmtree(folder / "home")
+    return folder / "pets.onnx"
+
+
+def main_(main: object) -> None:
+    try:
+        main()  # type: ignore[operator]
+    except SystemExit as end:
+        assert not end.code  # noqa: PT017  a command ends like this
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Eleven pictures, even numbers cats, in a folder with one below it."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for number in range(11):
+        place = folder / "more" if number > 8 else folder
+        (place / f"{number}.jpg").write_bytes(drawing.image(number % 2, number))
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+NAMES = [*(f"{n}.jpg" for n in range(9)), "more/9.jpg", "more/10.jpg"]
+
+
+def test_a_folder_s_images_are_predicted_in_natural_order(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
+    done = succeeded(cli("predict", made, photos, "--output", tmp_path / "out.csv"))
+    rows = pd.read_csv(tmp_path / "out.csv")
+    assert list(rows.columns) == ["id", "cat", "dog", "error"]
+    assert rows["id"].tolist() == NAMES
+    assert ((rows["dog"] > 0.5) == [number % 2 == 1 for number in range(11)]).all()
+    assert np.allclose(rows["cat"] + rows["dog"], 1)
+    assert "11 images on cpu" in done.out
+    assert "cuda" not in done.out.lower() + done.err.lower()
+
+
+def test_files_keep_the_order_and_the_names_that_they_were_given_by(cli: Cli, made: Path, photos: Path) -> None:
+    given = [photos / "7.jpg", photos / "2.jpg", photos / "7.jpg"]
+    done = succeeded(cli("predict", made, *given))
+    lines = done.out.splitlines()
+    assert lines[0] == "id,cat,dog,error", "nothing but the table is on the standard output"
+    assert [line.partition(",")[0] for line in lines[1:]] == [str(path) for path in given]
+    assert lines[1] == lines[3]
+    assert "3 images on cpu" in done.err
+
+
+def test_a_bad_image_costs_only_itself(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good.csv"
+    succeeded(cli("predict", made, photos, "--output", good, "--batch", "4"))
+    whole = (photos / "5.jpg").read_bytes()
+    (photos / "5.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "6.jpg").write_bytes(b"<!doctype html><p>Sign in")
+    (photos / "8.jpg").write_bytes(b"")
+    bad = tmp_path / "bad.csv"
+    done = succeeded(cli("predict", made, photos, photos / "gone.jpg", "--output", bad, "--batch", "4"))
+    assert "4 of 12 images can't be read: column error says why" in done.out
+    before, after = pd.read_csv(good), pd.read_csv(bad)
+    assert after["id"].tolist() == [*NAMES, str(photos / "gone.jpg")]
+    reasons = dict(zip(after["id"], after["error"].fillna(""), strict=True))
+    assert "truncated" in reasons["5.jpg"]
+    assert reasons["6.jpg"] == "is a web page, not an image"
+    assert reasons["8.jpg"] == "is empty"
+    assert "No such file" in reasons[str(photos / "gone.jpg")]
+    broken = after["error"].notna()
+    assert after[broken][["cat", "dog"]].isna().all(axis=None)
+    fine = ~broken[:11]
+    pd.testing.assert_frame_equal(after[:11][fine], before[fine], atol=1e-6, check_dtype=False)
+
+
+def test_parquet_holds_the_same(
+    cli: Cli, made: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kagglekit.cli import exporting
+
+    monkeypatch.setattr(exporting, "_ROWS_TOGETHER", 4)
+    (photos / "3.jpg").write_bytes(b"no image")
+    for name in ("rows.csv", "rows.parquet"):
+        succeeded(cli("predict", made, photos, "--output", tmp_path / name, "--batch", "2"))
+    rows = pd.read_parquet(tmp_path / "rows.parquet")
+    assert pyarrow.parquet.ParquetFile(tmp_path / "rows.parquet").num_row_groups == 3, "written as they come"
+    csv = pd.read_csv(tmp_path / "rows.csv", keep_default_na=False, na_values={"cat": [""], "dog": [""]})
+    pd.testing.assert_frame_equal(rows, csv, check_dtype=False, atol=1e-6)
+
+
+def test_a_person_is_answered_in_one_line(cli: Cli, made: Path, photos: Path) -> None:
+    done = succeeded(cli("predict", made, photos / "1.jpg", "--top", "1"))
+    assert done.err == ""
+    name, _, answer = done.out.strip().partition(": ")
+    assert name == str(photos / "1.jpg")
+    assert answer.startswith("dog ")
+    assert 50 < float(answer.removeprefix("dog ").removesuffix("%")) <= 100
+    assert len(succeeded(cli("predict", made, photos / "1.jpg", "--top", "5")).out.split(", ")) == 2, "all there are"
+    (photos / "1.jpg").write_bytes(b"no image")
+    done = cli("predict", made, photos / "1.jpg", "--top", "1")
+    assert done.out == f"{photos / '1.jpg'}: is not an image, or is damaged\n"
+    assert "1 images can't be read" in failed(done)
+
+
+def test_what_can_not_be_done_is_said_in_a_line(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
+    assert "must end in .csv or .parquet" in failed(cli("predict", made, photos, "--output", tmp_path / "out.txt"))
+    (tmp_path / "empty").mkdir()
+    output = tmp_path / "out.csv"
+    assert "there are no images in" in failed(cli("predict", made, tmp_path / "empty", "--output", output))
+    assert not output.exists()
+    assert "no file" in failed(cli("predict", tmp_path / "other.onnx", photos))
+    assert "no run 'zzz'" in failed(cli("predict", "zzz", photos))
+    import onnx
+
+    stranger = onnx.load(made)
+    del stranger.metadata_props[:]
+    onnx.save(stranger, tmp_path / "stranger.onnx")
+    assert "does not say its classes" in failed(cli("predict", tmp_path / "stranger.onnx", photos))
+    (tmp_path / "damaged.onnx").write_bytes(made.read_bytes()[:1000])
+    assert "can't be opened" in failed(cli("predict", tmp_path / "damaged.onnx", photos))
+
+
+def test_a_run_is_exported_when_it_has_no_file_yet(
+    cli: Cli, tiny: str, photos: Path, tmp_path: Path, home: Path
+) -> None:
+    archive = drawing.dogs(tmp_path / "data")
+    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--folds", "2"))
+    (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    done = succeeded(cli("predict", run.name[-8:], photos / "1.jpg", "--top", "2"))
+    assert "differs from torch by" in done.err
+    assert (run / "model.onnx").is_file()
+    assert succeeded(cli("predict", run.name[-8:], photos / "1.jpg", "--top", "2")).err == "", "it is there now"
+
+
+def test_classes_may_have_any_names(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(made)
+    odd = {"id": 'an id, "quoted"', "error": "error"}
+    for prop in model.metadata_props:
+        if prop.key == "classes":
+            prop.value = json.dumps(odd)
+    onnx.save(model, tmp_path / "odd.onnx")
+    succeeded(cli("predict", tmp_path / "odd.onnx", photos, "--output", tmp_path / "out.csv"))
+    rows = pd.read_csv(tmp_path / "out.csv")
+    assert list(rows.columns) == ["id_", "id", "error", "error_"]
+    assert rows["id_"].tolist() == NAMES
+    assert "(id)" in succeeded(cli("predict", tmp_path / "odd.onnx", photos / "2.jpg", "--top", "1")).out
+
+
+# Where it computes
+
+
+def test_without_a_gpu_cuda_is_an_error_that_names_the_library(cli: Cli, made: Path, photos: Path) -> None:
+    from kagglekit.engines import devices
+
+    if devices.cuda_gpus():
+        pytest.skip("this machine has a CUDA GPU")
+    line = failed(cli("predict", made, photos, "--provider", "cuda"))
+    assert "no CUDA GPU answers here (through libcuda.so.1, the driver's library)" in line
+
+
+# In the small
+
+
+def test_images_are_read_only_a_little_ahead(made: Path, photos: Path) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Image]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Image(str(taken), photos / f"{taken % 9}.jpg")
+
+    predictor = Predictor(made, "cpu", pytest.fail, batch=2, threads=2)
+    rows = predictor.predict(endless())
+    first = [next(rows) for _ in range(20)]
+    assert [row.id for row in first] == [str(number) for number in range(1, 21)]
+    assert taken <= predicting._WORTH_MEASURING + 20 + 2 * 2 * 2
+    rows.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_any_batch_gives_the_same(made: Path, photos: Path, batch: int) -> None:
+    images = [Image(name, photos / name) for name in NAMES]
+    alone = [row.probabilities for row in Predictor(made, "cpu", pytest.fail, batch=1).predict(images)]
+    found = [row.probabilities for row in Predictor(made, "cpu", pytest.fail, batch=batch).predict(images)]
+    assert np.abs(np.array(found) - np.array(alone)).max() < 1e-6
+
+
+def test_the_fastest_batch_is_found_by_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inference._rate(lambda: None, 2) > 0
+    monkeypatch.setattr(inference, "_rate", lambda work, _workers: work())
+    costs = {1: 1.0, 2: 1.5, 4: 2.6, 8: 5.3}
+    assert inference.fastest_batch(lambda size: 1 / costs[size], "cpu", 2) == 4
+    assert inference.fastest_batch(lambda size: 1 / size, "cpu", 2) == 1, "as good as larger ones"
+
+
+def test_many_images_are_worth_measuring(made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def choose(compute: object, device: str, _workers: int) -> int:
+        compute(3)  # type: ignore[operator]
+        asked.append(device)
+        return 5
+
+    monkeypatch.setattr(inference, "fastest_batch", choose)
+    monkeypatch.setattr(predicting, "_WORTH_MEASURING", 11)
+    images = [Image(name, photos / name) for name in NAMES]
+    assert len(list(Predictor(made, "cpu", pytest.fail).predict(images))) == 11
+    assert asked == ["cpu"]
+    assert len(list(Predictor(made, "cpu", pytest.fail).predict(images[:10]))) == 10
+    assert asked == ["cpu"]
+
+
+def test_a_jpeg_that_does_not_end_as_one_is_looked_at_twice(tmp_path: Path) -> None:
+    from kagglekit.engines import images
+    from kagglekit.engines.decoding import ImageError
+
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = bytes(cv2.imencode(".jpg", pixels)[1])
+    for name, given, fine in (
+        ("whole", content, True),
+        ("a few bytes more", content + b"\0" * 40, True),
+        ("many bytes more", content + b"\0" * 4000, True),
+        ("cut", content[: len(content) - 300], False),
+    ):
+        (tmp_path / name).write_bytes(given)
+        if fine:
+            assert images.read_whole(tmp_path / name, 100).shape == (64, 64, 3), name
+        else:
+            with pytest.raises(ImageError, match="truncated"):
+                images.read_whole(tmp_path / name, 100)
+    (tmp_path / "large").write_bytes(content)
+    with pytest.raises(ImageError, match="more than 0 million"):
+        images.read_whole(tmp_path / "large", 0)
+
+
+# Sessions
+
+
+def test_memory_of_the_device_is_used_again_and_a_smaller_batch_padded(made: Path) -> None:
+    session = sessions.Session(made, "cpu", 1)
+    size = json.loads(session.metadata["preprocessing"])["images"]["size"]
+    random = np.random.default_rng(0)
+    for count in (4, 2, 4, 6, 1):
+        feeds = {"images": random.integers(0, 256, (count, *size, 3), dtype=np.uint8)}
+        (bound,) = session._run_bound(("probabilities",), feeds)
+        (plain,) = session.run(("probabilities",), feeds)
+        assert bound.shape == (count, 2)
+        assert np.abs(bound - plain).max() < 1e-6
+    assert session._free.qsize() == 1, "one at a time needs one"
+
+
+def test_a_gpu_that_can_not_be_opened_is_named_with_the_missing_library(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kagglekit.engines import devices
+
+    if devices.cuda_gpus():
+        pytest.skip("this machine has a CUDA GPU")
+    monkeypatch.setattr(devices, "cuda_gpus", lambda: 1)
+    warnings: list[str] = []
+    session = sessions.open_on(made, "auto", 1, warnings.append)
+    assert session.device == "cpu"
+    (warning,) = warnings
+    assert "there is a GPU, but onnxruntime could not open it (lib" in warning
+    assert "cannot open shared object file" in warning
+    with pytest.raises(UserError, match=r"could not open the GPU \(lib.*use --provider cpu"):
+        sessions.open_on(made, "cuda", 1, warnings.append)
+    assert len(warnings) == 1
