@@ -115,7 +115,8 @@ class Predictor:
         ]
 
     def _choose_batch(self, first: Sequence[Image]) -> int:
-        usual = inference.automatic_batch(self.session.device)
+        size = next(iter(self.preprocessings.values())).size
+        usual = inference.automatic_batch(self.session.device, size)
         if len(first) < _WORTH_MEASURING:
             return usual
         noise: dict[str, Any] = {

@@ -33,7 +33,7 @@ class Scorer:
         recipe = trainer.recipe
         self._session = sessions.open_on(graph, recipe.provider, 1, warn)
         self.device = self._session.device
-        self._batch = recipe.batch_size or inference.automatic_batch(self.device)
+        self._batch = recipe.batch_size or inference.automatic_batch(self.device, backbone.preprocessing.size)
         # processes on one CPU share its cores
         self._workers = max((recipe.threads or devices.cores()) // trainer.world.size, 1)
 
