@@ -42,8 +42,14 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against named rivals and limits; let nothing else run meanwhile."""
-    for name in session.posargs or ("startup", "features", "rerun", "parity", "memory", "training"):
+    for name in session.posargs or ("startup", "features", "rerun", "parity", "memory", "training", "predict"):
         session.run(sys.executable, "-m", f"benchmarks.{name}")
+
+
+@nox.session(default=False)
+def architectures(session: nox.Session) -> None:
+    """Export a model of every family that is recommended, and compare it with torch: some minutes."""
+    session.run(sys.executable, "-m", "pytest", "tests/test_architectures.py", env={"KAGGLEKIT_ARCHITECTURES": "all"})
 
 
 @nox.session(default=False)

@@ -1,9 +1,10 @@
 """Everything about training that only a GPU shows, in one table and ten minutes at most.
 
 Images a second of kagglekit's loop in float32, bf16 and fp16 beside a bare torch loop with the same autocast, on
-preloaded tensors, both channels last; of the loop with more and more worker processes; a batch that does not fit in
-memory; and, where there are two GPUs, two processes. Weights and pixels are random: no file is needed. Each line is
-measured in a process of its own, which may fail without the others.
+preloaded tensors, both channels last; of prediction in half precision beside bare sessions and torch; of the loop with
+more and more worker processes; a batch that does not fit in memory; and, where there are two GPUs, two processes.
+Weights and pixels are random: no file is needed. Each line is measured in a process of its own, which may fail without
+the others.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from benchmarks.timing import machine, ratio, rounds
@@ -70,7 +73,9 @@ def jobs(gpus: int) -> list[Job]:
     ]
     two = [Job(kind="processes", batch=128)] if gpus > 1 else []
     return [
-        *precise,
+        *precise[:3],
+        *(Job(kind="inference", model=model, size=size, precision="fp16") for model, size in MODELS.items()),
+        *precise[3:],
         Job(kind="memory", precision="float32"),
         *two,
         Job(kind="workers"),
@@ -159,7 +164,68 @@ def processes(job: Job, folder: Path) -> list[Row]:
     return [[f"{made.world.size} processes, {job.model}, {job.precision}", f"{rate:.0f}", "", each]]
 
 
-KINDS = {"precision": precision, "workers": workers, "memory": memory, "processes": processes}
+def inference(job: Job, folder: Path) -> list[Row]:
+    """Measure prediction in half precision: kagglekit's bound sessions, bare session.run, torch, and decoding."""
+    import onnx
+    import torch
+    from safetensors.torch import save_file
+
+    from kagglekit.engines import backbones, decoding, export, onnx_file, sessions
+    from kagglekit.engines.inference import chunks
+
+    torch.manual_seed(0)
+    model = timm_models.create(job.model, job.size)
+    save_file(model.state_dict(), folder / "weights.safetensors")
+    backbone = export.export(job.model, backbones.locate(job.model, str(folder / "weights.safetensors")), job.size, folder)
+    half = onnx_file.halved(onnx.load(backbone.graph)).SerializeToString()
+    bound, single = sessions.Session(half, job.device, 1), sessions.Session(Path(backbone.graph), job.device, 1)
+    if bound.device != job.device:
+        raise SystemExit(f"onnxruntime could not open the GPU: {sessions.why_no_cuda()}")
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (PIXELS, *job.size, 3), dtype=np.uint8)
+    batches = [np.ascontiguousarray(rows) for rows in chunks(images, job.batch)]
+    wrapped = export.wrap(model.eval(), backbone.preprocessing).to(job.device, memory_format=torch.channels_last)
+    compiled = torch.compile(wrapped)
+
+    def threaded(run: Callable[[Any], Any], threads: int) -> float:
+        def once(repeats: int) -> float:
+            started = time.perf_counter()
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run, batches * repeats))
+            return repeats * len(images) / (time.perf_counter() - started)
+
+        once(1)
+        return once(max(int(once(1) * job.seconds / len(images)), 1))
+
+    def by_torch(module: Any) -> Callable[[Any], Any]:
+        def run(batch: Any) -> Any:
+            narrow = torch.float16 if job.device == "cuda" else torch.bfloat16
+            with torch.inference_mode(), torch.autocast(job.device, dtype=narrow):
+                return [rows.float().cpu() for rows in module(torch.from_numpy(batch).to(job.device))]
+
+        return run
+
+    ways = {
+        "kagglekit, fp16, bound memory": threaded(lambda b: bound.run(("pooled",), {"images": b}), 3),
+        "bare session.run, fp16": threaded(lambda b: bound.onnx.run(["pooled"], {"images": b}), 1),
+        "bare session.run, float32": threaded(lambda b: single.onnx.run(["pooled"], {"images": b}), 1),
+        "torch, autocast, channels last": threaded(by_torch(wrapped), 1),
+        "torch.compile, autocast": threaded(by_torch(compiled), 1),
+    }
+    photo = cv2.imencode(".jpg", random.integers(0, 256, (375, 450, 3), dtype=np.uint8))[1].tobytes()
+    with ThreadPoolExecutor(devices.cores()) as pool:
+        started = time.perf_counter()
+        list(pool.map(lambda _: backbone.preprocessing.apply(decoding.decode(photo)), range(64 * devices.cores())))
+        decoded = 64 * devices.cores() / (time.perf_counter() - started)
+    ours = ways["kagglekit, fp16, bound memory"]
+    rows = [[way, f"{rate:.0f}", f"{ours / rate:.3f}", f"{job.model} at {job.size[0]}"] for way, rate in ways.items()]
+    limit = "decoding is the limit" if decoded < ours else "the GPU is the limit"
+    return [*rows, [f"decoding on {devices.cores()} cores", f"{decoded:.0f}", f"{ours / decoded:.3f}", limit]]
+
+
+KINDS = {
+    "precision": precision, "inference": inference, "workers": workers, "memory": memory, "processes": processes,
+}  # fmt: skip
 
 
 # in the process that prints the table
@@ -226,7 +292,7 @@ def main() -> None:
     gpus = devices.cuda_gpus()
     todo = jobs(gpus)
     if chosen.quick:
-        todo = [quick(job) for job in jobs(2) if job.kind != "memory" and job.precision != "fp16"]
+        todo = [quick(job) for job in jobs(2) if job.kind == "inference" or (job.kind != "memory" and job.precision != "fp16")]
         print("a trial of the code on a CPU: these are no measurements")
     elif not gpus:
         sys.exit("no CUDA GPU answers here: this is measured on one only")

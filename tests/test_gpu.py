@@ -1,4 +1,4 @@
-"""What only a GPU shows: mixed precision, memory that runs out, and two processes."""
+"""What only a GPU shows: mixed precision, memory that runs out, two processes, and predictions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from kagglekit.engines.bank import Bank
 from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import augment, learner, loop
 from kagglekit.engines.finetune.phases import Phase
+from kagglekit.engines.predicting import Image, Predictor
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe
 from tests import drawing
+from tests.conftest import Cli, succeeded
 
 GPUS = devices.cuda_gpus()
 DEVICE: devices.Device = "cuda"
@@ -154,6 +156,24 @@ def test_worker_processes_give_the_same_batches(tmp_path: Path) -> None:
     workers = train(tmp_path / "workers", recipe=dataclasses.replace(RECIPE, loader_workers=2)).losses
     assert workers[0] == pytest.approx(without[0], rel=0.01)
     assert np.mean(workers) == pytest.approx(np.mean(without), rel=0.1)
+
+
+def test_predictions_are_computed_on_the_gpu_and_agree_with_the_cpu(
+    cli: Cli, tiny: str, home: Path, tmp_path: Path
+) -> None:
+    succeeded(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, "--folds", "2"))
+    (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    assert json.loads((run / "provider.json").read_text())["used"] == "cuda"
+    succeeded(cli("export", run, "--fp16"))
+    images = pd.read_parquet(run / "images.parquet")
+    wanted = [Image(row.id, Path(row.path)) for row in images.itertuples()]
+    rows = {}
+    for name, file, provider in (("cpu", "model", "cpu"), ("cuda", "model", "cuda"), ("fp16", "model.fp16", "cuda")):
+        predictor = Predictor(run / f"{file}.onnx", provider, pytest.fail, batch=7)
+        assert predictor.session.device == provider
+        rows[name] = np.array([row.probabilities for row in predictor.predict(wanted)])
+    assert np.abs(rows["cuda"] - rows["cpu"]).max() < 5e-3, "TF32 has ten bits"
+    assert np.abs(rows["fp16"] - rows["cpu"]).max() < 2e-2
 
 
 @pytest.mark.skipif(GPUS < 2, reason="there are not two CUDA GPUs here")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
-from typing import Any, get_args
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit.engines.finetune import batches, budget, layers, phases, precisions, schedules
+from kagglekit.engines import timm_models
+from kagglekit.engines.backbones import Backbone
+from kagglekit.engines.finetune import batches, budget, checkpoints, layers, phases, precisions, schedules, start
 from kagglekit.engines.finetune.budget import Speed, Work
 from kagglekit.engines.finetune.layers import Layers
 from kagglekit.errors import UserError
@@ -257,6 +261,34 @@ def test_a_change_that_can_not_be_made_is_refused(change: str, words: str) -> No
     with pytest.raises(UserError) as refused:
         phases.of(Recipe(recipe="quick", phases=(change,)))
     assert words in str(refused.value)
+
+
+# Starting from weights
+
+
+def saved(path: Path, size: tuple[int, int], classes: tuple[str, ...]) -> Backbone:
+    """Save a transformer's weights for a size; return the backbone at another one."""
+    net = timm_models.create("test_vit", size, num_classes=len(classes))
+    about = {"model": "test_vit", "classes": list(classes), "preprocessing": {"size": list(size)}}
+    checkpoints.save_weights(path, net.state_dict(), about)
+    seen = SimpleNamespace(size=(96, 128))
+    return cast("Backbone", SimpleNamespace(name="test_vit", preprocessing=seen))
+
+
+def test_weights_of_one_size_start_another(tmp_path: Path) -> None:
+    path = tmp_path / "all.safetensors"
+    backbone = saved(path, (64, 64), ("a", "b"))
+    found = start.weights(path, "run:all", backbone, ("a", "b"))
+    net = timm_models.create("test_vit", (96, 128), num_classes=2)
+    net.load_state_dict(found)
+    before, _ = checkpoints.load_weights(path)
+    assert found["pos_embed"].shape[1] > before["pos_embed"].shape[1]
+    assert torch.equal(found["blocks.0.attn.qkv.weight"], before["blocks.0.attn.qkv.weight"])
+    with pytest.raises(UserError, match="tell other classes apart: a, b; start from another run"):
+        start.weights(path, "run:all", backbone, ("a", "c"))
+    other = cast("Backbone", SimpleNamespace(name="resnet18", preprocessing=backbone.preprocessing))
+    with pytest.raises(UserError, match="use --backbone test_vit"):
+        start.weights(path, "run:all", other, ("a", "b"))
 
 
 # Budget

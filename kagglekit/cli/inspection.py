@@ -137,6 +137,8 @@ def backbones(pattern: str, limit: int) -> None:
     from kagglekit.engines.backbones import hub_answers
 
     console = Console()
+    if not pattern:
+        console.table("recommended, and known to export", ("name", "for"), list(catalogue.RECOMMENDED.items()))
     here = catalogue.installed(pattern)
     if here:
         console.table("here, no network needed", _BACKBONE_COLUMNS, [row.cells() for row in here])

@@ -9,6 +9,30 @@ from kagglekit.engines.backbones import EMBEDDED, embedded_file
 from kagglekit.engines.timm_models import cached_weights
 
 
+RECOMMENDED = {
+    "tf_efficientnet_lite2": "frozen on a CPU; weights installed with kagglekit",
+    "tf_efficientnet_lite0": "trained on a CPU; weights installed with kagglekit",
+    "mobilenetv4_conv_medium.e500_r256_in1k": "small and fast",
+    "efficientvit_b1.r224_in1k": "small and fast, with attention",
+    "fastvit_sa12.apple_in1k": "fast, of both worlds",
+    "resnet50.a1_in1k": "what everybody compares with",
+    "seresnext50_32x4d.racm_in1k": "a stronger ResNet",
+    "regnety_032.ra_in1k": "accurate for its size",
+    "densenet121.ra_in1k": "few parameters, little data",
+    "hgnetv2_b4.ssld_stage2_ft_in1k": "fast on a GPU",
+    "tf_efficientnetv2_s.in21k_ft_in1k": "trained on a GPU, the default there",
+    "tf_efficientnetv2_m.in21k_ft_in1k": "frozen on a GPU, one of the defaults there",
+    "convnext_tiny.fb_in22k_ft_in1k": "convolutions at their best",
+    "convnext_base.fb_in22k_ft_in1k_384": "frozen on a GPU, one of the defaults there",
+    "caformer_s18.sail_in22k_ft_in1k": "convolutions, then attention",
+    "vit_small_patch16_224.augreg_in21k_ft_in1k": "a plain transformer",
+    "deit3_small_patch16_224.fb_in22k_ft_in1k": "a plain transformer, trained better",
+    "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k": "attention in windows",
+    "tiny_vit_21m_224.dist_in22k_ft_in1k": "distilled: strong for its size",
+}
+"""timm model -> what it is for. Each one's family is exported and compared with torch (`nox -s architectures`)."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of the list."""

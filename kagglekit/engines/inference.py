@@ -163,8 +163,8 @@ def automatic_batch(device: devices.Device, size: tuple[int, int] = (224, 224)) 
     """Return the images of a size that one worker computes together.
 
     Few on a CPU, where they should stay in its cache: 2 images gave 42.0 a second, 4 40.5, 8 39.8, 16 39.0
-    (tf_efficientnet_lite2 at 260 x 260, two views, two cores); at 72 x 96 (tf_efficientnet_lite0, one view) 2 gave 1,425,
-    4 1,590, 8 1,630 and 32 1,540.
+    (tf_efficientnet_lite2 at 260 x 260, two views, two cores); at 72 x 96 (tf_efficientnet_lite0, one view) 2 gave
+    1,425, 4 1,590, 8 1,630 and 32 1,540.
     """
     if device == "cuda":
         return 64

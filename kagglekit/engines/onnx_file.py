@@ -87,7 +87,8 @@ def write_fp16(run: Portable, path: Path, console: Console, *, floats: bool = Fa
         for fold in sorted(set(place.values())):
             held = table[[place[image] == fold for image in table["id"]]]
             model = composing.compose(run, f"fold{fold}", floats=floats)
-            both = [sessions.Session(m.SerializeToString(), device, devices.cores()) for m in (model, _halved(model))]
+            graphs = [graph.SerializeToString() for graph in (model, _networks_halved(model))]
+            both = [sessions.Session(graph, device, devices.cores()) for graph in graphs]
             for rows in inference.chunks(held["path"].tolist(), _CHECKED_TOGETHER):
                 feeds = _feeds(run, _pixels(run, rows), floats)
                 for session, found in zip(both, (single, half), strict=True):
@@ -98,7 +99,7 @@ def write_fp16(run: Portable, path: Path, console: Console, *, floats: bool = Fa
     said = f"out-of-fold log loss {losses[0]:.5f} in float32 and {losses[1]:.5f} in float16"
     if not losses[1] - losses[0] <= FP16_LOSES:
         raise UserError(f"{said}: it grows by more than {FP16_LOSES:g}, and the file was not kept; use float32.")
-    model = _halved(composing.compose(run, floats=floats))
+    model = _networks_halved(composing.compose(run, floats=floats))
     _describe(model, run, floats=floats, precision="float16")
     with storage.replacing(path) as temporary:
         onnx.save(model, temporary)
@@ -106,15 +107,19 @@ def write_fp16(run: Portable, path: Path, console: Console, *, floats: bool = Fa
     return losses[0], losses[1]
 
 
-def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return networks in half precision; heads and finishing steps, which take logarithms, stay as they are."""
+def halved(model: onnx.ModelProto, kept: Sequence[str] = ()) -> onnx.ModelProto:
+    """Return a graph in half precision, but for the nodes that are `kept`; inputs and outputs stay as they are."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    kept = [node.name for node in model.graph.node if not node.name.startswith(composing.NETWORK)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights too small for it become zero, which the loss judges
-        halved: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
-    return halved
+        converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, node_block_list=list(kept))
+    return converted
+
+
+def _networks_halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return networks in half precision; heads and finishing steps, which take logarithms, stay as they are."""
+    return halved(model, [node.name for node in model.graph.node if not node.name.startswith(composing.NETWORK)])
 
 
 def _describe(model: onnx.ModelProto, run: Portable, *, floats: bool, precision: str) -> None:

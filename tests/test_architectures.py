@@ -1,0 +1,79 @@
+"""Families of models become graphs that agree with torch at any batch, frozen and with a head of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from kagglekit.engines import backbones, catalogue, export, sessions, timm_models
+
+SMALL = {
+    "test_byobnet": (), "test_convnext": (), "test_efficientnet": (), "test_mambaout": (), "test_maxvit": (),
+    "test_nfnet": (), "test_vit": (), "test_vit2": (),
+}  # fmt: skip
+"""timm's models for tests: a few blocks of a family each."""
+FAMILIES = {
+    "tf_efficientnet_lite0": ("tf_efficientnet_lite",),
+    "mobilenetv4_conv_small_050": ("mobilenetv4",),
+    "efficientvit_b0": ("efficientvit_b",),
+    "fastvit_t8": ("fastvit",),
+    "resnet18": ("resnet",),
+    "seresnext26d_32x4d": ("seresnext",),
+    "regnety_002": ("regnety",),
+    "densenet121": ("densenet",),
+    "hgnetv2_b0": ("hgnetv2",),
+    "tf_efficientnetv2_b0": ("tf_efficientnetv2",),
+    "convnext_atto": ("convnext",),
+    "caformer_s18": ("caformer",),
+    "vit_tiny_patch16_224": ("vit_",),
+    "deit3_small_patch16_224": ("deit3",),
+    "swin_tiny_patch4_window7_224": ("swin_",),
+    "tiny_vit_5m_224": ("tiny_vit",),
+}
+"""The smallest model of each recommended family -> how the family's names begin."""
+WHOLE = "KAGGLEKIT_ARCHITECTURES" in os.environ
+
+
+def test_every_recommended_model_is_of_a_tested_family_and_has_weights() -> None:
+    starts = tuple(start for family in FAMILIES.values() for start in family)
+    pretrained = set(timm.list_pretrained())
+    for name in catalogue.RECOMMENDED:
+        assert name.startswith(starts), name
+        assert name in pretrained | set(backbones.EMBEDDED), name
+    defaults = (backbones.DEFAULT_CPU, backbones.DEFAULT_GPU, backbones.DEFAULT_TRAINED_CPU)
+    assert {name for names in (*defaults, backbones.DEFAULT_TRAINED_GPU) for name in names} <= set(catalogue.RECOMMENDED)
+    assert len(FAMILIES) >= 10
+
+
+@pytest.mark.parametrize("name", [*SMALL, *(FAMILIES if WHOLE else ())])
+def test_a_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model(name).state_dict(), tmp_path / "weights.safetensors")
+    weights = backbones.locate(name, str(tmp_path / "weights.safetensors"))
+    size = None if WHOLE else (64, 64)
+    backbone = export.export(name, weights, size, tmp_path)
+    model = timm_models.create(name, size, num_classes=7).eval()
+    graph = export.trained(backbone, model, model.state_dict())
+    trained = sessions.Session(graph, "cpu", 2)
+    frozen = sessions.Session(Path(backbone.graph), "cpu", 2)
+    pretrained = timm_models.load_model(name, weights, size)[0]
+    wrapped = export.wrap(model, backbone.preprocessing, whole=True)
+    images = torch.randint(0, 256, (64, *backbone.preprocessing.size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = [rows.numpy() for rows in wrapped(images)]
+        pooled = export.wrap(pretrained, backbone.preprocessing)(images)[0].numpy()
+    for batch in (1, 3, 64):
+        feeds = {"images": images[:batch].numpy()}
+        for found, rows in zip(trained.run(("pooled", "logits"), feeds), expected, strict=True):
+            assert agree(found, rows[:batch])
+        assert agree(frozen.run(("pooled",), feeds)[0], pooled[:batch])
+
+
+def agree(found: np.ndarray, expected: np.ndarray) -> bool:
+    return bool(np.abs(found - expected).max() <= 1e-4 * max(np.abs(expected).max(), 1.0))
