@@ -76,7 +76,7 @@ class Portable:
 
     def __init__(self, run: Run, console: Console) -> None:
         """Read a run's folder; raise UserError where it is not finished, or its backbones are no longer here."""
-        if run.result is None:
+        if run.result is None or not (run.folder / "alone.json").is_file():
             raise UserError(f"run {run.id} is not finished: type its command again to go on.")
         self.run = run
         self.record: dict[str, Any] = storage.read_json(run.folder / "run.json")

@@ -31,6 +31,10 @@ class Scorer:
         self.trainer = trainer
         graph = export.trained(backbone, trainer.learner.bare, trainer.learner.weights())
         recipe = trainer.recipe
+        if trainer.world.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()  # onnxruntime needs what training no longer does
         self._session = sessions.open_on(graph, recipe.provider, 1, warn)
         self.device = self._session.device
         self._batch = recipe.batch_size or inference.automatic_batch(self.device, backbone.preprocessing.size)
