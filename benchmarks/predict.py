@@ -1,7 +1,7 @@
 """`kagglekit predict` against its limit, eager torch, torch.compile and the usual loop; and its peak memory.
 
-The limit is what the parts give when nothing else is in the way: bare `session.run` of the exported file on batches that
-lie in memory, and bare decoding and preprocessing, both on all cores: 1 / (1/forward + 1/decode). The bare session
+The limit is what the parts give when nothing else is in the way: bare `session.run` of the exported file on batches
+that lie in memory, and bare decoding and preprocessing, both on all cores: 1 / (1/forward + 1/decode). The bare session
 counts in its fastest way: one session on all cores or one thread a core, and the batch sizes that are tried.
 """
 
@@ -105,7 +105,9 @@ class Measurements:
         return self._torch(self._compiled)
 
     def _torch(self, model: object) -> float:
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std))
+        mean, std = (
+            torch.tensor(values).view(1, 3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
 
         def loop() -> None:
             with torch.inference_mode(), ThreadPoolExecutor(self.cores) as pool:
@@ -116,7 +118,7 @@ class Measurements:
         return len(self.few) / seconds(loop)
 
     def usual(self) -> float:
-        """timm's model and transform, Pillow, a DataLoader with a process a core."""
+        """Timm's model and transform, Pillow, a DataLoader with a process a core."""
         import timm
 
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(self.torch))
@@ -147,11 +149,16 @@ def peak(model: Path, paths: list[str], count: int, folder: Path) -> float:
         (links / f"{number}.jpg").symlink_to(paths[number % len(paths)])
     output = str(folder / f"{count}.csv")
     command = [sys.executable, "-m", "kagglekit", "predict", str(model), str(links), "--output", output]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_maxrss / 1024
+    # started by a small process: the system counts what the starting one holds, and this one holds torch
+    starter = [sys.executable, "-c", _STARTER, *command]
+    return float(subprocess.run(starter, capture_output=True, text=True, check=True).stdout.split()[-1]) / 1024
+
+
+_STARTER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def main() -> None:
@@ -159,7 +166,9 @@ def main() -> None:
     options.add_argument("--images", type=int, default=2000)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--backbone", default="tf_efficientnet_lite0")
-    options.add_argument("--memory", type=int, nargs=2, metavar="IMAGES", help="Peak memory on so many, and on so many.")
+    options.add_argument(
+        "--memory", type=int, nargs=2, metavar="IMAGES", help="Peak memory on so many, and on so many."
+    )
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -47,7 +47,9 @@ def test_every_recommended_model_is_of_a_tested_family_and_has_weights() -> None
         assert name.startswith(starts), name
         assert name in pretrained | set(backbones.EMBEDDED), name
     defaults = (backbones.DEFAULT_CPU, backbones.DEFAULT_GPU, backbones.DEFAULT_TRAINED_CPU)
-    assert {name for names in (*defaults, backbones.DEFAULT_TRAINED_GPU) for name in names} <= set(catalogue.RECOMMENDED)
+    assert {name for names in (*defaults, backbones.DEFAULT_TRAINED_GPU) for name in names} <= set(
+        catalogue.RECOMMENDED
+    )
     assert len(FAMILIES) >= 10
 
 

@@ -80,9 +80,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
     return folder
 
 
-def test_the_notebook_writes_the_run_s_submission(
-    cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path
-) -> None:
+def test_the_notebook_writes_the_run_s_submission(cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path) -> None:
     archive = drawing.dogs(tmp_path)
     run = bundled(cli, home, archive, tiny, tmp_path / "out")
     data = unpacked(archive, tmp_path / "data")
@@ -94,9 +92,7 @@ def test_the_notebook_writes_the_run_s_submission(
     pd.testing.assert_frame_equal(found, expected, atol=1e-5)
 
 
-def test_a_probability_a_class_and_a_bad_image(
-    cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path
-) -> None:
+def test_a_probability_a_class_and_a_bad_image(cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path) -> None:
     archive = drawing.drivers(tmp_path)
     run = bundled(cli, home, archive, tiny, tmp_path / "out", "state-farm")
     data = unpacked(archive, tmp_path / "data")

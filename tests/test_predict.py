@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow
 import pytest
 
-from kagglekit.engines import inference, predicting, sessions
+from kagglekit.engines import inference, sessions
 from kagglekit.engines.predicting import Image, Predictor
 from kagglekit.errors import UserError
 from kagglekit.workspace import Workspace
@@ -212,7 +212,7 @@ def test_images_are_read_only_a_little_ahead(made: Path, photos: Path) -> None:
     rows = predictor.predict(endless())
     first = [next(rows) for _ in range(20)]
     assert [row.id for row in first] == [str(number) for number in range(1, 21)]
-    assert taken <= predicting._WORTH_MEASURING + 20 + 2 * 2 * 2
+    assert taken <= 20 + 2 * (2 * 2 + 1)
     rows.close()  # type: ignore[attr-defined]
 
 
@@ -224,29 +224,39 @@ def test_any_batch_gives_the_same(made: Path, photos: Path, batch: int) -> None:
     assert np.abs(np.array(found) - np.array(alone)).max() < 1e-6
 
 
-def test_the_fastest_batch_is_found_by_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert inference._rate(lambda: None, 2) > 0
-    monkeypatch.setattr(inference, "_rate", lambda work, _workers: work())
+def test_the_fastest_batch_is_found_on_the_work_itself() -> None:
+    sizes = inference.BatchSizes("cpu")
+    assert sizes.best() == inference.automatic_batch("cpu"), "nothing is known yet"
     costs = {1: 1.0, 2: 1.5, 4: 2.6, 8: 5.3}
-    assert inference.fastest_batch(lambda size: 1 / costs[size], "cpu", 2) == 4
-    assert inference.fastest_batch(lambda size: 1 / size, "cpu", 2) == 1, "as good as larger ones"
+    tried = [sizes.next() for _ in range(6 * len(costs))]
+    assert set(tried) == set(costs)
+    for size in tried:
+        sizes.note(size, costs[size])
+    sizes.note(3, 0.0)
+    assert sizes.next() == sizes.best() == 4
+    for size in tried * 3:
+        sizes.note(size, float(size))
+    assert sizes.next() == 1, "as good as larger ones"
 
 
-def test_many_images_are_worth_measuring(made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_without_a_batch_sizes_are_tried_and_with_one_they_are_not(
+    made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    run = Predictor.run
 
-    def choose(compute: object, device: str, _workers: int) -> int:
-        compute(3)  # type: ignore[operator]
-        asked.append(device)
-        return 5
+    def counted(predictor: Predictor, batch: list[dict[str, np.ndarray]]) -> np.ndarray:
+        computed.append(len(batch))
+        return run(predictor, batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inference, "fastest_batch", choose)
-    monkeypatch.setattr(predicting, "_WORTH_MEASURING", 11)
-    images = [Image(name, photos / name) for name in NAMES]
-    assert len(list(Predictor(made, "cpu", pytest.fail).predict(images))) == 11
-    assert asked == ["cpu"]
-    assert len(list(Predictor(made, "cpu", pytest.fail).predict(images[:10]))) == 10
-    assert asked == ["cpu"]
+    monkeypatch.setattr(Predictor, "run", counted)
+    images = [Image(name, photos / name) for name in NAMES] * 20
+    found = [row.probabilities for row in Predictor(made, "cpu", pytest.fail).predict(images)]
+    assert {1, 2, 4, 8} <= set(computed)
+    computed.clear()
+    alone = [row.probabilities for row in Predictor(made, "cpu", pytest.fail, batch=5).predict(images)]
+    assert set(computed) == {5}
+    assert np.abs(np.array(found) - np.array(alone)).max() < 1e-6
 
 
 def test_a_jpeg_that_does_not_end_as_one_is_looked_at_twice(tmp_path: Path) -> None:
@@ -279,13 +289,15 @@ def test_memory_of_the_device_is_used_again_and_a_smaller_batch_padded(made: Pat
     session = sessions.Session(made, "cpu", 1)
     size = json.loads(session.metadata["preprocessing"])["images"]["size"]
     random = np.random.default_rng(0)
-    for count in (4, 2, 4, 6, 1):
+    noted: list[int] = []
+    for count in (4, 3, 4, 6, 1):
         feeds = {"images": random.integers(0, 256, (count, *size, 3), dtype=np.uint8)}
-        (bound,) = session._run_bound(("probabilities",), feeds)
+        (bound,) = session._run_bound(("probabilities",), feeds, lambda count, _: noted.append(count))
         (plain,) = session.run(("probabilities",), feeds)
         assert bound.shape == (count, 2)
         assert np.abs(bound - plain).max() < 1e-6
-    assert session._free.qsize() == 1, "one at a time needs one"
+    assert noted == [4, 3, 4, 6, 1]
+    assert {size: free.qsize() for size, free in session._free.items()} == {4: 1, 8: 1, 1: 1}, "one at a time needs one"
 
 
 def test_a_gpu_that_can_not_be_opened_is_named_with_the_missing_library(

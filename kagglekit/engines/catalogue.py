@@ -8,7 +8,6 @@ from pathlib import Path
 from kagglekit.engines.backbones import EMBEDDED, embedded_file
 from kagglekit.engines.timm_models import cached_weights
 
-
 RECOMMENDED = {
     "tf_efficientnet_lite2": "frozen on a CPU; weights installed with kagglekit",
     "tf_efficientnet_lite0": "trained on a CPU; weights installed with kagglekit",

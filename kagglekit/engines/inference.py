@@ -7,7 +7,7 @@ thread, so that no core waits for another; onnxruntime and the decoders release 
 from __future__ import annotations
 
 import hashlib
-import time
+import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -127,36 +127,36 @@ def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[C
     return results
 
 
-def fastest_batch(compute: Callable[[int], object], device: devices.Device, workers: int) -> int:
-    """Return the batch size that computes most images a second; `compute` computes a batch of that size.
+class BatchSizes:
+    """Finds the batch size that computes most images a second, on the work itself: nothing is computed twice."""
 
-    On a CPU all workers compute at once, as they will; on a GPU batches take turns anyway. A larger one must be faster
-    by more than measurements vary.
-    """
-    sizes = (1, 2, 4, 8) if device == "cpu" else (16, 32, 64, 128, 256)
-    best, best_rate = 0, 0.0
-    for size in sizes:
-        rate = _rate(lambda size=size: compute(size), workers) * size  # type: ignore[misc]
-        if rate > best_rate * _CLEARLY:
-            best, best_rate = size, rate
-    return best
+    def __init__(self, device: devices.Device) -> None:
+        sizes = (1, 2, 4, 8) if device == "cpu" else (16, 32, 64, 128, 256)
+        self._trials = deque(sizes * _TRIALS)
+        self._noted: dict[int, list[float]] = {size: [] for size in sizes}
+        self._usual = automatic_batch(device)
+
+    def next(self) -> int:
+        """Return how many images to compute together now: another size to try, and when all are tried the best."""
+        return self._trials.popleft() if self._trials else self.best()
+
+    def note(self, size: int, seconds: float) -> None:
+        """Tell how long a batch of this size took to compute."""
+        if size in self._noted:  # not so the last one, which may be smaller
+            self._noted[size].append(seconds)
+
+    def best(self) -> int:
+        """Return the best size so far; a larger one must be faster by more than measurements vary."""
+        best, best_rate = self._usual, 0.0
+        for size, seconds in self._noted.items():
+            rate = size / statistics.median(seconds) if seconds else 0.0
+            if rate > best_rate * _CLEARLY:
+                best, best_rate = size, rate
+        return best
 
 
+_TRIALS = 6
 _CLEARLY = 1.02
-_MEASURED_FOR = 0.3
-"""Seconds."""
-
-
-def _rate(work: Callable[[], object], workers: int) -> float:
-    """Return how often a second `workers` threads do a piece of work together."""
-    work()  # the first is slower
-    started = time.perf_counter()
-    done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        while time.perf_counter() - started < _MEASURED_FOR:
-            list(pool.map(lambda _: work(), range(2 * workers)))
-            done += 2 * workers
-        return done / (time.perf_counter() - started)
 
 
 def automatic_batch(device: devices.Device, size: tuple[int, int] = (224, 224)) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,6 @@ from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
 
 Probabilities = NDArray[np.float32]
-_WORTH_MEASURING = 500
-"""With fewer images the usual batch is as good as the best one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Predictor:
     """An exported file, opened."""
 
     def __init__(self, file: Path, provider: str, warn: sessions.Say, *, batch: int = 0, threads: int = 0) -> None:
-        """Open a file where `provider` says; a `batch` of 0 is found by measuring where that pays.
+        """Open a file where `provider` says; a `batch` of 0 is found by measuring.
 
         Raises UserError for a file that is none of kagglekit's, or a provider that can't be had.
         """
@@ -71,18 +68,16 @@ class Predictor:
         }
         self._floats = about["input"] == "float32"
         self._batch = batch
+        self._sizes = inference.BatchSizes(self.session.device)
         self._workers = threads or devices.cores()
         self._max_megapixels = Recipe().max_megapixels
 
     def predict(self, wanted: Iterable[Image]) -> Iterator[Row]:
         """Yield a row an image, in their order, few in memory at a time; one that can't be read costs only itself."""
         source = iter(wanted)
-        first = list(islice(source, _WORTH_MEASURING))
-        batch = self._batch or self._choose_batch(first)
 
         def chunks() -> Iterator[list[Image]]:
-            yield from map(list, inference.chunks(first, batch))
-            while chunk := list(islice(source, batch)):
+            while chunk := list(islice(source, self._batch or self._sizes.next())):
                 yield chunk
 
         for rows in inference.overlapped(chunks(), self._compute, self._workers):
@@ -93,7 +88,7 @@ class Predictor:
         feeds = {name: np.stack([image[name] for image in batch]) for name in self.preprocessings}
         if self._floats:
             feeds = {name: pixels.astype(np.float32) / 255 for name, pixels in feeds.items()}  # type: ignore[misc]
-        (found,) = self.session.run((PROBABILITIES,), feeds)
+        (found,) = self.session.run((PROBABILITIES,), feeds, self._sizes.note)
         return found
 
     def prepare(self, image: Pixels) -> dict[str, Pixels]:
@@ -113,14 +108,3 @@ class Predictor:
             Row(image.id, None, errors[place]) if place in errors else Row(image.id, next(rows))
             for place, image in enumerate(chunk)
         ]
-
-    def _choose_batch(self, first: Sequence[Image]) -> int:
-        size = next(iter(self.preprocessings.values())).size
-        usual = inference.automatic_batch(self.session.device, size)
-        if len(first) < _WORTH_MEASURING:
-            return usual
-        noise: dict[str, Any] = {
-            name: np.random.default_rng(0).integers(0, 256, (*preprocessing.size, 3), dtype=np.uint8)
-            for name, preprocessing in self.preprocessings.items()
-        }
-        return inference.fastest_batch(lambda size: self.run([noise] * size), self.session.device, self._workers)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import queue
 import sys
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Say = Callable[[str], None]
+Note = Callable[[int, float], None]
 
 
 class Session:
@@ -45,7 +49,7 @@ class Session:
         """What the session really computes on, as it says itself."""
         self.inputs: tuple[str, ...] = tuple(value.name for value in self.onnx.get_inputs())
         self._turn = threading.Lock()  # a GPU computes one batch at a time, a CPU as many as it has cores
-        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._free: dict[int, queue.SimpleQueue[_Slot]] = defaultdict(queue.SimpleQueue)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -53,25 +57,38 @@ class Session:
         found: dict[str, str] = self.onnx.get_modelmeta().custom_metadata_map
         return found
 
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
-        """Compute a batch: inputs by name, N rows each; returns the outputs asked for, N rows each."""
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note = lambda *_: None) -> list[Array]:
+        """Compute a batch: inputs by name, N rows each; returns the outputs asked for, N rows each.
+
+        `note` is told how many rows were computed in how many seconds.
+        """
         if self.device == "cuda":
-            return self._run_bound(outputs, feeds)
+            return self._run_bound(outputs, feeds, note)
+        started = time.perf_counter()
         found: list[Array] = self.onnx.run(list(outputs), dict(feeds))
+        note(len(found[0]), time.perf_counter() - started)
         return found
 
-    def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
-        """Run on memory of the device: a batch is copied there while the one before is computed."""
+    def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
+        """Run on memory of the device: a batch is copied there while the one before is computed.
+
+        Batches are padded to a power of two, of which each has its own memory: a new shape is a slow one.
+        """
+        count = len(next(iter(feeds.values())))
+        free = self._free[2 ** math.ceil(math.log2(count))]
         try:
-            slot = self._free.get_nowait()
+            slot = free.get_nowait()
         except queue.Empty:
             slot = _Slot(self.device)
         try:
-            count = slot.fill(feeds)
+            slot.fill(feeds)
             with self._turn:
-                return [rows[:count] for rows in slot.run(self.onnx, outputs)]
+                started = time.perf_counter()
+                found = slot.run(self.onnx, outputs)
+                note(count, time.perf_counter() - started)
         finally:
-            self._free.put(slot)
+            free.put(slot)
+        return [rows[:count] for rows in found]
 
 
 class _Slot:
@@ -82,24 +99,23 @@ class _Slot:
         self._host: dict[str, torch.Tensor] = {}
         self._there: dict[str, torch.Tensor] = {}
 
-    def fill(self, feeds: Mapping[str, Array]) -> int:
-        """Bring a batch to the device; return its size. A smaller one than before is padded with what is there."""
+    def fill(self, feeds: Mapping[str, Array]) -> None:
+        """Bring a batch to the device, padded to a power of two."""
         import torch
 
         for name, rows in feeds.items():
             given = torch.from_numpy(np.ascontiguousarray(rows))
-            host = self._host.get(name)
-            if host is None or len(host) < len(rows) or host.shape[1:] != given.shape[1:] or host.dtype != given.dtype:
+            if name not in self._host:
                 on_gpu = self._device == "cuda"
-                host = torch.zeros(given.shape, dtype=given.dtype, pin_memory=on_gpu)
-                self._host[name] = host
-                self._there[name] = torch.zeros_like(host, device="cuda") if on_gpu else host
+                shape = (2 ** math.ceil(math.log2(len(rows))), *given.shape[1:])
+                self._host[name] = torch.zeros(shape, dtype=given.dtype, pin_memory=on_gpu)
+                self._there[name] = self._host[name].to("cuda") if on_gpu else self._host[name]
+            host, there = self._host[name], self._there[name]
             host[: len(rows)] = given
-            if self._there[name] is not host:
-                self._there[name].copy_(host, non_blocking=True)
+            if there is not host:
+                there.copy_(host, non_blocking=True)
         if self._device == "cuda":
             torch.cuda.current_stream().synchronize()  # onnxruntime computes on a stream of its own
-        return len(next(iter(feeds.values())))
 
     def run(self, session: Any, outputs: Sequence[str]) -> list[Array]:
         """Compute what is on the device."""
