@@ -140,7 +140,9 @@ class Run:
 
 def beside(column: str, labels: Sequence[str]) -> str:
     """Return a column's name that is no class's: a class may be called `id`."""
-    return f"{column}_" if column in labels else column
+    while column in labels:
+        column += "_"
+    return column
 
 
 def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:

@@ -49,14 +49,19 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_notebook(clean: Path, bundled: Path, data: Path, where: Path) -> subprocess.CompletedProcess[str]:
+def where(bundled: Path, data: Path) -> dict[str, str]:
+    """The variables that name the bundle and the data away from Kaggle."""
+    return {"KAGGLEKIT_BUNDLE": str(bundled), "KAGGLEKIT_DATA": str(data)}
+
+
+def run_notebook(clean: Path, notebook: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the notebook's cells in a Python that has no site-packages, no variables of ours and no network."""
-    where.mkdir()
-    code = f"import sys; sys.path.append({str(clean)!r}); sys.argv = ['', {str(bundled / 'notebook.ipynb')!r}]\n"
+    folder.mkdir()
+    code = f"import sys; sys.path.append({str(clean)!r}); sys.argv = ['', {str(notebook)!r}]\n"
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", code + NOTEBOOK],
-        cwd=where,
-        env={"KAGGLEKIT_BUNDLE": str(bundled), "KAGGLEKIT_DATA": str(data), "PATH": ""},
+        cwd=folder,
+        env={"PATH": "", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -85,7 +90,7 @@ def test_the_notebook_writes_the_run_s_submission(cli: Cli, tiny: str, clean: Pa
     run = bundled(cli, home, archive, tiny, tmp_path / "out")
     data = unpacked(archive, tmp_path / "data")
     assert (data / "test.zip").is_file(), "the inner archive is read as it is"
-    done = run_notebook(clean, tmp_path / "out", data, tmp_path / "here")
+    done = run_notebook(clean, tmp_path / "out" / "notebook.ipynb", tmp_path / "here", **where(tmp_path / "out", data))
     assert done.returncode == 0, done.stderr
     assert "12 test images, 12 rows, on CPU" in done.stdout
     found, expected = (pd.read_csv(folder / "submission.csv") for folder in (tmp_path / "here", run))
@@ -98,7 +103,7 @@ def test_a_probability_a_class_and_a_bad_image(cli: Cli, tiny: str, clean: Path,
     data = unpacked(archive, tmp_path / "data")
     bad = next(iter(sorted(data.rglob("test/img_901.jpg"))))
     bad.write_bytes(b"no image")
-    done = run_notebook(clean, tmp_path / "out", data, tmp_path / "here")
+    done = run_notebook(clean, tmp_path / "out" / "notebook.ipynb", tmp_path / "here", **where(tmp_path / "out", data))
     assert done.returncode == 0, done.stderr
     assert "WARNING: img_901.jpg is not an image, or is damaged: its row gets the class prior" in done.stdout
     found, expected = (pd.read_csv(folder / "submission.csv") for folder in (tmp_path / "here", run))
@@ -130,10 +135,50 @@ def test_without_a_sample_every_test_image_gets_a_row_with_its_class(
     run = newest(home, "leaf")
     succeeded(cli("bundle", run, tmp_path / "out"))
     (tmp_path / "leaf.py").unlink()
-    done = run_notebook(clean, tmp_path / "out", data, tmp_path / "here")
+    done = run_notebook(clean, tmp_path / "out" / "notebook.ipynb", tmp_path / "here", **where(tmp_path / "out", data))
     assert done.returncode == 0, done.stderr
     found, expected = (pd.read_csv(folder / "submission.csv") for folder in (tmp_path / "here", run))
     pd.testing.assert_frame_equal(found.sort_values("file"), expected.sort_values("file"), check_like=True)
+
+
+def test_the_notebook_finds_the_bundle_and_the_data_on_kaggle(
+    cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    kaggle = tmp_path / "input"
+    run = bundled(cli, home, archive, tiny, kaggle / "me" / "my-bundle")
+    notebook = kaggle / "me" / "my-bundle" / "notebook.ipynb"
+    done = run_notebook(clean, notebook, tmp_path / "first", KAGGLEKIT_INPUT=str(kaggle))
+    assert done.returncode == 1
+    assert "add the data of dogs-vs-cats-redux-kernels-edition as input" in done.stderr
+    data = unpacked(archive, kaggle / "competitions" / "dogs-vs-cats-redux-kernels-edition")
+    (data / "broken.zip").write_bytes(b"PK no archive")
+    done = run_notebook(clean, notebook, tmp_path / "second", KAGGLEKIT_INPUT=str(kaggle))
+    assert done.returncode == 0, done.stderr
+    found, expected = (pd.read_csv(folder / "submission.csv") for folder in (tmp_path / "second", run))
+    pd.testing.assert_frame_equal(found, expected, atol=1e-5)
+    done = run_notebook(clean, notebook, tmp_path / "third", KAGGLEKIT_INPUT=str(tmp_path / "other"))
+    assert "add the bundle's folder as a dataset" in done.stderr
+
+
+def test_archives_of_bare_images_and_wrapping_folders_are_looked_through(
+    cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    run = bundled(cli, home, archive, tiny, tmp_path / "out")
+    data = unpacked(archive, tmp_path / "data" / "wrapped")
+    images = {}
+    with zipfile.ZipFile(data / "test.zip") as inner:
+        images = {Path(name).name: inner.read(name) for name in inner.namelist() if not name.endswith("/")}
+    drawing.zip_of(data / "test.zip", images | {"__MACOSX/._1.jpg": b"", "._1.jpg": b"no image"})
+    drawing.zip_of(data / "train.zip", {"cat.1.jpg": images["1.jpg"], "dog.1.jpg": images["2.jpg"]})
+    done = run_notebook(
+        clean, tmp_path / "out" / "notebook.ipynb", tmp_path / "here", **where(tmp_path / "out", data.parent)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "12 test images, 12 rows" in done.stdout
+    found, expected = (pd.read_csv(folder / "submission.csv") for folder in (tmp_path / "here", run))
+    pd.testing.assert_frame_equal(found, expected, atol=1e-5)
 
 
 def test_where_there_are_no_images_the_notebook_says_what_it_looked_for(
@@ -141,7 +186,9 @@ def test_where_there_are_no_images_the_notebook_says_what_it_looked_for(
 ) -> None:
     bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    done = run_notebook(clean, tmp_path / "out", tmp_path / "empty", tmp_path / "here")
+    done = run_notebook(
+        clean, tmp_path / "out" / "notebook.ipynb", tmp_path / "here", **where(tmp_path / "out", tmp_path / "empty")
+    )
     assert done.returncode == 1
     assert "has no test images: looked for test/{id}.jpg" in done.stderr
     assert not (tmp_path / "here" / "submission.csv").exists()
@@ -189,7 +236,9 @@ def test_wheels_come_along_where_they_are_asked_for(
             folder = Path(command[command.index("--dest") + 1])
             folder.mkdir()
             (folder / "onnxruntime.whl").touch()
-        return subprocess.CompletedProcess(command, int(fails), "", "ERROR: no wheel\nERROR: none for 3.1")
+        return subprocess.CompletedProcess(
+            command, int(fails), "", "ERROR: no wheel\nERROR: none for 3.1\n[notice] new release"
+        )
 
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     monkeypatch.setattr(bundle.subprocess, "run", pip)

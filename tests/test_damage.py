@@ -36,7 +36,7 @@ from PIL import Image
 
 from kagglekit import archives, storage
 from kagglekit.console import Console
-from kagglekit.engines import decoding, export, images
+from kagglekit.engines import decoding, export
 from tests import drawing
 from tests.conftest import Cli, Done, succeeded
 
@@ -284,7 +284,7 @@ def assert_shows(content: bytes, colours: Quadrants) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_picture_is_decoded_to_what_a_viewer_shows(kind: str) -> None:
     assert_shows(KINDS[kind].content, KINDS[kind].colours)
-    assert images.inspect(KINDS[kind].content, 100) == images.Header(KINDS[kind].format, SHAPE[0] * SHAPE[1])
+    assert decoding.inspect(KINDS[kind].content, 100) == decoding.Header(KINDS[kind].format, SHAPE[0] * SHAPE[1])
 
 
 def turned(orientation: int, form: str = "JPEG", mode: str = "RGB") -> bytes:
@@ -451,11 +451,11 @@ def test_what_decoders_say_themselves_does_not_reach_the_terminal(damaged: Damag
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
 def test_a_pixel_bomb_takes_no_memory(tmp_path: Path) -> None:
     program = (
-        "import resource, sys\nfrom pathlib import Path\nfrom kagglekit.engines import images\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom kagglekit.engines import decoding\n"
         "now = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (now + 2**25, now + 2**25))\n"
         "for path in sys.argv[1:]:\n"
-        "    try:\n        images.inspect(Path(path).read_bytes(), 100)\n"
+        "    try:\n        decoding.inspect(Path(path).read_bytes(), 100)\n"
         "    except decoding.ImageError as error:\n        print(error)\n"
     )
     write(tmp_path, BOMBS)
@@ -706,14 +706,16 @@ class Disk:
 def export_at_once(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the export copy a graph that is there already instead of spending seconds on it."""
     (pointer,) = (graph.parent / "specs").glob("*.json")
-    outputs, content = storage.read_json(pointer)["outputs"], graph.read_bytes()
+    record = storage.read_json(pointer)
+    contents = [graph.read_bytes(), Path(record["template"]).read_bytes()]
 
-    def copied(_model: object, _preprocessing: object, path: Path) -> Any:
-        with storage.replacing(path) as temporary:
-            temporary.write_bytes(content)
-        return outputs
+    def copied(_model: object, _preprocessing: object, *paths: Path) -> Any:
+        for path, content in zip(paths, contents, strict=True):
+            with storage.replacing(path) as temporary:
+                temporary.write_bytes(content)
+        return record["outputs"]
 
-    monkeypatch.setattr(export, "_write_graph", copied)
+    monkeypatch.setattr(export, "_write", copied)
 
 
 def test_every_durable_write_may_find_the_disk_full_and_the_run_still_ends_with_the_same_bytes(
@@ -721,7 +723,7 @@ def test_every_durable_write_may_find_the_disk_full_and_the_run_still_ends_with_
 ) -> None:
     archive = drawing.dogs(tmp_path / "given")
     command = ("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, *QUICK)
-    (graph,) = (home / ".cache" / "backbones").glob("*.onnx")
+    (graph,) = set((home / ".cache" / "backbones").glob("*.onnx")) - set(home.glob(".cache/backbones/*.template.onnx"))
     export_at_once(graph, monkeypatch)
     shutil.rmtree(home / ".cache")
     disk = Disk(monkeypatch)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pandas as pd
@@ -16,7 +17,8 @@ import torch
 from safetensors.torch import save_file
 
 from kagglekit import runs
-from kagglekit.engines import finish, onnx_file, portable, sessions
+from kagglekit.console import Console
+from kagglekit.engines import composing, finish, onnx_file, portable, sessions
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
@@ -89,9 +91,7 @@ def test_the_file_says_what_it_is(cli: Cli, tiny: str, tmp_path: Path, home: Pat
     assert len(json.loads(about["classes"])) == 10
     assert json.loads(about["preprocessing"])["images"]["crop"] == "squash"
     (backbone,) = json.loads((run / "run.json").read_text())["backbones"]
-    assert json.loads(about["backbones"]) == {
-        backbone["name"]: {"sha256": backbone["sha256"], "licence": backbone["licence"]}
-    }
+    assert json.loads(about["backbones"]) == [{key: backbone[key] for key in ("name", "sha256", "licence")}]
     assert json.loads(about["made_by"])["timm"] == timm.__version__
     result = json.loads((run / "result.json").read_text())
     assert json.loads(about["out_of_fold"]) == {result["metric"]: pytest.approx(result["out_of_fold"])}
@@ -197,18 +197,81 @@ def test_a_file_that_sees_other_pixels_than_timm_is_not_kept(
 def test_half_precision_is_kept_only_if_the_loss_stays(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept = finish.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    monkeypatch.setattr(finish, "judge", lambda *_: kept)
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
-    done = succeeded(cli("export", run, "--fp16"))
-    half = run / "model.fp16.onnx"
-    assert half.stat().st_size < 0.7 * (run / "model.onnx").stat().st_size
-    result = json.loads((run / "result.json").read_text())
-    assert f"{result['out_of_fold']:.5f} in float32" in done.out, "each image by models that have not seen it"
-    assert sessions.Session(half, "cpu", 1).metadata["precision"] == "float16"
-    pd.testing.assert_frame_equal(predicted(cli, run), predicted(cli, run, half), atol=5e-3)
-    half.unlink()
+    assert list(json.loads((run / "alone.json").read_text())["steps"]) == ["temperature", "clip"]
+    for words in ((), ("--floats",)):
+        done = succeeded(cli("export", run, "--fp16", *words))
+        half = run / "model.fp16.onnx"
+        assert half.stat().st_size < 0.7 * (run / "model.onnx").stat().st_size
+        about = sessions.Session(half, "cpu", 1).metadata
+        assert (about["precision"], about["checked_on"]) == ("float16", "cpu")
+        assert "numbers too large for it show on a GPU only" in done.out
+        (loss,) = json.loads(about["out_of_fold"]).values()
+        assert f"{loss:.5f} in float16" in done.out, "each image by models that have not seen it"
+        pd.testing.assert_frame_equal(predicted(cli, run, run / "model.onnx"), predicted(cli, run, half), atol=2e-3)
+        half.unlink()
     monkeypatch.setattr(onnx_file, "FP16_LOSES", -1.0)
     assert "it grows by more than -1, and the file was not kept" in failed(cli("export", run, "--fp16"))
     assert not half.exists()
+    assert (run / "model.onnx").is_file()
+    monkeypatch.undo()
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(home))
+    monkeypatch.setattr(onnx_file, "HALF_DIFFERS", -1.0)
+    assert "from single precision, more than -1" in failed(cli("export", run, "--fp16"))
+    assert not half.exists()
+
+
+def test_logarithms_are_taken_in_single_precision(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    graph = composing.compose(portable.Portable(runs.Run(run), Console()), half=True).graph
+    (last,) = [node for node in graph.node if node.output[0] == "probabilities"]
+    by_output = {name: node for node in graph.node for name in node.output}
+    seen, todo = [], list(last.input)
+    while todo:
+        node = by_output.get(todo.pop())
+        if node is not None and not node.name.startswith("network"):
+            seen.append(node.op_type)
+            todo += node.input
+    assert {"Softmax", "Log", "Gemm"} <= set(seen)
+    assert "Cast" not in seen
+
+
+def test_transparent_and_deep_images_are_no_reason_to_refuse(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    """There we differ from timm, and say so: we show white, and all sixteen bits."""
+    random = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / "data" / "train" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (40, 40, 4), dtype=np.uint8)
+        deep = random.integers(0, 65536, (40, 40), dtype=np.uint16)
+        cv2.imwrite(str(folder / f"{number}.png"), deep if number > 7 else pixels)
+    (tmp_path / "data" / "test").mkdir()
+    cv2.imwrite(str(tmp_path / "data" / "test" / "1.png"), pixels)
+    succeeded(cli("run", tmp_path / "data", "--backbone", tiny, *FEW))
+    (run,) = home.glob("*/runs/*")
+    assert "from timm's own transform by" in succeeded(cli("export", run)).out
+
+
+def test_a_file_that_is_not_of_the_run_as_it_is_is_made_again(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    image = table(run, "test")["path"].iloc[0]
+    succeeded(cli("export", run, "--floats"))
+    assert "differs from torch" in succeeded(cli("predict", run, image)).err
+    assert sessions.Session(run / "model.onnx", "cpu", 1).metadata["input"] == "uint8"
+    assert "differs from torch" not in succeeded(cli("predict", run, image)).err
+    alone = json.loads((run / "alone.json").read_text())
+    (run / "alone.json").write_text(json.dumps(alone | {"steps": {"temperature": 1.5}}))
+    assert "differs from torch" in succeeded(cli("predict", run, image)).err
+
+
+def test_more_weights_than_a_file_can_hold_are_refused(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    monkeypatch.setattr(composing, "_LARGEST", 1000)
+    assert "use fewer models or a smaller backbone" in failed(cli("export", run))
 
 
 # What can't be exported

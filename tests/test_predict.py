@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -119,7 +121,9 @@ def test_parquet_holds_the_same(
     for name in ("rows.csv", "rows.parquet"):
         succeeded(cli("predict", made, photos, "--output", tmp_path / name, "--batch", "2"))
     rows = pd.read_parquet(tmp_path / "rows.parquet")
-    assert pyarrow.parquet.ParquetFile(tmp_path / "rows.parquet").num_row_groups == 3, "written as they come"
+    file = pyarrow.parquet.ParquetFile(tmp_path / "rows.parquet")
+    assert file.num_row_groups == 3, "written as they come"
+    assert file.schema_arrow.metadata[b"provider"] == b"cpu"
     csv = pd.read_csv(tmp_path / "rows.csv", keep_default_na=False, na_values={"cat": [""], "dog": [""]})
     pd.testing.assert_frame_equal(rows, csv, check_dtype=False, atol=1e-6)
 
@@ -135,7 +139,7 @@ def test_a_person_is_answered_in_one_line(cli: Cli, made: Path, photos: Path) ->
     (photos / "1.jpg").write_bytes(b"no image")
     done = cli("predict", made, photos / "1.jpg", "--top", "1")
     assert done.out == f"{photos / '1.jpg'}: is not an image, or is damaged\n"
-    assert "1 images can't be read" in failed(done)
+    assert "1 of 1 images can't be read" in done.err
 
 
 def test_what_can_not_be_done_is_said_in_a_line(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
@@ -145,6 +149,8 @@ def test_what_can_not_be_done_is_said_in_a_line(cli: Cli, made: Path, photos: Pa
     assert "there are no images in" in failed(cli("predict", made, tmp_path / "empty", "--output", output))
     assert not output.exists()
     assert "no file" in failed(cli("predict", tmp_path / "other.onnx", photos))
+    assert "there are no images" in failed(cli("predict", made, tmp_path / "empty", "--top", "1"))
+    assert "give one of the two" in failed(cli("predict", made, photos, "--top", "1", "--output", output))
     assert "no run 'zzz'" in failed(cli("predict", "zzz", photos))
     import onnx
 
@@ -184,7 +190,32 @@ def test_classes_may_have_any_names(cli: Cli, made: Path, photos: Path, tmp_path
     assert "(id)" in succeeded(cli("predict", tmp_path / "odd.onnx", photos / "2.jpg", "--top", "1")).out
 
 
+def test_images_of_several_folders_are_told_apart(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(photos, tmp_path / "other")
+    (other / "loop").symlink_to(other)
+    succeeded(cli("predict", made, photos, other, "--output", tmp_path / "out.csv"))
+    ids = pd.read_csv(tmp_path / "out.csv")["id"].tolist()
+    assert ids == [f"{folder}/{name}" for folder in (photos, other) for name in NAMES]
+
+
+def test_names_need_not_be_utf_8(cli: Cli, made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(drawing.image(0, 1))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (folder / 'a, "b"\n.jpg').write_bytes(drawing.image(1, 2))
+    succeeded(cli("predict", made, folder, "--output", tmp_path / "out.csv"))
+    assert pd.read_csv(tmp_path / "out.csv")["id"].tolist() == ['a, "b"\n.jpg', "caf\\xe9.jpg"]
+
+
 # Where it computes
+
+
+@pytest.mark.parametrize("provider", ["CUDA", "gpu", "CPU", ""])
+def test_a_provider_that_is_none_is_refused(cli: Cli, made: Path, photos: Path, provider: str) -> None:
+    assert "must be one of auto, cpu, cuda" in failed(cli("predict", made, photos, "--provider", provider))
 
 
 def test_without_a_gpu_cuda_is_an_error_that_names_the_library(cli: Cli, made: Path, photos: Path) -> None:
@@ -239,6 +270,31 @@ def test_the_fastest_batch_is_found_on_the_work_itself() -> None:
     assert sizes.next() == 1, "as good as larger ones"
 
 
+def test_a_batch_that_does_not_fit_in_memory_is_halved(
+    made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    run = sessions.Session.run
+
+    def small(session: sessions.Session, outputs: Any, feeds: dict[str, np.ndarray], *more: Any) -> Any:
+        if len(feeds["images"]) > 2:
+            raise RuntimeError("Failed to allocate memory for requested buffer")
+        computed.append(len(feeds["images"]))
+        return run(session, outputs, feeds, *more)
+
+    images = [Image(name, photos / name) for name in NAMES] * 9
+    expected = [row.probabilities for row in Predictor(made, "cpu", pytest.fail, batch=1).predict(images)]
+    monkeypatch.setattr(sessions.Session, "run", small)
+    predictor = Predictor(made, "cpu", pytest.fail)
+    found = [row.probabilities for row in predictor.predict(images)]
+    assert np.abs(np.array(found) - np.array(expected)).max() < 1e-6
+    assert set(computed) == {1, 2}
+    assert predictor._sizes.best() <= 2
+    monkeypatch.setattr(sessions.Session, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
+    with pytest.raises(RuntimeError, match="broken"):
+        list(predictor.predict(images[:3]))
+
+
 def test_without_a_batch_sizes_are_tried_and_with_one_they_are_not(
     made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +316,7 @@ def test_without_a_batch_sizes_are_tried_and_with_one_they_are_not(
 
 
 def test_a_jpeg_that_does_not_end_as_one_is_looked_at_twice(tmp_path: Path) -> None:
-    from kagglekit.engines import images
+    from kagglekit.engines import decoding
     from kagglekit.engines.decoding import ImageError
 
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -273,13 +329,13 @@ def test_a_jpeg_that_does_not_end_as_one_is_looked_at_twice(tmp_path: Path) -> N
     ):
         (tmp_path / name).write_bytes(given)
         if fine:
-            assert images.read_whole(tmp_path / name, 100).shape == (64, 64, 3), name
+            assert decoding.decode_whole((tmp_path / name).read_bytes(), 100).shape == (64, 64, 3), name
         else:
             with pytest.raises(ImageError, match="truncated"):
-                images.read_whole(tmp_path / name, 100)
+                decoding.decode_whole((tmp_path / name).read_bytes(), 100)
     (tmp_path / "large").write_bytes(content)
     with pytest.raises(ImageError, match="more than 0 million"):
-        images.read_whole(tmp_path / "large", 0)
+        decoding.decode_whole((tmp_path / "large").read_bytes(), 0)
 
 
 # Sessions
@@ -301,7 +357,7 @@ def test_memory_of_the_device_is_used_again_and_a_smaller_batch_padded(made: Pat
 
 
 def test_a_gpu_that_can_not_be_opened_is_named_with_the_missing_library(
-    made: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from kagglekit.engines import devices
 
@@ -317,3 +373,4 @@ def test_a_gpu_that_can_not_be_opened_is_named_with_the_missing_library(
     with pytest.raises(UserError, match=r"could not open the GPU \(lib.*use --provider cpu"):
         sessions.open_on(made, "cuda", 1, warnings.append)
     assert len(warnings) == 1
+    assert capfd.readouterr() == ("", ""), "onnxruntime's own words would get into a table"

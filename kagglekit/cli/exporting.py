@@ -46,10 +46,19 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
             f"out-of-fold {portable.out_of_fold:.5f} instead of {(run.result or {})['out_of_fold']:.5f}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    onnx_file.write(portable, path, console, floats=floats)
     if fp16:
         onnx_file.write_fp16(portable, path.with_suffix(".fp16.onnx"), console, floats=floats)
-    onnx_file.write(portable, path, console, floats=floats)
     return path
+
+
+def _up_to_date(run: Run, console: Console) -> Path:
+    """Return the run's own file, exported where it is not there, or is not of the run as it is now."""
+    from kagglekit.engines import onnx_file
+    from kagglekit.engines.portable import Portable
+
+    path = run.folder / FILE
+    return path if onnx_file.is_of(path, Portable(run, console)) else _export(run, path, console)
 
 
 def bundle(reference: str, folder: Path, python: str) -> None:
@@ -60,8 +69,7 @@ def bundle(reference: str, folder: Path, python: str) -> None:
     console = Console()
     run = runs.find(reference)
     with run.locked(console):
-        path = run.folder / FILE
-        model = path if path.is_file() else _export(run, path, console)
+        model = _up_to_date(run, console)
         bundles.write(Portable(run, console), model, folder.expanduser().resolve(), python)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     console.say(f"written: {folder}, {size:.1f} MB; its notebook.ipynb says what to do on Kaggle")
@@ -71,6 +79,10 @@ def bundle(reference: str, folder: Path, python: str) -> None:
 
 def predict(reference: str, given: Sequence[Path], output: Path | None, top: int, provider: str, batch: int) -> None:
     """Predict images, or all below folders; a table goes to a file or, as CSV, to the standard output."""
+    if output and output.suffix not in (".csv", ".parquet"):
+        raise UserError(f"--output {output}: the file must end in .csv or .parquet.")
+    if output and top:
+        raise UserError("--top prints lines for people, and --output writes a table: give one of the two.")
     # what is said must not get into a table on the standard output
     console = Console(sys.stdout if output else sys.stderr)
     predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
@@ -79,10 +91,8 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
         _say_top(predictor, wanted, top)
         return
     writer = _parquet if output and output.suffix == ".parquet" else _csv
-    if output and output.suffix not in (".csv", ".parquet"):
-        raise UserError(f"--output {output}: the file must end in .csv or .parquet.")
     started, count, bad = time.perf_counter(), 0, 0
-    with writer(output, list(predictor.classes)) as write:
+    with writer(output, predictor) as write:
         for row in predictor.predict(wanted):
             write(row)
             count += 1
@@ -108,27 +118,50 @@ def _file(reference: str, console: Console) -> Path:
         return path
     run = runs.find(reference)
     with run.locked(console):
-        path = run.folder / FILE
-        return path if path.is_file() else _export(run, path, console)
+        return _up_to_date(run, console)
 
 
 def _images(given: Sequence[Path]) -> Iterator[Image]:
-    """Yield files as they were given, and those below a folder in natural order, by their path in it."""
+    """Yield files as they were given, and those below a folder in natural order, by their path in it.
+
+    With more than one folder the folder's own path is part of the id.
+    """
+    several = sum(path.is_dir() for path in given) > 1
     for path in given:
         if not path.is_dir():
-            yield Image(str(path), path)
+            yield Image(_printable(path), path)
             continue
-        for folder, inner, names in os.walk(path):
-            inner.sort(key=natural_key)
-            for name in sorted(filter(patterns.is_image, names), key=natural_key):
-                file = Path(folder, name)
-                yield Image(file.relative_to(path).as_posix(), file)
+        for file in _below(path):
+            yield Image(_printable(file if several else file.relative_to(path)), file)
+
+
+def _below(top: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename} can't be read: {error.strerror}.")
+
+    for folder, inner, names in os.walk(top, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort(key=natural_key)
+        for name in sorted(filter(patterns.is_image, names), key=natural_key):
+            yield Path(folder, name)
+
+
+def _printable(path: Path) -> str:
+    """Return a path as text that any file can hold: names need not be UTF-8."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
     """Print a line an image, most probable classes first."""
-    failed = 0
+    failed, done = 0, 0
     for row in predictor.predict(wanted):
+        done += 1
         if row.probabilities is None:
             failed += 1
             sys.stdout.write(f"{row.id}: {row.error}\n")
@@ -137,8 +170,10 @@ def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
         names = list(predictor.classes.items())
         shown = [f"{_name(*names[place])} {row.probabilities[place]:.1%}" for place in order]
         sys.stdout.write(f"{row.id}: {', '.join(shown)}\n")
+    if not done:
+        raise UserError("there are no images in what was given.")
     if failed:
-        raise UserError(f"{failed} images can't be read.")
+        raise UserError(f"{failed} of {done} images can't be read.")
 
 
 def _name(label: str, meaning: str) -> str:
@@ -149,8 +184,9 @@ Write = Callable[[Row], None]
 
 
 @contextmanager
-def _csv(output: Path | None, labels: list[str]) -> Iterator[Write]:
+def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
     """Write rows as they come: to a file that has its name only when it is whole, or to the standard output."""
+    labels = list(predictor.classes)
     header = [beside("id", labels), *labels, beside("error", labels)]
 
     def into(file: Any) -> Write:
@@ -171,14 +207,17 @@ def _csv(output: Path | None, labels: list[str]) -> Iterator[Write]:
 
 
 @contextmanager
-def _parquet(output: Path | None, labels: list[str]) -> Iterator[Write]:
-    """Write rows by the thousand, to a file that has its name only when it is whole."""
+def _parquet(output: Path | None, predictor: Predictor) -> Iterator[Write]:
+    """Write rows by the thousand, to a file that has its name only when it is whole, and says where they are from."""
     import pyarrow
     from pyarrow import parquet
 
     assert output is not None
+    labels = list(predictor.classes)
     columns = [(beside("id", labels), pyarrow.string()), *((label, pyarrow.float32()) for label in labels)]
     schema = pyarrow.schema([*columns, (beside("error", labels), pyarrow.string())])
+    about = predictor.session.metadata
+    schema = schema.with_metadata({"provider": predictor.session.device, "run": about["run"]})
     rows: list[Row] = []
 
     def flush(table: Any) -> None:

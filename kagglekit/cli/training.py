@@ -140,7 +140,7 @@ def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
     for path in paths:
         try:
             content, _ = images.read_bytes(path)
-            images.inspect(content, max_megapixels)
+            decoding.inspect(content, max_megapixels)
         except decoding.ImageError:
             continue
         yield content

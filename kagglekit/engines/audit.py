@@ -161,7 +161,7 @@ def _look(path: str, megapixels: int) -> _Looked:
     try:
         content, (size, changed, touched) = images.read_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
-        header = images.inspect(content, megapixels)
+        header = decoding.inspect(content, megapixels)
     except decoding.ImageError as error:
         return _Looked(path, None, digest, str(error))
     return _Looked(path, Seen(size, changed, touched, digest, header.pixels, header.format))

@@ -63,6 +63,7 @@ def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
         "run": run.run.id,
         "prior": (prior / prior.sum()).tolist(),
         "preprocessing": {name: dataclasses.asdict(made) for name, made in run.preprocessings().items()},
+        "max_megapixels": run.recipe.max_megapixels,
     }
     if folder.exists():
         folder.rmdir()
@@ -81,11 +82,12 @@ def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
 def _download(python: str, folder: Path) -> None:
     """Fetch onnxruntime and what it needs for Kaggle's Linux and another Python; raise UserError where pip can't."""
     command = [sys.executable, "-m", "pip", "download", "onnxruntime", "--only-binary=:all:", "--dest", str(folder)]
-    command += ["--python-version", python, "--implementation", "cp"]
+    command += ["--disable-pip-version-check", "--python-version", python, "--implementation", "cp"]
     command += [word for platform in _PLATFORMS for word in ("--platform", platform)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"--wheels {python}: pip can't download onnxruntime: {done.stderr.strip().splitlines()[-1]}")
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it says no reason"]
+        raise UserError(f"--wheels {python}: pip can't download onnxruntime: {said[-1]}")
 
 
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64", "any")
@@ -114,11 +116,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-kaggle = Path("/kaggle/input")
-bundles = [path.parent for depth in ("*", "*/*", "*/*/*") for path in kaggle.glob(f"{depth}/bundle.json")]
+slug = SLUG
+kaggle = Path(os.environ.get("KAGGLEKIT_INPUT", "/kaggle/input"))
+bundles = [path.parent for depth in ("*", "*/*", "*/*/*") for path in sorted(kaggle.glob(f"{depth}/bundle.json"))]
 bundle = Path(os.environ.get("KAGGLEKIT_BUNDLE") or next(iter(bundles), "."))
-places = [kaggle / SLUG, kaggle / "competitions" / SLUG]
-data = Path(os.environ.get("KAGGLEKIT_DATA") or next(path for path in places if path.is_dir()))
+if not (bundle / "bundle.json").is_file():
+    raise SystemExit(f"add the bundle's folder as a dataset: there is none below {kaggle}")
+places = [kaggle / slug, kaggle / "competitions" / slug] if slug else []
+found = os.environ.get("KAGGLEKIT_DATA") or next((path for path in places if path.is_dir()), None)
+if found is None:
+    raise SystemExit(f"add the data of {slug or 'the competition'} as input, or set KAGGLEKIT_DATA to its folder")
+data = Path(found)
 if importlib.util.find_spec("onnxruntime") is None:  # `kagglekit bundle --wheels` brings it along
     wheels = ["--no-index", "--find-links", str(bundle / "wheels")]
     subprocess.run([sys.executable, "-m", "pip", "install", *wheels, "onnxruntime"], check=True)

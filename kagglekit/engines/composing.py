@@ -16,34 +16,38 @@ from kagglekit.engines.finetune import views
 from kagglekit.engines.logistic import LogisticHead
 from kagglekit.engines.mlp import MlpHead
 from kagglekit.engines.portable import WHOLE, Network, Portable
+from kagglekit.errors import UserError
 
 if TYPE_CHECKING:
     import onnx
 
 PROBABILITIES = "probabilities"
 """What the output is called, (N, C)."""
-NETWORK = "network"
+_NETWORK = "network"
 """How the names of what a network brings along begin."""
+_LARGEST = 2_000_000_000
+"""Bytes, a little less than the format allows."""
 _TINY = 1e-15
 """What logarithms are taken of at least, as the heads and the finishing steps do."""
 _END = np.iinfo(np.int64).min
 
 
-def compose(run: Portable, part: str = WHOLE, *, floats: bool = False) -> onnx.ModelProto:
+def compose(run: Portable, part: str = WHOLE, *, floats: bool = False, half: bool = False) -> onnx.ModelProto:
     """Return the graph of a part of a run: batches of images (N, H, W, 3), an input a preprocessing, to probabilities.
 
-    Images are uint8 RGB, or with `floats` float32 RGB in [0, 1].
+    Images are uint8 RGB, or with `floats` float32 RGB in [0, 1]. With `half` the networks compute in half precision;
+    heads and finishing steps, which take logarithms, never do. Raises UserError for a graph too large for a file.
     """
-    return _Composer(run, floats).compose(part)
+    return _Composer(run, floats=floats, half=half).compose(part)
 
 
 class _Composer:
     """A graph that grows; values are known by their names."""
 
-    def __init__(self, run: Portable, floats: bool) -> None:
+    def __init__(self, run: Portable, *, floats: bool, half: bool) -> None:
         import onnx
 
-        self._run, self._floats = run, floats
+        self._run, self._floats, self._half = run, floats, half
         self._graph = onnx.GraphProto(name="run")
         self._header: onnx.ModelProto | None = None
         self._count = 0
@@ -58,10 +62,10 @@ class _Composer:
             self._graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
             stacked[preprocessing] = self._views(self._pixels(name))
         output = self._run.recipe.output if not self._run.trained else "logits"
-        computed = [
-            self._by_view(self._network(network, f"{NETWORK}{place}.", stacked[network.backbone.preprocessing], output))
-            for place, network in enumerate(self._run.networks(part))
-        ]
+        computed = []
+        for place, network in enumerate(self._run.networks(part)):
+            images = stacked[network.backbone.preprocessing]
+            computed.append(self._by_view(self._network(network, f"{_NETWORK}{place}.", images, output)))
         found = self._mean_of_trained(computed) if self._run.trained else self._head(computed, part)
         for step, value in self._run.steps.items():
             if value is not None:
@@ -70,6 +74,12 @@ class _Composer:
         shape = ["batch", len(self._run.labels)]
         self._graph.output.append(onnx.helper.make_tensor_value_info(PROBABILITIES, onnx.TensorProto.FLOAT, shape))
         assert self._header is not None
+        size = sum(len(tensor.raw_data) for tensor in self._graph.initializer)
+        if size > _LARGEST:
+            raise UserError(
+                f"the file would hold {size / 1e9:.1f} GB of weights, and one file can hold {_LARGEST / 1e9:.1f}: use "
+                "fewer models or a smaller backbone."
+            )
         return onnx.helper.make_model(
             self._graph,
             opset_imports=self._header.opset_import,
@@ -114,7 +124,8 @@ class _Composer:
         """Take a network in, with names of its own; return the name of its output."""
         import onnx
 
-        prefixed = onnx.compose.add_prefix(network.graph(), prefix)
+        model = network.graph()
+        prefixed = onnx.compose.add_prefix(export.halved(model) if self._half else model, prefix)
         self._header = prefixed
         self._graph.node.append(onnx.helper.make_node("Identity", [images], [prefix + export.IMAGES]))
         self._graph.node.extend(prefixed.graph.node)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -26,8 +26,11 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it has
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, checked before anything is decoded
 
-PREPROCESSING_VERSION = 2
+PREPROCESSING_VERSION = 3
 """Raised whenever the same file would give other pixels; part of every feature's address."""
+
+MAX_ASPECT = 100
+"""Longer side by shorter; scaling the shorter one to a backbone's input would make anything longer immense."""
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -87,7 +90,7 @@ class Preprocessing:
         target_tall, target_wide = int(height / self.crop_share), int(width / self.crop_share)
         if self.crop == "squash":
             scaled = self._scaled(image, target_wide, target_tall)
-        elif tall <= wide:
+        elif target_tall / tall >= target_wide / wide:  # with square targets: where the image is wide
             scaled = self._scaled(image, max(int(target_tall * wide / tall), width), target_tall)
         else:
             scaled = self._scaled(image, target_wide, max(int(target_wide * tall / wide), height))
@@ -109,7 +112,7 @@ def decode(content: bytes) -> Pixels:
     frames the first counts.
     """
     try:
-        if _has_transparency(content):
+        if has_transparency(content):
             return _on_white(content)
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -122,7 +125,7 @@ def decode(content: bytes) -> Pixels:
 _JPEG = b"\xff\xd8"
 
 
-def _has_transparency(content: bytes) -> bool:
+def has_transparency(content: bytes) -> bool:
     """Say whether OpenCV, which drops transparency, would uncover what nobody is meant to see."""
     if content.startswith(_JPEG):
         return False
@@ -154,3 +157,68 @@ def damage(error: Exception) -> str:
     """Return what is wrong with a file, from what Pillow raised."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return "is truncated" if "truncated" in reason.lower() else f"is damaged: {reason}"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file is."""
+
+    format: str
+    """Such as JPEG."""
+    pixels: int
+
+
+def check_size(content: bytes, max_megapixels: int) -> Image.Image:
+    """Return an image file as Pillow opens it, of which only the header has been read; raise ImageError."""
+    try:
+        image = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        start = content[:64].lstrip().lower()
+        web_page = start.startswith((b"<!doctype", b"<html"))
+        raise ImageError("is a web page, not an image" if web_page else "is not an image, or is damaged") from None
+    except Exception as error:
+        raise ImageError(damage(error)) from error
+    width, height = image.size
+    if width * height > max_megapixels * 1_000_000:
+        size = f"is {width} x {height} pixels, more than {max_megapixels} million"
+        raise ImageError(f"{size} (setting max_megapixels)")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"is {width} x {height} pixels, one side more than {MAX_ASPECT} times the other")
+    return image
+
+
+def inspect(content: bytes, max_megapixels: int) -> Header:
+    """Decode an image file's bytes completely, and return what it is; raise ImageError with the reason if it can't be.
+
+    Two decoders must agree that it is whole: which damage one of them lets pass as grey stripes depends on its
+    version. Images of more than `max_megapixels` are not decoded.
+    """
+    image = check_size(content, max_megapixels)
+    width, height = image.size
+    try:
+        image.load()
+    except Exception as error:
+        raise ImageError(damage(error)) from error
+    if image.format == "PNG" and b"IEND" not in content:  # Pillow lets it pass, and OpenCV's library shouts
+        raise ImageError("is truncated")
+    decode(content)
+    return Header(image.format or "unknown", width * height)
+
+
+def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
+    """Decode an image file's bytes that nobody has inspected, (H, W, 3); raise ImageError with the reason.
+
+    A JPEG that does not end as one is looked at by the second decoder too: the first may show grey stripes.
+    """
+    if not content:
+        raise ImageError("is empty")
+    if content.startswith(_JPEG) and content.rfind(_END_OF_JPEG, -_LAST_BYTES) >= 0:
+        check_size(content, max_megapixels)
+    else:
+        inspect(content, max_megapixels)
+    return decode(content)
+
+
+_END_OF_JPEG = b"\xff\xd9"
+_LAST_BYTES = 256
+"""Of a file, among which a JPEG's end is looked for: some cameras write a few more after it."""

@@ -19,6 +19,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+PROVIDERS = ("auto", "cpu", "cuda")
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
@@ -40,6 +41,8 @@ def choose(provider: str) -> Device:
     Raises UserError for `cuda` where the driver shows no GPU. Whether a session really gets it is seen
     when it is made (`sessions.open_on`).
     """
+    if provider not in PROVIDERS:
+        raise UserError(f"provider = {provider!r}: must be one of {', '.join(PROVIDERS)}.")
     if provider == "cpu":
         return "cpu"
     if cuda_gpus() > 0:

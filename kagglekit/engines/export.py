@@ -77,6 +77,16 @@ def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor])
     return bytes(graph.SerializeToString())
 
 
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph in half precision; inputs and outputs stay as they are."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights too small for it become zero, which the loss judges
+        converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return converted
+
+
 def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], classes: int = 0) -> onnx.ModelProto:
     """Return a graph with weights, by timm's names, where the template has places for them.
 

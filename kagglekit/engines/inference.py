@@ -145,6 +145,12 @@ class BatchSizes:
         if size in self._noted:  # not so the last one, which may be smaller
             self._noted[size].append(seconds)
 
+    def leave_out(self, size: int) -> None:
+        """Try none of this size or larger any more: they don't fit in memory."""
+        self._trials = deque(trial for trial in self._trials if trial < size)
+        self._noted = {smaller: seconds for smaller, seconds in self._noted.items() if smaller < size}
+        self._usual = min(self._usual, max(size // 2, 1))
+
     def best(self) -> int:
         """Return the best size so far; a larger one must be faster by more than measurements vary."""
         best, best_rate = self._usual, 0.0

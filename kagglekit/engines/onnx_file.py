@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ SEES_THE_SAME = 0.02
 """The same between our preprocessing and timm's own transform of the same files, each with its decoder."""
 FP16_LOSES = 1e-3
 """Largest growth of the out-of-fold log loss that a file in half precision is kept with."""
+HALF_DIFFERS = 0.05
+"""Largest difference of a probability between half and single precision."""
 _CHECKED = 16
 """Images, spread over the classes."""
 _CHECKED_TOGETHER = 32
@@ -57,7 +59,7 @@ def write(run: Portable, path: Path, console: Console, *, floats: bool = False) 
     import onnx
 
     model = composing.compose(run, floats=floats)
-    _describe(model, run, floats=floats, precision="float32")
+    _describe(model, run, floats=floats, precision="float32", checked_on="cpu", loss=run.out_of_fold)
     with storage.replacing(path) as temporary:
         onnx.save(model, temporary)
         checked = _check(run, temporary, floats=floats)
@@ -72,81 +74,104 @@ def write(run: Portable, path: Path, console: Console, *, floats: bool = False) 
 def write_fp16(run: Portable, path: Path, console: Console, *, floats: bool = False) -> tuple[float, float]:
     """Write a run's file in half precision, for GPUs; return the out-of-fold log losses in single and in half.
 
-    Raises UserError, and keeps none, where the loss grows by more than `FP16_LOSES`.
+    Raises UserError, and keeps none, where the loss grows by more than `FP16_LOSES`, or the file differs from single
+    precision by more than `HALF_DIFFERS` on real images.
     """
     import onnx
 
-    device = devices.choose("auto")
-    truth: list[int] = []
-    single: list[Floats] = []
-    half: list[Floats] = []
+    losses, device = _losses(run, console, floats=floats)
+    said = f"out-of-fold log loss {losses[0]:.5f} in float32 and {losses[1]:.5f} in float16, on {device}"
+    if not losses[1] - losses[0] <= FP16_LOSES:
+        raise UserError(f"{said}: it grows by more than {FP16_LOSES:g}, and the file was not kept; use float32.")
+    if device == "cpu":
+        console.warn("a CPU computes half precision in single: numbers too large for it show on a GPU only")
+    model = composing.compose(run, floats=floats, half=True)
+    _describe(model, run, floats=floats, precision="float16", checked_on=device, loss=losses[1])
+    paths = _some_images(run)
+    feeds = _feeds(run, _pixels(run, paths), floats=floats)
+    with storage.replacing(path) as temporary:
+        onnx.save(model, temporary)
+        whole = composing.compose(run, floats=floats).SerializeToString()
+        both = [sessions.open_on(graph, "auto", devices.cores(), console.warn) for graph in (whole, temporary)]
+        single, half = (session.run((composing.PROBABILITIES,), feeds)[0].astype(np.float64) for session in both)
+        _refuse_unless(half, single, HALF_DIFFERS, paths, "single precision")
+    console.say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; {said}")
+    return losses
+
+
+def _losses(run: Portable, console: Console, *, floats: bool) -> tuple[tuple[float, float], devices.Device]:
+    """Return the log losses in single and in half precision, each image by models that have not seen it, and where."""
     table = _training_images(run)
     place = run.folds
     table = table[table["id"].isin(list(place))]
+    truth: list[int] = []
+    found: tuple[list[Floats], list[Floats]] = ([], [])
+    device: devices.Device = "cpu"
     with console.progress("half precision", len(table), "images") as advance:
         for fold in sorted(set(place.values())):
             held = table[[place[image] == fold for image in table["id"]]]
-            model = composing.compose(run, f"fold{fold}", floats=floats)
-            graphs = [graph.SerializeToString() for graph in (model, _networks_halved(model))]
-            both = [sessions.Session(graph, device, devices.cores()) for graph in graphs]
+            graphs = [composing.compose(run, f"fold{fold}", floats=floats, half=half) for half in (False, True)]
+            both = [
+                sessions.open_on(graph.SerializeToString(), "auto", devices.cores(), console.warn) for graph in graphs
+            ]
+            device = both[1].device
             for rows in inference.chunks(held["path"].tolist(), _CHECKED_TOGETHER):
-                feeds = _feeds(run, _pixels(run, rows), floats)
-                for session, found in zip(both, (single, half), strict=True):
-                    found.append(session.run((composing.PROBABILITIES,), feeds)[0].astype(np.float64))
+                feeds = _feeds(run, _pixels(run, rows), floats=floats)
+                for session, kept in zip(both, found, strict=True):
+                    kept.append(session.run((composing.PROBABILITIES,), feeds)[0].astype(np.float64))
                 advance(len(rows))
             truth += [run.labels.index(label) for label in held["label"]]
-    losses = [float(metrics.log_loss_rows(np.array(truth), np.concatenate(rows)).mean()) for rows in (single, half)]
-    said = f"out-of-fold log loss {losses[0]:.5f} in float32 and {losses[1]:.5f} in float16"
-    if not losses[1] - losses[0] <= FP16_LOSES:
-        raise UserError(f"{said}: it grows by more than {FP16_LOSES:g}, and the file was not kept; use float32.")
-    model = _networks_halved(composing.compose(run, floats=floats))
-    _describe(model, run, floats=floats, precision="float16")
-    with storage.replacing(path) as temporary:
-        onnx.save(model, temporary)
-    console.say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; {said}")
-    return losses[0], losses[1]
+    single, half = (float(metrics.log_loss_rows(np.array(truth), np.concatenate(rows)).mean()) for rows in found)
+    return (single, half), device
 
 
-def halved(model: onnx.ModelProto, kept: Sequence[str] = ()) -> onnx.ModelProto:
-    """Return a graph in half precision, but for the nodes that are `kept`; inputs and outputs stay as they are."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # weights too small for it become zero, which the loss judges
-        converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, node_block_list=list(kept))
-    return converted
-
-
-def _networks_halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return networks in half precision; heads and finishing steps, which take logarithms, stay as they are."""
-    return halved(model, [node.name for node in model.graph.node if not node.name.startswith(composing.NETWORK)])
-
-
-def _describe(model: onnx.ModelProto, run: Portable, *, floats: bool, precision: str) -> None:
+def _describe(
+    model: onnx.ModelProto, run: Portable, *, floats: bool, precision: str, checked_on: str, loss: float
+) -> None:
     import onnx
 
     weights = hashlib.sha256()
     for tensor in sorted(model.graph.initializer, key=lambda tensor: tensor.name):
-        weights.update(tensor.name.encode() + tensor.raw_data)
-    competition = run.record["competition"]
+        weights.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)} ".encode())
+        weights.update(onnx.numpy_helper.to_array(tensor).tobytes())
+    competition, result = run.record["competition"], run.run.result or {}
+    metric = result["metric"] if precision == "float32" else "log loss"
     onnx.helper.set_model_props(
         model,
-        {
+        about(run, floats=floats)
+        | {
             "kagglekit": runs.installed_version("kagglekit"),
-            "run": run.run.id,
             "competition": competition["name"],
             "classes": json.dumps(run.meanings),
             "preprocessing": json.dumps({k: dataclasses.asdict(p) for k, p in run.preprocessings().items()}),
-            "input": "float32" if floats else "uint8",
+            "max_megapixels": str(run.recipe.max_megapixels),
             "precision": precision,
-            "steps": json.dumps(run.steps),
-            "out_of_fold": json.dumps({run.run.result["metric"]: run.out_of_fold} if run.run.result else {}),
+            "checked_on": checked_on,
+            "out_of_fold": json.dumps({metric: loss}),
             "synthetic": json.dumps(run.run.synthetic),
-            "backbones": json.dumps({b.name: {"sha256": b.sha256, "licence": b.licence} for b in run.backbones}),
+            "backbones": json.dumps([{key: getattr(b, key) for key in _SAID_OF_BACKBONES} for b in run.backbones]),
             "weights_sha256": weights.hexdigest(),
             "made_by": json.dumps(backbones.exporter()),
         },
     )
+
+
+_SAID_OF_BACKBONES = ("name", "sha256", "licence")
+
+
+def about(run: Portable, *, floats: bool = False) -> dict[str, str]:
+    """Return what tells a run's file from another one's, as it stands in the file."""
+    return {"run": run.run.id, "input": "float32" if floats else "uint8", "steps": json.dumps(run.steps)}
+
+
+def is_of(path: Path, run: Portable) -> bool:
+    """Say whether a file is there, and that of this run as it is now."""
+    import onnx
+
+    if not path.is_file():
+        return False
+    said = {prop.key: prop.value for prop in onnx.load(path, load_external_data=False).metadata_props}
+    return about(run).items() <= said.items()
 
 
 def _training_images(run: Portable) -> pd.DataFrame:
@@ -170,20 +195,26 @@ def _pixels(run: Portable, paths: Sequence[str]) -> dict[Preprocessing, Pixels]:
     return {preprocessing: np.stack([row[place] for row in rows]) for place, preprocessing in enumerate(different)}
 
 
-def _feeds(run: Portable, pixels: Mapping[Preprocessing, Pixels], floats: bool) -> dict[str, NDArray[Any]]:
+def _feeds(run: Portable, pixels: Mapping[Preprocessing, Pixels], *, floats: bool) -> dict[str, NDArray[Any]]:
     feeds = {name: pixels[preprocessing] for name, preprocessing in run.preprocessings().items()}
     return {name: rows.astype(np.float32) / 255 for name, rows in feeds.items()} if floats else dict(feeds)
 
 
-def _check(run: Portable, path: Path, *, floats: bool) -> Checked:
+def _some_images(run: Portable) -> list[str]:
+    """Return some training images, spread over the classes."""
     table = _training_images(run)
     each = table.groupby("label").cumcount()
-    paths = table.loc[each.sort_values(kind="stable").index[:_CHECKED], "path"].tolist()
+    chosen: list[str] = table.loc[each.sort_values(kind="stable").index[:_CHECKED], "path"].tolist()
+    return chosen
+
+
+def _check(run: Portable, path: Path, *, floats: bool) -> Checked:
+    paths = _some_images(run)
     session = sessions.Session(path, "cpu", devices.cores())
 
     def compute(pixels: Mapping[Preprocessing, Pixels]) -> Floats:
         """Compute one image by itself and the others together: any batch must do."""
-        feeds = _feeds(run, pixels, floats)
+        feeds = _feeds(run, pixels, floats=floats)
         parts = [{name: rows[some] for name, rows in feeds.items()} for some in (slice(0, 1), slice(1, None))]
         found = [session.run((composing.PROBABILITIES,), part)[0] for part in parts if len(next(iter(part.values())))]
         return np.concatenate(found).astype(np.float64)
@@ -223,6 +254,12 @@ def _by_timm(preprocessing: Preprocessing, paths: Sequence[str]) -> Pixels:
     )
     made = []
     for path in paths:
-        with PillowImage.open(path) as image:
-            made.append(transform(ImageOps.exif_transpose(image).convert("RGB")).numpy())
+        content, _ = images.read_bytes(path)
+        with PillowImage.open(io.BytesIO(content)) as image:
+            if decoding.has_transparency(content) or image.mode.startswith(("I", "F")):
+                # we show white where an image is transparent, and all of 16 bits; Pillow's conversion to RGB does not
+                seen = PillowImage.fromarray(decoding.decode(content))
+            else:
+                seen = ImageOps.exif_transpose(image).convert("RGB")
+        made.append(transform(seen).numpy())
     return np.asarray(np.round(np.stack(made).transpose(0, 2, 3, 1) * 255), dtype=np.uint8)

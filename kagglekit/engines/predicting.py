@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.engines import devices, images, inference, sessions
+from kagglekit.engines import decoding, devices, images, inference, sessions
 from kagglekit.engines.composing import PROBABILITIES
 from kagglekit.engines.decoding import ImageError, Pixels, Preprocessing
 from kagglekit.errors import UserError
-from kagglekit.recipe import Recipe
 
 Probabilities = NDArray[np.float32]
 
@@ -70,7 +69,7 @@ class Predictor:
         self._batch = batch
         self._sizes = inference.BatchSizes(self.session.device)
         self._workers = threads or devices.cores()
-        self._max_megapixels = Recipe().max_megapixels
+        self._max_megapixels = int(about["max_megapixels"])
 
     def predict(self, wanted: Iterable[Image]) -> Iterator[Row]:
         """Yield a row an image, in their order, few in memory at a time; one that can't be read costs only itself."""
@@ -88,7 +87,15 @@ class Predictor:
         feeds = {name: np.stack([image[name] for image in batch]) for name in self.preprocessings}
         if self._floats:
             feeds = {name: pixels.astype(np.float32) / 255 for name, pixels in feeds.items()}  # type: ignore[misc]
-        (found,) = self.session.run((PROBABILITIES,), feeds, self._sizes.note)
+        try:
+            (found,) = self.session.run((PROBABILITIES,), feeds, self._sizes.note)
+        except Exception:
+            # onnxruntime has no class of its own for memory that is not there; what else fails, fails for one image too
+            if len(batch) == 1:
+                raise
+            self._sizes.leave_out(len(batch))
+            middle = len(batch) // 2
+            found = np.concatenate([self.run(batch[:middle]), self.run(batch[middle:])])
         return found
 
     def prepare(self, image: Pixels) -> dict[str, Pixels]:
@@ -100,7 +107,8 @@ class Predictor:
         errors: dict[int, str] = {}
         for place, image in enumerate(chunk):
             try:
-                prepared.append(self.prepare(images.read_whole(image.path, self._max_megapixels)))
+                content, _ = images.read_bytes(image.path)
+                prepared.append(self.prepare(decoding.decode_whole(content, self._max_megapixels)))
             except ImageError as error:
                 errors[place] = str(error)
         rows = iter(self.run(prepared)) if prepared else iter(())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+import io
 import math
 import queue
 import sys
 import threading
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,18 +40,26 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # it prints that a library is missing; `open_on` says it in one line
+        options.log_severity_level = 4
         providers: list[Any] = ["CPUExecutionProvider"]
-        if device == "cuda":
-            import torch  # noqa: F401  its CUDA libraries are the ones that onnxruntime loads
+        self._gpu = 0
+        # it prints, to standard output too, that a library is missing; `open_on` says it in one line
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if device == "cuda":
+                onnxruntime.set_default_logger_severity(4)
+                import torch  # its CUDA libraries are the ones that onnxruntime loads
 
-            onnxruntime.preload_dlls()
-            providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
-        self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers)
+                self._gpu = torch.cuda.current_device() if torch.cuda.is_available() else 0
+                onnxruntime.preload_dlls()
+                cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
+                providers.insert(0, ("CUDAExecutionProvider", cuda))
+            self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers)
         self.device: devices.Device = "cuda" if self.onnx.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
         """What the session really computes on, as it says itself."""
         self.inputs: tuple[str, ...] = tuple(value.name for value in self.onnx.get_inputs())
         self._turn = threading.Lock()  # a GPU computes one batch at a time, a CPU as many as it has cores
+        self._on_the_way = threading.BoundedSemaphore(_ON_THE_WAY)
         self._free: dict[int, queue.SimpleQueue[_Slot]] = defaultdict(queue.SimpleQueue)
 
     @property
@@ -75,27 +86,30 @@ class Session:
         Batches are padded to a power of two, of which each has its own memory: a new shape is a slow one.
         """
         count = len(next(iter(feeds.values())))
-        free = self._free[2 ** math.ceil(math.log2(count))]
-        try:
-            slot = free.get_nowait()
-        except queue.Empty:
-            slot = _Slot(self.device)
-        try:
+        with self._on_the_way:
+            free = self._free[2 ** math.ceil(math.log2(count))]
+            try:
+                slot = free.get_nowait()
+            except queue.Empty:
+                slot = _Slot(self.device, self._gpu)
             slot.fill(feeds)
             with self._turn:
                 started = time.perf_counter()
                 found = slot.run(self.onnx, outputs)
                 note(count, time.perf_counter() - started)
-        finally:
-            free.put(slot)
+            free.put(slot)  # one that failed is let go of, with its memory
         return [rows[:count] for rows in found]
+
+
+_ON_THE_WAY = 3
+"""Batches that have memory on the device: one is computed while the others come and go."""
 
 
 class _Slot:
     """Memory of one batch on its way: pinned at the host, and on the device."""
 
-    def __init__(self, device: devices.Device) -> None:
-        self._device = device
+    def __init__(self, device: devices.Device, gpu: int) -> None:
+        self._device, self._gpu = device, gpu
         self._host: dict[str, torch.Tensor] = {}
         self._there: dict[str, torch.Tensor] = {}
 
@@ -109,20 +123,20 @@ class _Slot:
                 on_gpu = self._device == "cuda"
                 shape = (2 ** math.ceil(math.log2(len(rows))), *given.shape[1:])
                 self._host[name] = torch.zeros(shape, dtype=given.dtype, pin_memory=on_gpu)
-                self._there[name] = self._host[name].to("cuda") if on_gpu else self._host[name]
+                self._there[name] = self._host[name].to(f"cuda:{self._gpu}") if on_gpu else self._host[name]
             host, there = self._host[name], self._there[name]
             host[: len(rows)] = given
             if there is not host:
                 there.copy_(host, non_blocking=True)
         if self._device == "cuda":
-            torch.cuda.current_stream().synchronize()  # onnxruntime computes on a stream of its own
+            torch.cuda.current_stream(self._gpu).synchronize()  # onnxruntime computes on a stream of its own
 
     def run(self, session: Any, outputs: Sequence[str]) -> list[Array]:
         """Compute what is on the device."""
         binding = session.io_binding()
         for name, tensor in self._there.items():
             kind = _NUMPY_TYPES[str(tensor.dtype)]
-            binding.bind_input(name, self._device, 0, kind, tuple(tensor.shape), tensor.data_ptr())
+            binding.bind_input(name, self._device, self._gpu, kind, tuple(tensor.shape), tensor.data_ptr())
         for name in outputs:
             binding.bind_output(name, "cpu")
         session.run_with_iobinding(binding)

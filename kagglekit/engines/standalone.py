@@ -14,10 +14,11 @@ import os
 import re
 import threading
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
     wanted = ["CPUExecutionProvider"]
     if has_gpu() and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        onnxruntime.preload_dlls()
+        getattr(onnxruntime, "preload_dlls", lambda: None)()  # older ones have none
         wanted.insert(0, "CUDAExecutionProvider")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -68,20 +69,26 @@ def has_gpu() -> bool:
 
 
 def find_files(data: Path) -> dict[str, Read]:
-    """Return all files below a folder by their relative path, and those in zip archives by their path in them."""
+    """Return all files below a folder by their relative path, and those in zip archives there as if unpacked."""
     found: dict[str, Read] = {}
-    for folder, _, names in os.walk(data):
+    for folder, inner, names in os.walk(data):
+        inner.sort()
         for name in sorted(names):
             path = Path(folder, name)
-            found[path.relative_to(data).as_posix()] = path.read_bytes
-            if path.suffix == ".zip":
-                for member, read in _members(path):
+            relative = path.relative_to(data)
+            if not _is_hidden(relative.as_posix()):
+                found[relative.as_posix()] = path.read_bytes
+            if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+                for member, read in _members(zipfile.ZipFile(path), PurePosixPath(relative.as_posix())):
                     found.setdefault(member, read)
     return found
 
 
-def _members(path: Path) -> Iterator[tuple[str, Read]]:
-    archive = zipfile.ZipFile(path)
+def _members(archive: zipfile.ZipFile, place: PurePosixPath) -> Iterator[tuple[str, Read]]:
+    """Yield the files of an archive that lies at `place`, and of archives in it, as they lie when unpacked there.
+
+    A bare heap of images belongs into a folder of the archive's name.
+    """
     turn = threading.Lock()  # one file, read by several threads
 
     def reader(member: str) -> Read:
@@ -91,23 +98,40 @@ def _members(path: Path) -> Iterator[tuple[str, Read]]:
 
         return read
 
-    for member in archive.namelist():
-        if not member.endswith("/"):
-            yield member, reader(member)
+    names = [name for name in archive.namelist() if not name.endswith("/") and not _is_hidden(name)]
+    is_heap = len(names) > 1 and all("/" not in name and not name.lower().endswith((".csv", ".zip")) for name in names)
+    folder = place.with_suffix("") if is_heap else place.parent
+    for name in names:
+        if name.lower().endswith(".zip"):
+            inner = zipfile.ZipFile(io.BytesIO(archive.read(name)))
+            yield from _members(inner, folder / name)
+        else:
+            yield (folder / name).as_posix(), reader(name)
+
+
+def _is_hidden(path: str) -> bool:
+    """Say whether a file is one of those that file managers leave behind."""
+    parts = PurePosixPath(path).parts
+    return "__MACOSX" in parts or parts[-1].startswith(".")
 
 
 def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Read]:
-    """Return the test images by their id as the submission writes it; the first pattern that fits any image counts."""
-    for pattern in about["test_expressions"]:
-        compiled = re.compile(pattern)
-        matches = {path: compiled.fullmatch(path) for path in files}
-        found = {
-            about["id_format"].replace("{id}", match["id"]): files[path]
-            for path, match in matches.items()
-            if match and Path(path).suffix.lower() in about["image_endings"]
-        }
-        if found:
-            return found
+    """Return the test images by their id as the submission writes it; the first pattern that fits any image counts.
+
+    The layout may lie in a folder or two.
+    """
+    for depth in range(3):
+        inside = {"/".join(path.split("/")[depth:]): read for path, read in files.items() if path.count("/") >= depth}
+        for pattern in about["test_expressions"]:
+            compiled = re.compile(pattern)
+            matches = {path: compiled.fullmatch(path) for path in inside}
+            found = {
+                about["id_format"].replace("{id}", match["id"]): inside[path]
+                for path, match in matches.items()
+                if match and Path(path).suffix.lower() in about["image_endings"]
+            }
+            if found:
+                return found
     return {}
 
 
@@ -116,7 +140,7 @@ def rows_asked(
 ) -> tuple[list[str], list[str]]:
     """Return the columns and ids of the submission: the sample's, where there is one."""
     for name in about["samples"]:
-        sample = next((read for path, read in files.items() if path.lower() == name.lower()), None)
+        sample = next((read for path, read in files.items() if path.lower().split("/")[-1] == name.lower()), None)
         if sample is not None:
             header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig")))
             place = header.index(about["id"])
@@ -135,8 +159,15 @@ def predict(
         prepared, errors = [], {}
         for name in ids:
             try:
-                image = decoding.decode(tests[name]())
-            except (decoding.ImageError, OSError, zipfile.BadZipFile) as error:
+                image = decoding.decode_whole(tests[name](), about["max_megapixels"])
+            except (
+                decoding.ImageError,
+                OSError,
+                EOFError,
+                zlib.error,
+                zipfile.BadZipFile,
+                NotImplementedError,
+            ) as error:
                 errors[name] = str(error)
                 continue
             prepared.append({key: value.apply(image) for key, value in preprocessings.items()})
