@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from kagglekit.engines import backbones, catalogue, export, sessions, timm_models
 
-SMALL = {
-    "test_byobnet": (), "test_convnext": (), "test_efficientnet": (), "test_mambaout": (), "test_maxvit": (),
-    "test_nfnet": (), "test_vit": (), "test_vit2": (),
-}  # fmt: skip
+SMALL = (
+    "test_byobnet", "test_convnext", "test_efficientnet", "test_mambaout", "test_nfnet", "test_resnet", "test_vit",
+    "test_vit2",
+)  # fmt: skip
 """timm's models for tests: a few blocks of a family each."""
 FAMILIES = {
     "tf_efficientnet_lite0": ("tf_efficientnet_lite",),
