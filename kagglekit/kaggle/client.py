@@ -135,7 +135,8 @@ class Kaggle:
         request = ApiListDataFilesRequest()
         request.competition_name = self.context.slug
         request.page_size = _PAGE
-        return [str(file.name) for file in self._ask(lambda: self._api.list_data_files(request)).files]
+        listed = self._ask(lambda: self._api.list_data_files(request)).files
+        return [self.context.credentials.redact(str(file.name)) for file in listed]
 
     def archive(self) -> requests.Response:
         """Return the beginning response that all data would arrive by; the caller closes it."""
