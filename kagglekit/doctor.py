@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -69,10 +70,10 @@ def _looks(name: str | None, console: Console) -> Iterator[tuple[str, Callable[[
     yield "credentials", _credentials
     names = [listing.name for listing in installed.listings()] if name is None else [name]
     for each in names:
-        yield "plugin", lambda each=each: _plugin(each)  # type: ignore[misc]
+        yield "plugin", functools.partial(_plugin, each)
     if name is not None:
-        yield "data", lambda: _data(name)
-        yield "kaggle", lambda: _competition(name, console)
+        yield "data", functools.partial(_data, name)
+        yield "kaggle", functools.partial(_competition, name, console)
 
 
 def _python() -> Findings:

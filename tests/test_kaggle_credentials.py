@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kagglekit.kaggle import credentials, retries
-from tests import drawing, kaggle_server
+from tests import drawing
 from tests.conftest import Cli, Done, failed, succeeded
 from tests.kaggle_server import KEY, TOKEN, USERNAME, State, page, status
 
@@ -217,7 +217,7 @@ def test_no_command_prints_or_writes_a_secret(
 
     printed = "".join(done.out + done.err for done in said)
     assert "you sent" in printed
-    own = {path for path in (user / ".kaggle").glob("*")} if (user / ".kaggle").exists() else set()
+    own = set((user / ".kaggle").glob("*"))
     written = [path for place in (home, user, tmp_path) for path in place.rglob("*") if path.is_file()]
     assert any(path.name == "ledger.json" for path in written)
     assert "mine" in (home / DOGS / "ledger.json").read_text()

@@ -447,6 +447,8 @@ def test_a_wrong_slug_is_told_the_nearest_known_one(
     kaggle.will("ListDataFiles", status(code))
     said = failed(cli("download", plugin("dogs-vs-cats-redux-kernel-edition")))
     assert f"did you mean {SLUG!r}?" in said
+    kaggle.will("ListDataFiles", status(code))
+    assert "did you mean" not in failed(cli("download", DOGS))
 
 
 def test_a_competition_that_is_not_at_kaggle_is_one_line(

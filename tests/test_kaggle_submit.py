@@ -146,7 +146,9 @@ def test_without_a_name_the_best_whole_real_run_is_sent(cli: Cli, kaggle: State,
     assert row["message"].startswith("test_resnet, out-of-fold 0.")
 
 
-def test_a_file_of_the_users_own_has_no_run(cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path) -> None:
+def test_a_file_of_the_users_own_has_no_run(
+    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+) -> None:
     frame = pd.read_csv(real.submission).assign(label=0.25)
     frame.to_csv(tmp_path / "blend.csv", index=False)
     succeeded(cli("submit", DOGS, tmp_path / "blend.csv", "-m", "blend"))
@@ -362,8 +364,7 @@ def elsewhere(kaggle: State, count: int) -> None:
     kaggle.upload_name = "old.csv"
     for number in range(count):
         kaggle_server.submit(kaggle, {"blobFileTokens": "x", "submissionDescription": f"old {number}"})
-    for row in kaggle.submissions:
-        row |= kaggle.outcome
+    kaggle.submissions = [row | kaggle.outcome for row in kaggle.submissions]
 
 
 def test_the_list_has_all_pages_and_what_was_sent_from_elsewhere(

@@ -118,18 +118,26 @@ def read(file: Path, competition: Competition) -> pd.DataFrame:
         raise UserError(f"{file.name} can't be read as CSV ({reason}): give the submission's file.") from error
     if isinstance(competition.submission, ClassLabel):
         return frame
-    numbers = [column for column in frame.columns if column != competition.submission.id]
-    return frame.assign(**{column: pd.to_numeric(frame[column], errors="coerce") for column in numbers})
+    for column in frame.columns:
+        if column != competition.submission.id:
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
 
 
 def _ids(
     competition: Competition, run: runs.Run | None, workspace: Workspace, console: Console
 ) -> tuple[list[str], str]:
     """Return the ids that must have a row, and what says so: the sample submission, else the run's test images."""
-    if not data.is_absent(workspace):
-        sample = submissions.read_sample(competition, data.find(competition, None, workspace, console))
-        if sample is not None:
-            return submissions.expected_ids(competition, [], sample), "the sample submission"
+    sample = None
+    try:
+        if not data.is_absent(workspace):
+            sample = submissions.read_sample(competition, data.find(competition, None, workspace, console))
+    except UserError as error:
+        if run is None:
+            raise
+        console.warn(str(error))
+    if sample is not None:
+        return submissions.expected_ids(competition, [], sample), "the sample submission"
     if run is None:
         raise UserError(
             f"there is no sample submission of {competition.name} here to compare the file with: "

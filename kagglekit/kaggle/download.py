@@ -78,6 +78,11 @@ class Version:
         size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
         return cls(headers.get("ETag", ""), headers.get("Last-Modified", ""), int(size) if size.isdecimal() else None)
 
+    def has_part(self, part: Version) -> bool:
+        """Say whether a response with a part of a file is of this version, by all that it says of itself."""
+        same = (part.etag in ("", self.etag), part.modified in ("", self.modified), part.size in (None, self.size))
+        return all(same)
+
     @property
     def validator(self) -> str:
         """What If-Range may hold: a strong ETag, else the date; nothing where the server gives neither."""
@@ -194,7 +199,7 @@ def _rest(kaggle: client.Kaggle, url: str, part: Part, version: Version) -> requ
     except requests.RequestException as error:
         raise CutError(retries.reason(error)) from error
     starts = rest.headers.get("Content-Range", "").startswith(f"bytes {part.size}-")
-    if rest.status_code == 200 or (rest.status_code == 206 and starts and Version.of(rest) == version):
+    if rest.status_code == 200 or (rest.status_code == 206 and starts and version.has_part(Version.of(rest))):
         return rest
     rest.close()
     if rest.status_code in (206, 416):  # a range that was not asked for, or none: only a fresh start helps

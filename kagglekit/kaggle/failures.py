@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kagglekit import installed
+from kagglekit import installed, plugins
 from kagglekit.errors import UserError
 from kagglekit.kaggle import retries
 from kagglekit.kaggle.credentials import HOW, SETTINGS, Credentials
@@ -59,10 +61,10 @@ class Context:
         if code == 403:
             return UserError(
                 f"Kaggle refuses access to {self.slug} (403): accept its rules at {self.url}/rules, or verify your "
-                f"phone at {SETTINGS}, or correct its slug in the plugin if it is wrong{self._nearest()}."
+                f"phone at {SETTINGS}, or correct its slug in the plugin if that is wrong{self._nearest()}"
             )
         if code == 404:
-            return UserError(f"Kaggle has no competition {self.slug!r} (404): correct the slug{self._nearest()}.")
+            return UserError(f"Kaggle has no competition {self.slug!r} (404): correct the slug{self._nearest()}")
         if code == 429:
             wait = retries.wait_after(error.response, retries.ATTEMPTS)
             return UnreachableError(f"Kaggle limits the rate (429): type the command again in {wait:.0f} s.")
@@ -86,6 +88,13 @@ class Context:
         return self.credentials.redact(" ".join(printable.split()))
 
     def _nearest(self) -> str:
-        known = [alias for listing in installed.listings() for alias in listing.aliases]
-        near = difflib.get_close_matches(self.slug, [alias for alias in known if alias != self.slug], n=1)
-        return f", did you mean {near[0]!r}?" if near else ""
+        slugs = set(_known_slugs())
+        near = [] if self.slug in slugs else difflib.get_close_matches(self.slug, slugs, n=1)
+        return f", did you mean {near[0]!r}?" if near else "."
+
+
+def _known_slugs() -> Iterator[str]:
+    """Yield what the installed competitions are called at Kaggle."""
+    for listing in installed.listings():
+        with suppress(UserError):  # another plugin's trouble is not this one's
+            yield plugins.load(listing.name).competition().kaggle
