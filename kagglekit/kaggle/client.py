@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ from kagglekit.competition import Competition
 from kagglekit.console import Console
 from kagglekit.errors import UserError
 from kagglekit.kaggle import credentials, retries
+from kagglekit.kaggle.answers import Limits, Submission
 from kagglekit.kaggle.failures import Context
 
 if TYPE_CHECKING:
@@ -26,33 +27,6 @@ TIMEOUT = (10.0, 60.0)
 """Seconds for a connection, and for the next bytes: the official client waits for ever."""
 _PAGE = 100
 """Submissions or files asked for at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """A submission as Kaggle knows it."""
-
-    reference: int
-    date: str
-    """When it arrived, in UTC."""
-    file: str
-    message: str
-    status: str
-    """PENDING, COMPLETE or ERROR."""
-    public_score: float | None
-    private_score: float | None
-    reason: str
-    """Why it could not be scored."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many submissions count already, and how many may follow."""
-
-    today: int
-    total: int
-    left: int
-    """For the rest of the day, in UTC."""
 
 
 def slug_of(competition: Competition) -> str:
@@ -174,23 +148,11 @@ class Kaggle:
             request.competition_name = self.context.slug
             request.page, request.page_size = page, _PAGE
             answer = self._ask(functools.partial(self._api.list_submissions, request))
-            new = [self._submission(each) for each in answer.submissions if each.ref not in found]
+            new = [Submission.of(each, self.context.shown) for each in answer.submissions if each.ref not in found]
             if not new:
                 break
             found |= {each.reference: each for each in new}
         return list(found.values())
-
-    def _submission(self, sent: Any) -> Submission:
-        return Submission(
-            reference=sent.ref,
-            date="" if sent.date is None else sent.date.isoformat(timespec="seconds") + "Z",
-            file=self.context.shown(sent.file_name or ""),
-            message=self.context.shown(sent.description or ""),
-            status=sent.status.name,
-            public_score=_number(sent.public_score),
-            private_score=_number(sent.private_score),
-            reason=self.context.shown(sent.error_description or ""),
-        )
 
     def upload(self, file: Path) -> str:
         """Send a file's bytes, which submits nothing yet; return the token that stands for them."""
@@ -237,10 +199,3 @@ class Kaggle:
             raise self.context.explain(error) from error
         except (ValueError, KeyError, TypeError) as error:  # the official client's, of what it can't read
             raise self.context.unreadable() from error
-
-
-def _number(score: str | None) -> float | None:
-    try:
-        return float(score) if score else None
-    except ValueError:
-        return None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from kagglekit.datafiles import DataFiles
 from kagglekit.errors import UserError
 from kagglekit.kaggle import client, retries
 from kagglekit.kaggle.failures import UnreachableError
+from kagglekit.kaggle.part import Part, Version
 from kagglekit.plugins import Plugin
 from kagglekit.workspace import Workspace
 
@@ -60,70 +59,6 @@ def _is_there(archive: Path) -> bool:
     """Say whether the archive, or what was unpacked from it, is there."""
     manifests = [storage.read_json(folder / archives.MANIFEST) for folder in archives.unpacked_folders(archive.parent)]
     return archive.exists() or any(manifest["archive"] == archive.name for manifest in manifests)
-
-
-@dataclass(frozen=True)
-class Version:
-    """What tells two files of one address apart; bytes of two versions are never mixed."""
-
-    etag: str
-    modified: str
-    size: int | None
-    """Bytes of the whole file, where the server says it."""
-
-    @classmethod
-    def of(cls, response: requests.Response) -> Version:
-        """Read it from a response with the whole file, or with the rest of one."""
-        headers = response.headers
-        size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
-        return cls(headers.get("ETag", ""), headers.get("Last-Modified", ""), int(size) if size.isdecimal() else None)
-
-    def has_part(self, part: Version) -> bool:
-        """Say whether a response with a part of a file is of this version, by all that it says of itself."""
-        same = (part.etag in ("", self.etag), part.modified in ("", self.modified), part.size in (None, self.size))
-        return all(same)
-
-    @property
-    def validator(self) -> str:
-        """What If-Range may hold: a strong ETag, else the date; nothing where the server gives neither."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-
-class Part:
-    """The bytes that have arrived, beside the archive under a name of its own, and the version they belong to."""
-
-    def __init__(self, archive: Path) -> None:
-        """Nothing is made on disk yet."""
-        self.path = archive.with_name(f".{archive.name}.part")
-        self._record = archive.with_name(f".{archive.name}.part.json")
-
-    @property
-    def size(self) -> int:
-        """Bytes that have arrived."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def goes_on_with(self, version: Version) -> bool:
-        """Say whether what has arrived is the beginning of this version."""
-        known = storage.read_json(self._record) if self.size else None
-        fits = version.size is None or self.size <= version.size
-        return bool(version.validator) and known == asdict(version) and fits
-
-    def start(self, version: Version) -> None:
-        """Begin anew: first without bytes, then with the version that the next ones belong to."""
-        self.path.write_bytes(b"")
-        storage.write_json(self._record, asdict(version))
-
-    def discard(self) -> None:
-        """Remove what has arrived."""
-        self.path.unlink(missing_ok=True)
-        self._record.unlink(missing_ok=True)
-
-    def become(self, archive: Path) -> None:
-        """Take the archive's name: from now on it counts as there."""
-        with self.path.open("rb+") as file:
-            os.fsync(file.fileno())
-        self.path.replace(archive)
-        self._record.unlink(missing_ok=True)
 
 
 class CutError(Exception):
@@ -179,7 +114,7 @@ def _receive(
         else:
             chunks = _checked_start(chunks, response, kaggle)
             if part.size:
-                console.say(f"{name} has changed at Kaggle since {part.size / 1e6:.1f} MB of it came: starting over")
+                console.say(f"{name} at Kaggle is not the one that {part.size / 1e6:.1f} MB are here of: starting over")
             version = Version.of(response)
             part.start(version)
         _check_room(part, version)
@@ -228,7 +163,7 @@ def _checked_start(chunks: Iterator[bytes], response: requests.Response, kaggle:
             break
     if not start.startswith(_ZIP[: len(start)]):
         kind = response.headers.get("Content-Type", "no type given").partition(";")[0]
-        shown = kaggle.context.shown(start[:60].decode("utf-8", "replace"))
+        shown = kaggle.context.shown(start[:4096].decode("utf-8", "replace"))[:60]
         raise UserError(
             f"Kaggle sent no archive but {kind}, which begins with {shown!r}: log in to Kaggle in a browser and look "
             f"whether {kaggle.context.url}/data can be downloaded there; nothing of it was kept."

@@ -16,7 +16,7 @@ from kagglekit import recipe, runs, storage
 from kagglekit.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kagglekit.kaggle.client import Submission
+    from kagglekit.kaggle.answers import Submission
 
 FILE = "ledger.json"
 RUN_FILE = "kaggle.json"

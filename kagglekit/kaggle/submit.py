@@ -8,6 +8,7 @@ from kagglekit.competition import Competition
 from kagglekit.console import Console
 from kagglekit.errors import UserError
 from kagglekit.kaggle import client, ledger, retries
+from kagglekit.kaggle.answers import Limits
 from kagglekit.kaggle.choice import Choice, check
 from kagglekit.kaggle.ledger import Row
 from kagglekit.plugins import Plugin
@@ -79,7 +80,7 @@ def _check_not_sent(before: Row | None, plugin: Plugin, force: bool) -> None:
     )
 
 
-def _check_limits(limits: client.Limits, competition: Competition, console: Console) -> None:
+def _check_limits(limits: Limits, competition: Competition, console: Console) -> None:
     """Raise UserError where no submission is left; Kaggle counts nothing at all for who is in no team yet."""
     if limits.left > 0:
         console.say(f"submissions left today: {limits.left}")
