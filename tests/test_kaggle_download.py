@@ -365,7 +365,7 @@ def damaged(exchange: kaggle_server.Exchange) -> None:
     [
         (page(), "text/html"),
         (lambda exchange: exchange.json({"error": "not now"}), "application/json"),
-        (lambda exchange: exchange.bytes(b"", "application/zip"), "not a whole zip"),
+        (lambda exchange: exchange.bytes(b"", "application/zip"), "no archive"),
         (shorter, "not a whole zip"),
         (damaged, "is damaged"),
     ],

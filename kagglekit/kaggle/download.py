@@ -156,13 +156,13 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
 
 def _checked_start(chunks: Iterator[bytes], response: requests.Response, kaggle: client.Kaggle) -> Iterator[bytes]:
     """Return all chunks once they begin like an archive; raise UserError, which shows what came instead."""
-    start = b""
+    kind = response.headers.get("Content-Type", "no type given").partition(";")[0]
+    start: bytes = response.content if kind == "application/json" else b""  # which the official client has read
     for chunk in chunks:
         start += chunk
         if len(start) >= len(_ZIP):
             break
-    if not start.startswith(_ZIP[: len(start)]):
-        kind = response.headers.get("Content-Type", "no type given").partition(";")[0]
+    if not start.startswith(_ZIP):
         shown = kaggle.context.shown(start[:4096].decode("utf-8", "replace"))[:60]
         raise UserError(
             f"Kaggle sent no archive but {kind}, which begins with {shown!r}: log in to Kaggle in a browser and look "
