@@ -32,13 +32,18 @@ def finished(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFac
     shutil.copytree(cache, home / ".cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(home))
-        for words in ((), ("--set", "finish="), ("--sample", "16")):
+
+        def run(*words: str) -> None:
             patch.setattr(sys, "argv", ["kagglekit", "run", DOGS, "--backbone", spec, *QUICK, *words])
-            main()
-            archive = drawing.dogs(tmp_path_factory.mktemp("drawn"))  # after the rehearsal
-            if not (home / DOGS / "data").exists():
-                (home / DOGS / "data").mkdir()
-                shutil.copy(archive, home / DOGS / "data" / f"{SLUG}.zip")
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert not end.value.code
+
+        run()
+        (home / DOGS / "data").mkdir(exist_ok=True)
+        shutil.copy(drawing.dogs(tmp_path_factory.mktemp("drawn")), home / DOGS / "data" / f"{SLUG}.zip")
+        run("--set", "finish=")
+        run("--sample", "16")
     return home
 
 
@@ -125,6 +130,18 @@ def test_a_score_that_does_not_come_is_one_line_and_comes_later(
     assert ledger(place)[0]["status"] == "PENDING"
     assert "0.04321" in succeeded(cli("submissions", DOGS)).out
     assert ledger(place)[0]["status"] == "COMPLETE"
+
+
+def test_the_same_command_goes_on_waiting_for_what_was_sent(
+    cli: Cli, kaggle: State, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "_LOOKS", 2)
+    kaggle.pending_looks = 4
+    failed(cli("submit", DOGS, "--wait"))
+    done = succeeded(cli("submit", DOGS, "--wait"))
+    assert "0.04321" in done.out
+    assert "not sent again" in done.out
+    assert kaggle.count("upload") == len(ledger(place)) == 1
 
 
 def test_an_error_of_scoring_is_a_failure_with_its_reason(

@@ -24,7 +24,7 @@ def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, forc
     """Check a file and submit it; return its row of the ledger, not scored yet.
 
     Raises UserError for what Kaggle would refuse, for a day without submissions left, and, unless `force`, for bytes
-    that were sent before.
+    that were scored before.
     """
     competition = plugin.competition()
     check(choice, plugin, console)
@@ -34,7 +34,9 @@ def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, forc
         book.update(kaggle.submissions())  # among them what an earlier command sent without hearing of it
         book.forget_unsent()
         book.save()
-        _check_not_sent(book.of_bytes(row.sha256), plugin, force)
+        before = None if force else book.of_bytes(row.sha256)
+        if before is not None:
+            return _sent_before(before, plugin, console)
         _check_limits(kaggle.limits(), competition, console)
         token = kaggle.upload(choice.file)
         book.rows.append(row)
@@ -58,22 +60,23 @@ def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, co
                 return
             if not isinstance(error, requests.RequestException):
                 raise kaggle.context.unreadable() from error
-            if attempt == retries.ATTEMPTS or not retries.may_pass(error):
+            pause = retries.wait_after(error.response, attempt)
+            if attempt == retries.ATTEMPTS or not retries.may_pass(error) or pause > retries.PATIENCE:
                 book.forget_unsent()
                 book.save()
                 raise kaggle.context.explain(error) from error
-            pause = retries.wait_after(error.response, attempt)
             console.say(f"{retries.reason(error)}: submitting again in {pause:.0f} s")
             retries.sleep(pause)
         else:
             return
 
 
-def _check_not_sent(before: Row | None, plugin: Plugin, force: bool) -> None:
-    if before is None or force:
-        return
-    scored = "not scored yet" if before.public_score is None else f"public score {before.public_score}"
-    outcome = f"an error: {before.reason}" if before.status == "ERROR" else scored
+def _sent_before(before: Row, plugin: Plugin, console: Console) -> Row:
+    """Return the row of the same bytes that still waits for its score; raise UserError for one that has its outcome."""
+    if before.status == "PENDING":
+        console.say("the same bytes are waiting for their score: they are not sent again")
+        return before
+    outcome = f"an error: {before.reason}" if before.status == "ERROR" else f"public score {before.public_score}"
     raise UserError(
         f"the same bytes were sent before, as submission {before.reference} of {before.date[:10]} ({outcome}): "
         f"--force sends them again; `kagglekit submissions {plugin.name}` lists all."
