@@ -299,3 +299,9 @@ def arrives_unheard(exchange: Exchange) -> None:
     submit(exchange.state, json.loads(exchange.body))
     with suppress(OSError):
         exchange.connection.shutdown(2)
+
+
+def arrives_unreadably(exchange: Exchange) -> None:
+    """Take the submission in, and answer with a web page."""
+    submit(exchange.state, json.loads(exchange.body))
+    page()(exchange)

@@ -47,27 +47,28 @@ def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, forc
 
 
 def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, console: Console) -> None:
-    """Submit what was uploaded; after a failure see first whether it has arrived nevertheless."""
+    """Submit what was uploaded. After a failure look first whether it has arrived; its row stays where that is open."""
     import requests
 
     for attempt in itertools.count(1):
         try:
             row.reference = kaggle.create(token, row.message)
             row.status = "PENDING"
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        except (requests.exceptions.InvalidJSONError, ValueError, KeyError, TypeError) as error:
             book.update(kaggle.submissions())
-            if row.reference is not None:
-                return
-            if not isinstance(error, requests.RequestException):
+            if row.reference is None:
                 raise kaggle.context.unreadable() from error
+        except requests.RequestException as error:
             pause = retries.wait_after(error.response, attempt)
-            if attempt == retries.ATTEMPTS or not retries.may_pass(error) or pause > retries.PATIENCE:
+            if not retries.may_pass(error):
                 book.forget_unsent()
                 book.save()
+            if not retries.may_pass(error) or attempt == retries.ATTEMPTS or pause > retries.PATIENCE:
                 raise kaggle.context.explain(error) from error
-            console.say(f"{retries.reason(error)}: submitting again in {pause:.0f} s")
+            console.say(f"{retries.reason(error)}: looking again in {pause:.0f} s whether it has arrived")
             retries.sleep(pause)
-        else:
+            book.update(kaggle.submissions())
+        if row.reference is not None:
             return
 
 
