@@ -20,7 +20,7 @@ SUBJECTS = ("python", "packages", "computing", "disk", "workspace", "weights", "
 
 
 def lines(done: Done, subject: str) -> list[str]:
-    return [line for line in done.out.splitlines() if line.split()[1] == subject]
+    return [line for line in done.out.splitlines() if line.split()[1:2] == [subject]]
 
 
 def grades(done: Done, subject: str) -> list[str]:

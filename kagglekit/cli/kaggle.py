@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kagglekit import plugins
+from kagglekit import patterns, plugins
 from kagglekit.console import Console
 from kagglekit.kaggle import choice, client, ledger
 from kagglekit.kaggle import download as downloading
@@ -18,7 +18,8 @@ def download(name: str) -> None:
     console = Console()
     plugin = plugins.load(name)
     files = downloading.download(plugin, console)
-    console.say(f"{len(files.paths)} files of {plugin.competition().name} are in {files.origin}")
+    images = sum(patterns.is_image(path) for path in files.paths)
+    console.say(f"{images} images of {plugin.competition().name} are in {files.origin}")
     console.say(f"next: kagglekit run {name}")
 
 
