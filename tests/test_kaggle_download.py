@@ -61,7 +61,7 @@ def test_an_archive_arrives_verified_and_unpacked_and_only_kaggle_sees_the_token
     done = succeeded(cli("download", DOGS))
     assert place.archive.read_bytes() == dogs.archive
     assert f"checking {SLUG}.zip" in done.out
-    assert "36 images of dogs-vs-cats" in done.out
+    assert "the data of dogs-vs-cats is in" in done.out
     assert "next: kagglekit run dogs-vs-cats" in done.out
     assert "WARNING" not in done.out
     assert sorted(visible(place))[0].startswith(SLUG)
@@ -80,7 +80,7 @@ def test_what_is_there_is_not_fetched_again(cli: Cli, dogs: State, place: Place)
     place.archive.unlink()  # to save space: what was unpacked is enough
     done = succeeded(cli("download", DOGS))
     assert "there already" in done.out
-    assert "36 images" in done.out
+    assert "the data of dogs-vs-cats is in" in done.out
     assert len(dogs.seen) == asked
 
 

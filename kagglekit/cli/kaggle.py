@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kagglekit import patterns, plugins
+from kagglekit import plugins
 from kagglekit.console import Console
 from kagglekit.kaggle import choice, client, ledger
 from kagglekit.kaggle import download as downloading
@@ -18,8 +18,7 @@ def download(name: str) -> None:
     console = Console()
     plugin = plugins.load(name)
     files = downloading.download(plugin, console)
-    images = sum(patterns.is_image(path) for path in files.paths)
-    console.say(f"{images} images of {plugin.competition().name} are in {files.origin}")
+    console.say(f"the data of {plugin.competition().name} is in {files.origin}")
     console.say(f"next: kagglekit run {name}")
 
 
@@ -27,9 +26,10 @@ def submit(name: str, file: Path | None, run: str | None, message: str | None, *
     """Submit a file, a run's submission, or the best run's."""
     console = Console()
     plugin = plugins.load(name)
+    slug = client.slug_of(plugin.competition())
     chosen = choice.choose(plugin, file, run, force=force)
     made_by = "" if chosen.run is None else f" of run {chosen.run.id}"
-    console.say(f"to {plugin.competition().kaggle}: {chosen.file.name}{made_by}")
+    console.say(f"to {slug}: {chosen.file.name}{made_by}")
     row = sending.send(chosen, plugin, message or chosen.message(), console, force=force)
     console.say(f"submission {row.reference} has arrived: {row.message}")
     if not wait:
