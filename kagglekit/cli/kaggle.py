@@ -77,4 +77,3 @@ def _cells(row: ledger.Row) -> tuple[str, ...]:
     scores = (_score(row.public_score), _score(row.private_score), _score(row.out_of_fold))
     status = f"{row.status}: {row.reason}" if row.reason else row.status
     return (str(row.reference or ""), row.date[:16].replace("T", " "), status, *scores, row.run, row.message)
-

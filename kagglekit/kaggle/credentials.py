@@ -102,7 +102,7 @@ def _name_and_key() -> Credentials | None:
     file = next((place / "kaggle.json" for place in places if (place / "kaggle.json").is_file()), None)
     variables = {name: os.environ.get(f"KAGGLE_{name.upper()}", "") for name in ("username", "key")}
     if all(variables.values()):
-        return Credentials("KAGGLE_USERNAME and KAGGLE_KEY", **variables)
+        return Credentials("KAGGLE_USERNAME and KAGGLE_KEY", None, **variables)
     stored = {} if file is None else _json(file)
     pair = {name: value or _string(stored, name) for name, value in variables.items()}
     if not all(pair.values()):

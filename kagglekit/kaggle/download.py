@@ -96,9 +96,7 @@ def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
     part.become(archive)
 
 
-def _receive(
-    kaggle: client.Kaggle, source: requests.Response, part: Part, name: str, console: Console
-) -> None:
+def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name: str, console: Console) -> None:
     """Write what is missing of the archive that `source` would bring; raise CutError where the bytes end early."""
     version = Version.of(source)
     response = source
