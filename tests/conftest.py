@@ -126,9 +126,8 @@ def kaggle(user: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> 
     """Kaggle on the loopback, and a token for it in the environment."""
     state = kaggle_server.State()
     with kaggle_server.serving(state) as address:
-        monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
-        monkeypatch.setenv("http_proxy", address)
-        monkeypatch.setenv("KAGGLE_API_TOKEN", kaggle_server.TOKEN)
+        for name, value in kaggle_server.environment(address).items():
+            monkeypatch.setenv(name, value)
         yield state
 
 

@@ -176,6 +176,17 @@ def serving(state: State) -> Iterator[str]:
     assert not state.crashes
 
 
+def environment(address: str) -> dict[str, str]:
+    """Return the variables that lead the real client, with a token, to the server at an address."""
+    return {
+        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+        "KAGGLE_API_TOKEN": TOKEN,
+        "http_proxy": address,
+        "no_proxy": "",
+        "NO_PROXY": "",
+    }
+
+
 def normal(exchange: Exchange) -> None:
     """Answer as Kaggle does."""
     if exchange.name in ("archive.zip", "rest"):

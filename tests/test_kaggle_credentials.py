@@ -89,6 +89,20 @@ def test_kaggle_gets_the_pair_of_the_environment(cli: Cli, kaggle: State, monkey
     assert kaggle.seen[0].headers["Authorization"].startswith("Basic ")
 
 
+def test_the_official_client_takes_no_others_that_it_would_prefer(
+    cli: Cli, kaggle: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a notebook at Kaggle it would look for a token there before it takes a name and a key."""
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", USERNAME)
+    monkeypatch.setenv("KAGGLE_KEY", KEY)
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    monkeypatch.setenv("KAGGLE_DATA_PROXY_URL", "http://nowhere.test")
+    monkeypatch.setenv("KAGGLE_API_V1_TOKEN", str(write(tmp_path / "token", "of-the-notebook")))
+    succeeded(cli("submissions", DOGS))
+    assert kaggle.seen[0].headers["Authorization"].startswith("Basic ")
+
+
 @pytest.mark.parametrize("hours", [2, -2])
 def test_a_login_is_used_and_renewed_once_it_has_expired(
     cli: Cli, kaggle: State, user: Path, monkeypatch: pytest.MonkeyPatch, hours: float

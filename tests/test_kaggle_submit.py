@@ -26,24 +26,28 @@ QUICK = ("--folds", "2", "--set", "strengths=1")
 
 @pytest.fixture(scope="module")
 def finished(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a rehearsal, a real run on drawn images, and one on a sample."""
+    """A home with a rehearsal, a run on drawn images that were downloaded as real ones, and one on a sample."""
     spec, cache = tiny_export
     home = tmp_path_factory.mktemp("finished")
     shutil.copytree(cache, home / ".cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(home))
 
-        def run(*words: str) -> None:
-            patch.setattr(sys, "argv", ["kagglekit", "run", DOGS, "--backbone", spec, *QUICK, *words])
+        def type_(*words: str) -> None:
+            patch.setattr(sys, "argv", ["kagglekit", *words])
             with pytest.raises(SystemExit) as end:
                 main()
             assert not end.value.code
 
-        run()
-        (home / DOGS / "data").mkdir(exist_ok=True)
-        shutil.copy(drawing.dogs(tmp_path_factory.mktemp("drawn")), home / DOGS / "data" / f"{SLUG}.zip")
-        run("--set", "finish=")
-        run("--sample", "16")
+        run = ("run", DOGS, "--backbone", spec, *QUICK)
+        type_(*run)
+        state = State(archive=drawing.dogs(tmp_path_factory.mktemp("drawn")).read_bytes())
+        with kaggle_server.serving(state) as address:
+            for name, value in kaggle_server.environment(address).items():
+                patch.setenv(name, value)
+            type_("download", DOGS)
+        type_(*run, "--set", "finish=")  # finds what was downloaded without --data
+        type_(*run, "--sample", "16")
     return home
 
 
