@@ -312,6 +312,12 @@ def arrives_unheard(exchange: Exchange) -> None:
         exchange.connection.shutdown(2)
 
 
+def arrives_unnumbered(exchange: Exchange) -> None:
+    """Take the submission in, and answer without its reference."""
+    submit(exchange.state, json.loads(exchange.body))
+    exchange.json({"message": "Successfully submitted"})
+
+
 def arrives_unreadably(exchange: Exchange) -> None:
     """Take the submission in, and answer with a web page."""
     submit(exchange.state, json.loads(exchange.body))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -181,6 +182,25 @@ def test_a_killed_download_goes_on(cli: Cli, dogs: State, place: Place, home: Pa
     succeeded(cli("download", DOGS))
     assert dogs.named("rest")[0].headers["Range"] == f"bytes={kept}-"
     assert place.archive.read_bytes() == dogs.archive
+
+
+def test_two_commands_do_not_download_at_once(dogs: State, place: Place, home: Path) -> None:
+    place.archive.parent.mkdir(parents=True)
+    with FileLock(place.archive.with_name(f".{place.archive.name}.lock")):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "kagglekit", "download", DOGS],
+            env=os.environ | {"KAGGLEKIT_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert "another command is downloading" in process.stdout.readline()
+        assert dogs.seen == []
+        place.archive.write_bytes(dogs.archive)  # what that command would have brought
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "there already" in said
+    assert dogs.seen == []
 
 
 def test_a_stalled_download_is_given_up_and_gone_on_with(

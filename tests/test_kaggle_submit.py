@@ -336,7 +336,9 @@ def test_an_upload_that_hangs_is_given_up_and_nothing_is_submitted(
     assert ledger(place) == []
 
 
-@pytest.mark.parametrize("fault", [kaggle_server.arrives_unheard, kaggle_server.arrives_unreadably])
+@pytest.mark.parametrize(
+    "fault", [kaggle_server.arrives_unheard, kaggle_server.arrives_unreadably, kaggle_server.arrives_unnumbered]
+)
 def test_one_that_arrived_though_the_answer_was_lost_is_not_sent_again(
     cli: Cli, kaggle: State, place: Path, real: runs.Run, fault: Fault
 ) -> None:

@@ -180,7 +180,7 @@ class Kaggle:
     def create(self, token: str, message: str) -> int:
         """Submit what was uploaded; return its reference. It is asked once: it may have worked though it failed.
 
-        Raises errors of requests.
+        Raises errors of requests, and ValueError for an answer without a reference.
         """
         from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
 
@@ -188,7 +188,10 @@ class Kaggle:
         request.competition_name = self.context.slug
         request.blob_file_tokens = token
         request.submission_description = message
-        return int(self._api.create_submission(request).ref)
+        reference = int(self._api.create_submission(request).ref)
+        if reference == 0:
+            raise ValueError("Kaggle gave no reference")
+        return reference
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         import requests
