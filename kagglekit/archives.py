@@ -69,6 +69,23 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None) -> E
     return Extraction(folder, fresh=True)
 
 
+def verify(archive: Path, name: str, progress: Progress = lambda _: None) -> list[str]:
+    """Read every member of an archive, which messages call `name`; return the members' names.
+
+    `progress` gets the number of bytes read. Raises UserError for what is no safe, whole zip.
+    """
+    with _open(archive, name) as opened:
+        members = _checked_members(opened, name)
+        for member in members:
+            try:
+                with opened.open(member) as source:
+                    while chunk := _read(source, name, member.filename):
+                        progress(len(chunk))
+            except (zipfile.BadZipFile, NotImplementedError) as error:
+                raise _damaged(name, member.filename, error) from error
+    return [member.filename for member in members]
+
+
 def _is_whole(folder: Path) -> bool:
     """Say whether an unpacked archive has its manifest; raise UserError where members are missing nevertheless.
 

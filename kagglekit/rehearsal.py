@@ -32,8 +32,8 @@ def how_to_get_data(plugin: Plugin) -> str:
     ways = f"name its archive or folder (`kagglekit run {plugin.name} --data PATH`), or put it into {workspace.data}"
     if competition.kaggle:
         ways = (
-            f"accept the rules at {competition.url}/rules, download the archive from {competition.url}/data "
-            f"(or: kaggle competitions download -c {competition.kaggle}), then {ways}"
+            f"accept the rules at {competition.url}/rules, then type `kagglekit download {plugin.name}`; or download "
+            f"the archive from {competition.url}/data, and {ways}"
         )
     return (
         f"there is no data of {competition.name} yet. To get it, {ways}. Until then this is a rehearsal on a SYNTHETIC "

@@ -23,6 +23,14 @@ Floats = NDArray[np.float64]
 ROW_SUM_TOLERANCE = 1e-6
 
 
+class RefusedError(UserError):
+    """A submission that Kaggle would refuse; `reason` says why, without what becomes of it here."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the submission was not written, Kaggle would refuse it: {reason}.")
+        self.reason = reason
+
+
 def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
     """Return the sample submission as strings, or None where the data has none.
 
@@ -88,7 +96,7 @@ def lay_out(
 
 
 def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> None:
-    """Raise UserError, naming the rows, for a submission that Kaggle would refuse.
+    """Raise RefusedError, naming the rows, for a submission that Kaggle would refuse.
 
     `ids` are those that must have exactly one row each.
     """
@@ -138,7 +146,7 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def _refuse(reason: str) -> None:
-    raise UserError(f"the submission was not written, Kaggle would refuse it: {reason}.")
+    raise RefusedError(reason)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

@@ -34,11 +34,7 @@ def show(this: runs.Run, plugin: Plugin, result: dict[str, Any], console: Consol
         return
     if not competition.kaggle:
         return
-    message = f"{', '.join(result['backbones'])}, {SCORERS[result['validation']]} {result['out_of_fold']:.5f}"
-    console.say(
-        f"next: kaggle competitions submit -c {competition.kaggle} "
-        f"-f {shlex.quote(str(this.submission))} -m {shlex.quote(message)}"
-    )
+    console.say(f"next: kagglekit submit {shlex.quote(plugin.name)} --run {this.id} --wait")
 
 
 def _show_rehearsal(this: runs.Run, plugin: Plugin, result: dict[str, Any], console: Console) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kagglekit.cli import main
+from tests import kaggle_server
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TINY = "test_resnet"
@@ -96,6 +98,37 @@ def tiny(tiny_export: tuple[str, Path], home: Path) -> str:
     spec, cache = tiny_export
     shutil.copytree(cache, home / ".cache")
     return spec
+
+
+@pytest.fixture
+def user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home folder, with no trace of Kaggle in it nor in the environment."""
+    folder = tmp_path_factory.mktemp("user")
+    for name in list(os.environ):
+        if name.startswith("KAGGLE_") or name.lower() in ("no_proxy", "all_proxy", "http_proxy", "xdg_config_home"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that retries would have waited; nobody waits."""
+    from kagglekit.kaggle import retries
+
+    waited: list[float] = []
+    monkeypatch.setattr(retries, "sleep", waited.append)
+    return waited
+
+
+@pytest.fixture
+def kaggle(user: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> Iterator[kaggle_server.State]:
+    """Kaggle on the loopback, and a token for it in the environment."""
+    state = kaggle_server.State()
+    with kaggle_server.serving(state) as address:
+        for name, value in kaggle_server.environment(address).items():
+            monkeypatch.setenv(name, value)
+        yield state
 
 
 def real_archive(slug: str) -> Path:

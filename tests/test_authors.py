@@ -693,7 +693,7 @@ def test_a_folder_in_the_course_s_layout_needs_no_plugin(
     done = succeeded(cli("run", "./My Pets", "--backbone", tiny, "--folds", "2"))
     assert "12 training images of 2 classes, 7 test images" in done.out
     assert "SYNTHETIC" not in done.out
-    assert "kaggle competitions submit" not in done.out
+    assert "kagglekit submit" not in done.out
     header, *rows = submission_of(home, "my-pets")
     assert header == ["id", "cat", "dog"]
     assert [row[0] for row in rows] == [f"{number}.jpg" for number in range(1, 8)]

@@ -36,7 +36,11 @@ def test_list_shows_names_aliases_and_runs(cli: Cli) -> None:
         assert word in done.out
 
 
-@pytest.mark.parametrize("command", ["run", "list", "info", "runs", "backbones", "lr-find", "augmentations"])
+COMMANDS = ["run", "list", "info", "runs", "backbones", "lr-find", "augmentations"]
+COMMANDS += ["download", "submit", "submissions", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(cli: Cli, command: str) -> None:
     done = cli(command, "--help")
     assert done.code == 0

@@ -74,7 +74,7 @@ def test_an_archive_becomes_a_submission_that_tells_the_classes_apart(
     assert result["accuracy"] > 0.9
     for text in ("out-of-fold log loss", f"{result['out_of_fold']:.5f} ±", "leaderboard", str(run / "submission.csv")):
         assert text in done.out
-    assert "kaggle competitions submit -c dogs-vs-cats-redux-kernels-edition" in done.out
+    assert f"next: kagglekit submit dogs-vs-cats --run {run.name} --wait" in done.out
 
 
 def test_a_run_folder_holds_all_that_is_needed_to_understand_it(

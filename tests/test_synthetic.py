@@ -122,7 +122,7 @@ def test_without_data_a_run_says_how_to_get_it_and_that_this_is_a_rehearsal(rehe
     for way in (
         f"https://www.kaggle.com/competitions/{DOGS_AT_KAGGLE}/rules",
         f"https://www.kaggle.com/competitions/{DOGS_AT_KAGGLE}/data",
-        f"kaggle competitions download -c {DOGS_AT_KAGGLE}",
+        "kagglekit download dogs-vs-cats",
         "kagglekit run dogs-vs-cats --data PATH",
         f"put it into {rehearsed.home / DOGS / 'data'}",
     ):
@@ -139,7 +139,7 @@ def test_the_closing_lines_of_a_rehearsal_lead_to_real_data_and_not_to_a_submiss
     assert "nothing can be submitted" in warning
     assert following == "next: kagglekit run dogs-vs-cats --data ARCHIVE"
     assert f"SYNTHETIC run {rehearsed.run.name}" in rehearsed.out
-    assert "kaggle competitions submit" not in rehearsed.out
+    assert "kagglekit submit" not in rehearsed.out
     assert "leaderboard" not in rehearsed.out
 
 

@@ -108,6 +108,51 @@ def run(
     together.part()
 
 
+@app.command(epilog=_examples("kagglekit download dogs-vs-cats", "kagglekit download state-farm"))
+def download(name: Name) -> None:
+    """Bring a competition's data from Kaggle; the same command goes on where it was cut off."""
+    from kagglekit.cli import kaggle
+
+    kaggle.download(name)
+
+
+@app.command(
+    epilog=_examples(
+        "kagglekit submit dogs-vs-cats --wait",
+        "kagglekit submit dogs-vs-cats --run 0a1b2c3d -m 'two backbones'",
+        "kagglekit submit state-farm blend.csv -m 'mean of three runs'",
+    )
+)
+def submit(
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A submission; if not given, that of the best run.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="ID", help="Submit this run's submission: its id, or the end of it.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", metavar="TEXT", help="What Kaggle shows beside the score.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the score.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Send what was sent before, or what a run on a sample has made.")
+    ] = False,
+) -> None:
+    """Check a submission again and send it to Kaggle."""
+    from kagglekit.cli import kaggle
+
+    kaggle.submit(name, file, run, message, wait=wait, force=force)
+
+
+@app.command(epilog=_examples("kagglekit submissions dogs-vs-cats"))
+def submissions(name: Name) -> None:
+    """Bring the scores of all submissions from Kaggle and list them."""
+    from kagglekit.cli import kaggle
+
+    kaggle.submissions(name)
+
+
 @app.command(
     epilog=_examples(
         "kagglekit new leaf",
@@ -344,6 +389,20 @@ def backbones(
     from kagglekit.cli import inspection
 
     inspection.backbones(pattern, limit)
+
+
+@app.command(epilog=_examples("kagglekit doctor", "kagglekit doctor dogs-vs-cats"))
+def doctor(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A competition to examine too: its plugin, data and rules.")
+    ] = None,
+) -> None:
+    """Examine what runs and submissions need, and say what cures what is missing."""
+    from kagglekit import doctor as examination
+    from kagglekit.console import Console
+
+    if not examination.examine(name, Console()):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -1,0 +1,79 @@
+"""The commands that talk to Kaggle: `download`, `submit` and `submissions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kagglekit import plugins
+from kagglekit.console import Console
+from kagglekit.kaggle import choice, client, ledger
+from kagglekit.kaggle import download as downloading
+from kagglekit.kaggle import submit as sending
+from kagglekit.kaggle.failures import UnreachableError
+from kagglekit.workspace import Workspace
+
+
+def download(name: str) -> None:
+    """Bring a competition's data into its workspace."""
+    console = Console()
+    plugin = plugins.load(name)
+    files = downloading.download(plugin, console)
+    console.say(f"the data of {plugin.competition().name} is in {files.origin}")
+    console.say(f"next: kagglekit run {name}")
+
+
+def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:
+    """Submit a file, a run's submission, or the best run's."""
+    console = Console()
+    plugin = plugins.load(name)
+    slug = client.slug_of(plugin.competition())
+    chosen = choice.choose(plugin, file, run, force=force)
+    made_by = "" if chosen.run is None else f" of run {chosen.run.id}"
+    console.say(f"to {slug}: {chosen.file.name}{made_by}")
+    row = sending.send(chosen, plugin, message or chosen.message(), console, force=force)
+    console.say(f"submission {row.reference} has arrived: {row.message}")
+    if not wait:
+        console.say(f"next: kagglekit submissions {name}")
+        return
+    row = sending.wait(row, plugin, console)
+    console.table(f"submission {row.reference}", ("", ">"), _facts(row))
+
+
+def _facts(row: ledger.Row) -> list[tuple[str, str]]:
+    own = [] if row.out_of_fold is None else [(f"own {row.metric}, out-of-fold", _score(row.out_of_fold))]
+    return [("public score", _score(row.public_score)), ("private score", _score(row.private_score)), *own]
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.5f}"
+
+
+_ALL_PAGES = 1000
+_COLUMNS = (">submission", "date (UTC)", "status", ">public", ">private", ">out-of-fold", "run", "message")
+
+
+def submissions(name: str) -> None:
+    """Bring the ledger up to date and list it."""
+    console = Console()
+    competition = plugins.load(name).competition()
+    workspace = Workspace.of(competition.name)
+    try:
+        with client.connect(competition, console) as kaggle:
+            sent = kaggle.submissions(_ALL_PAGES)
+        with ledger.opened(workspace) as book:
+            book.update(sent)
+            book.save()
+    except UnreachableError as error:
+        console.warn(f"as it was known last: {error}")
+    rows = ledger.Ledger(workspace).rows
+    if not rows:
+        console.say(f"no submissions to {competition.kaggle}: `kagglekit submit {name}` makes one.")
+        return
+    console.table(f"submissions to {competition.kaggle}", _COLUMNS, [_cells(row) for row in rows])
+    console.say(f"all of it: {workspace.folder / ledger.FILE}")
+
+
+def _cells(row: ledger.Row) -> tuple[str, ...]:
+    scores = (_score(row.public_score), _score(row.private_score), _score(row.out_of_fold))
+    status = f"{row.status}: {row.reason}" if row.reason else row.status
+    return (str(row.reference or ""), row.date[:16].replace("T", " "), status, *scores, row.run, row.message)

@@ -1,0 +1,55 @@
+"""What Kaggle answers, in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A submission as Kaggle knows it."""
+
+    reference: int
+    date: str
+    """When it arrived, in UTC."""
+    file: str
+    message: str
+    status: str
+    """PENDING, COMPLETE or ERROR."""
+    public_score: float | None
+    private_score: float | None
+    reason: str
+    """Why it could not be scored."""
+
+    @classmethod
+    def of(cls, sent: Any, shown: Callable[[object], str]) -> Submission:
+        """Translate what the official client returns; `shown` makes its texts printable."""
+        return cls(
+            reference=sent.ref,
+            date="" if sent.date is None else sent.date.isoformat(timespec="seconds") + "Z",
+            file=shown(sent.file_name or ""),
+            message=shown(sent.description or ""),
+            status=sent.status.name,
+            public_score=_number(sent.public_score),
+            private_score=_number(sent.private_score),
+            reason=shown(sent.error_description or ""),
+        )
+
+
+def _number(score: str | None) -> float | None:
+    try:
+        return float(score) if score else None
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many submissions count already, and how many may follow."""
+
+    today: int
+    total: int
+    left: int
+    """For the rest of the day, in UTC."""

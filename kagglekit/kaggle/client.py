@@ -1,0 +1,204 @@
+"""One competition at Kaggle, asked through the official client, with time-outs and retries of our own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kagglekit import runs
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.errors import UserError
+from kagglekit.kaggle import credentials, retries
+from kagglekit.kaggle.answers import Limits, Submission
+from kagglekit.kaggle.failures import Context
+
+if TYPE_CHECKING:
+    import requests
+    from kagglesdk import KaggleClient
+
+Answer = TypeVar("Answer")
+
+TIMEOUT = (10.0, 60.0)
+"""Seconds for a connection, and for the next bytes: the official client waits for ever."""
+_PAGE = 100
+"""Submissions or files asked for at once."""
+
+
+def slug_of(competition: Competition) -> str:
+    """Return a competition's name at Kaggle; raise UserError for one that is not there."""
+    if not competition.kaggle:
+        raise UserError(f"{competition.name} has no slug at Kaggle: set kaggle=… in its plugin.")
+    return competition.kaggle
+
+
+@contextmanager
+def connect(competition: Competition, console: Console, attempts: int = retries.ATTEMPTS) -> Iterator[Kaggle]:
+    """Find the credentials and yield what can be asked; nothing is sent yet, but to renew an expired login.
+
+    Raises UserError where there are no credentials, or where the competition is not at Kaggle.
+    """
+    slug = slug_of(competition)
+    found = credentials.require()
+    if found.exposed:
+        console.warn(found.warning())
+    import requests
+
+    with requests.Session() as plain:
+        kaggle = Kaggle(Context(slug, competition.url, found), console, plain, attempts)
+        if found.refresh_token and not found.token:
+            kaggle.context = replace(kaggle.context, credentials=replace(found, token=kaggle.renewed_token()))
+        with kaggle.signed_in():
+            yield kaggle
+
+
+def _official(found: credentials.Credentials) -> KaggleClient:
+    from kagglesdk import KaggleClient
+
+    agent = f"kagglekit/{runs.installed_version('kagglekit')}"
+    who = {"api_token": found.token} if found.token else {"username": found.username, "password": found.key}
+    return KaggleClient(**who, user_agent=agent)
+
+
+def _prepared(client: KaggleClient, found: credentials.Credentials) -> None:
+    """Give an opened client time-outs, and exactly the credentials that were found: it prefers others of its own."""
+    session = client.http_client()._session  # it has no other door
+    session.send = functools.partial(session.send, timeout=TIMEOUT)
+    session.headers["Accept-Encoding"] = "identity"  # an archive's length is that of its bytes on the line
+    if not found.token and found.username:
+        session.auth = (found.username, found.key)
+
+
+class Kaggle:
+    """What can be asked of a competition at Kaggle; troubles end as UserError."""
+
+    def __init__(self, context: Context, console: Console, plain: requests.Session, attempts: int) -> None:
+        """`plain` is for addresses that carry their own permission: they must not see the credentials."""
+        self.context = context
+        self._console = console
+        self._plain = plain
+        self._attempts = attempts
+        self._api: Any = None
+
+    @contextmanager
+    def signed_in(self) -> Iterator[None]:
+        """Keep the official client open in the block."""
+        with _official(self.context.credentials) as client:
+            _prepared(client, self.context.credentials)
+            self._api = client.competitions.competition_api_client
+            yield
+
+    def renewed_token(self) -> str:
+        """Return a new token of the browser's login, which the official client stores for the next time."""
+        from kagglesdk import KaggleCredentials
+
+        with _official(self.context.credentials) as client:
+            _prepared(client, self.context.credentials)
+            login = KaggleCredentials.load(client=client)
+            self._ask(login.refresh_access_token)
+            return str(login.get_access_token())
+
+    def files(self) -> list[str]:
+        """Return the names of the first files of the competition's data."""
+        from kagglesdk.competitions.types.competition_api_service import ApiListDataFilesRequest
+
+        request = ApiListDataFilesRequest()
+        request.competition_name = self.context.slug
+        request.page_size = _PAGE
+        listed = self._ask(lambda: self._api.list_data_files(request)).files
+        return [self.context.credentials.redact(str(file.name)) for file in listed]
+
+    def archive(self) -> requests.Response:
+        """Return the beginning response that all data would arrive by; the caller closes it."""
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
+
+        request = ApiDownloadDataFilesRequest()
+        request.competition_name = self.context.slug
+        return self._ask(lambda: self._api.download_data_files(request))
+
+    def rest_of(self, url: str, start: int, validator: str) -> requests.Response:
+        """Return the response with a file's bytes from `start` on; with all of them if it has changed since.
+
+        `validator` is the file's ETag or date. Raises errors of requests.
+        """
+        headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
+        headers |= {"If-Range": validator} if validator else {}
+        return self._plain.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+
+    def limits(self) -> Limits:
+        """Return how many submissions are left today."""
+        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
+
+        request = ApiGetSubmissionLimitsRequest()
+        request.competition_name = self.context.slug
+        found = self._ask(lambda: self._api.get_submission_limits(request))
+        return Limits(found.num_today, found.num_total, found.num_allowed_now)
+
+    def submissions(self, pages: int = 1) -> list[Submission]:
+        """Return one's own submissions, newest first: those of so many pages, or fewer if there are no more."""
+        from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
+
+        found: dict[int, Submission] = {}
+        for page in range(1, pages + 1):
+            request = ApiListSubmissionsRequest()
+            request.competition_name = self.context.slug
+            request.page, request.page_size = page, _PAGE
+            answer = self._ask(functools.partial(self._api.list_submissions, request))
+            new = [Submission.of(each, self.context.shown) for each in answer.submissions if each.ref not in found]
+            if not new:
+                break
+            found |= {each.reference: each for each in new}
+        return list(found.values())
+
+    def upload(self, file: Path) -> str:
+        """Send a file's bytes, which submits nothing yet; return the token that stands for them."""
+        return self._ask(lambda: self._upload(file))
+
+    def _upload(self, file: Path) -> str:
+        from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest
+
+        request = ApiStartSubmissionUploadRequest()
+        request.competition_name = self.context.slug
+        request.file_name = file.name
+        request.content_length = file.stat().st_size
+        request.last_modified_epoch_seconds = int(file.stat().st_mtime)
+        place = self._api.start_submission_upload(request)
+        with file.open("rb") as content:
+            answer = self._plain.put(place.create_url, data=content, timeout=TIMEOUT)
+        if 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
+            raise UserError(
+                f"the upload of {file.name} was refused ({answer.status_code}): nothing was submitted; "
+                "type the command again."
+            )
+        answer.raise_for_status()
+        return str(place.token)
+
+    def create(self, token: str, message: str) -> int:
+        """Submit what was uploaded; return its reference. It is asked once: it may have worked though it failed.
+
+        Raises errors of requests, and ValueError for an answer without a reference.
+        """
+        from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
+
+        request = ApiCreateSubmissionRequest()
+        request.competition_name = self.context.slug
+        request.blob_file_tokens = token
+        request.submission_description = message
+        reference = int(self._api.create_submission(request).ref)
+        if reference == 0:
+            raise ValueError("Kaggle gave no reference")
+        return reference
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        import requests
+
+        try:
+            return retries.patiently(question, self._console.say, self._attempts)
+        except requests.RequestException as error:
+            raise self.context.explain(error) from error
+        except (ValueError, KeyError, TypeError) as error:  # the official client's, of what it can't read
+            raise self.context.unreadable() from error

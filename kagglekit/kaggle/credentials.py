@@ -1,0 +1,156 @@
+"""Who the user is at Kaggle: found in the order of the official client, handed on to it, and never shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kagglekit.errors import UserError
+
+SETTINGS = "https://www.kaggle.com/settings"
+"""Where an account's tokens are made, and its phone is verified."""
+HOW = f"make a token at {SETTINGS} (API) and save it as ~/.kaggle/access_token, or set KAGGLE_API_TOKEN to it"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A token, or a user's name and key; their values are in no representation."""
+
+    source: str
+    """Where they were found, in words."""
+    file: Path | None = None
+    """The file that holds them, if one does."""
+    token: str = field(default="", repr=False)
+    username: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+    """What a token of the browser's login is renewed with once it has expired."""
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other users of this machine can read the file."""
+        return self.file is not None and os.name == "posix" and bool(self.file.stat().st_mode & 0o077)
+
+    def warning(self) -> str:
+        """Return the line that an exposed file deserves."""
+        return f"others on this machine can read your Kaggle credentials: chmod 600 {self.file}"
+
+    def redact(self, text: str) -> str:
+        """Return a text of Kaggle's, which may repeat what it was sent, without the secrets."""
+        for secret in (self.token, self.key, self.refresh_token):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+
+def find() -> Credentials | None:
+    """Return the credentials that the official client would take, or None; raise UserError for a broken file."""
+    looks: tuple[Callable[[], Credentials | None], ...] = (_token_variable, _token_file, _name_and_key, _login)
+    return next((found for look in looks if (found := look()) is not None), None)
+
+
+def require() -> Credentials:
+    """Return the credentials; raise UserError, which says how to get some, where there are none."""
+    found = find()
+    if found is None:
+        raise UserError(f"there are no Kaggle credentials: {HOW}.")
+    return found
+
+
+def _folder() -> Path:
+    return Path("~/.kaggle").expanduser()
+
+
+def _token_variable() -> Credentials | None:
+    """KAGGLE_API_TOKEN holds a token, or the path of a file with one."""
+    value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
+    if not value:
+        return None
+    try:
+        is_file = Path(value).is_file()
+    except OSError:  # a token that is too long for a name
+        is_file = False
+    if not is_file:
+        return Credentials("KAGGLE_API_TOKEN", token=value)
+    return Credentials(f"{value} (KAGGLE_API_TOKEN)", Path(value), token=_required_text(Path(value)))
+
+
+def _required_text(file: Path) -> str:
+    text = _text(file)
+    if not text:
+        raise UserError(f"KAGGLE_API_TOKEN names {file}, which is empty: {HOW}.")
+    return text
+
+
+def _token_file() -> Credentials | None:
+    for name in ("access_token", "access_token.txt"):  # Windows' editors add the ending
+        file = _folder() / name
+        token = _text(file)
+        if token:
+            return Credentials(str(file), file, token=token)
+    return None
+
+
+def _name_and_key() -> Credentials | None:
+    """KAGGLE_USERNAME and KAGGLE_KEY, each of which wins over its counterpart in kaggle.json."""
+    configured = os.environ.get("KAGGLE_CONFIG_DIR")
+    places = [Path(configured).expanduser()] if configured else [_folder(), _xdg_folder()]
+    file = next((place / "kaggle.json" for place in places if (place / "kaggle.json").is_file()), None)
+    variables = {name: os.environ.get(f"KAGGLE_{name.upper()}", "") for name in ("username", "key")}
+    if all(variables.values()):
+        return Credentials("KAGGLE_USERNAME and KAGGLE_KEY", None, **variables)
+    stored = {} if file is None else _json(file)
+    pair = {name: value or _string(stored, name) for name, value in variables.items()}
+    if not all(pair.values()):
+        return None
+    overlaid = [f"KAGGLE_{name.upper()}" for name, value in variables.items() if value]
+    return Credentials(f"{file}{''.join(f' and {name}' for name in overlaid)}", file, **pair)
+
+
+def _xdg_folder() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kaggle"
+
+
+def _login() -> Credentials | None:
+    """What `kaggle auth login` has left: a token of some hours, and one to renew it with."""
+    file = _folder() / "credentials.json"
+    stored = _json(file) if file.is_file() else {}
+    refresh_token = _string(stored, "refresh_token")
+    if not refresh_token:
+        return None
+    token = "" if _has_expired(_string(stored, "access_token_expiration")) else _string(stored, "access_token")
+    return Credentials(str(file), file, token=token, refresh_token=refresh_token)
+
+
+def _has_expired(when: str) -> bool:
+    try:
+        expiration = datetime.fromisoformat(when)
+    except ValueError:
+        return True
+    return expiration.astimezone(UTC) <= datetime.now(UTC)
+
+
+def _string(stored: dict[str, Any], name: str) -> str:
+    value = stored.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return ""
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text: {HOW}.") from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(_text(file))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is not JSON: download it again at {SETTINGS}, or remove it; or {HOW}.") from error
+    return stored if isinstance(stored, dict) else {}

@@ -1,0 +1,131 @@
+"""What was sent to Kaggle, and what came of it: `ledger.json` in the competition's workspace."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from kagglekit import recipe, runs, storage
+from kagglekit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kagglekit.kaggle.answers import Submission
+
+FILE = "ledger.json"
+RUN_FILE = "kaggle.json"
+"""In a run's folder: the ledger's latest row of this run."""
+SENDING = "SENDING"
+"""Status of a row whose submission may or may not have reached Kaggle; it has no reference yet."""
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A submission: what was sent from here, beside what Kaggle says of it."""
+
+    reference: int | None = None
+    """Kaggle's number; None while it is not known to have arrived."""
+    date: str = ""
+    """When it arrived, in UTC."""
+    status: str = SENDING
+    """SENDING, PENDING, COMPLETE or ERROR."""
+    public_score: float | None = None
+    private_score: float | None = None
+    reason: str = ""
+    """Why Kaggle could not score it."""
+    message: str = ""
+    file: str = ""
+    """The file's name."""
+    sha256: str = ""
+    """Of the CSV's bytes; empty, as all that follows, for what was sent from elsewhere."""
+    run: str = ""
+    """The run that made the file; empty for a file of no run."""
+    recipe: str = ""
+    """Digest of the run's settings."""
+    commit: str = ""
+    """Git commit of the folder that the run was started in."""
+    metric: str = ""
+    out_of_fold: float | None = None
+    """The run's own score."""
+
+    @classmethod
+    def of(cls, file: Path, message: str, run: runs.Run | None) -> Row:
+        """Return the row of a file that is about to be sent, and of the run that made it."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        row = cls(date=now, message=message, file=file.name, sha256=storage.file_sha256(file))
+        if run is not None:
+            result = run.result or {}
+            row.run = run.id
+            row.recipe = storage.digest(recipe.read_file(run.folder / "recipe.toml"))
+            row.commit = storage.read_json(run.folder / "run.json").get("git_commit", "")
+            row.metric, row.out_of_fold = result["metric"], result["out_of_fold"]
+        return row
+
+    def learn(self, sent: Submission) -> None:
+        """Take over what Kaggle says."""
+        self.reference, self.date, self.status = sent.reference, sent.date, sent.status
+        self.public_score, self.private_score, self.reason = sent.public_score, sent.private_score, sent.reason
+        self.message, self.file = sent.message, sent.file
+
+
+class Ledger:
+    """The rows of one competition, oldest first."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Read what is there; other commands may write: see `opened`."""
+        self._workspace = workspace
+        known = {field.name for field in dataclasses.fields(Row)}
+        stored: list[dict[str, Any]] = storage.read_json(workspace.folder / FILE) or []
+        self.rows = [Row(**{name: value for name, value in row.items() if name in known}) for row in stored]
+
+    def save(self) -> None:
+        """Write the ledger, and the latest row of each run into its folder."""
+        self.rows.sort(key=lambda row: (row.reference is None, row.reference or 0))
+        storage.write_json(self._workspace.folder / FILE, [dataclasses.asdict(row) for row in self.rows])
+        for run, row in {row.run: row for row in self.rows if row.run}.items():
+            folder = self._workspace.runs / run
+            if folder.is_dir():
+                storage.write_json(folder / RUN_FILE, dataclasses.asdict(row))
+
+    def update(self, sent: Iterable[Submission]) -> None:
+        """Take over what Kaggle says; what it has and the ledger has not was sent from elsewhere.
+
+        Or it is what was being sent when the connection, or the command, broke.
+        """
+        for submission in sorted(sent, key=lambda each: each.reference):
+            row = self.of_reference(submission.reference) or self._sending(submission)
+            if row is None:
+                row = Row()
+                self.rows.append(row)
+            row.learn(submission)
+
+    def of_reference(self, reference: int) -> Row | None:
+        """Return the row of Kaggle's number."""
+        return next((row for row in self.rows if row.reference == reference), None)
+
+    def _sending(self, sent: Submission) -> Row | None:
+        waiting = (row for row in self.rows if row.reference is None)
+        return next((row for row in waiting if (row.message, row.file) == (sent.message, sent.file)), None)
+
+    def of_bytes(self, sha256: str) -> Row | None:
+        """Return the latest row of a file with these bytes that Kaggle has."""
+        found = [row for row in self.rows if row.sha256 == sha256 and row.reference is not None]
+        return found[-1] if found else None
+
+    def forget_unsent(self) -> None:
+        """Remove the rows of what never arrived."""
+        self.rows = [row for row in self.rows if row.reference is not None]
+
+
+@contextmanager
+def opened(workspace: Workspace) -> Iterator[Ledger]:
+    """Yield the ledger while no other command changes it; it is the block that saves it."""
+    workspace.cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(workspace.cache / "ledger.lock"):
+        yield Ledger(workspace)

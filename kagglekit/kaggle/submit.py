@@ -1,0 +1,120 @@
+"""Sending a submission: checked again before a byte goes out, sent once, and followed to its score."""
+
+from __future__ import annotations
+
+import itertools
+
+from kagglekit.competition import Competition
+from kagglekit.console import Console
+from kagglekit.errors import UserError
+from kagglekit.kaggle import client, ledger, retries
+from kagglekit.kaggle.answers import Limits
+from kagglekit.kaggle.choice import Choice, check
+from kagglekit.kaggle.ledger import Row
+from kagglekit.plugins import Plugin
+from kagglekit.workspace import Workspace
+
+_FIRST_LOOK, _LONGEST_PAUSE = 2.0, 30.0
+"""Seconds before Kaggle is asked for the score, and most of them between two questions."""
+_LOOKS = 60
+"""Times that it is asked: about half an hour."""
+
+
+def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, force: bool = False) -> Row:
+    """Check a file and submit it; return its row of the ledger, not scored yet.
+
+    Raises UserError for what Kaggle would refuse, for a day without submissions left, and, unless `force`, for bytes
+    that were scored before.
+    """
+    competition = plugin.competition()
+    check(choice, plugin, console)
+    row = Row.of(choice.file, " ".join(message.split()), choice.run)
+    workspace = Workspace.of(competition.name)
+    with client.connect(competition, console) as kaggle, ledger.opened(workspace) as book:
+        book.update(kaggle.submissions())  # among them what an earlier command sent without hearing of it
+        book.forget_unsent()
+        book.save()
+        before = None if force else book.of_bytes(row.sha256)
+        if before is not None:
+            return _sent_before(before, plugin, console)
+        _check_limits(kaggle.limits(), competition, console)
+        token = kaggle.upload(choice.file)
+        book.rows.append(row)
+        book.save()
+        _create(kaggle, book, row, token, console)
+        book.save()
+    return row
+
+
+def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, console: Console) -> None:
+    """Submit what was uploaded. After a failure look first whether it has arrived; its row stays where that is open."""
+    import requests
+
+    for attempt in itertools.count(1):
+        try:
+            row.reference = kaggle.create(token, row.message)
+            row.status = "PENDING"
+        except (requests.exceptions.InvalidJSONError, ValueError, KeyError, TypeError) as error:
+            book.update(kaggle.submissions())
+            if row.reference is None:
+                raise kaggle.context.unreadable() from error
+        except requests.RequestException as error:
+            pause = retries.wait_after(error.response, attempt)
+            if not retries.may_pass(error):
+                book.forget_unsent()
+                book.save()
+            if not retries.may_pass(error) or attempt == retries.ATTEMPTS or pause > retries.PATIENCE:
+                raise kaggle.context.explain(error) from error
+            console.say(f"{retries.reason(error)}: looking again in {pause:.0f} s whether it has arrived")
+            retries.sleep(pause)
+            book.update(kaggle.submissions())
+        if row.reference is not None:
+            return
+
+
+def _sent_before(before: Row, plugin: Plugin, console: Console) -> Row:
+    """Return the row of the same bytes that still waits for its score; raise UserError for one that has its outcome."""
+    if before.status == "PENDING":
+        console.say("the same bytes are waiting for their score: they are not sent again")
+        return before
+    outcome = f"an error: {before.reason}" if before.status == "ERROR" else f"public score {before.public_score}"
+    raise UserError(
+        f"the same bytes were sent before, as submission {before.reference} of {before.date[:10]} ({outcome}): "
+        f"--force sends them again; `kagglekit submissions {plugin.name}` lists all."
+    )
+
+
+def _check_limits(limits: Limits, competition: Competition, console: Console) -> None:
+    """Raise UserError where no submission is left; Kaggle counts nothing at all for who is in no team yet."""
+    if limits.left > 0:
+        console.say(f"submissions left today: {limits.left}")
+    elif limits.total > 0:
+        raise UserError(
+            f"0 submissions are left today for {competition.kaggle} ({limits.today} counted): nothing was sent; "
+            "Kaggle counts anew at 00:00 UTC."
+        )
+
+
+def wait(row: Row, plugin: Plugin, console: Console) -> Row:
+    """Ask for the score until it is there; return the row with it. Raises UserError where Kaggle can't score it."""
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    console.say("waiting for the score")
+    pause = _FIRST_LOOK
+    with client.connect(competition, console) as kaggle:
+        for _ in range(_LOOKS):
+            retries.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            sent = kaggle.submissions()
+            with ledger.opened(workspace) as book:
+                book.update(sent)
+                book.save()
+                found = book.of_reference(row.reference or 0)
+            if found is not None and found.status == "ERROR":
+                why = found.reason or "it gives no reason; its page may say more"
+                raise UserError(f"Kaggle can't score submission {found.reference}: {why}.")
+            if found is not None and found.status == "COMPLETE":
+                return found
+    raise UserError(
+        f"submission {row.reference} is not scored yet: `kagglekit submissions {plugin.name}` brings its score later."
+    )
