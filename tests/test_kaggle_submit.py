@@ -411,3 +411,50 @@ def test_the_list_is_shown_as_it_was_when_kaggle_is_away(cli: Cli, kaggle: State
 
 def test_a_list_of_nothing_says_how_to_begin(cli: Cli, kaggle: State) -> None:
     assert "kagglekit submit dogs-vs-cats" in succeeded(cli("submissions", DOGS)).out
+
+
+# The main job, from Kaggle and back
+
+
+def test_one_command_downloads_runs_submits_and_waits(
+    cli: Cli, kaggle: State, tiny: str, home: Path, tmp_path: Path
+) -> None:
+    kaggle.archive = drawing.dogs(tmp_path).read_bytes()
+    words = ("run", DOGS, "--backbone", tiny, *QUICK, "--submit", "--wait", "-m", "first try")
+    done = succeeded(cli(*words))
+    (run,) = (home / DOGS / "runs").iterdir()
+    assert kaggle.uploads["uploaded"] == (run / "submission.csv").read_bytes()
+    assert kaggle.named("CreateSubmission")[0].json["submissionDescription"] == "first try"
+    assert json.loads((run / "kaggle.json").read_text())["public_score"] == 0.04321
+    assert "0.04321" in done.out
+    assert "0.04321" in succeeded(cli("runs", DOGS)).out
+    assert "were sent before" in failed(cli(*words))
+    assert kaggle.count("upload") == 1
+
+
+def test_what_can_not_be_submitted_is_said_before_the_run(
+    cli: Cli, kaggle: State, tiny: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("run", DOGS, "--backbone", tiny)
+    assert "a sample is not worth a submission" in failed(cli(*words, "--submit", "--sample", "20"))
+    assert "--fold 1 makes no submission" in failed(cli(*words, "--submit", "--fold", "1"))
+    assert "give --submit too" in failed(cli(*words, "-m", "text"))
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert "token" in failed(cli(*words, "--submit"))
+    assert not (home / DOGS / "runs").exists()
+    assert not kaggle.count("DownloadDataFiles")
+
+
+def test_a_public_score_that_is_being_over_fitted_is_named(cli: Cli, place: Path, real: runs.Run) -> None:
+    other = shutil.copytree(real.folder, real.folder.with_name("20990101-0000-00000000"))
+    result = json.loads((other / "result.json").read_text())
+    (other / "result.json").write_text(json.dumps(result | {"out_of_fold": result["out_of_fold"] + 0.01}))
+    for folder, reference, public in ((real.folder, 1, 0.05), (other, 2, 0.04)):
+        (folder / "kaggle.json").write_text(
+            json.dumps({"reference": reference, "public_score": public, "private_score": None})
+        )
+    done = succeeded(cli("runs", DOGS))
+    assert f"{other.name} is better than {real.id} in public and worse out-of-fold" in done.out
+    (other / "result.json").write_text(json.dumps(result | {"out_of_fold": result["out_of_fold"] - 0.01}))
+    assert "over-fitted" not in succeeded(cli("runs", DOGS)).out

@@ -42,6 +42,7 @@ Name = Annotated[
         "kagglekit run state-farm --method finetune --recipe eight-step --processes 2",
         "kagglekit run dogs-vs-cats --backbone tf_efficientnet_lite0,tf_efficientnet_lite2",
         "kagglekit run ./leaf.py --set head=mlp --set views=plain",
+        "kagglekit run dogs-vs-cats --submit --wait -m 'first try'",
     )
 )
 def run(
@@ -80,6 +81,13 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting; `info NAME` lists them."),
     ] = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Download what is not here yet, and send the submission to Kaggle.")
+    ] = False,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="What Kaggle shows beside the score, with --submit.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With --submit: wait for the score.")] = False,
 ) -> None:
     """Take a competition from its data to a validated submission."""
     from kagglekit import pipeline, recipe
@@ -101,11 +109,19 @@ def run(
     }
     settings = {key: value for key, value in options.items() if value is not None}
     settings |= dict(recipe.parse_assignment(text) for text in set_ or [])
+    if submit:
+        from kagglekit.cli import kaggle
+
+        kaggle.check_before_run(name, data, fold=fold, sample=bool(settings.get("sample")))
+    elif message is not None or wait:
+        raise UserError("--message and --wait are of a submission: give --submit too.")
     if processes > 1 and together.count() == 1:
         raise typer.Exit(together.launch(processes, str(settings.get("provider", "auto"))))
     together.end_with_launcher()
-    pipeline.run(name, data, settings, together.console(), fold)
+    made = pipeline.run(name, data, settings, together.console(), fold)
     together.part()
+    if submit and together.is_first():
+        kaggle.submit(name, None, str(made.folder), message, wait=wait, force=False)
 
 
 @app.command(epilog=_examples("kagglekit download dogs-vs-cats", "kagglekit download state-farm"))
@@ -345,6 +361,28 @@ def bundle(
     from kagglekit.cli import exporting
 
     exporting.bundle(run, out, wheels)
+
+
+@app.command(
+    epilog=_examples("kagglekit folders dogs-vs-cats dogscats --valid 2000 --sample 200,50", "kagglekit run ./dogscats")
+)
+def folders(
+    name: Name,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write, which must not be there.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
+    ] = None,
+    valid: Annotated[int, typer.Option(help="Images of the validation set; whole groups, where there are any.")] = 2000,
+    sample: Annotated[
+        str, typer.Option(metavar="TRAIN,VALID", help="Images of each part in the small set too; 0,0 for none.")
+    ] = "200,50",
+    seed: Annotated[int, typer.Option(help="Fixes what is drawn.")] = 0,
+) -> None:
+    """Lay the images out in folders a class, as the course does, by hard links: for fastai, Keras or timm."""
+    from kagglekit.cli import inspection
+
+    inspection.folders(name, out, data, valid=valid, sample=sample, seed=seed)
 
 
 @app.command("list", epilog=_examples("kagglekit list"))

@@ -1,7 +1,9 @@
-"""The commands that only look: `info`, `runs`, `backbones`."""
+"""The commands that only look: `info`, `runs`, `backbones`; and `folders`, which lays out what is there."""
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
 from typing import Any
 
 from kagglekit import plugins, recipe, storage, summary
@@ -93,6 +95,8 @@ def runs(name: str | None) -> None:
             shown = True
             rows.sort(key=lambda row: row[0])
             console.table(workspace.folder.name, _RUN_COLUMNS, [row[1] for row in rows])
+            for line in _over_fitted(run_folders.all_runs(workspace)):
+                console.warn(line)
     if not shown:
         console.say(f"no runs in {home()}: `kagglekit run NAME` makes one.")
 
@@ -104,7 +108,42 @@ def _method(settings: dict[str, Any]) -> str:
     return f"features, {settings.get('head', '')}"
 
 
-_RUN_COLUMNS = ("run", ">score ± error", ">accuracy", "backbone", "method", ">images", ">seconds")
+_RUN_COLUMNS = (
+    "run",
+    ">score ± error",
+    ">public",
+    ">private",
+    ">accuracy",
+    "backbone",
+    "method",
+    ">images",
+    ">seconds",
+)
+
+
+def _leaderboard(run: run_folders.Run) -> tuple[str, str]:
+    """Return the public and the private score, nothing where there is none."""
+    sent = storage.read_json(run.folder / "kaggle.json") or {}
+    scores = (sent.get("public_score"), sent.get("private_score"))
+    return tuple("" if score is None else f"{score:.5f}" for score in scores)  # type: ignore[return-value]
+
+
+def _over_fitted(found: list[run_folders.Run]) -> list[str]:
+    """Say where a later submission is better in public and worse out-of-fold than one before: luck, most probably."""
+    sent = []
+    for run in found:
+        record, result = storage.read_json(run.folder / "kaggle.json"), run.result
+        if record and result and record.get("public_score") is not None:
+            sign = 1 if result["lower_is_better"] else -1
+            sent.append((record["reference"], run.id, sign * record["public_score"], sign * result["out_of_fold"]))
+    lines = []
+    for (_, before, public, own), (_, after, later_public, later_own) in itertools.pairwise(sorted(sent)):
+        if later_public < public and later_own > own:
+            lines.append(
+                f"{after} is better than {before} in public and worse out-of-fold: the public score is being "
+                "over-fitted; trust out-of-fold"
+            )
+    return lines
 
 
 def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tuple[str, ...]]:
@@ -117,6 +156,7 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
         return (run.synthetic, True, False, 0.0), (
             run.id,
             "not finished",
+            *_leaderboard(run),
             "",
             backbones,
             method,
@@ -126,9 +166,26 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
     better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
     score = summary.scored(result)
     seconds = f"{sum(result['seconds'].values()):.0f}"
-    cells = (run.id, score, f"{result['accuracy']:.2%}", backbones, method)
+    cells = (run.id, score, *_leaderboard(run), f"{result['accuracy']:.2%}", backbones, method)
     images = f"{result['scored_images']}{' (sample)' if result['sample'] else ''}"
     return (run.synthetic, False, result["sample"] > 0, better), (*cells, images, seconds)
+
+
+def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample: str, seed: int) -> None:
+    """Write a competition's images as folders a class."""
+    from kagglekit import class_folders, data
+
+    console = Console()
+    plugin = plugins.load(name)
+    counts = sample.split(",")
+    if len(counts) != 2 or not all(count.strip().isdecimal() for count in counts):
+        raise UserError(f"--sample {sample!r}: write it as TRAIN,VALID, for example --sample 200,50.")
+    workspace = Workspace.of(plugin.competition().name)
+    files = data.find(plugin.competition(), data_path or plugin.data, workspace, console, plugin.data is None)
+    class_folders.write(
+        plugin, files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
+    )
+    console.say(f"next: kagglekit run {out}")
 
 
 def backbones(pattern: str, limit: int) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kagglekit import plugins
+from kagglekit import data, plugins, processes
 from kagglekit.console import Console
-from kagglekit.kaggle import choice, client, ledger
+from kagglekit.errors import UserError
+from kagglekit.kaggle import choice, client, credentials, ledger
 from kagglekit.kaggle import download as downloading
 from kagglekit.kaggle import submit as sending
 from kagglekit.kaggle.failures import UnreachableError
@@ -20,6 +21,20 @@ def download(name: str) -> None:
     files = downloading.download(plugin, console)
     console.say(f"the data of {plugin.competition().name} is in {files.origin}")
     console.say(f"next: kagglekit run {name}")
+
+
+def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sample: bool) -> None:
+    """Raise UserError for a run whose submission could not be sent, before hours of work; get data that is not here."""
+    plugin = plugins.load(name)
+    client.slug_of(plugin.competition())
+    if fold is not None:
+        raise UserError(f"--fold {fold} makes no submission: give --submit to the command that joins the folds.")
+    if sample:
+        raise UserError("--submit: a run on a sample is not worth a submission; leave --sample out.")
+    credentials.require()
+    workspace = Workspace.of(plugin.competition().name)
+    if processes.is_first() and data_path is None and plugin.data is None and data.is_absent(workspace):
+        downloading.download(plugin, Console())
 
 
 def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:

@@ -1,0 +1,82 @@
+"""`kagglekit folders`: the course's layout by links, which other tools and `kagglekit run` read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kagglekit import class_folders
+from tests import drawing
+from tests.conftest import Cli, failed, succeeded
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_course_s_folders_are_links_and_a_run_reads_them(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    archive, out = drawing.dogs(tmp_path), tmp_path / "dogscats"
+    words = ("folders", "dogs-vs-cats", out, "--data", archive, "--valid", "6", "--sample", "4,2")
+    assert "train 18, valid 6, test 12; 42 hard links, 0 copies" in succeeded(cli(*words)).out.replace("\n", " ")
+    found = names(out)
+    parts = {
+        part: {name for name in found if name.startswith(f"{part}/")} for part in ("train", "valid", "test", "sample")
+    }
+    assert {part: len(some) for part, some in parts.items()} == {"train": 18, "valid": 6, "test": 12, "sample": 6}
+    every = {name.partition("/")[2] for part in ("train", "valid") for name in parts[part]}
+    assert every == {f"{label}/{label}.{number}.jpg" for label in ("cat", "dog") for number in range(12)}
+    assert parts["test"] == {f"test/unknown/{number}.jpg" for number in range(1, 13)}
+    assert {name.removeprefix("sample/") for name in parts["sample"]} <= parts["train"] | parts["valid"]
+    assert found - set().union(*parts.values()) == {"sample_submission.csv"}
+    one = next(iter(sorted((out / "train" / "cat").iterdir())))
+    assert one.stat().st_nlink >= 2
+    assert "is there already, and not empty" in failed(cli(*words))
+    succeeded(cli("run", out, "--backbone", tiny, "--set", "strengths=0.1"))
+    (run,) = (home / "dogscats" / "runs").iterdir()
+    assert len(pd.read_parquet(run / "oof.parquet")) == 6, "scored on the validation set"
+    assert pd.read_csv(run / "submission.csv")["id"].tolist() == list(range(1, 13))
+
+
+def test_a_driver_is_in_one_part_only_and_the_same_seed_draws_the_same(cli: Cli, tmp_path: Path, home: Path) -> None:
+    archive = drawing.drivers(tmp_path)
+    found = []
+    for number, seed in enumerate(("1", "1", "2")):
+        out = tmp_path / f"out{number}"
+        words = ("--data", archive, "--valid", "40", "--sample", "0,0", "--seed", seed)
+        succeeded(cli("folders", "state-farm", out, *words))
+        found.append(names(out))
+        drivers = {part: {name.name[4] for name in (out / part).rglob("*.jpg")} for part in ("train", "valid")}
+        assert len(drivers["valid"]) == 2
+        assert not drivers["train"] & drivers["valid"]
+        assert not (out / "sample").exists()
+    assert found[0] == found[1] != found[2]
+
+
+def test_where_links_can_not_be_images_are_copied(
+    cli: Cli, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("other disk")
+
+    monkeypatch.setattr(class_folders.os, "link", refuse)
+    words = ("--data", drawing.dogs(tmp_path), "--valid", "6", "--sample", "4,2")
+    assert "0 hard links, 42 copies" in succeeded(cli("folders", "dogs-vs-cats", tmp_path / "out", *words)).out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--valid", "24"), "there are 24 training images"),
+        (("--valid", "0"), "both parts need some"),
+        (("--valid", "6", "--sample", "many"), "write it as TRAIN,VALID"),
+        (("--valid", "6", "--sample", "1"), "write it as TRAIN,VALID"),
+    ],
+)
+def test_what_can_not_be_laid_out_is_said_in_a_line(
+    cli: Cli, tmp_path: Path, home: Path, words: tuple[str, ...], line: str
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    assert line in failed(cli("folders", "dogs-vs-cats", tmp_path / "out", "--data", archive, *words))
+    assert not (tmp_path / "out").exists()
