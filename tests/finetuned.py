@@ -56,8 +56,13 @@ def history(run: Path, member: str = "fold0-0", kind: str = "step") -> list[dict
 
 
 def results(run: Path) -> dict[str, bytes]:
-    """All that a run found out: by name, without what holds times, machines, or sums of losses (which are rounded)."""
-    found = [*run.glob("*.parquet"), run / "submission.csv", run / "finish.json", *run.glob("models/*/*")]
+    """All that a run found out: by name, without what holds times, places, machines, or sums of losses (rounded)."""
+    found = [
+        *(path for path in run.glob("*.parquet") if path.stem != "images"),
+        run / "submission.csv",
+        run / "finish.json",
+        *run.glob("models/*/*"),
+    ]
     kept = [path for path in found if path.suffix in (".parquet", ".csv", ".safetensors") or path.stem == "finish"]
     return {str(path.relative_to(run)): path.read_bytes() for path in kept}
 
