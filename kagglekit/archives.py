@@ -43,47 +43,39 @@ class Extraction:
 
     folder: Path
     fresh: bool
+    members: tuple[str, ...]
+    """Names of the archive's own members; the zips among them are unpacked too."""
 
 
-def extract(archive: Path, into: Path, progress: Progress = lambda _: None) -> Extraction:
+class NoRoomError(UserError):
+    """The disk is too small, which is no fault of the archive's."""
+
+
+def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name: str = "") -> Extraction:
     """Unpack `archive` and the zips in it into `into/<stem>-<digest>`; done once for the same content.
 
-    The folder appears when it is whole, with a manifest of members in it. `progress` gets the number of
-    bytes read from members as they come. Raises UserError for what is no safe, whole zip.
+    The folder appears when every member has been read and its checksum was right, with a manifest of members in it.
+    `progress` gets the number of bytes read from members as they come. `name` is what the archive is called where its
+    file has another name. Raises UserError for what is no safe, whole zip, and NoRoomError.
     """
-    with _open(archive, archive.name) as outer:
-        members = _checked_members(outer, archive.name)
+    name = name or archive.name
+    with _open(archive, name) as outer:
+        members = _checked_members(outer, name)
+        names = tuple(member.filename for member in members)
         listing = [[m.filename, m.file_size, m.CRC] for m in members]
-        folder = into / f"{archive.stem}-{storage.digest(listing, 8)}"
+        folder = into / f"{Path(name).stem}-{storage.digest(listing, 8)}"
         if _is_whole(folder):
-            return Extraction(folder, fresh=False)
+            return Extraction(folder, False, names)
         into.mkdir(parents=True, exist_ok=True)
         with FileLock(into / f".{folder.name}.lock"):
             if _is_whole(folder):  # another command was faster
-                return Extraction(folder, fresh=False)
+                return Extraction(folder, False, names)
             with storage.replacing_folder(folder) as temporary:
                 allowed = FREE_BYTES + MAX_RATIO * archive.stat().st_size
-                rows = _Unpacking(allowed, progress).unpack(outer, archive.name, temporary, 1)
-                manifest = {"archive": archive.name, "archive_bytes": archive.stat().st_size, "members": rows}
+                rows = _Unpacking(allowed, progress).unpack(outer, name, temporary, 1)
+                manifest = {"archive": name, "archive_bytes": archive.stat().st_size, "members": rows}
                 storage.write_json(temporary / MANIFEST, manifest)
-    return Extraction(folder, fresh=True)
-
-
-def verify(archive: Path, name: str, progress: Progress = lambda _: None) -> list[str]:
-    """Read every member of an archive, which messages call `name`; return the members' names.
-
-    `progress` gets the number of bytes read. Raises UserError for what is no safe, whole zip.
-    """
-    with _open(archive, name) as opened:
-        members = _checked_members(opened, name)
-        for member in members:
-            try:
-                with opened.open(member) as source:
-                    while chunk := _read(source, name, member.filename):
-                        progress(len(chunk))
-            except (zipfile.BadZipFile, NotImplementedError) as error:
-                raise _damaged(name, member.filename, error) from error
-    return [member.filename for member in members]
+    return Extraction(folder, True, names)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -215,7 +207,7 @@ class _Unpacking:
         need = size + sum(m.file_size for m in members if m.filename.lower().endswith(".zip"))
         free = shutil.disk_usage(target).free
         if need > free:
-            raise UserError(
+            raise NoRoomError(
                 f"{name} needs {need / 1e6:.1f} MB in {target.parent}, and {free / 1e6:.1f} MB are free: free some, "
                 "or let KAGGLEKIT_HOME name a folder on another disk."
             )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from kagglekit.cli import app
 from kagglekit.kaggle import credentials, retries
 from tests import drawing
 from tests.conftest import Cli, Done, failed, succeeded
@@ -178,6 +180,7 @@ def test_no_representation_has_a_secret() -> None:
 
 # no trace
 
+SLUG = "dogs-vs-cats-redux-kernels-edition"
 SECRETS = (TOKEN, KEY, "refresh-secret-77aa")
 
 
@@ -245,3 +248,53 @@ def secret_is_ours(secret: str, given: object) -> bool:
     """Whether these credentials hold the secret: what Kaggle says of others' can't be known to be one."""
     held = {in_environment: (TOKEN,), as_pair: (KEY,), as_login: (TOKEN, "refresh-secret-77aa")}
     return secret in held[given]  # type: ignore[index]
+
+
+def test_every_command_there_is_leaves_no_trace_of_a_token(
+    cli: Cli, kaggle: State, tiny: str, user: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kaggle.archive = drawing.dogs(tmp_path / "at-kaggle").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    small = ("--set", "image_size=32", "--set", "train_batch=6")
+    said: dict[str, str] = {}
+
+    def type_(command: str, *words: str | Path, code: int = 0) -> None:
+        done = cli(command, *words)
+        assert done.code == code, done.err
+        said[command] = said.get(command, "") + done.out + done.err
+
+    type_("run", DOGS, "--backbone", tiny, "--folds", "2", "--set", "strengths=1", "--submit", "--wait", "-m", "first")
+    (features,) = (home / DOGS / "runs").iterdir()
+    type_(
+        "run", DOGS, "--backbone", tiny, "--method", "finetune", "--set", "phases=all epochs=1", "--folds", "2", *small
+    )
+    type_("download", DOGS)
+    type_("submit", DOGS, "--run", features.name, "-m", "again", "--force", "--wait")
+    type_("submissions", DOGS)
+    type_("runs")
+    type_("info", features.name)
+    type_("info", DOGS)
+    type_("list")
+    type_("doctor", DOGS)
+    type_("backbones", "lite")
+    type_("lr-find", DOGS, "--backbone", tiny, *small)
+    type_("augmentations", DOGS, "--set", f"backbone={tiny}", *small, "--images", "2", "--views", "2")
+    type_("folders", DOGS, "laid-out", "--valid", "8")
+    type_("export", features.name, "--output", "dogs.onnx")
+    type_("predict", features.name, "laid-out", "--output", "predictions.csv")
+    type_("bundle", features.name, "bundled")
+    type_("new", "leaf", "--classes", "oak,elm", "--kaggle", SLUG)
+    type_("check", "./kagglekit-leaf")
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(said) == {name.rstrip("_") for name in commands}
+
+    written = [path for place in (home, user, tmp_path) for path in place.rglob("*") if path.is_file()]
+    kinds = {path.suffix for path in written}
+    assert {".json", ".toml", ".csv", ".parquet", ".png", ".onnx", ".safetensors", ".ipynb", ".py", ".zip"} <= kinds
+    for command, text in said.items():
+        assert TOKEN not in text, command
+    for path in written:
+        content = path.read_bytes()
+        if path.suffix == ".parquet":  # which is compressed
+            content += pd.read_parquet(path).to_csv().encode()
+        assert TOKEN.encode() not in content, path

@@ -21,10 +21,11 @@ from filelock import FileLock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kagglekit import plugins
+from kagglekit import archives, plugins
 from kagglekit.console import Console
 from kagglekit.kaggle import client, retries
 from kagglekit.kaggle.download import fetch
+from kagglekit.kaggle.part import Part
 from tests import drawing, kaggle_server
 from tests.conftest import Cli, failed, succeeded
 from tests.kaggle_server import Fault, State, cut, hang, page, replaced, stall, status
@@ -61,7 +62,7 @@ def test_an_archive_arrives_verified_and_unpacked_and_only_kaggle_sees_the_token
 ) -> None:
     done = succeeded(cli("download", DOGS))
     assert place.archive.read_bytes() == dogs.archive
-    assert f"checking {SLUG}.zip" in done.out
+    assert f"checking and unpacking {SLUG}.zip" in done.out
     assert "the data of dogs-vs-cats is in" in done.out
     assert "next: kagglekit run dogs-vs-cats" in done.out
     assert "WARNING" not in done.out
@@ -132,7 +133,10 @@ def test_cut_at_any_bytes_it_goes_on_and_no_byte_comes_twice(
     starts = [int(seen.headers["Range"].removeprefix("bytes=").removesuffix("-")) for seen in kaggle.named("rest")]
     assert starts == expected[: len(starts)]
     assert len(starts) == (len(expected) if cuts and cuts[0] > 1 else 0)
-    assert list(archive.parent.iterdir()) == [archive]
+    (unpacked,) = archives.unpacked_folders(archive.parent)
+    assert (unpacked / "data.bin").stat().st_size > SIZE // 2
+    assert not list(archive.parent.glob("*.part*"))
+    assert not list(archive.parent.glob(".*.part*"))
 
 
 def test_a_cut_is_told_and_gone_on_from(cli: Cli, dogs: State, place: Place, pauses: list[float]) -> None:
@@ -414,6 +418,50 @@ def test_a_web_page_does_not_cost_what_has_arrived(cli: Cli, dogs: State, place:
     succeeded(cli("download", DOGS))
     assert dogs.named("rest")[0].headers["Range"] == f"bytes={half}-"
     assert place.archive.read_bytes() == dogs.archive
+
+
+def test_damage_in_an_archive_within_the_archive_is_seen_too(
+    cli: Cli, dogs: State, place: Place, tmp_path: Path
+) -> None:
+    inner = bytearray(drawing.zip_of(tmp_path / "train.zip", {"train/cat.0.jpg": bytes(range(256))}).read_bytes())
+    inner[100] ^= 1
+    whole, dogs.archive = dogs.archive, drawing.zip_of(tmp_path / "outer.zip", {"train.zip": bytes(inner)}).read_bytes()
+    assert "is damaged" in failed(cli("download", DOGS))
+    assert visible(place) == []
+    dogs.archive = whole
+    succeeded(cli("download", DOGS))
+
+
+def test_without_room_to_unpack_what_has_arrived_is_kept(
+    cli: Cli, dogs: State, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what looks like room for twice the archive may not be enough for the zips in it
+    usage = shutil._ntuple_diskusage(10**9, 10**9, 2 * len(dogs.archive) + 1)  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage)
+        said = failed(cli("download", DOGS))
+    assert f"{SLUG}.zip" in said
+    assert "are free" in said
+    assert visible(place) == []
+    assert place.part.read_bytes() == dogs.archive
+    succeeded(cli("download", DOGS))
+    assert dogs.count("archive.zip") == 2  # asked which version it is,
+    assert dogs.count("rest") == 0  # and not one byte again
+    assert place.archive.read_bytes() == dogs.archive
+
+
+def test_killed_when_all_was_unpacked_nothing_is_left_over(
+    cli: Cli, dogs: State, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Part, "become", killed)
+        assert cli("download", DOGS).code == 130
+    assert place.part.exists()
+    assert "there already" in succeeded(cli("download", DOGS)).out
+    assert not place.part.exists()
 
 
 def test_an_archive_that_leads_out_of_its_folder_is_refused(

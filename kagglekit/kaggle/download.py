@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ def download(plugin: Plugin, console: Console) -> DataFiles:
         lock.acquire()
     try:
         if _is_there(archive):
+            Part(archive).discard()  # of a command that was killed when all was unpacked
             console.say(f"{archive.name} is there already; remove it to fetch it again")
         else:
             with client.connect(competition, console) as kaggle:
@@ -66,15 +67,34 @@ class CutError(Exception):
 
 
 def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
-    """Download `archive`, in as many pieces as it takes, and verify it."""
+    """Download `archive`, in as many pieces as it takes, and unpack it beside itself, which checks every member.
+
+    Only then it takes its name. What is no whole archive is removed; what there is no room to unpack stays.
+    """
     listed = kaggle.files()
+    part = receive(kaggle, archive, console)
+    try:
+        with console.progress(
+            f"checking and unpacking {archive.name}", archives.total_bytes(part.path), "B"
+        ) as advance:
+            unpacked = archives.extract(part.path, archive.parent, advance, archive.name)
+    except archives.NoRoomError:
+        raise
+    except UserError:
+        part.discard()
+        raise
+    _compare(listed, unpacked.members, archive.name, console)
+    part.become(archive)
+
+
+def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
+    """Bring all bytes of `archive` that are not here yet; return them, not checked yet."""
     part = Part(archive)
     stuck, furthest = 0, part.size
     for attempt in itertools.count(1):
         try:
             with closing(kaggle.archive()) as source:
                 _receive(kaggle, source, part, archive.name, console)
-            break
         except CutError as error:
             stuck = 0 if part.size > furthest else stuck + 1
             furthest = max(furthest, part.size)
@@ -86,14 +106,9 @@ def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
             pause = retries.wait_after(None, max(stuck, 1))
             console.say(f"{error} at {part.size / 1e6:.1f} MB: attempt {attempt + 1} in {pause:.0f} s")
             retries.sleep(pause)
-    try:
-        with console.progress(f"checking {archive.name}", archives.total_bytes(part.path), "B") as advance:
-            members = archives.verify(part.path, archive.name, advance)
-    except UserError:
-        part.discard()
-        raise
-    _compare(listed, members, archive.name, console)
-    part.become(archive)
+        else:
+            return part
+    raise AssertionError("itertools.count ends nowhere")
 
 
 def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name: str, console: Console) -> None:
@@ -182,7 +197,7 @@ def _check_room(part: Part, version: Version) -> None:
         )
 
 
-def _compare(listed: list[str], members: list[str], name: str, console: Console) -> None:
+def _compare(listed: list[str], members: Iterable[str], name: str, console: Console) -> None:
     """Warn where the archive lacks files that Kaggle lists."""
     there = {PurePosixPath(member).name for member in members}
     missing = [file for file in listed if PurePosixPath(file).name not in there]

@@ -1,0 +1,64 @@
+"""The main job from Kaggle and back, as a user types it: a process of its own, the real client, the real archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kagglekit import storage
+from tests.kaggle_server import TOKEN, State, cut, status
+
+pytestmark = pytest.mark.real
+
+# the command line, but that its pauses are printed and not slept
+_COMMAND = (
+    "from kagglekit.kaggle import retries; retries.sleep = lambda seconds: print(f'pause of {seconds:.0f} s');"
+    "from kagglekit.cli import main; main()"
+)
+
+
+def kagglekit(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _COMMAND, *words]
+    return subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_one_command_goes_from_kaggle_to_a_scored_submission(kaggle: State, dogs_archive: Path, home: Path) -> None:
+    kaggle.archive = dogs_archive.read_bytes()
+    kaggle.files = ["sample_submission.csv", "test.zip", "train.zip"]
+    kaggle.will("ListDataFiles", status(429, "slower", retry_after="7"))
+    kaggle.will("archive.zip", cut(len(kaggle.archive) // 3))
+    kaggle.pending_looks = 2
+    words = ("run", "dogs-vs-cats", "--backbone", "tf_efficientnet_lite0", "--folds", "3")
+    done = kagglekit(*words, "--submit", "--wait", "-m", "first try")
+    assert done.returncode == 0, done.stderr
+    assert "pause of 7 s" in done.stdout
+    (rest,) = kaggle.named("rest")
+    assert rest.headers["Range"] == f"bytes={len(kaggle.archive) // 3}-"
+
+    (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    result = json.loads((run / "result.json").read_text())
+    assert result["out_of_fold"] < 0.06
+    sent = kaggle.uploads["uploaded"]
+    assert sent == (run / "submission.csv").read_bytes()
+    assert pd.read_csv(run / "submission.csv")["id"].tolist() == list(range(1, 401))
+    assert kaggle.named("CreateSubmission")[0].json["submissionDescription"] == "first try"
+
+    (row,) = json.loads((home / "dogs-vs-cats" / "ledger.json").read_text())
+    assert json.loads((run / "kaggle.json").read_text()) == row
+    assert (row["status"], row["public_score"], row["private_score"]) == ("COMPLETE", 0.04321, 0.05432)
+    assert (row["run"], row["out_of_fold"]) == (run.name, result["out_of_fold"])
+    assert row["sha256"] == storage.file_sha256(run / "submission.csv")
+    assert "0.04321" in done.stdout
+
+    again = kagglekit(*words, "--submit", "--wait", "-m", "first try")
+    assert again.returncode == 1
+    assert "the same bytes were sent before, as submission 1001" in again.stderr
+    assert (kaggle.count("upload"), kaggle.count("CreateSubmission")) == (1, 1)
+    assert kaggle.count("DownloadDataFiles") == 2, "the second command downloads nothing"
+    assert TOKEN not in done.stdout + done.stderr + again.stdout + again.stderr
