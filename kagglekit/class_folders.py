@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit import storage
+from kagglekit import storage, submissions
+from kagglekit.competition import Competition, Submission
 from kagglekit.console import Console
 from kagglekit.datafiles import DataFiles
 from kagglekit.engines import folds
 from kagglekit.errors import UserError
+from kagglekit.folder import FolderPlugin
 from kagglekit.plugins import Plugin
 
 if TYPE_CHECKING:
@@ -27,8 +30,9 @@ def write(
     `valid` images (whole groups, where the competition has groups) make the validation set; `sample` gives how many
     images of each part are in the small set too. Raises UserError where the images don't allow it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already, and not empty: give another folder, or remove it.")
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir()) or out.is_mount() or out.samefile(Path.cwd())):
+        raise UserError(f"{out} is there already, and is not an empty folder of its own: give another, or remove it.")
     competition = plugin.competition()
     train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
     if not 0 < valid < len(train):
@@ -48,11 +52,34 @@ def write(
         for source in map(Path, test["path"]):
             by_link = _bring(source, new / "test" / "unknown" / source.name)
             linked, copied = linked + by_link, copied + (not by_link)
-        answers = files.first(competition.submission.sample)
-        if answers is not None:
-            shutil.copy2(answers, new / answers.name)
+        _bring_sample(plugin, competition, files, new, console)
     counts = ", ".join(f"{name} {len(table)}" for name, table in (*parts.items(), ("test", test)))
     console.say(f"{out}: {counts}; {linked} hard links, {copied} copies")
+
+
+def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, new: Path, console: Console) -> None:
+    """Copy the sample submission, if a run on the new folder, which has no plugin, reads the same out of it."""
+    answers = files.first(competition.submission.sample)
+    if answers is None:
+        return
+    copied = Path(shutil.copy2(answers, new / "sample_submission.csv"))
+    try:
+        read = _read_back(Plugin(new.name, FolderPlugin(new)), DataFiles.from_folders([new], str(new)))
+    except UserError:
+        read = None
+    if read != _read_back(plugin, files):
+        copied.unlink()
+        console.warn(
+            f"{answers.name} is left out: without the plugin it would be read as another format; `kagglekit run` on "
+            "the folder writes a column a class"
+        )
+
+
+def _read_back(plugin: Plugin, files: DataFiles) -> tuple[Submission, set[str]]:
+    """Return the format that a plugin writes, and the ids of the test images as it writes them."""
+    competition = plugin.competition()
+    ids = {submissions.written_id(competition, each) for each in plugin.test_table(competition, files)["id"]}
+    return dataclasses.replace(competition.submission, sample=(), id_format="{id}"), ids
 
 
 def _places(table: pd.DataFrame) -> list[tuple[Path, str]]:

@@ -52,6 +52,14 @@ def is_absent(workspace: Workspace) -> bool:
     return next(visible, None) is None and _remembered(workspace) is None
 
 
+def packed(workspace: Workspace) -> list[Path]:
+    """Return the archives in the workspace that have not been unpacked yet."""
+    unpacked = {
+        storage.read_json(folder / archives.MANIFEST)["archive"] for folder in archives.unpacked_folders(workspace.data)
+    }
+    return sorted(path for path in workspace.data.glob("*.zip") if path.name not in unpacked)
+
+
 def _remembered(workspace: Workspace) -> Path | None:
     """Return what `--data` named last."""
     remembered = storage.read_json(workspace.data / _SOURCE)

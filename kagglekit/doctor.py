@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import platform
 import shutil
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kagglekit import data, installed, plugins, runs
+from kagglekit import data, installed, plugins, runs, storage
 from kagglekit.console import Console
 from kagglekit.errors import UserError
 from kagglekit.kaggle import client, credentials
@@ -41,7 +42,7 @@ Findings = Iterator[Finding]
 def examine(name: str | None, console: Console) -> bool:
     """Say what there is and what is missing, for a competition too where one is named; return whether all works."""
     well = True
-    for subject, look in _looks(name, console):
+    for subject, look in _looks(name):
         for finding in _findings(look):
             cure = f" → {finding.cure}" if finding.cure else ""
             line = f"{finding.grade:<8} {subject:<12} {finding.text}{cure}"
@@ -55,12 +56,14 @@ def _findings(look: Callable[[], Findings]) -> Findings:
         yield from look()
     except UserError as error:
         yield Finding("error", str(error))
+    except OSError as error:
+        yield Finding("error", storage.explain(error) or f"{type(error).__name__}: {error}")
     except Exception as error:  # noqa: BLE001  whatever is broken, the other lines still help
         text = " ".join(f"{type(error).__name__}: {error}".split())
         yield Finding("error", text, "pip install --upgrade --force-reinstall kagglekit")
 
 
-def _looks(name: str | None, console: Console) -> Iterator[tuple[str, Callable[[], Findings]]]:
+def _looks(name: str | None) -> Iterator[tuple[str, Callable[[], Findings]]]:
     yield "python", _python
     yield "packages", _packages
     yield "computing", _computing
@@ -73,7 +76,7 @@ def _looks(name: str | None, console: Console) -> Iterator[tuple[str, Callable[[
         yield "plugin", functools.partial(_plugin, each)
     if name is not None:
         yield "data", functools.partial(_data, name)
-        yield "kaggle", functools.partial(_competition, name, console)
+        yield "kaggle", functools.partial(_competition, name)
 
 
 def _python() -> Findings:
@@ -175,22 +178,39 @@ def _plugin(name: str) -> Findings:
 
 
 def _data(name: str) -> Findings:
-    workspace = Workspace.of(plugins.load(name).competition().name)
-    if data.is_absent(workspace):
-        yield Finding("warning", "none yet: a run is a rehearsal on drawn images", f"kagglekit download {name}")
+    plugin = plugins.load(name)
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    packed = data.packed(workspace)
+    if plugin.data is None and data.is_absent(workspace):
+        cure = f"kagglekit download {name}" if competition.kaggle else f"kagglekit run {name} --data PATH"
+        yield Finding("warning", "none yet: a run is a rehearsal on drawn images", cure)
+    elif packed and plugin.data is None:
+        yield Finding("ok", f"{', '.join(path.name for path in packed)}, which the next run unpacks")
     else:
-        yield Finding("ok", f"in {workspace.data}, or named by --data before")
+        files = data.find(competition, plugin.data, workspace, _silent(), remember=False)
+        train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+        yield Finding("ok", f"{len(train)} training images, {len(test)} test images in {files.origin}")
 
 
-def _competition(name: str, console: Console) -> Findings:
+def _silent() -> Console:
+    """Return a console for what else would say things between the lines."""
+    return Console(io.StringIO())
+
+
+def _competition(name: str) -> Findings:
     """Whether Kaggle knows it and its rules are accepted: only then it lists the files."""
     competition = plugins.load(name).competition()
-    if not competition.kaggle or credentials.find() is None:
-        lacking = "credentials" if competition.kaggle else "slug at Kaggle"
-        yield Finding("warning", f"not asked: {competition.name} has no {lacking}")
+    if not competition.kaggle:
+        yield Finding(
+            "warning", f"{competition.name} has no slug there", "set kaggle=… in its plugin to submit from here"
+        )
+        return
+    if credentials.find() is None:
+        yield Finding("warning", "not asked, without credentials", credentials.HOW)
         return
     try:
-        with client.connect(competition, console, attempts=1) as kaggle:
+        with client.connect(competition, _silent(), attempts=1) as kaggle:
             files = kaggle.files()
     except UnreachableError as error:
         yield Finding("warning", str(error))

@@ -62,8 +62,8 @@ def run(
     already is shown again, one that was killed goes on. With `fold` only that fold's models are trained.
     """
     plugin = plugins.load(name)
-    absent = data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name))
-    with processes.first_goes_first():
+    with processes.first_goes_first():  # which may be bringing the data from Kaggle
+        absent = data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name))
         if absent:
             console.warn(rehearsal.how_to_get_data(plugin))
         job = prepare(plugin, data_path or plugin.data, settings, console, synthetic=absent)

@@ -21,6 +21,8 @@ from kagglekit.errors import UserError
 
 Floats = NDArray[np.float64]
 ROW_SUM_TOLERANCE = 1e-6
+ROUNDED_SUM_TOLERANCE = 1e-3
+"""For files made elsewhere, whose digits may have been cut: metrics divide a row by its sum."""
 
 
 class RefusedError(UserError):
@@ -95,10 +97,12 @@ def lay_out(
     return by_id.loc[known].reset_index()[list(sample.columns)]
 
 
-def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> None:
+def check(
+    frame: pd.DataFrame, competition: Competition, ids: Sequence[str], tolerance: float = ROW_SUM_TOLERANCE
+) -> None:
     """Raise RefusedError, naming the rows, for a submission that Kaggle would refuse.
 
-    `ids` are those that must have exactly one row each.
+    `ids` are those that must have exactly one row each; a row of probabilities sums to 1 within `tolerance`.
     """
     form = competition.submission
     wanted = columns(competition)
@@ -119,10 +123,10 @@ def check(frame: pd.DataFrame, competition: Competition, ids: Sequence[str]) -> 
         strange = ~frame[form.label].astype("str").isin(competition.labels)
         _refuse_rows(frame, form.id, strange.to_numpy(), "have no class of the competition")
     else:
-        _check_probabilities(frame, competition)
+        _check_probabilities(frame, competition, tolerance)
 
 
-def _check_probabilities(frame: pd.DataFrame, competition: Competition) -> None:
+def _check_probabilities(frame: pd.DataFrame, competition: Competition, tolerance: float) -> None:
     form = competition.submission
     values = frame.drop(columns=form.id)
     if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) and kind.kind != "c" for kind in values.dtypes):
@@ -131,7 +135,7 @@ def _check_probabilities(frame: pd.DataFrame, competition: Competition) -> None:
     _refuse_rows(frame, form.id, np.any(~np.isfinite(numbers), axis=1), "hold no number")
     _refuse_rows(frame, form.id, np.any((numbers < 0) | (numbers > 1), axis=1), "are outside 0 to 1")
     if not isinstance(form, Probability):
-        off = np.abs(numbers.sum(axis=1) - 1) > ROW_SUM_TOLERANCE
+        off = np.abs(numbers.sum(axis=1) - 1) > tolerance
         _refuse_rows(frame, form.id, off, "do not sum to 1")
 
 

@@ -48,6 +48,7 @@ class State:
     files: list[str] = field(default_factory=list)
     left: int = 5
     counted: int = 1
+    limited_by_total: bool = False
     pending_looks: int = 0
     """Times that a submission is listed as PENDING before its outcome."""
     outcome: dict[str, Any] = field(
@@ -247,7 +248,8 @@ def _list_submissions(exchange: Exchange, asked: dict[str, Any]) -> None:
 
 def _limits(exchange: Exchange, _: dict[str, Any]) -> None:
     state = exchange.state
-    exchange.json({"numToday": state.counted, "numTotal": state.counted, "numAllowedNow": state.left})
+    counted = {"numToday": state.counted, "numTotal": state.counted, "numAllowedNow": state.left}
+    exchange.json(counted | {"limitedByTotal": state.limited_by_total})
 
 
 _ANSWERS: dict[str, Callable[[Exchange, dict[str, Any]], None]] = {
@@ -310,6 +312,38 @@ def arrives_unheard(exchange: Exchange) -> None:
     submit(exchange.state, json.loads(exchange.body))
     with suppress(OSError):
         exchange.connection.shutdown(2)
+
+
+def cut_answer(exchange: Exchange) -> None:
+    """Promise an answer, and end in the middle of it."""
+    exchange.head(200, {"Content-Type": "application/json", "Content-Length": "100"})
+    exchange.wfile.write(b'{"submissions": [')
+
+
+def arrives_half_heard(exchange: Exchange) -> None:
+    """Take the submission in, and end in the middle of the answer."""
+    submit(exchange.state, json.loads(exchange.body))
+    cut_answer(exchange)
+
+
+def arrives_in_trouble(exchange: Exchange) -> None:
+    """Take the submission in, and answer as what stands before Kaggle does when Kaggle is late."""
+    submit(exchange.state, json.loads(exchange.body))
+    exchange.bytes(b"A timeout occurred", "text/plain", 524)
+
+
+def short_range(count: int) -> Fault:
+    """Send fewer bytes than were asked for, and say so."""
+
+    def fault(exchange: Exchange) -> None:
+        archive = exchange.state.archive
+        start = int(exchange.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        some = archive[start : start + count]
+        described = {"Content-Range": f"bytes {start}-{start + len(some) - 1}/{len(archive)}"}
+        described |= {"ETag": exchange.state.etag, "Last-Modified": exchange.state.modified}
+        exchange.bytes(some, "application/zip", 206, described)
+
+    return fault
 
 
 def arrives_unnumbered(exchange: Exchange) -> None:

@@ -32,7 +32,7 @@ def test_the_course_s_folders_are_links_and_a_run_reads_them(cli: Cli, tiny: str
     assert found - set().union(*parts.values()) == {"sample_submission.csv"}
     one = next(iter(sorted((out / "train" / "cat").iterdir())))
     assert one.stat().st_nlink >= 2
-    assert "is there already, and not empty" in failed(cli(*words))
+    assert "is not an empty folder" in failed(cli(*words))
     succeeded(cli("run", out, "--backbone", tiny, "--set", "strengths=0.1"))
     (run,) = (home / "dogscats" / "runs").iterdir()
     assert len(pd.read_parquet(run / "oof.parquet")) == 6, "scored on the validation set"
@@ -54,6 +54,50 @@ def test_a_driver_is_in_one_part_only_and_the_same_seed_draws_the_same(cli: Cli,
     assert found[0] == found[1] != found[2]
 
 
+def test_a_run_reads_driver_folders_too(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    out = tmp_path / "farm"
+    words = ("folders", "state-farm", out, "--data", drawing.drivers(tmp_path), "--valid", "40", "--sample", "20,10")
+    done = succeeded(cli(*words))
+    assert "left out" not in done.out
+    assert f"next: kagglekit run {out}" in done.out
+    succeeded(cli("run", out, "--method", "features", "--backbone", tiny, "--set", "strengths=0.1"))
+    (run,) = (home / "farm" / "runs").iterdir()
+    assert pd.read_csv(run / "submission.csv").columns.tolist() == ["img", *(f"c{number}" for number in range(10))]
+    assert pd.read_csv(run / "submission.csv")["img"].tolist() == [f"img_{900 + number}.jpg" for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "submission"),
+    [
+        ("{'cat': '', 'dog': ''}", "Probability(of='cat')"),
+        ("{'cat': '', 'dog': ''}", "Probability(of='dog', id_format='img_{id}')"),
+        ("{'0': '', '1': ''}", "Probability(of='1')"),
+    ],
+)
+def test_a_sample_submission_that_would_be_misread_is_left_out(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, classes: str, submission: str
+) -> None:
+    names = ("0", "1") if "'0'" in classes else ("cat", "dog")
+    pictures = {f"train/{names[n % 2]}/{n}.jpg": drawing.image(n % 2, n) for n in range(20)}
+    pictures |= {f"test/{n}.jpg": drawing.image(n % 2, 50 + n) for n in range(4)}
+    ids = [f"img_{n}" if "img_" in submission else str(n) for n in range(4)]
+    pictures["sample_submission.csv"] = ("id,label\n" + "".join(f"{each},0\n" for each in ids)).encode()
+    plugin = tmp_path / "pets.py"
+    plugin.write_text(
+        "from kagglekit import *\n\n\n@hookimpl\ndef competition():\n"
+        f"    return Competition(name='pets', kaggle='', classes={classes},\n"
+        f"        train=FolderLabels('train/{{label}}'), test='test/{{id}}.jpg', submission={submission})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    archive = drawing.zip_of(tmp_path / "pets.zip", pictures)
+    done = succeeded(cli("folders", plugin, "out", "--data", archive, "--valid", "6", "--sample", "0,0"))
+    assert "WARNING: sample_submission.csv is left out" in done.out
+    assert "next: kagglekit run ./out" in done.out
+    succeeded(cli("run", "./out", "--backbone", tiny, "--set", "strengths=0.1"))
+    (run,) = (home / "out" / "runs").iterdir()
+    assert pd.read_csv(run / "submission.csv").columns.tolist() == ["id", *names]
+
+
 def test_where_links_can_not_be_images_are_copied(
     cli: Cli, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +107,16 @@ def test_where_links_can_not_be_images_are_copied(
     monkeypatch.setattr(class_folders.os, "link", refuse)
     words = ("--data", drawing.dogs(tmp_path), "--valid", "6", "--sample", "4,2")
     assert "0 hard links, 42 copies" in succeeded(cli("folders", "dogs-vs-cats", tmp_path / "out", *words)).out
+
+
+def test_the_folder_one_is_in_is_not_replaced(
+    cli: Cli, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    said = failed(cli("folders", "dogs-vs-cats", ".", "--data", archive, "--valid", "6", "--sample", "0,0"))
+    assert "not an empty folder of its own" in said
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,9 @@ def test_a_login_that_can_not_be_renewed_is_one_line(
     login(user, -2)
     kaggle.will("GenerateAccessToken", status(401, "expired"))
     assert "credentials.json" in failed(cli("submissions", DOGS))
+    stored = {"refresh_token": "refresh-secret-77aa", "access_token": "x", "access_token_expiration": "soon"}
+    write(user / ".kaggle" / "credentials.json", json.dumps(stored | {"username": "x", "scopes": []}))
+    assert "credentials.json is no login that can be read" in failed(cli("submissions", DOGS))
 
 
 @pytest.mark.parametrize("command", [("download", DOGS), ("submissions", DOGS)], ids=" ".join)
@@ -156,6 +159,17 @@ def test_a_token_file_that_is_empty_or_binary_is_one_line(
     assert "is empty" in failed(cli("submissions", DOGS))
     (tmp_path / "token").write_bytes(b"\xff\xfe")
     assert "is no text" in failed(cli("submissions", DOGS))
+    (tmp_path / "token").write_text(f"{TOKEN}\n{TOKEN}")
+    said = failed(cli("submissions", DOGS))
+    assert "a second line" in said
+    assert TOKEN not in said
+
+
+def test_a_mark_that_an_editor_puts_before_a_token_is_no_part_of_it(
+    cli: Cli, kaggle: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", str(write(tmp_path / "token", f"\ufeff{TOKEN}\n")))
+    succeeded(cli("submissions", DOGS))
 
 
 def test_a_file_that_others_can_read_is_pointed_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from kagglekit import runs
 from kagglekit.engines import backbones, devices, sessions
 from tests import drawing, kaggle_server
-from tests.conftest import Cli, Done
+from tests.conftest import Cli, Done, succeeded
 from tests.kaggle_server import State, status
 
 DOGS = "dogs-vs-cats"
@@ -60,7 +61,27 @@ def test_a_competition_is_examined_too(cli: Cli, kaggle: State, tmp_path: Path) 
     assert grades(done, "data") == ["warning"]
     assert "kagglekit download dogs-vs-cats" in lines(done, "data")[0]
     assert cli("download", DOGS).code == 0
+    done = cli("doctor", DOGS)
+    assert grades(done, "data") == ["ok"]
+    assert "24 training images, 12 test images in" in lines(done, "data")[0]
+
+
+def test_data_that_is_not_there_any_more_or_not_unpacked_yet_is_seen(
+    cli: Cli, user: Path, tmp_path: Path, tiny: str, home: Path
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    succeeded(cli("augmentations", DOGS, "--data", archive, "--set", f"backbone={tiny}", "--images", "2"))
     assert grades(cli("doctor", DOGS), "data") == ["ok"]
+    for path in (home / DOGS / "data").glob("dogs-*"):
+        shutil.rmtree(path)
+    archive.rename(home / DOGS / "data" / "dogs.zip")
+    done = cli("doctor", DOGS)
+    assert "dogs.zip, which the next run unpacks" in lines(done, "data")[0]
+    (home / DOGS / "data" / "dogs.zip").unlink()
+    done = cli("doctor", DOGS)
+    assert done.code == 1
+    assert grades(done, "data") == ["error"]
+    assert "is gone" in lines(done, "data")[0]
 
 
 @pytest.mark.parametrize(("code", "word"), [(401, "credentials"), (403, "/rules"), (404, "404")])
@@ -86,7 +107,17 @@ def test_without_credentials_all_else_is_examined(cli: Cli, user: Path) -> None:
     assert done.code == 0
     assert grades(done, "credentials") == grades(done, "kaggle") == ["warning"]
     assert "make a token" in lines(done, "credentials")[0]
-    assert "has no credentials" in lines(done, "kaggle")[0]
+    assert "make a token" in lines(done, "kaggle")[0]
+
+
+def test_credentials_that_can_not_be_read_are_said_to_be(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    (line,) = lines(cli("doctor"), "credentials")
+    assert f"Permission denied ({user / '.kaggle' / 'access_token'}): make it accessible" in line
+    assert "pip" not in line
 
 
 def test_broken_and_exposed_credentials(cli: Cli, user: Path) -> None:
@@ -98,6 +129,7 @@ def test_broken_and_exposed_credentials(cli: Cli, user: Path) -> None:
     assert done.code == 0
     assert grades(done, "credentials") == ["ok", "warning"]
     assert f"chmod 600 {file}" in lines(done, "credentials")[1]
+    assert cli("doctor", DOGS).out.count("chmod 600") == 1
     file.write_text("{")
     done = cli("doctor")
     assert done.code == 1

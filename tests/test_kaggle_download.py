@@ -78,10 +78,11 @@ def test_an_archive_arrives_verified_and_unpacked_and_only_kaggle_sees_the_token
 def test_what_is_there_is_not_fetched_again(cli: Cli, dogs: State, place: Place) -> None:
     succeeded(cli("download", DOGS))
     asked = len(dogs.seen)
-    assert "there already" in succeeded(cli("download", DOGS)).out
+    assert f"{place.archive} is there already" in succeeded(cli("download", DOGS)).out
     place.archive.unlink()  # to save space: what was unpacked is enough
     done = succeeded(cli("download", DOGS))
-    assert "there already" in done.out
+    (unpacked,) = archives.unpacked_folders(place.archive.parent)
+    assert f"{unpacked} is there already" in done.out
     assert "the data of dogs-vs-cats is in" in done.out
     assert len(dogs.seen) == asked
 
@@ -360,6 +361,29 @@ def test_the_storage_does_not_know_of_rules(cli: Cli, dogs: State) -> None:
     said = failed(cli("download", DOGS))
     assert "storage" in said
     assert "rules" not in said
+
+
+def test_a_storage_that_sends_less_than_was_asked_for_is_asked_for_the_rest(
+    cli: Cli, dogs: State, place: Place
+) -> None:
+    dogs.will("archive.zip", cut(100))
+    dogs.will("rest", kaggle_server.short_range(50), kaggle_server.short_range(1000))
+    assert "fewer bytes came" in succeeded(cli("download", DOGS)).out
+    assert [seen.headers["Range"] for seen in dogs.named("rest")] == ["bytes=100-", "bytes=150-", "bytes=1150-"]
+    assert place.archive.read_bytes() == dogs.archive
+
+
+def test_a_storage_may_ask_for_time(cli: Cli, dogs: State, place: Place, pauses: list[float]) -> None:
+    dogs.will("archive.zip", cut(100))
+    dogs.will("rest", status(503, retry_after="33"))
+    succeeded(cli("download", DOGS))
+    assert pauses == [1.0, 33.0]
+    place.archive.unlink()
+    shutil.rmtree(archives.unpacked_folders(place.archive.parent)[0])
+    dogs.will("archive.zip", cut(100))
+    dogs.will("rest", status(503, retry_after="7200"))
+    assert "again in 7200 s" in failed(cli("download", DOGS))
+    assert place.part.stat().st_size == 100
 
 
 @pytest.mark.parametrize("code", [403, 416, 500])

@@ -174,6 +174,19 @@ def test_a_file_of_the_users_own_has_no_run(
     assert not (real.folder / "kaggle.json").exists()
 
 
+def test_digits_that_were_cut_are_no_reason_to_refuse_a_users_own_file(
+    cli: Cli, kaggle: State, home: Path, tmp_path: Path
+) -> None:
+    kaggle.archive = drawing.drivers(tmp_path).read_bytes()
+    succeeded(cli("download", "state-farm"))
+    mine = tmp_path / "mine.csv"
+    head = "img," + ",".join(f"c{n}" for n in range(10))
+    for row, refused in ((",0.3334" * 3 + ",0" * 7, False), (",0.34" * 3 + ",0" * 7, True)):
+        mine.write_text(head + "\n" + "".join(f"img_{900 + n}.jpg{row}\n" for n in range(8)))
+        done = cli("submit", "state-farm", mine)
+        assert ("do not sum to 1" in done.err) == refused == bool(done.code), done.err
+
+
 def test_a_copy_of_a_runs_file_is_known_to_be_the_runs(
     cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
 ) -> None:
@@ -283,6 +296,10 @@ def test_a_day_without_submissions_left_is_seen_before_the_upload(cli: Cli, kagg
     assert "5 counted" in said
     assert not sent(kaggle)
     assert ledger(place) == []
+    kaggle.limited_by_total = True
+    said = failed(cli("submit", DOGS))
+    assert "today or later" in said
+    assert "00:00" not in said
 
 
 def test_who_is_in_no_team_yet_has_no_limits_to_read(cli: Cli, kaggle: State, place: Path) -> None:
@@ -301,6 +318,11 @@ def test_who_is_in_no_team_yet_has_no_limits_to_read(cli: Cli, kaggle: State, pl
         ("GetSubmissionLimits", status(403, "no"), f"{SLUG}/rules"),
         ("StartSubmissionUpload", status(403, "no"), f"{SLUG}/rules"),
         ("upload", lambda exchange: exchange.bytes(b"no", "text/plain", 403), "was refused (403)"),
+        (
+            "upload",
+            lambda exchange: exchange.head(302, {"Location": "http://storage.test/archive.zip"}),
+            "refused (302)",
+        ),
         ("CreateSubmission", status(400, "Daily limit"), "400): Daily limit"),
         ("CreateSubmission", status(403, "no"), f"{SLUG}/rules"),
     ],
@@ -312,6 +334,7 @@ def test_a_refusal_is_a_failure_and_leaves_no_row(
     assert word in failed(cli("submit", DOGS, "--wait"))
     assert kaggle.submissions == []
     assert not (place / "ledger.json").exists() or ledger(place) == []
+    assert not list(place.rglob("kaggle.json"))
     succeeded(cli("submit", DOGS, "--wait"))
     assert len(kaggle.submissions) == len(ledger(place)) == 1
 
@@ -337,7 +360,14 @@ def test_an_upload_that_hangs_is_given_up_and_nothing_is_submitted(
 
 
 @pytest.mark.parametrize(
-    "fault", [kaggle_server.arrives_unheard, kaggle_server.arrives_unreadably, kaggle_server.arrives_unnumbered]
+    "fault",
+    [
+        kaggle_server.arrives_unheard,
+        kaggle_server.arrives_half_heard,
+        kaggle_server.arrives_in_trouble,
+        kaggle_server.arrives_unreadably,
+        kaggle_server.arrives_unnumbered,
+    ],
 )
 def test_one_that_arrived_though_the_answer_was_lost_is_not_sent_again(
     cli: Cli, kaggle: State, place: Path, real: runs.Run, fault: Fault
@@ -348,6 +378,21 @@ def test_one_that_arrived_though_the_answer_was_lost_is_not_sent_again(
     assert kaggle.count("CreateSubmission") == 1
     (row,) = ledger(place)
     assert (row["run"], row["public_score"]) == (real.id, 0.04321)
+
+
+def test_it_is_recognised_by_its_words_as_the_list_shows_them(
+    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+) -> None:
+    mine = shutil.copy(real.submission, tmp_path / "my  blend\u200d.csv")
+    kaggle.will("CreateSubmission", kaggle_server.arrives_unheard)
+    succeeded(cli("submit", DOGS, mine, "-m", "two  words\tand \u200d one"))
+    assert kaggle.count("CreateSubmission") == len(ledger(place)) == 1
+
+
+def test_an_answer_that_is_cut_is_asked_for_again(cli: Cli, kaggle: State, place: Path, pauses: list[float]) -> None:
+    kaggle.will("ListSubmissions", kaggle_server.cut_answer)
+    succeeded(cli("submit", DOGS))
+    assert pauses == [1.0]
 
 
 def test_one_that_arrived_unheard_before_the_network_went_is_recognised_by_the_next_command(
@@ -446,15 +491,43 @@ def test_what_can_not_be_submitted_is_said_before_the_run(
     assert not kaggle.count("DownloadDataFiles")
 
 
+def test_before_the_run_kaggle_is_asked_whether_it_would_take_a_submission(
+    cli: Cli, kaggle: State, tiny: str, home: Path, tmp_path: Path
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    words = ("run", DOGS, "--data", archive, "--backbone", tiny, *QUICK, "--submit")
+    kaggle.will("GetSubmissionLimits", status(403, "no"))
+    assert f"{SLUG}/rules" in failed(cli(*words))
+    assert not (home / DOGS / "runs").exists()
+    kaggle.left, kaggle.counted = 0, 5
+    done = cli(*words)
+    assert "WARNING: 0 submissions are left today" in done.out
+    assert "0 submissions are left today" in done.err
+    (run,) = (home / DOGS / "runs").iterdir()
+    assert (run / "submission.csv").is_file()
+    kaggle.left = 1
+    kaggle.will("GetSubmissionLimits", status(503))
+    assert "WARNING: whether it can be submitted is not known yet" in succeeded(cli(*words)).out
+    assert len(kaggle.submissions) == 1
+
+
 def test_a_public_score_that_is_being_over_fitted_is_named(cli: Cli, place: Path, real: runs.Run) -> None:
-    other = shutil.copytree(real.folder, real.folder.with_name("20990101-0000-00000000"))
-    result = json.loads((other / "result.json").read_text())
-    (other / "result.json").write_text(json.dumps(result | {"out_of_fold": result["out_of_fold"] + 0.01}))
-    for folder, reference, public in ((real.folder, 1, 0.05), (other, 2, 0.04)):
-        (folder / "kaggle.json").write_text(
-            json.dumps({"reference": reference, "public_score": public, "private_score": None})
-        )
-    done = succeeded(cli("runs", DOGS))
-    assert f"{other.name} is better than {real.id} in public and worse out-of-fold" in done.out
-    (other / "result.json").write_text(json.dumps(result | {"out_of_fold": result["out_of_fold"] - 0.01}))
-    assert "over-fitted" not in succeeded(cli("runs", DOGS)).out
+    result = json.loads((real.folder / "result.json").read_text())
+    copies = [shutil.copytree(real.folder, real.folder.with_name(f"2099010{n}-0000-00000000")) for n in (1, 2)]
+
+    def scored(*scores: tuple[float, float]) -> str:
+        """Give the runs their (out-of-fold, public) losses, in the order in which they were sent."""
+        for number, (folder, (own, public)) in enumerate(zip((real.folder, *copies), scores, strict=True)):
+            (folder / "result.json").write_text(json.dumps(result | {"out_of_fold": own}))
+            (folder / "kaggle.json").write_text(
+                json.dumps({"reference": number, "public_score": public, "private_score": None})
+            )
+        return succeeded(cli("runs", DOGS)).out
+
+    later = copies[1].name
+    assert f"{later} is better than {copies[0].name} in public and worse" in scored(
+        (0.05, 0.06), (0.04, 0.05), (0.045, 0.04)
+    )
+    # the one in between is the worst of all
+    assert f"{later} is better than {real.id} in public and worse" in scored((0.04, 0.06), (0.06, 0.065), (0.05, 0.055))
+    assert "over-fitted" not in scored((0.05, 0.05), (0.04, 0.04), (0.06, 0.06))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +137,12 @@ def _over_fitted(found: list[run_folders.Run]) -> list[str]:
             sign = 1 if result["lower_is_better"] else -1
             sent.append((record["reference"], run.id, sign * record["public_score"], sign * result["out_of_fold"]))
     lines = []
-    for (_, before, public, own), (_, after, later_public, later_own) in itertools.pairwise(sorted(sent)):
-        if later_public < public and later_own > own:
+    sent.sort()
+    for place, (_, after, later_public, later_own) in enumerate(sent):
+        beaten = [(own, before) for _, before, public, own in sent[:place] if later_public < public and later_own > own]
+        if beaten:
             lines.append(
-                f"{after} is better than {before} in public and worse out-of-fold: the public score is being "
+                f"{after} is better than {min(beaten)[1]} in public and worse out-of-fold: the public score is being "
                 "over-fitted; trust out-of-fold"
             )
     return lines
@@ -185,7 +187,9 @@ def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample:
     class_folders.write(
         plugin, files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
     )
-    console.say(f"next: kagglekit run {out}")
+    # a word that is an installed competition's name would mean that one
+    path = f"./{out}" if len(out.parts) == 1 else str(out)
+    console.say(f"next: kagglekit run {shlex.quote(path)}")
 
 
 def backbones(pattern: str, limit: int) -> None:

@@ -24,7 +24,10 @@ def download(name: str) -> None:
 
 
 def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sample: bool) -> None:
-    """Raise UserError for a run whose submission could not be sent, before hours of work; get data that is not here."""
+    """Raise UserError for a run whose submission could not be sent, before hours of work; get data that is not here.
+
+    Kaggle is asked too, where it answers: whether the rules are accepted, and how many submissions are left.
+    """
     plugin = plugins.load(name)
     client.slug_of(plugin.competition())
     if fold is not None:
@@ -32,9 +35,19 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
     if sample:
         raise UserError("--submit: a run on a sample is not worth a submission; leave --sample out.")
     credentials.require()
-    workspace = Workspace.of(plugin.competition().name)
-    if processes.is_first() and data_path is None and plugin.data is None and data.is_absent(workspace):
-        downloading.download(plugin, Console())
+    if not processes.is_first():
+        return
+    console = Console()
+    if data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name)):
+        downloading.download(plugin, console)
+    try:
+        with client.connect(plugin.competition(), console, attempts=1) as kaggle:
+            limits = kaggle.limits()
+    except UnreachableError as error:
+        console.warn(f"whether it can be submitted is not known yet: {error}")
+        return
+    if limits.left <= 0 < limits.total:
+        console.warn("0 submissions are left today: what this run makes can be sent after 00:00 UTC")
 
 
 def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:

@@ -53,3 +53,5 @@ class Limits:
     total: int
     left: int
     """For the rest of the day, in UTC."""
+    ever_spent: bool
+    """Whether the limit is one of the whole competition, and not of the day."""

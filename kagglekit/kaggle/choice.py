@@ -102,8 +102,9 @@ def check(choice: Choice, plugin: Plugin, console: Console) -> None:
     """Raise UserError for a file that Kaggle would refuse: nothing has been sent yet."""
     competition = plugin.competition()
     ids, source = _ids(competition, choice.run, Workspace.of(competition.name), console)
+    tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
     try:
-        submissions.check(read(choice.file, competition), competition, ids)
+        submissions.check(read(choice.file, competition), competition, ids, tolerance)
     except submissions.RefusedError as error:
         raise UserError(f"{choice.file.name} was not sent, Kaggle would refuse it: {error.reason}.") from error
     console.say(f"{choice.file.name} keeps the contract: {len(ids)} rows, compared with {source}")

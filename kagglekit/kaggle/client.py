@@ -15,6 +15,7 @@ from kagglekit.console import Console
 from kagglekit.errors import UserError
 from kagglekit.kaggle import credentials, retries
 from kagglekit.kaggle.answers import Limits, Submission
+from kagglekit.kaggle.credentials import HOW
 from kagglekit.kaggle.failures import Context
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ class Kaggle:
 
         with _official(self.context.credentials) as client:
             _prepared(client, self.context.credentials)
-            login = KaggleCredentials.load(client=client)
+            try:
+                login = KaggleCredentials.load(client=client)
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{self.context.credentials.file} is no login that can be read: {HOW}.") from error
             self._ask(login.refresh_access_token)
             return str(login.get_access_token())
 
@@ -136,7 +140,7 @@ class Kaggle:
         request = ApiGetSubmissionLimitsRequest()
         request.competition_name = self.context.slug
         found = self._ask(lambda: self._api.get_submission_limits(request))
-        return Limits(found.num_today, found.num_total, found.num_allowed_now)
+        return Limits(found.num_today, found.num_total, found.num_allowed_now, bool(found.limited_by_total))
 
     def submissions(self, pages: int = 1) -> list[Submission]:
         """Return one's own submissions, newest first: those of so many pages, or fewer if there are no more."""
@@ -168,8 +172,8 @@ class Kaggle:
         request.last_modified_epoch_seconds = int(file.stat().st_mtime)
         place = self._api.start_submission_upload(request)
         with file.open("rb") as content:
-            answer = self._plain.put(place.create_url, data=content, timeout=TIMEOUT)
-        if 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
+            answer = self._plain.put(place.create_url, data=content, timeout=TIMEOUT, allow_redirects=False)
+        if 300 <= answer.status_code < 500 and answer.status_code not in (408, 429):
             raise UserError(
                 f"the upload of {file.name} was refused ({answer.status_code}): nothing was submitted; "
                 "type the command again."

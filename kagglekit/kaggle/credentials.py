@@ -50,7 +50,16 @@ class Credentials:
 def find() -> Credentials | None:
     """Return the credentials that the official client would take, or None; raise UserError for a broken file."""
     looks: tuple[Callable[[], Credentials | None], ...] = (_token_variable, _token_file, _name_and_key, _login)
-    return next((found for look in looks if (found := look()) is not None), None)
+    found = next((found for look in looks if (found := look()) is not None), None)
+    if found is not None:
+        _check_letters(found)
+    return found
+
+
+def _check_letters(found: Credentials) -> None:
+    for secret in (found.token, found.username, found.key):
+        if not (secret.isascii() and secret.isprintable()) or " " in secret:
+            raise UserError(f"{found.source} holds letters that no credentials have, such as a second line: {HOW}.")
 
 
 def require() -> Credentials:
@@ -141,7 +150,7 @@ def _string(stored: dict[str, Any], name: str) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return file.read_text(encoding="utf-8-sig").strip()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
     except UnicodeDecodeError as error:

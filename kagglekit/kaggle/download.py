@@ -45,9 +45,10 @@ def download(plugin: Plugin, console: Console) -> DataFiles:
         console.say(f"another command is downloading {archive.name}: waiting for it")
         lock.acquire()
     try:
-        if _is_there(archive):
+        there = _there(archive)
+        if there is not None:
             Part(archive).discard()  # of a command that was killed when all was unpacked
-            console.say(f"{archive.name} is there already; remove it to fetch it again")
+            console.say(f"{there} is there already; remove it to fetch it again")
         else:
             with client.connect(competition, console) as kaggle:
                 fetch(kaggle, archive, console)
@@ -56,14 +57,25 @@ def download(plugin: Plugin, console: Console) -> DataFiles:
     return data.find(competition, None, workspace, console)
 
 
-def _is_there(archive: Path) -> bool:
-    """Say whether the archive, or what was unpacked from it, is there."""
-    manifests = [storage.read_json(folder / archives.MANIFEST) for folder in archives.unpacked_folders(archive.parent)]
-    return archive.exists() or any(manifest["archive"] == archive.name for manifest in manifests)
+def _there(archive: Path) -> Path | None:
+    """Return the archive if it is there, else what was unpacked from it."""
+    if archive.exists():
+        return archive
+    unpacked = archives.unpacked_folders(archive.parent)
+    return next(
+        (path for path in unpacked if storage.read_json(path / archives.MANIFEST)["archive"] == archive.name), None
+    )
 
 
 class CutError(Exception):
-    """The bytes stopped coming; the next attempt goes on behind them."""
+    """The bytes stopped coming; the next attempt goes on behind them.
+
+    `answer` is what the server says instead, if it says something: it may ask for time.
+    """
+
+    def __init__(self, reason: str, answer: requests.Response | None = None) -> None:
+        super().__init__(reason)
+        self.answer = answer
 
 
 def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
@@ -98,12 +110,12 @@ def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
         except CutError as error:
             stuck = 0 if part.size > furthest else stuck + 1
             furthest = max(furthest, part.size)
-            if stuck == retries.ATTEMPTS:
+            pause = retries.wait_after(error.answer, max(stuck, 1))
+            if stuck == retries.ATTEMPTS or pause > retries.PATIENCE:
                 raise UnreachableError(
-                    f"{error}, {stuck} times at {part.size / 1e6:.1f} MB of {archive.name}: what has arrived is kept; "
-                    "type the command again to go on."
+                    f"{error}, {max(stuck, 1)} times at {part.size / 1e6:.1f} MB of {archive.name}: what has arrived "
+                    f"is kept; type the command again in {pause:.0f} s to go on."
                 ) from error
-            pause = retries.wait_after(None, max(stuck, 1))
             console.say(f"{error} at {part.size / 1e6:.1f} MB: attempt {attempt + 1} in {pause:.0f} s")
             retries.sleep(pause)
         else:
@@ -136,6 +148,8 @@ def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name:
             for chunk in chunks:
                 file.write(chunk)
                 advance(len(chunk))
+        if version.size not in (None, part.size):
+            raise CutError("fewer bytes came than were promised")
 
 
 def _rest(kaggle: client.Kaggle, url: str, part: Part, version: Version) -> requests.Response:
@@ -152,7 +166,7 @@ def _rest(kaggle: client.Kaggle, url: str, part: Part, version: Version) -> requ
     rest.close()
     if rest.status_code in (206, 416):  # a range that was not asked for, or none: only a fresh start helps
         part.discard()
-    raise CutError(f"Kaggle's storage does not go on ({rest.status_code})")
+    raise CutError(f"Kaggle's storage does not go on ({rest.status_code})", rest)
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

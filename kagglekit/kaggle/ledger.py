@@ -119,7 +119,9 @@ class Ledger:
         return found[-1] if found else None
 
     def forget_unsent(self) -> None:
-        """Remove the rows of what never arrived."""
+        """Remove the rows of what never arrived, from their runs' folders too."""
+        for run in {row.run for row in self.rows if row.run and row.reference is None}:
+            (self._workspace.runs / run / RUN_FILE).unlink(missing_ok=True)
         self.rows = [row for row in self.rows if row.reference is not None]
 
 

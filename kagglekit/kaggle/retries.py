@@ -18,7 +18,8 @@ PATIENCE = 300.0
 """Seconds beyond which Kaggle's own wish to wait is handed on to the user."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the second attempt, and most of them; each pause is twice as long as the one before."""
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PASSING = frozenset({408, 425, 429})
+"""Answers below 500 that may be another one in a moment."""
 
 
 def sleep(seconds: float) -> None:
@@ -49,10 +50,19 @@ def may_pass(error: Any) -> bool:
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code in _PASSING
+        return error.response.status_code in _PASSING or error.response.status_code >= 500
     if isinstance(error, requests.exceptions.SSLError):
         return False
-    return isinstance(error, requests.ConnectionError | requests.Timeout)
+    return isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError)
+
+
+def is_refusal(error: Any) -> bool:
+    """Say whether an error of requests means that Kaggle has heard the question, and has done nothing."""
+    import requests
+
+    if not isinstance(error, requests.HTTPError) or error.response is None:
+        return False
+    return 400 <= error.response.status_code < 500 and not may_pass(error)
 
 
 def wait_after(response: Any, attempt: int) -> float:

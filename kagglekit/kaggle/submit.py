@@ -28,12 +28,14 @@ def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, forc
     """
     competition = plugin.competition()
     check(choice, plugin, console)
-    row = Row.of(choice.file, " ".join(message.split()), choice.run)
     workspace = Workspace.of(competition.name)
     with client.connect(competition, console) as kaggle, ledger.opened(workspace) as book:
         book.update(kaggle.submissions())  # among them what an earlier command sent without hearing of it
         book.forget_unsent()
         book.save()
+        # as the list will show them: a submission whose answer is lost is recognised by the two
+        row = Row.of(choice.file, kaggle.context.shown(message), choice.run)
+        row.file = kaggle.context.shown(row.file)
         before = None if force else book.of_bytes(row.sha256)
         if before is not None:
             return _sent_before(before, plugin, console)
@@ -60,7 +62,7 @@ def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, co
                 raise kaggle.context.unreadable() from error
         except requests.RequestException as error:
             pause = retries.wait_after(error.response, attempt)
-            if not retries.may_pass(error):
+            if retries.is_refusal(error):
                 book.forget_unsent()
                 book.save()
             if not retries.may_pass(error) or attempt == retries.ATTEMPTS or pause > retries.PATIENCE:
@@ -88,6 +90,10 @@ def _check_limits(limits: Limits, competition: Competition, console: Console) ->
     """Raise UserError where no submission is left; Kaggle counts nothing at all for who is in no team yet."""
     if limits.left > 0:
         console.say(f"submissions left today: {limits.left}")
+    elif limits.ever_spent:
+        raise UserError(
+            f"no submission to {competition.kaggle} is left, today or later ({limits.total} counted): nothing was sent."
+        )
     elif limits.total > 0:
         raise UserError(
             f"0 submissions are left today for {competition.kaggle} ({limits.today} counted): nothing was sent; "
