@@ -46,7 +46,7 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
         start, test, offers = finish.choose(scored, predictions, metric, job.recipe.seed)
         oof, gates = finish.finish(start, job.recipe.finish, metric, job.recipe.seed)
         test = finish.apply_kept(test, gates)
-        test[np.isnan(test).any(axis=1)] = predictions.prior
+        test[_unread(job, test)] = predictions.prior
         gates = [*offers, *gates]
         for gate in gates:
             job.console.say(gate.line())
@@ -85,6 +85,19 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
     line.make("result", result)
     found: dict[str, Any] = storage.read_json(run.folder / "result.json")
     return found
+
+
+def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
+    """Return which test images could not be read, (M,); raise UserError where a readable one has no numbers."""
+    without = np.isnan(test).any(axis=1)
+    bad = set(job.tables.quarantine["id"][job.tables.quarantine["part"] == "test"])
+    strange = [image for image in job.tables.asked["id"][without] if image not in bad]
+    if strange:
+        raise UserError(
+            f"{len(strange)} readable test images got no numbers, such as {strange[0]}: the network's became too "
+            "large; use --set precision=float32, or a lower learning rate."
+        )
+    return without
 
 
 def _closing_numbers(job: Job, scored: finish.Scored, oof: Floats, metric: metrics.Metric) -> dict[str, Any]:

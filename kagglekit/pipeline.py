@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,10 @@ def go(job: Job, fold: int | None = None) -> runs.Run:
     stages = Stages(job.run.folder, job.run.key, (*method, *conclusion.stages(job.run, method)), job.console.warn)
     if fold is not None:
         _check_fold(job, fold)
-        with job.console.logging_to(job.run.folder / f"log-fold{fold}.txt"):
+        with _logging(job, f"log-fold{fold}.txt"):
             with job.run.locked(job.console):
                 _record(job)
+                method_finetune.prepare(job, stages)
             method_finetune.predict(job, stages, fold)
         return job.run
     with job.run.locked(job.console):
@@ -87,13 +88,18 @@ def go(job: Job, fold: int | None = None) -> runs.Run:
             job.console.say(f"run {job.run.id} is finished already, nothing has changed since")
             _show(job)
         else:
-            with job.console.logging_to(job.run.folder / "log.txt"):
+            with _logging(job, "log.txt"):
                 _record(job)
                 predictions = METHODS[job.recipe.method].predict(job, stages)
                 if predictions is not None:  # only the first process has them
                     conclusion.conclude(job, predictions, stages)
                     _show(job)
     return job.run
+
+
+def _logging(job: Job, name: str) -> AbstractContextManager[None]:
+    """Write down what is said; of several processes only the first one does."""
+    return job.console.logging_to(job.run.folder / name) if processes.is_first() else nullcontext()
 
 
 def _show(job: Job) -> None:
@@ -207,7 +213,7 @@ def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
         "reason": reason,
         "settings": plan.settings,
         "why": plan.reason,
-        "batch_size": chosen.batch_size or inference.automatic_batch(device),
+        "batch_size": chosen.batch_size or inference.automatic_batch(device, chosen.shape or inference.USUAL_SIZE),
         "when": time.strftime("%Y-%m-%d %H:%M"),
     }
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from kagglekit.datafiles import DataFiles
 
 
+FILE_MODULE = "kagglekit_plugin_"
+"""What the modules of plugins in a single file are called, before their own name."""
+
+
 def load(name: str) -> Plugin:
     """Load the plugin called `name` and check its hooks.
 
@@ -80,7 +84,7 @@ def _import_file(path: Path) -> ModuleType:
     name, path = str(path), path.resolve()
     if not path.is_file():
         raise UserError(f"no plugin file {name!r}: give the path of a .py file, or a name from `kagglekit list`.")
-    spec = importlib.util.spec_from_file_location(f"kagglekit_plugin_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{FILE_MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{name!r} can't be imported: a plugin is a .py file.")
     module = importlib.util.module_from_spec(spec)

@@ -107,7 +107,8 @@ def _wait_for(running: Sequence[subprocess.Popen[bytes]], asked_to_stop: Callabl
         if asked_to_stop() and not told:
             told = True
             for process in running:
-                process.send_signal(signal.SIGINT)
+                if sys.platform != "win32":  # where a console's Ctrl-C has reached them already
+                    process.send_signal(signal.SIGINT)
         codes = [process.poll() for process in running]
         failed = [code for code in codes if code]
         if failed and not (told and None in codes):  # the first one saves

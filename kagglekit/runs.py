@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from kagglekit.console import Console
 
+_OLD = 60.0
+"""Seconds after which nobody writes on a small file any more."""
 _PACKAGES = (
     "kagglekit",
     "accelerate",
@@ -98,7 +100,8 @@ class Run:
         except Timeout:
             console.say(f"another command is working on {part or 'run'} {self.id}: waiting for it")
             lock.acquire()
-        for left in (*place.glob(".*.partial"), *place.glob("stages/.*.partial")):  # of killed commands
+        shared = (left for left in place.glob("stages/.*.partial") if time.time() - left.stat().st_mtime > _OLD)
+        for left in (*place.glob(".*.partial"), *shared):  # of killed commands
             left.unlink(missing_ok=True)
         try:
             yield

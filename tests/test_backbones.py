@@ -239,14 +239,12 @@ def test_weights_come_from_the_hub_through_its_real_client_and_then_from_its_cac
     environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     environment |= {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
 
-    def run(**more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", "--data", str(archive)]
-        return subprocess.run(
-            [*command, "--backbone", f"{TINY}.r160_in1k"],
-            env=environment | more, capture_output=True, text=True, check=False, timeout=240,
-        )  # fmt: skip
+    def kagglekit(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kagglekit", *words]
+        return subprocess.run(command, env=environment | more, capture_output=True, text=True, check=False, timeout=240)
 
-    done = run()
+    words = ("run", "dogs-vs-cats", "--data", str(archive), "--backbone", f"{TINY}.r160_in1k")
+    done = kagglekit(*words)
     assert done.returncode == 0, done.stderr
     assert f"GET /timm/{TINY}.r160_in1k/resolve/main/model.safetensors" in asked
     (folder,) = (home / "dogs-vs-cats" / "runs").iterdir()
@@ -255,9 +253,22 @@ def test_weights_come_from_the_hub_through_its_real_client_and_then_from_its_cac
     assert record["sha256"] == hashlib.sha256(content).hexdigest()
     assert record["licence"] == "apache-2.0"
     asked.clear()
-    offline = run(KAGGLEKIT_HOME=str(tmp_path / "other"), HF_HUB_OFFLINE="1")
+    exported = kagglekit("export", folder.name)
+    assert exported.returncode == 0, exported.stderr
+    offline = kagglekit(*words, KAGGLEKIT_HOME=str(tmp_path / "other"), HF_HUB_OFFLINE="1")
     assert offline.returncode == 0, offline.stderr
     assert asked == []
+
+
+def test_weights_of_the_hub_are_always_loaded_by_timm_which_knows_how(tmp_path: Path) -> None:
+    """A distilled transformer has two classifiers, and a file of the user's own is read as having one or none."""
+    name = "deit_tiny_distilled_patch16_224"
+    file = tmp_path / "model.safetensors"
+    state = timm.create_model(name).state_dict()
+    save_file(state, file)
+    model, path, _ = timm_models.load_model(name, backbones.Weights("hub", file, ""))
+    assert path == file
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

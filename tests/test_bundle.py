@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -9,12 +10,14 @@ import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit.engines import bundle
+from kagglekit.engines import bundle, decoding, standalone
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
@@ -179,6 +182,31 @@ def test_archives_of_bare_images_and_wrapping_folders_are_looked_through(
     assert "12 test images, 12 rows" in done.stdout
     found, expected = (pd.read_csv(folder / "submission.csv") for folder in (tmp_path / "here", run))
     pd.testing.assert_frame_equal(found, expected, atol=1e-5)
+
+
+def test_what_is_no_number_gets_the_prior(tmp_path: Path) -> None:
+    class Overflowing:
+        def run(self, _: object, feeds: dict[str, Any]) -> list[Any]:
+            rows = np.full((len(feeds["images"]), 2), 0.5)
+            rows[0] = np.nan
+            return [rows]
+
+    pixels = decoding.Preprocessing(
+        size=(8, 8), crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    about = {"preprocessing": {"images": dataclasses.asdict(pixels)}, "max_megapixels": 1}
+    content = drawing.image(0, 0)
+    found, bad = standalone.predict(Overflowing(), about, {"a": lambda: content, "b": lambda: content}, decoding, 2)
+    assert list(found) == ["b"]
+    assert "no numbers" in bad["a"]
+
+
+@pytest.mark.parametrize("as_rgb", [0, cv2.IMREAD_COLOR_RGB])
+def test_an_older_opencv_decodes_the_same(monkeypatch: pytest.MonkeyPatch, as_rgb: int) -> None:
+    content = drawing.image(1, 7)
+    expected = decoding.decode(content)
+    monkeypatch.setattr(decoding, "_AS_RGB", as_rgb)
+    assert np.array_equal(decoding.decode(content), expected)
 
 
 def test_where_there_are_no_images_the_notebook_says_what_it_looked_for(

@@ -203,14 +203,15 @@ def test_half_precision_is_kept_only_if_the_loss_stays(
     assert list(json.loads((run / "alone.json").read_text())["steps"]) == ["temperature", "clip"]
     for words in ((), ("--floats",)):
         done = succeeded(cli("export", run, "--fp16", *words))
-        half = run / "model.fp16.onnx"
-        assert half.stat().st_size < 0.7 * (run / "model.onnx").stat().st_size
+        whole = run / ("model.floats.onnx" if words else "model.onnx")
+        half = whole.with_suffix(".fp16.onnx")
+        assert half.stat().st_size < 0.7 * whole.stat().st_size
         about = sessions.Session(half, "cpu", 1).metadata
         assert (about["precision"], about["checked_on"]) == ("float16", "cpu")
         assert "numbers too large for it show on a GPU only" in done.out
         (loss,) = json.loads(about["out_of_fold"]).values()
         assert f"{loss:.5f} in float16" in done.out, "each image by models that have not seen it"
-        pd.testing.assert_frame_equal(predicted(cli, run, run / "model.onnx"), predicted(cli, run, half), atol=2e-3)
+        pd.testing.assert_frame_equal(predicted(cli, run, whole), predicted(cli, run, half), atol=2e-3)
         half.unlink()
     monkeypatch.setattr(onnx_file, "FP16_LOSES", -1.0)
     assert "it grows by more than -1, and the file was not kept" in failed(cli("export", run, "--fp16"))
@@ -257,13 +258,45 @@ def test_transparent_and_deep_images_are_no_reason_to_refuse(cli: Cli, tiny: str
 def test_a_file_that_is_not_of_the_run_as_it_is_is_made_again(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     image = table(run, "test")["path"].iloc[0]
+    (run / "model.onnx").unlink()
     succeeded(cli("export", run, "--floats"))
+    assert sessions.Session(run / "model.floats.onnx", "cpu", 1).metadata["input"] == "float32"
     assert "differs from torch" in succeeded(cli("predict", run, image)).err
     assert sessions.Session(run / "model.onnx", "cpu", 1).metadata["input"] == "uint8"
+    assert (run / "model.floats.onnx").is_file()
     assert "differs from torch" not in succeeded(cli("predict", run, image)).err
     alone = json.loads((run / "alone.json").read_text())
     (run / "alone.json").write_text(json.dumps(alone | {"steps": {"temperature": 1.5}}))
     assert "differs from torch" in succeeded(cli("predict", run, image)).err
+    made = json.loads((run / "stages" / "finish.json").read_text())
+    made["made_from"]["heads"]["heads.safetensors"] = "others"  # made again, with the same steps
+    (run / "stages" / "finish.json").write_text(json.dumps(made))
+    assert "differs from torch" in succeeded(cli("predict", run, image)).err
+    assert "differs from torch" not in succeeded(cli("predict", run, image)).err
+
+
+def test_predicting_with_a_file_that_is_there_needs_no_backbone(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    image = table(run, "test")["path"].iloc[0]
+    shutil.rmtree(home / ".cache" / "backbones")
+    recipe = run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("tiny.safetensors", "moved.safetensors"))
+    succeeded(cli("predict", run, image))
+    assert "moved.safetensors: no such file" in failed(cli("export", run))
+
+
+@pytest.mark.parametrize("change", ["crop", "version"])
+def test_other_pixels_than_the_runs_are_refused(cli: Cli, tiny: str, tmp_path: Path, home: Path, change: str) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    record = json.loads((run / "run.json").read_text())
+    if change == "crop":
+        record["backbones"][0]["preprocessing"]["crop_share"] = 0.5  # as another timm may have it
+    else:
+        record["backbones"][0]["pixels"] -= 1
+    (run / "run.json").write_text(json.dumps(record))
+    assert "makes other pixels of an image" in failed(cli("export", run))
 
 
 def test_more_weights_than_a_file_can_hold_are_refused(

@@ -114,7 +114,7 @@ def test_a_model_that_is_lost_is_trained_again_with_the_same_bytes(
     ("recipe", "phases", "words"),
     [
         ("eight-step", ("features", "head", "all"), "5 unfreeze; 6 earlier layers slower; 7 learning-rate finder"),
-        ("ladder", ("features", "head", "late", "all"), "late: epoch 1 of 1"),
+        ("ladder", ("features", "head", "late", "later"), "late: epoch 1 of 1"),
     ],
 )
 def test_a_recipe_s_steps_are_done_in_order(

@@ -211,7 +211,7 @@ def test_the_finder_says_the_same_twice_and_trains_nothing(
     assert all(said)
     assert not list(home.rglob("*.safetensors"))
     assert "no runs" in succeeded(cli("runs", "dogs-vs-cats")).out
-    assert "must be one of head, late, all" in failed(cli("lr-find", "dogs-vs-cats", *words, "--train", "body"))
+    assert "must be one of head, late, later, all" in failed(cli("lr-find", "dogs-vs-cats", *words, "--train", "body"))
 
 
 def test_the_finder_s_command_starts_from_a_run_s_weights_too(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,6 @@ from tests.conftest import Cli, failed, succeeded
 @pytest.fixture(scope="module")
 def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of cats and dogs, exported once: it is all that these tests have."""
-    import sys
-
     from kagglekit.cli import main
 
     folder = tmp_path_factory.mktemp("made")
@@ -86,6 +86,43 @@ def test_files_keep_the_order_and_the_names_that_they_were_given_by(cli: Cli, ma
     assert [line.partition(",")[0] for line in lines[1:]] == [str(path) for path in given]
     assert lines[1] == lines[3]
     assert "3 images on cpu" in done.err
+
+
+def test_what_is_no_number_is_no_answer(cli: Cli, made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Predictor.run
+
+    def overflowing(self: Predictor, batch: Any) -> Any:
+        found = whole(self, batch).copy()
+        found[1] = np.nan
+        return found
+
+    monkeypatch.setattr(Predictor, "run", overflowing)
+    done = succeeded(cli("predict", made, photos / "1.jpg", photos / "2.jpg", "--batch", "2"))
+    first, second = done.out.splitlines()[1:]
+    assert first.endswith(",")
+    assert "2.jpg,,,gets no numbers" in second
+    assert "1 of 2 images can't be read" in done.err
+
+
+def test_half_precision_that_no_gpu_has_seen_is_pointed_out(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sessions.Session(made, "cpu", 1)
+    monkeypatch.setattr(sessions.Session, "metadata", whole.metadata | {"precision": "float16", "checked_on": "cpu"})
+    said: list[str] = []
+    Predictor(made, "cpu", said.append)
+    assert said == []
+    whole.device = "cuda"
+    monkeypatch.setattr(sessions, "open_on", lambda *_: whole)
+    Predictor(made, "cuda", said.append)
+    assert "export it here again" in said[0]
+
+
+def test_a_table_on_a_pipe_is_always_utf_8(cli: Cli, made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "1.jpg").rename(photos / "котик.jpg")
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    succeeded(cli("predict", made, photos / "котик.jpg"))
+    pipe.flush()
+    assert "котик.jpg" in pipe.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
 
 
 def test_a_bad_image_costs_only_itself(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_every_share_is_above_zero_and_at_most_one(
 
 
 def test_rates_are_spread_over_the_body_from_early_to_head() -> None:
-    read = Layers({}, head=6, late=4)
+    read = Layers({}, head=6, late=4, later=2)
     assert layers.scales(read, (0.1, 0.3, 1.0), 0.0) == [0.1, 0.1, 0.1, 0.3, 0.3, 0.3, 1.0]
     assert layers.scales(read, (1.0,), 0.0) == [1.0] * 7
     assert layers.scales(read, (0.01, 0.1, 0.3, 1.0), 0.0) == [0.01, 0.01, 0.1, 0.1, 0.3, 0.3, 1.0]
@@ -107,7 +107,7 @@ def test_every_kind_of_model_has_its_layers_groups_and_parts(name: str) -> None:
     for part in get_args(layers.Part):
         layers.freeze(net, read, part)
         counts.append(sum(parameter.requires_grad for parameter in net.parameters()))
-    assert 0 < counts[0] < counts[1] < counts[2] == len(given_), "head, late, all"
+    assert 0 < counts[0] < counts[1] < counts[2] < counts[3] == len(given_), "head, late, later, all"
     optimiser = torch.optim.AdamW(groups)
     layers.set_rates(optimiser, 0.01, layers.scales(read, (0.1, 0.3, 1.0), 0.0))
     assert optimiser.param_groups[0]["lr"] == pytest.approx(0.001)
@@ -229,7 +229,7 @@ def test_changes_of_steps_are_taken_over() -> None:
     assert (only.name, only.epochs, only.rates, only.cycle, only.multiplier) == ("all", 6, (0.03, 0.1, 1.0), 2, 1)
     assert only.schedule == "cosine"
     assert only.augment is False
-    assert [phase.name for phase in phases.of(Recipe(recipe="ladder"))] == ["head", "late", "all"]
+    assert [phase.name for phase in phases.of(Recipe(recipe="ladder"))] == ["head", "late", "later"]
     twice = Recipe(recipe="quick", phases=("all epochs=2 rate=0.5", "all epochs=3"))
     assert (phases.of(twice)[0].epochs, phases.of(twice)[0].rate) == (3, 0.5)
 

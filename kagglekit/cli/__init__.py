@@ -255,7 +255,9 @@ def lr_find(
         Path | None,
         typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
     ] = None,
-    train: Annotated[str, typer.Option(help="What is unfrozen: head, late (the last stage too) or all.")] = "all",
+    train: Annotated[
+        str, typer.Option(help="What is unfrozen: head, late (the last stage too), later (half of the stages) or all.")
+    ] = "all",
     backbone: Annotated[str | None, typer.Option(metavar="NAME", help="A timm model, NAME or NAME=FILE.")] = None,
     set_: Annotated[
         list[str] | None,

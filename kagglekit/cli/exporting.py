@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ from kagglekit.runs import Run, beside
 
 FILE = "model.onnx"
 """What a run's exported file is called in its folder."""
+FLOATS_FILE = "model.floats.onnx"
+"""The same for one that takes floats, which `predict RUN` and `bundle` have no use for."""
 _ROWS_TOGETHER = 1024
 """Of a parquet file."""
 
@@ -28,7 +31,7 @@ def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> 
     """Write a run's ONNX file, and with `fp16` the one in half precision beside it."""
     console = Console()
     run = runs.find(reference)
-    path = (output or run.folder / FILE).expanduser().resolve()
+    path = (output or run.folder / (FLOATS_FILE if floats else FILE)).expanduser().resolve()
     if path.suffix != ".onnx":
         raise UserError(f"--output {output}: the file must end in .onnx.")
     with run.locked(console):
@@ -200,6 +203,8 @@ def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
         return write
 
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows has letters of one language only
+            sys.stdout.reconfigure(encoding="utf-8")
         yield into(sys.stdout)
         return
     with storage.replacing(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

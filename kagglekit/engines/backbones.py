@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from kagglekit import storage
 from kagglekit.engines import devices
-from kagglekit.engines.decoding import Preprocessing
+from kagglekit.engines.decoding import PREPROCESSING_VERSION, Preprocessing
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.workspace import backbones_folder
@@ -65,7 +65,8 @@ class Backbone:
     def record(self) -> dict[str, Any]:
         """Return what a run's record keeps."""
         keep = ("name", "source", "sha256", "licence", "parameters", "outputs", "made_by")
-        return {key: getattr(self, key) for key in keep} | {"preprocessing": dataclasses.asdict(self.preprocessing)}
+        made = {"preprocessing": dataclasses.asdict(self.preprocessing), "pixels": PREPROCESSING_VERSION}
+        return {key: getattr(self, key) for key in keep} | made
 
 
 def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
@@ -167,8 +168,7 @@ class Weights:
 
 def weights_of(backbone: Backbone) -> Weights:
     """Return where a backbone's weights lie: those of the hub are in its cache by now."""
-    source: Source = "file" if backbone.source == "hub" else backbone.source
-    return Weights(source, Path(backbone.weights), backbone.licence)
+    return Weights(backbone.source, Path(backbone.weights), backbone.licence)
 
 
 def locate(name: str, file: str = "") -> Weights:

@@ -114,14 +114,16 @@ def decode(content: bytes) -> Pixels:
     try:
         if has_transparency(content):
             return _on_white(content)
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), _AS_RGB or cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"can't be decoded: {error.err}") from error
     if image is None:
         raise ImageError("is not an image, or is damaged")
-    return np.asarray(image, dtype=np.uint8)
+    return np.asarray(image if _AS_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
+_AS_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
+"""0 in the OpenCV that an older notebook may have, before 4.11."""
 _JPEG = b"\xff\xd8"
 
 
@@ -130,7 +132,10 @@ def has_transparency(content: bytes) -> bool:
     if content.startswith(_JPEG):
         return False
     try:
-        return Image.open(io.BytesIO(content)).has_transparency_data
+        image = Image.open(io.BytesIO(content))
+        # Pillow before 10.1, in an older notebook, has no word for it
+        by_parts = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+        return bool(getattr(image, "has_transparency_data", by_parts))
     except Exception:  # noqa: BLE001  OpenCV has the last word
         return False
 
@@ -190,8 +195,16 @@ def check_size(content: bytes, max_megapixels: int) -> Image.Image:
 def inspect(content: bytes, max_megapixels: int) -> Header:
     """Decode an image file's bytes completely, and return what it is; raise ImageError with the reason if it can't be.
 
-    Two decoders must agree that it is whole: which damage one of them lets pass as grey stripes depends on its
-    version. Images of more than `max_megapixels` are not decoded.
+    Images of more than `max_megapixels` are not decoded.
+    """
+    header, _ = _decode_twice(content, max_megapixels)
+    return header
+
+
+def _decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
+    """Decode with two decoders, which must agree that a file is whole.
+
+    Which damage one of them lets pass as grey stripes depends on its version.
     """
     image = check_size(content, max_megapixels)
     width, height = image.size
@@ -201,8 +214,7 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
         raise ImageError(damage(error)) from error
     if image.format == "PNG" and b"IEND" not in content:  # Pillow lets it pass, and OpenCV's library shouts
         raise ImageError("is truncated")
-    decode(content)
-    return Header(image.format or "unknown", width * height)
+    return Header(image.format or "unknown", width * height), decode(content)
 
 
 def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
@@ -214,9 +226,9 @@ def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
         raise ImageError("is empty")
     if content.startswith(_JPEG) and content.rfind(_END_OF_JPEG, -_LAST_BYTES) >= 0:
         check_size(content, max_megapixels)
-    else:
-        inspect(content, max_megapixels)
-    return decode(content)
+        return decode(content)
+    _, image = _decode_twice(content, max_megapixels)
+    return image
 
 
 _END_OF_JPEG = b"\xff\xd9"

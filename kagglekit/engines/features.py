@@ -5,6 +5,7 @@ N images, V views, D features (of all backbones side by side).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -92,7 +93,8 @@ class FeatureEngine:
         self._num_views = len(views)
         on_cpu = any(request.session.device == "cpu" for request in self._requests)
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
-        self._batch = batch_size or inference.automatic_batch(self.device)
+        smallest = min((backbone.preprocessing.size for backbone in backbones), key=math.prod)
+        self._batch = batch_size or inference.automatic_batch(self.device, smallest)
         self._workers = recipe.threads or devices.cores()
 
     def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:

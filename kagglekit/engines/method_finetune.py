@@ -79,12 +79,18 @@ def stages(job: Job) -> tuple[Stage, ...]:
     return (*first, *trained)
 
 
-def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
-    """Train the models (of one fold, if it is given); return probabilities by id, or None of one fold."""
+def prepare(job: Job, line: Stages) -> _Method:
+    """Make what all folds share: commands that each train one do it in turn."""
     method = _Method(job)
     method.check()
     line.make("folds", method.write_folds)
     line.make("features", method.write_features)
+    return method
+
+
+def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
+    """Train the models (of one fold, if it is given); return probabilities by id, or None of one fold."""
+    method = prepare(job, line)
     processes.agree(None)  # the first one has made them
     for member in method.members:
         if fold in (None, member.fold):

@@ -161,7 +161,12 @@ _SAID_OF_BACKBONES = ("name", "sha256", "licence")
 
 def about(run: Portable, *, floats: bool = False) -> dict[str, str]:
     """Return what tells a run's file from another one's, as it stands in the file."""
-    return {"run": run.run.id, "input": "float32" if floats else "uint8", "steps": json.dumps(run.steps)}
+    return {
+        "run": run.run.id,
+        "input": "float32" if floats else "uint8",
+        "steps": json.dumps(run.steps),
+        "made_from": run.made_from,
+    }
 
 
 def is_of(path: Path, run: Portable) -> bool:

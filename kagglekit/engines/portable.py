@@ -20,7 +20,7 @@ from kagglekit.competition import mirror_classes
 from kagglekit.console import Console
 from kagglekit.engines import backbones, export, finish, folds, heads, method_features, method_finetune, timm_models
 from kagglekit.engines.backbones import Backbone
-from kagglekit.engines.decoding import Preprocessing
+from kagglekit.engines.decoding import PREPROCESSING_VERSION, Preprocessing
 from kagglekit.engines.finetune import checkpoints, phases, views
 from kagglekit.engines.logistic import softmax
 from kagglekit.errors import UserError
@@ -75,7 +75,7 @@ class Portable:
     """A finished run."""
 
     def __init__(self, run: Run, console: Console) -> None:
-        """Read a run's folder; raise UserError where it is not finished, or its backbones are no longer here."""
+        """Read a run's folder; raise UserError where it is not finished."""
         if run.result is None or not (run.folder / "alone.json").is_file():
             raise UserError(f"run {run.id} is not finished: type its command again to go on.")
         self.run = run
@@ -91,7 +91,17 @@ class Portable:
         """Those that need others, and were kept for the submission."""
         self.out_of_fold: float = alone["out_of_fold"]
         """The score without them."""
-        self.backbones = [_resolved(spec, record, self.recipe, console) for spec, record in self._specs()]
+        self._console = console
+
+    @cached_property
+    def backbones(self) -> list[Backbone]:
+        """The run's backbones; raises UserError where one is no longer here, or no longer what it was."""
+        return [_resolved(spec, record, self.recipe, self._console) for spec, record in self._specs()]
+
+    @property
+    def made_from(self) -> str:
+        """Digest of the files that it is: weights, heads, and what was chosen by them."""
+        return storage.digest(storage.read_json(self.run.folder / "stages" / "finish.json")["made_from"], 32)
 
     def _specs(self) -> Sequence[tuple[str, dict[str, Any]]]:
         records = self.record["backbones"]
@@ -187,6 +197,12 @@ class Portable:
 def _resolved(spec: str, record: Mapping[str, Any], used: Recipe, console: Console) -> Backbone:
     """Return a backbone again, and make sure that it is the one that the run used."""
     backbone = backbones.resolve(spec, used, console.say)
+    now, then = backbone.record()["preprocessing"], Preprocessing.from_plain(record["preprocessing"])
+    if Preprocessing.from_plain(now) != then or record.get("pixels", PREPROCESSING_VERSION) != PREPROCESSING_VERSION:
+        raise UserError(
+            f"backbone {backbone.name}: the timm or kagglekit that is here makes other pixels of an image than when the "
+            f"run was made (timm {record['made_by']['timm']}): bring that back, or run again."
+        )
     if backbone.sha256 != record["sha256"]:
         raise UserError(
             f"backbone {backbone.name}: its weights are others now (sha256 {backbone.sha256[:12]}) than when the run "

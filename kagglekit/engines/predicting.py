@@ -65,6 +65,8 @@ class Predictor:
         self.preprocessings = {
             name: Preprocessing.from_plain(plain) for name, plain in json.loads(about["preprocessing"]).items()
         }
+        if about["precision"] == "float16" and about["checked_on"] == "cpu" and self.session.device == "cuda":
+            warn(f"{file.name} was checked on a CPU, which computes half precision in single: export it here again")
         self._floats = about["input"] == "float32"
         self._batch = batch
         self._sizes = inference.BatchSizes(self.session.device)
@@ -113,6 +115,12 @@ class Predictor:
                 errors[place] = str(error)
         rows = iter(self.run(prepared)) if prepared else iter(())
         return [
-            Row(image.id, None, errors[place]) if place in errors else Row(image.id, next(rows))
+            Row(image.id, None, errors[place]) if place in errors else _row(image.id, next(rows))
             for place, image in enumerate(chunk)
         ]
+
+
+def _row(name: str, probabilities: Probabilities) -> Row:
+    if np.isfinite(probabilities).all():
+        return Row(name, probabilities)
+    return Row(name, None, "gets no numbers: some are too large for the file's precision; use the float32 file")

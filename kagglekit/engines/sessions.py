@@ -50,10 +50,11 @@ class Session:
                 onnxruntime.set_default_logger_severity(4)
                 import torch  # its CUDA libraries are the ones that onnxruntime loads
 
-                self._gpu = torch.cuda.current_device() if torch.cuda.is_available() else 0
-                onnxruntime.preload_dlls()
-                cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
-                providers.insert(0, ("CUDAExecutionProvider", cuda))
+                if torch.cuda.is_available():  # its memory is what batches go through
+                    self._gpu = torch.cuda.current_device()
+                    onnxruntime.preload_dlls()
+                    cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
+                    providers.insert(0, ("CUDAExecutionProvider", cuda))
             self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers)
         self.device: devices.Device = "cuda" if self.onnx.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
         """What the session really computes on, as it says itself."""
@@ -179,4 +180,10 @@ def why_no_cuda() -> str:
         ctypes.CDLL(str(folder / f"{start}onnxruntime_providers_cuda{ending}"))
     except OSError as error:
         return str(error)
+    import torch
+
+    if not torch.cuda.is_available():
+        return (
+            f"torch {torch.__version__} can't use the GPU: it was built without CUDA, or the driver is too old for it"
+        )
     return "its libraries are all here; the driver may be too old for them"

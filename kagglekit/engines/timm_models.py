@@ -20,7 +20,7 @@ Size = tuple[int, int] | None
 def load_model(name: str, weights: Weights, image_size: Size = None) -> tuple[torch.nn.Module, Path, str]:
     """Return (model in evaluation mode, weights file, licence) from a file, a package or the hub."""
     if weights.source == "hub":
-        model, path = _load_from_hub(name, image_size)
+        model, path = _load_from_hub(name, image_size, weights.path)
         return model.eval(), path, str(model.pretrained_cfg.get("license") or "not stated")
     assert weights.path is not None
     if weights.source == "embedded":
@@ -81,11 +81,14 @@ def _same_shapes(model: Any, state: dict[str, Any]) -> bool:
     return all(own[key].shape == value.shape for key, value in state.items() if key in own)
 
 
-def _load_from_hub(name: str, image_size: Size) -> tuple[Any, Path]:
-    """Load through timm from the hub's cache, else from the hub; raise UserError where it does not answer."""
+def _load_from_hub(name: str, image_size: Size, known: Path | None) -> tuple[Any, Path]:
+    """Load through timm, which may have to translate them, from the file in the hub's cache, else from the hub.
+
+    Raises UserError where the hub does not answer.
+    """
     if not create(name).pretrained_cfg.get("hf_hub_id"):
         raise UserError(f"{name} has no pretrained weights: give a file with --backbone {name}=FILE.")
-    cached = cached_weights(name)
+    cached = known or cached_weights(name)
     if cached is not None:  # without a word to the hub, which may be out of reach
         return create(name, image_size, pretrained=True, pretrained_cfg_overlay={"file": str(cached)}), cached
     cure = (

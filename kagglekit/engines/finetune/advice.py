@@ -30,7 +30,7 @@ class PhaseLosses:
     name: str
     """As in the setting `phases`."""
     kind: str
-    """What was trained: `head`, `late` or `all`."""
+    """What was trained: `head`, `late`, `later` or `all`."""
     num_epochs: int
     """0 where `phases` has no such step: the head on precomputed features."""
     num_classes: int

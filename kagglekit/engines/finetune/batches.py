@@ -6,6 +6,8 @@ image: so any number of workers gives the same batches, and a killed command can
 
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kagglekit import plugins
 from kagglekit.engines import inference
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.decoding import Pixels
@@ -91,7 +94,9 @@ def load(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
     epochs = _Epochs(orders)
-    if not workers:  # a thread is one batch ahead: there is a core to spare between the steps of a training
+    if not workers or not _can_travel(
+        samples.augmenter
+    ):  # a thread is one batch ahead: there is a core to spare between the steps of a training
         yield from inference.overlapped(epochs, lambda keys: _collate([samples[key] for key in keys]), 1)
         return
     from torch.utils.data import DataLoader
@@ -106,6 +111,11 @@ def load(
         pin_memory=pinned,
     )
     yield from loader
+
+
+def _can_travel(augmenter: Augmenter | None) -> bool:
+    """Say whether a worker can have an augmenter: one that starts afresh can't import a plugin in a single file."""
+    return multiprocessing.get_start_method() == "fork" or plugins.FILE_MODULE.encode() not in pickle.dumps(augmenter)
 
 
 def _collate(rows: Sequence[tuple[Pixels, int]]) -> tuple[torch.Tensor, torch.Tensor]:

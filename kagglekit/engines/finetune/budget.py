@@ -109,9 +109,10 @@ def _method_in(budget: float, recipe: Recipe, backbone: str, work: Work, device:
     shape = recipe.shape or own_shape(backbone)
     area = shape[0] * shape[1] / 224**2
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
-    if device == "cpu" and _epochs(recipe, work, 3, at_best, budget) < MIN_EPOCHS:
+    folds = _fold_counts(recipe)[-1]
+    if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
         return "features", f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
-    epochs = max(_epochs(recipe, work, 3, measure(backbone, shape, recipe, device=device), budget), 0)
+    epochs = max(_epochs(recipe, work, folds, measure(backbone, shape, recipe, device=device), budget), 0)
     method = "finetune" if epochs >= MIN_EPOCHS else "features"
     return method, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
 
@@ -121,7 +122,7 @@ def _fit_quick(
 ) -> tuple[dict[str, Any], str]:
     """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
     shapes = [recipe.shape] if recipe.shape else shapes_for(own_shape(backbone), work.native, recipe.crop)
-    fold_counts = [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
+    fold_counts = _fold_counts(recipe)
     fixed = phases.of(replace(recipe, recipe="quick"))
     asked = any("epochs=" in change for change in recipe.phases if change.startswith("all "))
     wanted = fixed[0].epochs if asked else 0
@@ -148,6 +149,11 @@ def _fit_quick(
         f"budget = {recipe.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images with "
         f"{backbone}: give --budget {least}m or more, or use --method features."
     )
+
+
+def _fold_counts(recipe: Recipe) -> list[int]:
+    """Return the numbers of folds to try, most first."""
+    return [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
 
 
 @dataclass(frozen=True)
@@ -217,12 +223,33 @@ def _rounded(side: float) -> int:
 
 
 def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device) -> Speed:
-    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others."""
+    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others.
+
+    A batch that does not fit in memory is halved, as in training. Of several GPUs each takes its share of a batch.
+    """
+    import torch
+
+    gpus = processes.count() if device == "cuda" else 1
+    batch = max((recipe.train_batch or default_batch(device) * processes.count()) // processes.count(), 1)
+    while True:
+        try:
+            speed = _measure_batch(backbone, shape, recipe, device, batch)
+            return Speed(speed.step / gpus, speed.forward)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise UserError(
+                    f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
+                    "--set image_size, or a smaller --backbone."
+                ) from None
+        torch.cuda.empty_cache()
+        batch = -(-batch // 2)
+
+
+def _measure_batch(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device, batch: int) -> Speed:
     import torch
 
     if device == "cpu":
         devices.keep_memory()
-    batch = recipe.train_batch or default_batch(device)
     model = timm_models.create(backbone, shape, num_classes=10).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters())
     images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)

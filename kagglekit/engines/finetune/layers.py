@@ -15,7 +15,7 @@ from kagglekit.recipe import Recipe
 if TYPE_CHECKING:
     import torch
 
-Part = Literal["head", "late", "all"]
+Part = Literal["head", "late", "later", "all"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Layers:
     """The last layer: the classifier and what timm counts with it."""
     late: int
     """The first layer of the last stage."""
+    later: int
+    """The first layer of the later half of the stages."""
     fixed: frozenset[str] = frozenset()
     """Parameters that the model itself never trains, such as tables of positions."""
 
@@ -41,14 +43,17 @@ class Layers:
         stages = group_parameters(model, matcher(coarse=True), reverse=True)
         head = max(blocks.values())
         body = [name for name, block in blocks.items() if block < head]
-        last = max((stages[name] for name in body), default=0)
-        late = min((blocks[name] for name in body if stages[name] == last), default=head)
+        ordered = sorted({stages[name] for name in body})
+
+        def first(some: Sequence[int]) -> int:
+            return min((blocks[name] for name in body if stages[name] in some), default=head)
+
         fixed = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
-        return cls(blocks, head, late, fixed)
+        return cls(blocks, head, first(ordered[-1:]), first(ordered[len(ordered) // 2 :]), fixed)
 
     def first(self, part: Part) -> int:
         """Return the first layer of a part of the model."""
-        return {"head": self.head, "late": self.late, "all": 0}[part]
+        return {"head": self.head, "late": self.late, "later": self.later, "all": 0}[part]
 
 
 def scales(layers: Layers, rates: Sequence[float], decay: float) -> list[float]:

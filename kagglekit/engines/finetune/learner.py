@@ -6,6 +6,7 @@ B images in a batch, N in a table, H x W pixels, C classes, D features.
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,10 @@ class Learner:
 
     def _fit_part_to_memory(self) -> None:
         """Halve the images computed together until a step fits, in all processes alike, changing nothing else."""
+        import torch
+
+        gc.collect()  # the model before this one, of which autocast keeps itself alive
+        torch.cuda.empty_cache()
         self.set_mode()
         with self.restored():
             while not self._part_fits():

@@ -6,7 +6,6 @@ and all state is in checkpoints: a killed run goes on with the same numbers (bit
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -115,10 +114,12 @@ class Trainer:
         self.learner.end()
         self._save_weights(phase.name)
         self.progress = self.progress.next_phase()
-        self._save_progress()
-        if self.world.is_first:
+        if (
+            self.world.is_first
+        ):  # before the phase counts as done: a command that goes on from there draws nothing of it
             plots.history_plot(self.progress.history, self.folder / "history.png", "training")
             storage.write_json(self.folder / "history.json", [_writable(row) for row in self.progress.history])
+        self._save_progress()
 
     def _prepare(self, phase: Phase, name_before: str) -> None:
         """Note where a phase begins, and choose its learning rate."""
@@ -170,6 +171,8 @@ class Trainer:
                 if stop:
                     raise interrupts.Interrupted
             self._note_losses(losses)
+            if len(self.data.inner_contents):  # judging the epoch may take a while, and may be interrupted
+                self._save_progress()
 
     def _note_losses(self, losses: list[torch.Tensor]) -> None:
         """Write down the losses of steps, which stay on the device until then, so that it need not be waited for."""
@@ -322,7 +325,7 @@ class Trainer:
 
     def _save_progress(self) -> None:
         if self.world.is_first:
-            progress = dataclasses.asdict(self.progress)
+            progress = dict(vars(self.progress))
             kept = {"progress": progress, "learner": self.learner.state(), "best": self._best_weights}
             checkpoints.save_progress(self._checkpoint, kept)
 

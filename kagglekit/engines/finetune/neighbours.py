@@ -13,14 +13,13 @@ Floats = NDArray[np.float64]
 _BLOCK = 1024
 
 
-def average(probabilities: Floats, pooled: NDArray[np.float16], count: int) -> Floats:
+def average(probabilities: Floats, pooled: NDArray[np.float16], count: int, device: str) -> Floats:
     """Return the mean of each image's probabilities (N, C) and those of its `count` nearest neighbours.
 
     Near is what points in the same direction of the `pooled` features (N, D).
     """
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     taken = min(count + 1, len(pooled))  # an image is its own nearest
     features = torch.nn.functional.normalize(torch.from_numpy(pooled).to(device).float(), dim=1)
     rows = torch.from_numpy(probabilities).to(device)

@@ -20,7 +20,7 @@ class Phase:
 
     name: str
     trains: Part
-    """Which layers learn: the head, the last stage and the head, or all."""
+    """Which layers learn: the head, the last stage too, the later half of the stages too, or all."""
     epochs: int
     rate: float = 1.0
     """Highest rate as a share of the learning rate."""
@@ -59,7 +59,8 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
         _ON_FEATURES,
         Phase(name="head", trains="head", epochs=2, schedule="cosine", multiplier=1),
         Phase(name="late", trains="late", epochs=3, rate=0.1, schedule="cosine", find=False, rates=(1.0,)),
-        Phase(name="all", trains="all", epochs=4, rate=0.01, schedule="cosine", find=False, rates=(1.0,)),
+        Phase(name="later", trains="later", epochs=4, rate=0.01, schedule="cosine", find=False, rates=(1.0,)),
+        Phase(name="all", trains="all", epochs=0, rate=0.001, schedule="cosine", find=False, rates=(1.0,)),
     ),
 }
 """Name -> steps; those with 0 epochs are done only if a recipe's `phases` asks for them."""

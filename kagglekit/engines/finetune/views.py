@@ -45,7 +45,9 @@ def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> 
             found[view] = _predict_other(view, contents, scorer)
     if NEIGHBOURS in views:
         own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
-        found[NEIGHBOURS] = neighbours.average(own, pooled, scorer.trainer.recipe.neighbours)
+        found[NEIGHBOURS] = neighbours.average(
+            own, pooled, scorer.trainer.recipe.neighbours, scorer.trainer.world.device.type
+        )
     return found
 
 
