@@ -89,9 +89,9 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
     """Return which test images could not be read, (M,); raise UserError where a readable one has no numbers."""
-    without = np.isnan(test).any(axis=1)
+    without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
     bad = set(job.tables.quarantine["id"][job.tables.quarantine["part"] == "test"])
-    strange = [image for image in job.tables.asked["id"][without] if image not in bad]
+    strange = [image for image in job.tables.asked["id"].to_numpy()[without] if image not in bad]
     if strange:
         raise UserError(
             f"{len(strange)} readable test images got no numbers, such as {strange[0]}: the network's became too "

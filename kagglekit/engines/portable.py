@@ -200,8 +200,8 @@ def _resolved(spec: str, record: Mapping[str, Any], used: Recipe, console: Conso
     now, then = backbone.record()["preprocessing"], Preprocessing.from_plain(record["preprocessing"])
     if Preprocessing.from_plain(now) != then or record.get("pixels", PREPROCESSING_VERSION) != PREPROCESSING_VERSION:
         raise UserError(
-            f"backbone {backbone.name}: the timm or kagglekit that is here makes other pixels of an image than when the "
-            f"run was made (timm {record['made_by']['timm']}): bring that back, or run again."
+            f"backbone {backbone.name}: the timm or kagglekit that is here makes other pixels of an image than the "
+            f"run's (timm {record['made_by']['timm']}): bring that back, or run again."
         )
     if backbone.sha256 != record["sha256"]:
         raise UserError(

@@ -46,7 +46,7 @@ class Layers:
         ordered = sorted({stages[name] for name in body})
 
         def first(some: Sequence[int]) -> int:
-            return min((blocks[name] for name in body if stages[name] in some), default=head)
+            return int(min((blocks[name] for name in body if stages[name] in some), default=head))
 
         fixed = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
         return cls(blocks, head, first(ordered[-1:]), first(ordered[len(ordered) // 2 :]), fixed)
