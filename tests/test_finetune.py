@@ -231,7 +231,7 @@ def test_folds_trained_one_by_one_join_to_the_same_run(
 
 
 def test_few_images_are_left_to_frozen_features(cli: Cli, trained: tuple[str, ...], home: Path) -> None:
-    words = [*trained[: trained.index("--method")], "--folds", "2"]
+    words = [*trained[: trained.index("--method")], "--method", "auto", "--folds", "2"]
     done = succeeded(cli(*words))
     assert "method features: 40 training images are too few to train a backbone on" in done.out
 
@@ -241,7 +241,7 @@ def test_the_choice_of_a_method_is_made_once(
 ) -> None:
     monkeypatch.setattr(budget, "MIN_IMAGES", 10)
     words = [*trained[: trained.index("--method")], "--set", "image_size=32", "--budget", "30m", "--folds", "2"]
-    words += ["--set", "train_batch=6", "--set", "phases=all epochs=1"]
+    words += ["--set", "train_batch=6", "--set", "phases=all epochs=1", "--method", "auto"]
     assert "method finetune: a measured step leaves time for" in succeeded(cli(*words)).out
 
     def refuse(*_: object) -> None:

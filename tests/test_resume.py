@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import random
 import re
@@ -18,9 +19,10 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from kagglekit import interrupts
+from kagglekit import interrupts, runs
 from kagglekit.cli import main
-from kagglekit.engines.finetune import checkpoints, loop
+from kagglekit.console import Console
+from kagglekit.engines.finetune import checkpoints, loop, plots
 from kagglekit.engines.finetune.learner import Learner
 from kagglekit.engines.finetune.phases import Phase
 from kagglekit.engines.method_finetune import _Method
@@ -114,6 +116,47 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert finetuned.results(run) == expected
     assert not list(run.rglob("*.partial"))
     assert not list(run.rglob("progress.pt"))
+
+
+def test_killed_while_it_draws_a_training_has_its_history_all_the_same(
+    cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plots, "history_plot", interrupted)
+        assert cli(*command).code == 130
+    succeeded(cli(*command))
+    run = finetuned.only_run(home)
+    assert finetuned.results(run) == expected
+    for member in ("fold0-0", "fold1-0"):
+        assert len(finetuned.history(run, member, "epoch")) == EPOCHS
+
+
+def test_interrupted_while_an_epoch_is_judged_its_steps_are_kept(
+    cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    never = ("--set", "checkpoint_seconds=9999")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "_judge_epoch", interrupted)
+        assert cli(*command, *never).code == 130
+    assert went_on_from(succeeded(cli(*command, *never)).out) > 0
+    assert finetuned.results(finetuned.only_run(home)) == expected
+
+
+def test_what_another_command_is_writing_is_not_removed(tmp_path: Path) -> None:
+    run = runs.Run(tmp_path / "20260101-0000-00000000")
+    writing, left, own = (run.folder / name for name in ("stages/.a.1.partial", "stages/.b.1.partial", ".c.1.partial"))
+    writing.parent.mkdir(parents=True)
+    for path in (writing, left, own):
+        path.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    with run.locked(Console(io.StringIO())):
+        assert [path.exists() for path in (writing, left, own)] == [True, False, False]
 
 
 def test_ctrl_c_finishes_the_step_and_saves(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast, get_args
@@ -165,6 +166,20 @@ def test_workers_load_the_same_batches() -> None:
         assert torch.equal(labels, their)
     keys = [key for some in orders for keys in some for key in keys]
     assert [int(of.labels[place]) for _, place in keys] == [label for _, some in loaded[0] for label in some.tolist()]
+
+
+@pytest.mark.parametrize(("method", "module", "travels"), [
+    ("fork", "kagglekit_plugin_leaf", True),
+    ("spawn", "kagglekit_plugin_leaf", False),
+    ("spawn", "kagglekit_leaf", True),
+])  # fmt: skip
+def test_workers_that_start_afresh_can_not_have_a_plugin_of_a_single_file(
+    monkeypatch: pytest.MonkeyPatch, method: str, module: str, travels: bool
+) -> None:
+    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda: method)
+    own = type("Leaves", (), {"__module__": module})
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(Leaves=own))  # type: ignore[arg-type]
+    assert batches._can_travel(cast(Any, [own()])) == travels
 
 
 def test_ctrl_c_is_not_for_the_workers() -> None:
@@ -402,6 +417,40 @@ def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.Monkey
     ):
         assert plan.settings["method"] == "features", plan
         assert reason in plan.reason
+
+
+def test_auto_judges_the_folds_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed = Speed(0.005, 0.002)
+    few = planned(speed, monkeypatch, 4000, budget="20m", image_size=(96,))
+    assert (few.settings["method"], few.settings["folds"]) == ("finetune", 5)
+    many = planned(speed, monkeypatch, 4000, budget="20m", image_size=(96,), folds=30)
+    assert many.settings["method"] == "features", "one epoch each would be worse than none"
+
+
+@pytest.mark.parametrize(("fits", "measured"), [(8, [32, 16, 8]), (0, [32, 16, 8, 4, 2, 1])])
+def test_a_measured_batch_that_does_not_fit_is_halved(
+    monkeypatch: pytest.MonkeyPatch, fits: int, measured: list[int]
+) -> None:
+    tried: list[int] = []
+
+    def measure(*given_: Any) -> Speed:
+        tried.append(given_[-1])
+        if given_[-1] > fits:
+            raise torch.OutOfMemoryError("simulated")
+        return Speed(1.0, 0.5)
+
+    monkeypatch.setattr(budget, "_measure_batch", measure)
+    if fits:
+        assert budget.measure("resnet18", (64, 64), Recipe(), "cpu") == Speed(1.0, 0.5)
+    else:
+        with pytest.raises(UserError, match="not even one image of 64x64 fits"):
+            budget.measure("resnet18", (64, 64), Recipe(), "cpu")
+    assert tried == measured
+    tried.clear()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    fits = 64
+    assert budget.measure("resnet18", (64, 64), Recipe(train_batch=64), "cuda") == Speed(0.25, 0.5)
+    assert tried == [16], "a share of the step"
 
 
 def test_nothing_is_measured_where_the_answer_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
