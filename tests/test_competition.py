@@ -358,4 +358,4 @@ def test_a_table_that_breaks_its_contract_names_the_hook(hook: str, tmp_path: Pa
 def test_a_plugin_s_hook_wins_over_the_default(tmp_path: Path) -> None:
     path = plugin_file(tmp_path, COMPETITION, "@hookimpl\ndef recipe():\n    return {'folds': 3}\n")
     assert plugins.load(path).recipe() == {"folds": 3}
-    assert plugins.load("dogs-vs-cats").recipe() == {}, "another plugin's hook is not heard"
+    assert plugins.load("dogs-vs-cats").recipe() == {"method": "features"}, "another plugin's hook is not heard"
