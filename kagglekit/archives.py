@@ -101,6 +101,11 @@ def unpacked_folders(into: Path) -> list[Path]:
     return [path.parent for path in manifests]
 
 
+def archive_of(folder: Path) -> str:
+    """Return the name of the archive that was unpacked to a folder."""
+    return str(storage.read_json(folder / MANIFEST)["archive"])
+
+
 def total_bytes(archive: Path) -> int:
     """Return the bytes that unpacking writes at the first level; 0 where `archive` is no zip."""
     try:

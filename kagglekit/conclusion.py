@@ -90,12 +90,12 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
     """Return which test images could not be read, (M,); raise UserError where a readable one has no numbers."""
     without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
-    bad = set(job.tables.quarantine["id"][job.tables.quarantine["part"] == "test"])
-    strange = [image for image in job.tables.asked["id"].to_numpy()[without] if image not in bad]
-    if strange:
+    asked = job.tables.asked
+    strange = asked["id"][without & (asked["content"] != "").to_numpy()]
+    if len(strange):
         raise UserError(
-            f"{len(strange)} readable test images got no numbers, such as {strange[0]}: the network's became too "
-            "large; use --set precision=float32, or a lower learning rate."
+            f"{len(strange)} readable test images got no numbers, such as {strange.iloc[0]}: the network's became too "
+            "large; use another --backbone, or to train it --set precision=float32 and a lower learning_rate."
         )
     return without
 

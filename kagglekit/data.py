@@ -54,9 +54,7 @@ def is_absent(workspace: Workspace) -> bool:
 
 def packed(workspace: Workspace) -> list[Path]:
     """Return the archives in the workspace that have not been unpacked yet."""
-    unpacked = {
-        storage.read_json(folder / archives.MANIFEST)["archive"] for folder in archives.unpacked_folders(workspace.data)
-    }
+    unpacked = set(map(archives.archive_of, archives.unpacked_folders(workspace.data)))
     return sorted(path for path in workspace.data.glob("*.zip") if path.name not in unpacked)
 
 

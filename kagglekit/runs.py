@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kagglekit.console import Console
 
 _OLD = 60.0
-"""Seconds after which nobody writes on a small file any more."""
+"""Seconds after which nobody is still writing a small file."""
 _PACKAGES = (
     "kagglekit",
     "accelerate",
@@ -100,7 +100,7 @@ class Run:
         except Timeout:
             console.say(f"another command is working on {part or 'run'} {self.id}: waiting for it")
             lock.acquire()
-        shared = (left for left in place.glob("stages/.*.partial") if time.time() - left.stat().st_mtime > _OLD)
+        shared = filter(_is_old, place.glob("stages/.*.partial"))  # where commands that train other folds write too
         for left in (*place.glob(".*.partial"), *shared):  # of killed commands
             left.unlink(missing_ok=True)
         try:
@@ -139,6 +139,13 @@ class Run:
         if view:
             frame = frame[frame[beside("view", labels)] == view]
         return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _OLD
+    except FileNotFoundError:  # it has just got its name
+        return False
 
 
 def beside(column: str, labels: Sequence[str]) -> str:

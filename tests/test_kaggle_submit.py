@@ -299,6 +299,7 @@ def test_a_day_without_submissions_left_is_seen_before_the_upload(cli: Cli, kagg
     kaggle.limited_by_total = True
     said = failed(cli("submit", DOGS))
     assert "today or later" in said
+    assert SLUG in said
     assert "00:00" not in said
 
 

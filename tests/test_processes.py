@@ -80,6 +80,7 @@ def test_two_processes_train_as_one_does(cli: Cli, command: tuple[str, ...], hom
     assert process.returncode == 0, errors
     assert errors == ""
     assert out.count("epoch 3 of 3") == 1, "one of them speaks"
+    assert (finetuned.only_run(home) / "log.txt").read_text().count("epoch 3 of 3") == 1, "and writes it down"
     are_alike(alone, found(home))
 
 

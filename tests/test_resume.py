@@ -148,6 +148,17 @@ def test_interrupted_while_an_epoch_is_judged_its_steps_are_kept(
     assert finetuned.results(finetuned.only_run(home)) == expected
 
 
+def test_commands_that_train_a_fold_each_may_be_started_together(
+    cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path
+) -> None:
+    both = [start(command, "--fold", fold) for fold in ("0", "1")]
+    ended = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    done = succeeded(cli(*command))
+    assert "all: epoch" not in done.out, "nothing is trained again"
+    assert finetuned.results(finetuned.only_run(home)) == expected
+
+
 def test_what_another_command_is_writing_is_not_removed(tmp_path: Path) -> None:
     run = runs.Run(tmp_path / "20260101-0000-00000000")
     writing, left, own = (run.folder / name for name in ("stages/.a.1.partial", "stages/.b.1.partial", ".c.1.partial"))
@@ -155,6 +166,8 @@ def test_what_another_command_is_writing_is_not_removed(tmp_path: Path) -> None:
     for path in (writing, left, own):
         path.write_bytes(b"half")
     os.utime(left, (1, 1))
+    gone = writing.with_name(".d.1.partial")
+    gone.symlink_to("nowhere")  # as one that has got its name since the folder was read
     with run.locked(Console(io.StringIO())):
         assert [path.exists() for path in (writing, left, own)] == [True, False, False]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +17,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from kagglekit import pipeline
+from kagglekit.console import Console
+from kagglekit.engines import finish
 from tests import drawing
-from tests.conftest import Cli, succeeded
+from tests.conftest import Cli, failed, succeeded
 
 LEAF = """
 from kagglekit import ClassLabel, Competition, CsvLabels, hookimpl
@@ -247,6 +254,38 @@ def test_unreadable_images_are_listed_left_out_and_get_the_prior(
     submission = pd.read_csv(run / "submission.csv").set_index("id")["label"]
     assert submission[2] == pytest.approx(15 / 29)
     assert (data / "train" / "cat.0.jpg").exists()
+
+
+def test_a_readable_image_without_numbers_is_no_unreadable_one(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = finish.apply_kept
+
+    def overflowing(test: Any, gates: Any) -> Any:
+        found = applied(test, gates)
+        found[1] = np.nan
+        return found
+
+    words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, "apply_kept", overflowing)
+        assert "1 readable test images got no numbers, such as 2" in failed(cli(*words))
+    assert not list(home.rglob("submission.csv"))
+    succeeded(cli(*words))
+
+
+def test_of_several_processes_the_others_see_the_data_that_the_first_has_brought(
+    tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def downloading() -> Iterator[None]:
+        (home / "dogs-vs-cats" / "data").mkdir(parents=True)
+        drawing.dogs(tmp_path).rename(home / "dogs-vs-cats" / "data" / "dogs.zip")
+        yield
+
+    monkeypatch.setattr(pipeline.processes, "first_goes_first", downloading)
+    made = pipeline.run("dogs-vs-cats", None, {"backbone": tiny, "strengths": "1"}, Console(io.StringIO()))
+    assert not made.synthetic
 
 
 def test_an_image_that_is_mended_is_used(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:

@@ -314,7 +314,10 @@ def export(
         Path | None, typer.Option(metavar="FILE", help="Where to; model.onnx in the run's folder if not given.")
     ] = None,
     floats: Annotated[
-        bool, typer.Option("--floats", help="The file takes float32 images in 0 to 1 instead of uint8 ones.")
+        bool,
+        typer.Option(
+            "--floats", help="The file, model.floats.onnx, takes float32 images in 0 to 1 instead of uint8 ones."
+        ),
     ] = False,
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Write FILE.fp16.onnx for GPUs too, if the out-of-fold loss stays.")

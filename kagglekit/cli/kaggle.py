@@ -46,8 +46,8 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
     except UnreachableError as error:
         console.warn(f"whether it can be submitted is not known yet: {error}")
         return
-    if limits.left <= 0 < limits.total:
-        console.warn("0 submissions are left today: what this run makes can be sent after 00:00 UTC")
+    if limits.why_none:
+        console.warn(f"{limits.why_none}: what this run makes can't be sent now")
 
 
 def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:

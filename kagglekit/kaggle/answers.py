@@ -53,5 +53,14 @@ class Limits:
     total: int
     left: int
     """For the rest of the day, in UTC."""
-    ever_spent: bool
-    """Whether the limit is one of the whole competition, and not of the day."""
+    for_ever: bool
+    """Whether it is the whole competition's limit that leaves no more, and not the day's."""
+
+    @property
+    def why_none(self) -> str:
+        """Why nothing can be submitted now; empty where something can, or, for who is in no team yet, may be."""
+        if self.left > 0 or self.total == 0:
+            return ""
+        if self.for_ever:
+            return f"no submissions are left, today or later ({self.total} counted)"
+        return f"0 submissions are left today ({self.today} counted; Kaggle counts anew at 00:00 UTC)"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from kagglekit import archives, data, storage
+from kagglekit import archives, data
 from kagglekit.console import Console
 from kagglekit.datafiles import DataFiles
 from kagglekit.errors import UserError
@@ -62,9 +62,7 @@ def _there(archive: Path) -> Path | None:
     if archive.exists():
         return archive
     unpacked = archives.unpacked_folders(archive.parent)
-    return next(
-        (path for path in unpacked if storage.read_json(path / archives.MANIFEST)["archive"] == archive.name), None
-    )
+    return next((folder for folder in unpacked if archives.archive_of(folder) == archive.name), None)
 
 
 class CutError(Exception):

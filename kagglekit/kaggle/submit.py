@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from kagglekit.competition import Competition
 from kagglekit.console import Console
 from kagglekit.errors import UserError
 from kagglekit.kaggle import client, ledger, retries
-from kagglekit.kaggle.answers import Limits
 from kagglekit.kaggle.choice import Choice, check
 from kagglekit.kaggle.ledger import Row
 from kagglekit.plugins import Plugin
@@ -39,7 +37,11 @@ def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, forc
         before = None if force else book.of_bytes(row.sha256)
         if before is not None:
             return _sent_before(before, plugin, console)
-        _check_limits(kaggle.limits(), competition, console)
+        limits = kaggle.limits()
+        if limits.why_none:
+            raise UserError(f"{limits.why_none} for {competition.kaggle}: nothing was sent.")
+        if limits.left > 0:
+            console.say(f"submissions left today: {limits.left}")
         token = kaggle.upload(choice.file)
         book.rows.append(row)
         book.save()
@@ -84,21 +86,6 @@ def _sent_before(before: Row, plugin: Plugin, console: Console) -> Row:
         f"the same bytes were sent before, as submission {before.reference} of {before.date[:10]} ({outcome}): "
         f"--force sends them again; `kagglekit submissions {plugin.name}` lists all."
     )
-
-
-def _check_limits(limits: Limits, competition: Competition, console: Console) -> None:
-    """Raise UserError where no submission is left; Kaggle counts nothing at all for who is in no team yet."""
-    if limits.left > 0:
-        console.say(f"submissions left today: {limits.left}")
-    elif limits.ever_spent:
-        raise UserError(
-            f"no submission to {competition.kaggle} is left, today or later ({limits.total} counted): nothing was sent."
-        )
-    elif limits.total > 0:
-        raise UserError(
-            f"0 submissions are left today for {competition.kaggle} ({limits.today} counted): nothing was sent; "
-            "Kaggle counts anew at 00:00 UTC."
-        )
 
 
 def wait(row: Row, plugin: Plugin, console: Console) -> Row:

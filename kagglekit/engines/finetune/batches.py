@@ -94,9 +94,8 @@ def load(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
     epochs = _Epochs(orders)
-    if not workers or not _can_travel(
-        samples.augmenter
-    ):  # a thread is one batch ahead: there is a core to spare between the steps of a training
+    if not workers or not _can_travel(samples.augmenter):
+        # a thread is one batch ahead: there is a core to spare between the steps of a training
         yield from inference.overlapped(epochs, lambda keys: _collate([samples[key] for key in keys]), 1)
         return
     from torch.utils.data import DataLoader
