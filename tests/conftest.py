@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from kagglekit.cli import main
-from tests import kaggle_server
+from tests import damage, drawing, kaggle_server
+from tests.damage import Given
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TINY = "test_resnet"
@@ -129,6 +130,30 @@ def kaggle(user: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> 
         for name, value in kaggle_server.environment(address).items():
             monkeypatch.setenv(name, value)
         yield state
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Given:
+    """A folder a class."""
+    files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": drawing.image(n % 2, n) for n in range(12)}
+    files |= {f"test/{n}.jpg": drawing.image(n % 2, 100 + n) for n in range(4)}
+    files["sample_submission.csv"] = b"id,label\n" + b"".join(b"%d,0.5\n" % n for n in range(4))
+    given = Given(tmp_path / "pets" / "pets.py", damage.write(tmp_path / "pets" / "data", files))
+    given.write_plugin(damage.PETS)
+    return given
+
+
+@pytest.fixture
+def leaf(tmp_path: Path) -> Given:
+    """Labels and groups in CSV files."""
+    files = {f"train/L{n}.png": drawing.image(n % 2, n, ".png") for n in range(12)}
+    files |= {f"test/T{n}.png": drawing.image(n % 2, 100 + n, ".png") for n in range(4)}
+    rows = [f"L{n},{('oak', 'elm')[n % 2]}" for n in range(12)]
+    files["labels.csv"] = ("leaf,kind\n" + "\n".join(rows) + "\n").encode()
+    files["plants.csv"] = ("leaf,plant\n" + "".join(f"L{n},P{n // 3}\n" for n in range(12))).encode()
+    given = Given(tmp_path / "leaf" / "leaf.py", damage.write(tmp_path / "leaf" / "data", files))
+    given.write_plugin(damage.LEAF)
+    return given
 
 
 def real_archive(slug: str) -> Path:
