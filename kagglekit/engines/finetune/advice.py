@@ -137,7 +137,7 @@ def _against_under_fitting(losses: PhaseLosses) -> list[str]:
     if 0 < losses.num_epochs < _MOST_EPOCHS:
         found.append(_epochs(losses, min(2 * losses.num_epochs, _MOST_EPOCHS)))
     if losses.kind != "all":
-        found.append("to unfreeze more, as later steps do")
+        found.append("to unfreeze more (`trains` of a step in `phases`)")
     return found or ["a larger `backbone`"]
 
 
