@@ -1,13 +1,9 @@
-"""Pictures of a fine-tuning: the learning-rate finder's curve, and the losses and rates of the steps.
-
-Colours: Okabe & Ito, "Color Universal Design" (2008); everything is also told apart by shape.
-"""
+"""Pictures of a fine-tuning: the learning-rate finder's curve, and the losses and rates of the steps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,79 +11,83 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kagglekit.engines.figures import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, as_png, legend, plain
 from kagglekit.engines.finetune.finder import Curve, why_none
-from kagglekit.storage import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-_BLUE, _ORANGE, _GREEN, _PINK, _SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
-_MARKS = ((_ORANGE, "o"), (_GREEN, "s"), (_PINK, "D"), (_SKY, "^"), ("black", "v"))
-_LONGEST_TITLE = 90
+_MARKS = ((ORANGE, "o"), (GREEN, "s"), (PINK, "D"), (SKY, "^"), (INK, "v"))
 _SPAN = 8.0
 """Largest loss over smallest above which a linear axis would hide the end of the training."""
 
 
 def finder_plot(curve: Curve, suggestions: Mapping[str, float], path: Path, title: str) -> None:
-    """Write the sweep as a PNG: losses as they came, their average, and each suggestion on it.
+    """Write the sweep as a PNG; the same input gives the same bytes."""
+    with as_png(path, title) as figure:
+        draw_finder(figure, curve, suggestions)
 
-    The same input gives the same bytes.
-    """
-    with _figure(path, title) as figure:
-        axes = figure.add_subplot()
-        rates, losses = np.array(curve.rates), np.array(curve.losses, np.float64)
-        centres, smoothed = np.array(curve.centres), np.array(curve.smoothed)
-        losses[~np.isfinite(losses)] = np.nan
-        axes.plot(rates, losses, color=_BLUE, alpha=0.3, linewidth=1, label="loss of each step")
-        axes.plot(centres, smoothed, color=_BLUE, linewidth=2.5, label="smoothed")
-        seen = np.isfinite(smoothed)
-        for place, (name, rate) in enumerate(suggestions.items()):
-            if not seen.any():
-                break
-            colour, shape = _MARKS[place % len(_MARKS)]
-            height = np.interp(math.log(rate), np.log(centres[seen]), smoothed[seen])
-            axes.axvline(rate, color=colour, linewidth=1, linestyle=":")
-            label = f"{_plain(name)}: {rate:.2g}"
-            axes.plot(rate, height, shape, color=colour, markersize=9, markeredgecolor="white", label=label)
-        axes.set_xscale("log")
-        if seen.any():
-            axes.set_ylim(*_limits(losses[seen], smoothed[seen]))
-        else:
-            axes.set_yticks([])
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("training loss")
-        if not suggestions:
-            reason = _plain(why_none(curve) or "no suggestion", 120)
-            axes.set_title(f"no suggestion: {reason}", fontsize=9, color=_ORANGE, parse_math=False)
-        if seen.any():
-            _legend(axes)
+
+def draw_finder(figure: Figure, curve: Curve, suggestions: Mapping[str, float]) -> None:
+    """Draw a sweep: losses as they came, their average, and each suggestion on it."""
+    axes = figure.add_subplot()
+    rates, losses = np.array(curve.rates), np.array(curve.losses, np.float64)
+    centres, smoothed = np.array(curve.centres), np.array(curve.smoothed)
+    losses[~np.isfinite(losses)] = np.nan
+    axes.plot(rates, losses, color=BLUE, alpha=0.3, linewidth=1, label="loss of each step")
+    axes.plot(centres, smoothed, color=BLUE, linewidth=2.5, label="smoothed")
+    seen = np.isfinite(smoothed)
+    for place, (name, rate) in enumerate(suggestions.items()):
+        if not seen.any():
+            break
+        colour, shape = _MARKS[place % len(_MARKS)]
+        height = np.interp(math.log(rate), np.log(centres[seen]), smoothed[seen])
+        axes.axvline(rate, color=colour, linewidth=1, linestyle=":")
+        label = f"{plain(name)}: {rate:.2g}"
+        axes.plot(rate, height, shape, color=colour, markersize=9, markeredgecolor="white", label=label)
+    axes.set_xscale("log")
+    if seen.any():
+        axes.set_ylim(*_limits(losses[seen], smoothed[seen]))
+    else:
+        axes.set_yticks([])
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    if not suggestions:
+        reason = plain(why_none(curve) or "no suggestion", 120)
+        axes.set_title(f"no suggestion: {reason}", fontsize=9, color=ORANGE, parse_math=False)
+    if seen.any():
+        legend(axes)
 
 
 def history_plot(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Write the training as a PNG: losses by step and by epoch, the learning rate beneath, the phases' names on top.
+    """Write the training as a PNG; the same input gives the same bytes."""
+    with as_png(path, title) as figure:
+        draw_history(figure, history)
+
+
+def draw_history(figure: Figure, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a training: losses by step and by epoch, the learning rate beneath, the phases' names on top.
 
     Records of kind "step" hold step, phase, loss and rate; those of kind "epoch" step, phase, valid_loss, which may
-    be None, and taken_back, which may be missing. Steps count on from phase to phase. The same input gives the same
-    bytes.
+    be None, and taken_back, which may be missing. Steps count on from phase to phase.
     """
     from matplotlib.ticker import MaxNLocator
 
     steps = [record for record in history if record["kind"] == "step"]
     epochs = [record for record in history if record["kind"] == "epoch"]
-    with _figure(path, title) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        shown = _draw_losses(upper, steps, epochs)
-        _draw_rates(lower, steps)
-        _draw_phases((upper, lower), history)
-        if len(shown):
-            _scale(upper, shown)
-        upper.set_ylabel("loss")
-        lower.set_ylabel("learning rate")
-        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lower.set_xlabel("step" if steps or epochs else "no step has been taken")
-        _legend(upper)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    shown = _draw_losses(upper, steps, epochs)
+    _draw_rates(lower, steps)
+    _draw_phases((upper, lower), history)
+    if len(shown):
+        _scale(upper, shown)
+    upper.set_ylabel("loss")
+    lower.set_ylabel("learning rate")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lower.set_xlabel("step" if steps or epochs else "no step has been taken")
+    legend(upper)
 
 
 def _draw_losses(axes: Axes, steps: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]) -> Floats:
@@ -98,19 +98,19 @@ def _draw_losses(axes: Axes, steps: Sequence[Mapping[str, Any]], epochs: Sequenc
         where = [record["step"] for record in records]
         losses = _finite([record["loss"] for record in records])
         smoothed = _smoothed(losses)
-        axes.plot(where, losses, color=_BLUE, alpha=0.2, linewidth=1)
+        axes.plot(where, losses, color=BLUE, alpha=0.2, linewidth=1)
         settled = slice(min(len(where) // 4, 5), None)  # an average's first values are single batches
         label = None if place else "training (smoothed)"
-        axes.plot(where[settled], smoothed[settled], color=_BLUE, linewidth=2, label=label)
+        axes.plot(where[settled], smoothed[settled], color=BLUE, linewidth=2, label=label)
         shown += smoothed[settled].tolist()
     measured = [record for record in epochs if record["valid_loss"] is not None]
     where = [record["step"] for record in measured]
     inner = _finite([record["valid_loss"] for record in measured])
     back = np.array([bool(record.get("taken_back", False)) for record in measured], bool)
     if measured:
-        axes.plot(where, inner, "o-", color=_ORANGE, linewidth=1.5, markersize=6, label="inner validation")
+        axes.plot(where, inner, "o-", color=ORANGE, linewidth=1.5, markersize=6, label="inner validation")
     if back.any():
-        (circles,) = axes.plot(np.array(where)[back], inner[back], "o", color=_ORANGE, label="epoch taken back")
+        (circles,) = axes.plot(np.array(where)[back], inner[back], "o", color=ORANGE, label="epoch taken back")
         circles.set(markerfacecolor="white", markeredgewidth=1.5, markersize=8)
     values: Floats = np.array([*shown, *inner])
     return values[np.isfinite(values)]
@@ -120,7 +120,7 @@ def _draw_rates(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
     for _, group in groupby(steps, key=lambda record: record["phase"]):
         records = list(group)
         rates = _finite([record["rate"] for record in records])
-        axes.plot([record["step"] for record in records], np.where(rates > 0, rates, np.nan), color=_GREEN, linewidth=2)
+        axes.plot([record["step"] for record in records], np.where(rates > 0, rates, np.nan), color=GREEN, linewidth=2)
     highest = max((record["rate"] for record in steps if math.isfinite(record["rate"])), default=0.0)
     if highest > 0:
         axes.set_yscale("log")
@@ -136,13 +136,13 @@ def _draw_phases(both: Sequence[Axes], history: Sequence[Mapping[str, Any]]) -> 
     for place, (name, group) in enumerate(groupby(history, key=lambda record: record["phase"])):
         end = max(record["step"] for record in group)
         for axes in both:
-            axes.axvspan(begin, end, color="black", alpha=0.06 if place % 2 else 0.0, linewidth=0)
+            axes.axvspan(begin, end, color=GREY, alpha=0.12 if place % 2 else 0.0, linewidth=0)
         # many short phases: their names stand in two rows
         height = 1.015 + 0.055 * (place % 2 if len(names) > 4 else 0)
         both[0].text(
             (begin + end) / 2,
             height,
-            _plain(str(name), 24),
+            plain(str(name), 24),
             transform=both[0].get_xaxis_transform(),
             ha="center",
             va="bottom",
@@ -192,39 +192,3 @@ def _smoothed(losses: Floats) -> Floats:
 def _finite(values: Sequence[float]) -> Floats:
     numbers = np.array(values, np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
-
-
-def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        for text in axes.legend(loc="best", fontsize=9, framealpha=0.9).get_texts():
-            text.set_parse_math(False)
-
-
-def _plain(text: str, longest: int = _LONGEST_TITLE) -> str:
-    """Return one line that matplotlib's own font can draw: it warns of glyphs that it has not."""
-    from matplotlib import font_manager
-
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
-    line = " ".join(text.split())
-    drawn = "".join(c if font.get_char_index(ord(c)) else "?" for c in line)
-    return drawn if len(drawn) <= longest else drawn[: longest - 1] + "…"
-
-
-@contextmanager
-def _figure(path: Path, title: str) -> Iterator[Figure]:
-    """Yield an empty figure, 900 x 540 pixels, and write it whole as a PNG when the block ends well."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's own style may want LaTeX, or other fonts
-        matplotlib.rcParams["axes.spines.top"] = matplotlib.rcParams["axes.spines.right"] = False
-        figure = Figure(figsize=(9, 5.4), dpi=100, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        figure.suptitle(_plain(title), fontsize=12, parse_math=False)
-        yield figure
-        for axes in figure.axes:
-            axes.grid(alpha=0.25)
-        with replacing(path) as temporary:
-            canvas.print_figure(temporary, format="png", metadata={"Software": None})
