@@ -218,6 +218,12 @@ class Competition:
         """Labels as the data writes them, in the order of probabilities."""
         return tuple(self.classes)
 
+    def caption(self, place: int) -> str:
+        """Return what pictures call the class at a position: its label, and its name for people where that differs."""
+        label = self.labels[place]
+        meaning = self.classes[label]
+        return label if meaning == label else f"{label}: {meaning}"
+
     @property
     def test_patterns(self) -> tuple[str, ...]:
         """All test patterns, in the order in which they are tried."""

@@ -29,7 +29,9 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
     """Return the stages that end a run, after those of its method."""
     before = tuple(stage.name for stage in method)
     return (
-        Stage("finish", ("oof.parquet", "test.parquet", "finish.json", "alone.json"), after=before),
+        Stage(
+            "finish", ("unfinished.parquet", "oof.parquet", "test.parquet", "finish.json", "alone.json"), after=before
+        ),
         Stage("submission", (run.submission.name,), after=("finish",)),
         Stage("result", ("result.json",), after=("features", "submission")),
     )
@@ -44,6 +46,8 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
 
     def finish_() -> None:
         start, test, offers = finish.choose(scored, predictions, metric, job.recipe.seed)
+        # what temperature and clip were chosen on: the report draws the losses that the others would have
+        run.write_probabilities("unfinished.parquet", train["id"].tolist(), start.probabilities, labels)
         oof, gates = finish.finish(start, job.recipe.finish, metric, job.recipe.seed)
         test = finish.apply_kept(test, gates)
         test[_unread(job, test)] = predictions.prior

@@ -41,11 +41,17 @@ class Stages:
         manifest = storage.read_json(self._manifest(name))
         if manifest is None or manifest["made_from"] != self._sources(name):
             return False
+        if set(manifest["files"]) != set(self._stages[name].files):  # made by a version that left fewer
+            return False
         return all(self._is_same(file, record) for file, record in manifest["files"].items())
 
     def all_made(self) -> bool:
         """Say whether nothing is left to do."""
         return all(self.is_made(name) for name in self._stages)
+
+    def forget(self, name: str) -> None:
+        """Let the stage be made again, whatever is there."""
+        self._manifest(name).unlink(missing_ok=True)
 
     def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:
         """Let `work` write the stage's files, unless they are made already.

@@ -76,16 +76,12 @@ def augmentations(
         seed=chosen.seed,
     )
     table = _training_images(plugin, competition, data_path, workspace, chosen, console)
-    rows, captions, notes = [], [], []
-    for content, label in _some(table, competition.labels, num_images, chosen):
-        plain = preprocessing.apply(decoding.decode(content))
-        digest = hashlib.blake2b(content, digest_size=16).digest()
-        made = [augmenter(plain, label, epoch=epoch, content=digest) for epoch in range(num_views)]
-        rows.append([plain, *(pixels for pixels, _ in made)])
-        captions.append(_class_name(competition, label))
-        notes.append(["", *(f"→ {_class_name(competition, new)}" if new != label else "" for _, new in made)])
+    some = (
+        (preprocessing.apply(decoding.decode(content)), label, hashlib.blake2b(content, digest_size=16).digest())
+        for content, label in _some(table, competition.labels, num_images, chosen)
+    )
     sheet = workspace.folder / f"augmentations-{Path(chosen.augment).stem}.png"
-    augment.contact_sheet(rows, captions, sheet, notes=notes)
+    augment.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
     console.say(f"{chosen.augment} at {size[0]} x {size[1]}: {augment.describe(policy)}; {_beside(augmenter)}")
     console.say(f"written: {sheet}")
     return sheet
@@ -144,12 +140,6 @@ def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
         except decoding.ImageError:
             continue
         yield content
-
-
-def _class_name(competition: Competition, label: int) -> str:
-    key = competition.labels[label]
-    meaning = competition.classes[key]
-    return key if meaning == key else f"{key}: {meaning}"
 
 
 def _beside(augmenter: augment.Augmenter) -> str:

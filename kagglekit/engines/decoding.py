@@ -98,6 +98,15 @@ class Preprocessing:
         left = round((scaled.shape[1] - width) / 2)
         return scaled[top : top + height, left : left + width]
 
+    def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """Return the part of such an image that `apply` keeps, in shares of its sides: (top, left, height, width)."""
+        if self.crop == "squash":
+            tall, wide = self.crop_share, self.crop_share
+        else:
+            scale = max(int(self.size[0] / self.crop_share) / height, int(self.size[1] / self.crop_share) / width)
+            tall, wide = self.size[0] / (height * scale), self.size[1] / (width * scale)
+        return (1 - tall) / 2, (1 - wide) / 2, tall, wide
+
     def _scaled(self, image: Pixels, width: int, height: int) -> Pixels:
         if image.shape[:2] == (height, width):
             return image
@@ -197,12 +206,12 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
 
     Images of more than `max_megapixels` are not decoded.
     """
-    header, _ = _decode_twice(content, max_megapixels)
+    header, _ = decode_twice(content, max_megapixels)
     return header
 
 
-def _decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
-    """Decode with two decoders, which must agree that a file is whole.
+def decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
+    """Decode with two decoders, which must agree that a file is whole; raise ImageError with the reason if it isn't.
 
     Which damage one of them lets pass as grey stripes depends on its version.
     """
@@ -227,7 +236,7 @@ def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
     if content.startswith(_JPEG) and content.rfind(_END_OF_JPEG, -_LAST_BYTES) >= 0:
         check_size(content, max_megapixels)
         return decode(content)
-    _, image = _decode_twice(content, max_megapixels)
+    _, image = decode_twice(content, max_megapixels)
     return image
 
 

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
+_SHEET_CLASSES, _SHEET_VIEWS = 6, 7
+"""Rows, and augmented pictures of each, on the sheet that a run leaves."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Member:
     """One model: of a fold, a backbone, and a repetition."""
@@ -182,10 +186,23 @@ class _Method:
             if self.on_features:
                 used.add(self._features(backbone)[1])
             self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents())
+        self._draw_augmented()
         storage.write_json(
             self.run.folder / "provider.json",
             {"asked": self.recipe.provider, "used": self.device, "features": sorted(used)},
         )
+
+    def _draw_augmented(self) -> None:
+        """Draw what training will see of an image of some classes."""
+        from kagglekit.engines.finetune import augment, learner
+
+        first = self.members[0]
+        augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.seed, first.fold, first.number))
+        bank = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
+        places = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
+        some = [(bank.row(self.contents[place]), int(self.truth[place]), self.contents[place]) for place in places]
+        sheet = self.run.folder / "augmentations.png"
+        augment.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
 
     def train(self, member: Member) -> None:
         """Train one model, and predict what it has not seen."""

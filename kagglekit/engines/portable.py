@@ -52,20 +52,18 @@ class Network:
 
         if self.weights is None:
             return onnx.load(self.backbone.graph)
-        model = self._trained()
+        model = self.model()
         return onnx.load_from_string(export.trained(self.backbone, model, model.state_dict()))
 
     def module(self) -> torch.nn.Module:
         """Return it as torch computes it: uint8 (N, H, W, 3) -> pooled (N, D), logits where there are any."""
-        if self.weights is not None:
-            return export.wrap(self._trained(), self.backbone.preprocessing, whole=True)
-        model, _, _ = timm_models.load_model(
-            self.backbone.name, backbones.weights_of(self.backbone), self.backbone.preprocessing.size
-        )
-        return export.wrap(model, self.backbone.preprocessing)
+        return export.wrap(self.model(), self.backbone.preprocessing, whole=self.weights is not None)
 
-    def _trained(self) -> Any:
-        assert self.weights is not None
+    def model(self) -> Any:
+        """Return it as a timm model, in evaluation mode."""
+        if self.weights is None:
+            weights = backbones.weights_of(self.backbone)
+            return timm_models.load_model(self.backbone.name, weights, self.backbone.preprocessing.size)[0]
         model = timm_models.create(self.backbone.name, self.backbone.preprocessing.size, num_classes=self.classes)
         model.load_state_dict(checkpoints.load_weights(self.weights)[0])
         return model.eval()

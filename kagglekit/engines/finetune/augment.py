@@ -16,7 +16,7 @@ import random
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -387,6 +387,27 @@ _WIDEST, _TALLEST = 200, 280
 """Of a picture on the sheet, in pixels; a class name fits under most."""
 _MARGIN, _GAP, _LINE = 24, 10, 24
 _INK, _PALE, _ACCENT = (34, 34, 34), (120, 120, 120), (178, 60, 20)
+
+
+def draw_sheet(
+    augmenter: Augmenter,
+    images: Iterable[tuple[Pixels, int, bytes]],
+    caption: Callable[[int], str],
+    num_views: int,
+    path: Path,
+) -> None:
+    """Write a PNG of what training makes of images in its first `num_views` epochs.
+
+    `images` are (what the backbone would see of one, its class, the content that identifies it); `caption` names a
+    class.
+    """
+    rows, captions, notes = [], [], []
+    for plain, label, content in images:
+        made = [augmenter(plain, label, epoch=epoch, content=content) for epoch in range(num_views)]
+        rows.append([plain, *(pixels for pixels, _ in made)])
+        captions.append(caption(label))
+        notes.append(["", *(f"→ {caption(new)}" if new != label else "" for _, new in made)])
+    contact_sheet(rows, captions, path, notes=notes)
 
 
 def contact_sheet(

@@ -6,6 +6,7 @@ and all state is in checkpoints: a killed run goes on with the same numbers (bit
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,8 @@ class Trainer:
         found = finder.suggestions(curve)
         if self.world.is_first:
             plots.finder_plot(curve, found, self.folder / f"finder-{phase.name}.png", f"{phase.name}: learning rate")
+            swept = dataclasses.asdict(curve) | {"suggestions": found}
+            storage.write_json(self.folder / f"finder-{phase.name}.json", swept)
         if not found:
             self.console.warn(f"{phase.name}: the finder suggests nothing ({finder.why_none(curve)}): {usual:g}")
             return usual * phase.rate
