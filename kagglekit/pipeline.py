@@ -15,6 +15,7 @@ import pandas as pd
 from kagglekit import conclusion, data, plugins, processes, recipe, rehearsal, runs, storage, summary, tables
 from kagglekit.competition import ClassLabel, Competition, Probability
 from kagglekit.console import Console
+from kagglekit.dataset import drops
 from kagglekit.engines import (
     audit,
     backbones,
@@ -142,7 +143,8 @@ def prepare(
             workspace = workspace.synthetic
             data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
         files = data.find(competition, data_path, workspace, console, remember and plugin.data is None)
-        found = tables.read(plugin, competition, files, chosen, console)
+        dropped = set() if synthetic else set(drops.of(workspace)["id"])
+        found = tables.read(plugin, competition, files, chosen, console, dropped=dropped)
     with _timed(seconds, "audit"):
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
     key = _key(plugin, competition, chosen, audited)
@@ -273,11 +275,13 @@ def _record(job: Job) -> None:
     storage.write_text(folder / "recipe.toml", recipe.to_toml(job.recipe))
     record = {
         "competition": job.competition.describe(),
+        "leaderboard": dict(job.competition.leaderboard),
         "bundle": bundle.describe(job.competition, job.plugin),
         "backbones": [backbone.record() for backbone in job.backbones],
         "batch_size": job.batch_size,
         "train_images": len(job.tables.train),
         "test_images": len(job.tables.asked),
+        "dropped": 0 if job.synthetic else len(drops.of(job.workspace)),
         "seed": job.recipe.seed,
         "synthetic": job.synthetic,
         "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
@@ -285,6 +289,8 @@ def _record(job: Job) -> None:
     }
     storage.write_json(folder / "run.json", record | runs.environment())
     _record_images(job)
+    if not job.synthetic and job.workspace.drops.exists():  # what was left out, beside what it was left out of
+        drops.write(folder / "drops.csv", drops.of(job.workspace))
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     if len(bad) or listed.exists():
         with storage.replacing(listed) as temporary:

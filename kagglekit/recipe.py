@@ -325,6 +325,11 @@ def _coerce_list(element: Any, value: Any) -> tuple[Any, ...]:
     return tuple(_coerce(element, p.strip() if isinstance(p, str) else p) for p in parts if p != "")
 
 
+def shown(value: Any) -> str:
+    """Return a setting's value as it is typed after `--set key=`."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def to_toml(recipe: Recipe) -> str:
     """Write all settings as a `recipe.toml` that gives the same recipe again."""
     return "".join(f"{key} = {_toml_value(value)}\n" for key, value in recipe.as_dict().items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,20 @@ class Audited(Tables):
 
     quarantine: pd.DataFrame
     """The unreadable images: `part`, `id`, `path`, `reason`."""
+    seen: Mapping[str, audit.Seen]
+    """What each readable file is, by its path."""
 
 
-def read(plugin: Plugin, competition: Competition, files: DataFiles, recipe: Recipe, console: Console) -> Tables:
-    """Read both tables and the sample submission, and say what was found."""
+def read(
+    plugin: Plugin,
+    competition: Competition,
+    files: DataFiles,
+    recipe: Recipe,
+    console: Console,
+    *,
+    dropped: Collection[str] = (),
+) -> Tables:
+    """Read both tables and the sample submission, and say what was found; training images in `dropped` are left out."""
     train = plugin.train_table(competition, files)
     test = plugin.test_table(competition, files)
     sample = submissions.read_sample(competition, files)
@@ -53,9 +64,22 @@ def read(plugin: Plugin, competition: Competition, files: DataFiles, recipe: Rec
         f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
         f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows asked for'}"
     )
+    if dropped:
+        train = _without(train, dropped, console)
     asked = test if sample is None else _asked(competition, test, sample, console)
     count, seed = recipe.sample, recipe.seed
     return Tables(folds.sample(train, count, seed, recipe.num_folds), test, sample, folds.sample(asked, count, seed))
+
+
+def _without(train: pd.DataFrame, dropped: Collection[str], console: Console) -> pd.DataFrame:
+    """Return the training images but those of the user's list; raise UserError where a class would have none left."""
+    listed = train["id"].isin(dropped)
+    console.say(f"{listed.sum()} training images are left out, as your list of drops says")
+    kept = train[~listed].reset_index(drop=True)
+    lost = sorted(set(train["label"]) - set(kept["label"]))
+    if lost:
+        raise UserError(f"the list of drops leaves no training image of class {lost[0]!r}: take some of its ids out.")
+    return kept
 
 
 def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
@@ -100,4 +124,5 @@ def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console
             f"no training image of class {lost[0]!r} can be read, such as {first['path']}: it {first['reason']}."
         )
     fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True))
+    seen = {path: found for path, found in zip(both["path"], verdict.seen, strict=True) if found is not None}
+    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)

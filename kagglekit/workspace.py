@@ -49,6 +49,16 @@ class Workspace:
         return self.folder / "runs"
 
     @property
+    def audit(self) -> Path:
+        """What `audit` has written of the data."""
+        return self.folder / "audit"
+
+    @property
+    def drops(self) -> Path:
+        """The training images that the user has decided to leave out."""
+        return self.folder / "drops.csv"
+
+    @property
     def synthetic(self) -> Workspace:
         """The workspace of rehearsals on drawn images: they never lie beside real ones."""
         return Workspace(self.folder / "synthetic")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kagglekit import storage
-from kagglekit.engines import inference
+from kagglekit.engines import appearance, inference
 from kagglekit.engines.audit import Index, Seen
 from kagglekit.engines.bank import SEGMENT_ROWS, Bank
 from tests import drawing
@@ -74,7 +74,10 @@ def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def seen(file: Path, number: int) -> Seen:
-    return Seen(*storage.full_stamp(file.stat()), digest=key(number), pixels=12, format="JPEG")
+    size, changed, touched = storage.full_stamp(file.stat())
+    looks = appearance.look(np.full((3, 4, 3), number, np.uint8))
+    stamped = {"size": size, "changed": changed, "touched": touched}
+    return Seen(**vars(looks), **stamped, digest=key(number), pixels=12, format="JPEG")
 
 
 def test_the_index_notices_that_a_file_has_changed(tmp_path: Path) -> None:

@@ -88,6 +88,9 @@ def run(
         str | None, typer.Option("--message", "-m", help="What Kaggle shows beside the score, with --submit.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With --submit: wait for the score.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html after the submission.")
+    ] = True,
 ) -> None:
     """Take a competition from its data to a validated submission."""
     from kagglekit import pipeline, recipe
@@ -122,6 +125,10 @@ def run(
     together.part()
     if submit and together.is_first():
         kaggle.submit(name, None, str(made.folder), message, wait=wait, force=False)
+    if report and fold is None and together.is_first():
+        from kagglekit.cli import looking
+
+        looking.report_after(made)
 
 
 @app.command(epilog=_examples("kagglekit download dogs-vs-cats", "kagglekit download state-farm"))
@@ -388,6 +395,65 @@ def folders(
     from kagglekit.cli import inspection
 
     inspection.folders(name, out, data, valid=valid, sample=sample, seed=seed)
+
+
+@app.command(epilog=_examples("kagglekit report 0a1b2c3d --open", "kagglekit report 0a1b2c3d --text"))
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the end of it, or its path.")],
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Print its essentials instead of writing the page.")] = False,
+) -> None:
+    """Write a run's report.html again: pictures, confusion, calibration, training, what the network sees."""
+    from kagglekit.cli import looking
+
+    looking.report(run, show=open_, text=text)
+
+
+@app.command(
+    epilog=_examples(
+        "kagglekit audit dogs-vs-cats --data dogs-vs-cats-redux-kernels-edition.zip",
+        "kagglekit audit dogs-vs-cats --open",
+        "kagglekit audit dogs-vs-cats --apply competitions/dogs-vs-cats/audit/drops.csv",
+    )
+)
+def audit(
+    name: Name,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder, or archive as Kaggle delivers it; else the workspace's data folder."),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="ID", help="Suspect labels by this run; if not given, by the best one."),
+    ] = None,
+    apply: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Leave the training images of this CSV (id,reason) out of later runs."),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting; `info NAME` lists them."),
+    ] = None,
+) -> None:
+    """Look at the data before training: copies, leaks, odd images, balance; after a run, suspected label errors."""
+    from kagglekit import recipe
+    from kagglekit.cli import looking
+
+    settings = dict(recipe.parse_assignment(text) for text in set_ or [])
+    looking.audit(name, data, settings, run, apply, show=open_)
+
+
+@app.command(epilog=_examples("kagglekit compare 0a1b2c3d 4e5f6a7b", "kagglekit compare 0a1b2c3d 4e5f6a7b 8c9d0e1f"))
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN…", help="Runs; the others are compared with the first.")
+    ],
+) -> None:
+    """Compare runs image by image: what differs, is it proven, is a blend worth it."""
+    from kagglekit.cli import looking
+
+    looking.compare(runs)
 
 
 @app.command("list", epilog=_examples("kagglekit list"))

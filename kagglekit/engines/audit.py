@@ -17,17 +17,20 @@ from filelock import FileLock
 
 from kagglekit import storage
 from kagglekit.console import Console
-from kagglekit.engines import decoding, images, inference
+from kagglekit.engines import appearance, decoding, images, inference
+from kagglekit.engines.appearance import Appearance
 
 AUDIT_VERSION = 2
 """Raised whenever the same file would be judged otherwise."""
+_INDEX_VERSION = 3
+"""Raised whenever something else is kept of a file."""
 _SAVE_EVERY = 10.0
 """Seconds of work that a killed command may lose."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A readable image file as it was when it was read last."""
+@dataclass(frozen=True, kw_only=True)
+class Seen(Appearance):
+    """A readable image file as it was when it was read last, and what it looks like."""
 
     size: int
     changed: int
@@ -53,7 +56,8 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         """Open the index in `folder`, which need not exist; other decoders have another index."""
-        made_by = {name: version(name) for name in ("opencv-python-headless", "pillow")} | {"audit": AUDIT_VERSION}
+        made_by = {name: version(name) for name in ("opencv-python-headless", "pillow")}
+        made_by |= {"audit": str(AUDIT_VERSION), "index": str(_INDEX_VERSION)}
         self._path = folder / f"audit-{storage.digest(made_by, 8)}.parquet"
         self._entries = self._load()
         self._new: dict[str, Seen] = {}
@@ -65,7 +69,9 @@ class Index:
             return {}
         columns = parquet.read_table(self._path).to_pydict()
         rows = zip(*(columns[name] for name in _COLUMNS), strict=True)
-        return {path: Seen(*row) for path, row in zip(columns["path"], rows, strict=True)}
+        return {
+            path: Seen(**dict(zip(_COLUMNS, row, strict=True))) for path, row in zip(columns["path"], rows, strict=True)
+        }
 
     def get(self, path: str) -> Seen | None:
         """Return what the file holds, or None if it is new or has changed."""
@@ -107,6 +113,8 @@ class Audit:
     """Hash of what each file holds, in hexadecimal; empty where it could not even be read."""
     unreadable: Mapping[int, str]
     """Position -> reason."""
+    seen: list[Seen | None]
+    """What each readable file is."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ def audit(paths: Sequence[str], folder: Path, megapixels: int, workers: int, con
         if seen is None:
             unreadable[place] = looked[path].reason
         digests.append((looked[path].digest if seen is None else seen.digest).hex())
-    return Audit(digests, unreadable)
+    return Audit(digests, unreadable, [entries[path] for path in paths])
 
 
 def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, console: Console) -> dict[str, _Looked]:
@@ -161,10 +169,19 @@ def _look(path: str, megapixels: int) -> _Looked:
     try:
         content, (size, changed, touched) = images.read_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
-        header = decoding.inspect(content, megapixels)
+        header, pixels = decoding.decode_twice(content, megapixels)
     except decoding.ImageError as error:
         return _Looked(path, None, digest, str(error))
-    return _Looked(path, Seen(size, changed, touched, digest, header.pixels, header.format))
+    seen = Seen(
+        **vars(appearance.look(pixels)),
+        size=size,
+        changed=changed,
+        touched=touched,
+        digest=digest,
+        pixels=header.pixels,
+        format=header.format,
+    )
+    return _Looked(path, seen, digest)
 
 
 _JPEG = ("JPEG", "MPO")  # telephones write a second picture into a JPEG file

@@ -114,7 +114,7 @@ def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
 
     Raises UserError where name, file or hub fail.
     """
-    pointer = backbones_folder() / "specs" / f"{storage.digest(_identity(spec, recipe), 24)}.json"
+    pointer = _pointer(spec, recipe)
     backbone = _read(pointer)
     if backbone is None:
         from kagglekit.engines import export
@@ -124,6 +124,15 @@ def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
         backbone = export.export(name, locate(name, file), recipe.shape, backbones_folder())
         storage.write_json(pointer, dataclasses.asdict(backbone))
     return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.crop))
+
+
+def is_ready(spec: str, recipe: Recipe) -> bool:
+    """Say whether `resolve` would find it exported."""
+    return _read(_pointer(spec, recipe)) is not None
+
+
+def _pointer(spec: str, recipe: Recipe) -> Path:
+    return backbones_folder() / "specs" / f"{storage.digest(_identity(spec, recipe), 24)}.json"
 
 
 def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:

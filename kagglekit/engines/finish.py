@@ -166,6 +166,17 @@ def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: i
     return Judgement(score_before, score_after, gain, low, kept=proven)
 
 
+def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> tuple[float, float]:
+    """Return the 95% interval of what `after` (N, C) gains over `before`, bootstrapped over whole clusters.
+
+    It has no ends for a single cluster, which says nothing about others.
+    """
+    if len(np.unique(scored.clusters)) < 2:
+        return -float("inf"), float("inf")
+    low, high = np.quantile(_bootstrap_gains(scored, before, after, metric, seed), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
     """Return the score's standard error; rows of one cluster count as one observation."""
     if metric.per_row is None:

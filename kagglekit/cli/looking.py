@@ -1,0 +1,91 @@
+"""The commands that look at data and models: `audit`, `report`, `compare`."""
+
+from __future__ import annotations
+
+import shlex
+import webbrowser
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kagglekit import data, plugins, recipe, tables
+from kagglekit import runs as run_folders
+from kagglekit.console import Console
+from kagglekit.workspace import Workspace
+
+
+def report(reference: str, *, show: bool, text: bool) -> None:
+    """Write a run's report again, or print its essentials."""
+    from kagglekit.report import findings, telling, writing
+
+    console = Console()
+    run = run_folders.find(reference)
+    if text:
+        telling.tell(findings.read(run), console)
+        return
+    path = writing.write(run, console, again=True)
+    if show:
+        open_page(path, console)
+
+
+def report_after(run: run_folders.Run) -> None:
+    """Write the report that ends a run, unless it is written already."""
+    from kagglekit.report import writing
+
+    writing.write(run, Console())
+
+
+def open_page(path: Path, console: Console) -> None:
+    """Show a page in the user's browser."""
+    if not webbrowser.open(path.as_uri()):
+        console.warn(f"no browser could be opened: open {path} in one")
+
+
+def compare(references: Sequence[str]) -> None:
+    """Print runs side by side."""
+    from kagglekit import comparing
+
+    comparing.compare([run_folders.find(reference) for reference in references], Console())
+
+
+def audit(
+    name: str, data_path: Path | None, settings: Mapping[str, Any], run: str | None, apply: Path | None, *, show: bool
+) -> None:
+    """Look at a competition's data; or make a list of drops the one that later runs honour."""
+    from kagglekit.dataset import auditing, drops, telling, writing
+
+    console = Console()
+    plugin = plugins.load(name)
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
+    if apply is not None:
+        found = _tables(plugin, data_path, chosen, console)
+        listed = drops.apply(apply, workspace, found.train)
+        console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")
+        console.say("nothing was deleted; edit or remove that file, or apply another, to have them back")
+        console.say(f"next: kagglekit run {shlex.quote(plugin.name)}")
+        return
+    judged = auditing.best_run(workspace) if run is None else run_folders.find(run)
+    with auditing.exporting(chosen) as export:
+        found = _tables(plugin, data_path, chosen, console)
+        result = auditing.inspect(plugin, found, chosen, judged, console, export=export)
+    writing.write(result, workspace.audit, console)
+    telling.tell(result, console)
+    page = workspace.audit / "audit.html"
+    console.say(f"audit: {page}")
+    candidates = workspace.audit / "drops.csv"
+    console.say(
+        f"next: look at it; to leave images out, write yes into the column drop of {candidates}, "
+        f"then type kagglekit audit {shlex.quote(name)} --apply {shlex.quote(str(candidates))}"
+    )
+    if show:
+        open_page(page, console)
+
+
+def _tables(plugin: plugins.Plugin, data_path: Path | None, chosen: recipe.Recipe, console: Console) -> tables.Tables:
+    """Return all of a competition's images, those on the list of drops too."""
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    files = data.find(competition, data_path or plugin.data, workspace, console, remember=plugin.data is None)
+    return tables.read(plugin, competition, files, chosen, console)

@@ -1,0 +1,44 @@
+"""Suspected label errors: confident learning on out-of-fold probabilities.
+
+N images, C classes. Source: Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels"
+(2021).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An image whose label may be wrong."""
+
+    place: int
+    label: int
+    """As the data says."""
+    suggested: int
+    """As the model would say."""
+    margin: float
+    """Probability of the suggestion less that of the label; the larger, the more suspect."""
+
+
+def find(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[Suspect]:
+    """Return the images that the model calls another class at least as surely as it does that class's own images.
+
+    The most suspect stands first. `probabilities` (N, C) must come from models that have not seen the images.
+    """
+    classes = probabilities.shape[1]
+    usual = np.full(classes, np.inf)  # a class without images is suggested to nobody
+    for label in np.unique(truth):
+        usual[label] = probabilities[truth == label, label].mean()
+    confident = np.where(probabilities >= usual, probabilities, -1.0)  # (N, C)
+    suggested = confident.argmax(axis=1)
+    sure = confident.max(axis=1) >= 0
+    own = probabilities[np.arange(len(truth)), truth]
+    margin = probabilities[np.arange(len(truth)), suggested] - own
+    places = np.flatnonzero(sure & (suggested != truth) & (margin > 0))
+    order = places[np.argsort(-margin[places], kind="stable")]
+    return [Suspect(int(at), int(truth[at]), int(suggested[at]), float(margin[at])) for at in order]

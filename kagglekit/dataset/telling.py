@@ -1,0 +1,85 @@
+"""The audit in the terminal."""
+
+from __future__ import annotations
+
+from kagglekit.console import Console
+from kagglekit.dataset import writing
+from kagglekit.dataset.auditing import Findings
+
+_MOST = 8
+"""Rows of a list; the files hold all."""
+
+
+def tell(found: Findings, console: Console) -> None:
+    """Print what the audit found."""
+    console.table(f"{found.competition.name}: images", writing.PARTS_COLUMNS, writing.parts_table(found))
+    counts = writing.class_counts(found)
+    console.table(
+        "classes", ("class", ">images", ">share"), [(name, str(count), f"{share:.1%}") for name, count, share in counts]
+    )
+    console.say(writing.balance(counts))
+    groups = writing.group_counts(found)
+    if groups:
+        sizes = [size for _, size, _ in groups]
+        console.say(f"{len(groups)} groups of {min(sizes)} to {max(sizes)} images")
+    _tell_copies(found, console)
+    if found.leak is not None:
+        console.say(f"leak check: {found.leak.verdict}")
+    _tell_odd(found, console)
+    _tell_suspects(found, console)
+    if len(found.dropped):
+        console.say(f"{len(found.dropped)} training images are on your list of drops: runs leave them out")
+
+
+def _tell_copies(found: Findings, console: Console) -> None:
+    count = found.copies.count
+    if not count["all"]:
+        console.say("no image is a copy or a look-alike of another")
+        return
+    rows = [
+        ("copies and look-alikes", count["all"]),
+        ("the same bytes", count["bytes"]),
+        ("in training and in test", count["test"]),
+        ("with different labels", count["label"]),
+        ("in different folds", count["fold"]),
+    ]
+    console.table("pairs of images that look alike", ("", ">pairs"), [(name, str(number)) for name, number in rows])
+    if not found.copies.limits.usual:
+        console.say(writing.FILMS)
+    pairs = [("labels", pair) for pair in found.copies.crossing["label"]]
+    pairs += [("test", pair) for pair in found.copies.crossing["test"]]
+    ids, labels = found.table["id"], found.table["label"]
+    if pairs:
+        console.table(
+            "crossing labels, or training and test",
+            ("crosses", "image", "label", "image", "label"),
+            [
+                (what, ids[pair.first], labels[pair.first], ids[pair.second], labels[pair.second])
+                for what, pair in pairs[:_MOST]
+            ],
+        )
+
+
+def _tell_odd(found: Findings, console: Console) -> None:
+    table = writing.odd_table(found)
+    if table.empty:
+        console.say("no image is unreadable, tiny, blank, oddly coloured or oddly shaped")
+        return
+    rows = table.head(_MOST)[["part", "id", "reason"]].astype(str).to_numpy().tolist()
+    console.table(f"{len(table)} unreadable or odd images", ("part", "image", "reason"), rows)
+
+
+def _tell_suspects(found: Findings, console: Console) -> None:
+    if found.run is None:
+        console.say("suspected label errors are listed after a run: the audit takes its out-of-fold probabilities")
+        return
+    if not found.suspects:
+        console.say(f"run {found.run.id} suspects no label")
+        return
+    shown = writing.labels_table(found).head(_MOST)
+    rows = shown[["id", "label", "suggested", "margin"]].astype(str).to_numpy().tolist()
+    console.table(
+        f"{len(found.suspects)} suspected label errors, by run {found.run.id}",
+        ("image", "label", "may be", ">margin"),
+        rows,
+    )

@@ -1,0 +1,133 @@
+"""The closing numbers in words: shared by the page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kagglekit import metrics, recipe, summary
+from kagglekit.engines import finish
+from kagglekit.recipe import Recipe
+from kagglekit.report import analysis
+from kagglekit.report.drawing import Curve
+from kagglekit.report.findings import Findings
+
+OWN = "this run"
+"""Its line among the leaderboard's."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the leaderboard."""
+
+    name: str
+    score: float
+    own: bool = False
+
+
+def leaderboard(found: Findings) -> list[Line]:
+    """Return the known lines with the run's own, the best first; nothing where none is known."""
+    known = found.record.get("leaderboard", {})
+    if not known:
+        return []
+    lines = [Line(name, score) for name, score in known.items()]
+    lines.append(Line(OWN, found.result["out_of_fold"], own=True))
+    sign = 1 if found.result["lower_is_better"] else -1
+    return sorted(lines, key=lambda line: sign * line.score)
+
+
+def standing(found: Findings) -> str:
+    """Say between which lines the run stands; nothing where none is known."""
+    lines = leaderboard(found)
+    if not lines:
+        return ""
+    place = [line.own for line in lines].index(True)
+    before, after = lines[:place], lines[place + 1 :]
+    if not before:
+        return f"better than {after[0].name} ({after[0].score:.5f})"
+    if not after:
+        return f"behind {before[-1].name} ({before[-1].score:.5f})"
+    return f"between {before[-1].name} ({before[-1].score:.5f}) and {after[0].name} ({after[0].score:.5f})"
+
+
+Facts = list[tuple[str, str]]
+
+
+def facts(found: Findings) -> Mapping[str, Facts]:
+    """Return heading -> (name, value)."""
+    record, result, machine = found.record, found.result, found.record["machine"]
+    groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
+    left_out = [f"{result['quarantined']} unreadable"] if result["quarantined"] else []
+    left_out += [f"{record['dropped']} dropped by your list"] if record.get("dropped") else []
+    method = result["method"] if result["method"] == "features" else f"{result['method']}, {found.recipe.recipe}"
+    backbones = [f"{b['name']} ({b['parameters'] / 1e6:.1f} M parameters, {b['licence']})" for b in record["backbones"]]
+    scored = f"{result['scored_images']}{groups}"
+    return {
+        "Run": [
+            ("id", found.run.id),
+            ("started", record["started"]),
+            ("method", method),
+            ("backbone", ", ".join(backbones)),
+            ("scored on", _scored_on(found)),
+            ("seed", str(record["seed"])),
+            *([("git commit", record["git_commit"])] if record["git_commit"] else []),
+        ],
+        "Data": [
+            ("training images", str(record["train_images"])),
+            ("scored images", scored),
+            ("classes", str(len(found.labels))),
+            ("test images", str(record["test_images"])),
+            *([("left out", ", ".join(left_out))] if left_out else []),
+        ],
+        "Machine": [
+            ("processor", f"{machine['processor'] or 'unknown'}, {machine['cores']} cores"),
+            ("GPUs", str(machine["gpus"])),
+            ("computed on", result["device"]),
+            ("predicted on", ", ".join(result["predicted_on"])),
+            ("system", machine["system"]),
+            ("versions", _versions(record["versions"])),
+        ],
+        "Time": [
+            *((name, f"{seconds:.1f} s") for name, seconds in result["seconds"].items()),
+            ("all", f"{sum(result['seconds'].values()):.1f} s"),
+        ],
+    }
+
+
+def _scored_on(found: Findings) -> str:
+    validation = found.result["validation"]
+    return f"{found.table['fold'].nunique()} folds" if validation == "folds" else summary.SCORERS[validation]
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    names = ("kagglekit", "torch", "timm", "onnxruntime-gpu", "onnxruntime", "numpy")
+    return ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+
+
+def settings(found: Findings) -> tuple[Facts, Facts]:
+    """Return (settings that are not the defaults, all others) as (name, value)."""
+    usual = Recipe().as_dict()
+    values = {name: recipe.shown(value) for name, value in found.recipe.as_dict().items()}
+    changed = [(name, value) for name, value in values.items() if value != recipe.shown(usual[name])]
+    same = [(name, value) for name, value in values.items() if value == recipe.shown(usual[name])]
+    return changed, same
+
+
+def finishing_curves(found: Findings) -> list[Curve]:
+    """Return the log loss of temperature and clip by value, each after the kept steps before it."""
+    gates = {gate["step"]: gate for gate in found.result["finish"]}
+    probabilities, curves = found.unfinished, []
+    for step in found.recipe.finish:
+        gate = gates.get(step)
+        curves.append(
+            Curve(
+                step=step,
+                losses=analysis.loss_by_value(found.truth, probabilities, step),
+                without=float(metrics.log_loss_rows(found.truth, probabilities).mean()),
+                chosen=gate and gate["value"],
+                kept=bool(gate and gate["kept"]),
+            )
+        )
+        if gate and gate["kept"]:
+            probabilities = finish.STEPS[step][0](probabilities, gate["value"])
+    return curves

@@ -1,0 +1,86 @@
+"""Which pictures are shown: the five views of fast.ai's first lesson, by true class.
+
+N images, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Truth = NDArray[np.int64]
+Places = NDArray[np.int64]
+
+MOST_PICTURES = 240
+"""On one page."""
+_MOST_EACH = 8
+_LEAST_EACH = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of choosing pictures."""
+
+    key: str
+    title: str
+    meaning: str
+    explained: bool
+    """Whether it is shown what the network looked at: the wrong and the uncertain ones."""
+
+
+VIEWS = (
+    View("random-correct", "Random correct", "Drawn from what the model gets right.", explained=False),
+    View("random-incorrect", "Random incorrect", "Drawn from what it gets wrong.", explained=True),
+    View("most-correct", "Most correct", "Right, and surest of it.", explained=False),
+    View("most-incorrect", "Most incorrect", "Wrong, and surest of it.", explained=True),
+    View("most-uncertain", "Most uncertain", "The two most probable classes are closest.", explained=True),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One view's pictures of one true class."""
+
+    label: int
+    places: Places
+    of: int
+    """How many there are to choose from."""
+
+
+def choose(truth: Truth, probabilities: Floats, losses: Floats, seed: int) -> Mapping[str, list[Row]]:
+    """Return view's key -> a row a class that has images, in the classes' order.
+
+    With many classes only those with the largest mean loss are shown; the same seed draws the same pictures.
+    """
+    shown = classes_shown(truth, losses)
+    each = int(np.clip(MOST_PICTURES // (len(VIEWS) * len(shown)), _LEAST_EACH, _MOST_EACH))
+    random = np.random.default_rng(seed)
+    right = probabilities.argmax(axis=1) == truth
+    confidence = probabilities.max(axis=1)
+    top = np.sort(probabilities, axis=1)
+    margin = top[:, -1] - top[:, -2]
+    chosen: dict[str, list[Row]] = {view.key: [] for view in VIEWS}
+    for label in shown:
+        here = truth == label
+        correct, incorrect, own = (np.flatnonzero(some) for some in (here & right, here & ~right, here))
+        for key, pool, order in (
+            ("random-correct", correct, random.permutation(len(correct))),
+            ("random-incorrect", incorrect, random.permutation(len(incorrect))),
+            ("most-correct", correct, np.argsort(-confidence[correct], kind="stable")),
+            ("most-incorrect", incorrect, np.argsort(-confidence[incorrect], kind="stable")),
+            ("most-uncertain", own, np.argsort(margin[own], kind="stable")),
+        ):
+            chosen[key].append(Row(label, pool[order[:each]], len(pool)))
+    return chosen
+
+
+def classes_shown(truth: Truth, losses: Floats) -> list[int]:
+    """Return the classes whose pictures are shown, in order: all, or those with the largest mean loss."""
+    labels = np.unique(truth)
+    most = MOST_PICTURES // (len(VIEWS) * _LEAST_EACH)
+    mean = np.array([losses[truth == label].mean() for label in labels])
+    return sorted(labels[np.argsort(-mean, kind="stable")[:most]].tolist())

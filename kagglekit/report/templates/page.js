@@ -1,0 +1,34 @@
+"use strict";
+(() => {
+  const dialog = document.getElementById("large");
+  const cards = [...document.querySelectorAll("button.card")];
+  if (!dialog || !cards.length) return;
+  const place = dialog.querySelector(".large");
+  const caption = dialog.querySelector(".told");
+  let at = 0;
+
+  const show = (number) => {
+    at = (number + cards.length) % cards.length;
+    const card = cards[at];
+    const frame = card.querySelector(".frame");
+    place.replaceChildren();
+    if (frame) {
+      const bare = frame.cloneNode(true);
+      for (const map of bare.querySelectorAll(".map")) map.remove();
+      place.append(bare);
+      if (frame.querySelector(".map")) place.append(frame.cloneNode(true));
+    }
+    caption.replaceChildren(...card.querySelector(".caption").cloneNode(true).childNodes);
+    if (!dialog.open) dialog.showModal();
+  };
+
+  cards.forEach((card, number) => card.addEventListener("click", () => show(number)));
+  dialog.querySelector(".before").addEventListener("click", () => show(at - 1));
+  dialog.querySelector(".after").addEventListener("click", () => show(at + 1));
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft") show(at - 1);
+    if (event.key === "ArrowRight") show(at + 1);
+  });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("close", () => cards[at].focus());
+})();
