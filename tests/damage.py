@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kagglekit.engines import backbones
+from kagglekit.errors import UserError
+
 if TYPE_CHECKING:
+    import pytest
+
     from tests.conftest import Cli, Done
 
 QUICK = ("--folds", "2", "--set", "strengths=1", "--set", "finish=")
@@ -67,6 +72,16 @@ def start(home: Path, *words: str | Path) -> subprocess.Popen[str]:
     environment = os.environ | {"KAGGLEKIT_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "kagglekit", *map(str, words)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def without_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the audit do without a network, which costs seconds to export and which most of it does not need."""
+
+    def unavailable(*_: object) -> None:
+        raise UserError("no backbone in this test")
+
+    monkeypatch.setattr(backbones, "resolve", unavailable)
+    monkeypatch.setattr(backbones, "is_ready", lambda *_: True)
 
 
 # drawn competitions

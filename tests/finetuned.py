@@ -25,7 +25,7 @@ ONE_MODEL = ("--holdout", "10")
 
 
 def command(archive: Path, spec: str, *words: str, name: str = "dogs-vs-cats") -> tuple[str, ...]:
-    return ("run", name, "--data", str(archive), "--backbone", spec, *SMALL, *words)
+    return ("run", name, "--no-report", "--data", str(archive), "--backbone", spec, *SMALL, *words)
 
 
 def runs(home: Path, name: str = "dogs-vs-cats") -> list[Path]:

@@ -643,7 +643,7 @@ def test_a_package_of_new_is_installed_and_run_by_name_beside_a_broken_one(
     names = [line.split()[0] for line in listed.stdout.splitlines()]
     assert names == ["name", "dogs-vs-cats", "own-leaf", "own-thorn", "state-farm"]
 
-    done = kagglekit("run", "own-leaf", "--backbone", tiny, "--folds", "2")
+    done = kagglekit("run", "own-leaf", "--backbone", tiny, "--folds", "2", "--no-report")
     assert done.returncode == 0, done.stderr
     assert (only_run(home / "own-leaf" / "synthetic") / "submission.synthetic.csv").is_file()
     assert "next: kagglekit run own-leaf --data ARCHIVE" in done.stdout

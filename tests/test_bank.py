@@ -110,6 +110,7 @@ def test_two_commands_at_once_on_one_workspace_give_the_same_submission(
 ) -> None:
     archive = drawing.dogs(tmp_path, train=40)
     command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", "--data", str(archive), "--backbone", tiny]
+    command.append("--no-report")
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=240)

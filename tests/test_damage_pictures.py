@@ -273,7 +273,7 @@ def damaged(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFact
     (folder / "train" / "cat.99.jpg").symlink_to(folder / "gone.jpg")
     (folder / "test" / "99.jpg").symlink_to(folder / "gone.jpg")
     before = snapshot(folder)
-    process = start(home, "run", "dogs-vs-cats", "--data", folder, "--backbone", spec, *QUICK)
+    process = start(home, "run", "dogs-vs-cats", "--data", folder, "--backbone", spec, *QUICK, "--no-report")
     out, err = process.communicate(timeout=120)
     return Damaged(Done(process.returncode, out, err), only_run(home / "dogs-vs-cats"), before, snapshot(folder))
 

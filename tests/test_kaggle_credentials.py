@@ -12,7 +12,7 @@ import pytest
 
 from kagglekit.cli import app
 from kagglekit.kaggle import credentials, retries
-from tests import drawing
+from tests import damage, drawing
 from tests.conftest import Cli, Done, failed, succeeded
 from tests.kaggle_server import KEY, TOKEN, USERNAME, State, page, status
 
@@ -299,12 +299,30 @@ def test_every_command_there_is_leaves_no_trace_of_a_token(
     type_("bundle", features.name, "bundled")
     type_("new", "leaf", "--classes", "oak,elm", "--kaggle", SLUG)
     type_("check", "./kagglekit-leaf")
+    type_("report", features.name)
+    (other,) = {run for run in (home / DOGS / "runs").iterdir() if run != features}
+    type_("compare", features.name, other.name)
+    with monkeypatch.context() as patch:
+        damage.without_features(patch)
+        type_("audit", DOGS)
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert set(said) == {name.rstrip("_") for name in commands}
 
     written = [path for place in (home, user, tmp_path) for path in place.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in written}
-    assert {".json", ".toml", ".csv", ".parquet", ".png", ".onnx", ".safetensors", ".ipynb", ".py", ".zip"} <= kinds
+    assert {
+        ".json",
+        ".toml",
+        ".csv",
+        ".parquet",
+        ".png",
+        ".onnx",
+        ".safetensors",
+        ".ipynb",
+        ".py",
+        ".zip",
+        ".html",
+    } <= kinds
     for command, text in said.items():
         assert TOKEN not in text, command
     for path in written:

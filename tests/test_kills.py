@@ -34,7 +34,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     words = ["--data", str(archive), "--backbone", spec]
     if SOAK:
         words = ["--data", str(REAL), "--backbone", "tf_efficientnet_lite0", "--sample", "600"]
-    command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", *words]
+    command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", *words, "--no-report"]
 
     def start(home: Path) -> subprocess.Popen[str]:
         environment = os.environ | {"KAGGLEKIT_HOME": str(home)}

@@ -248,7 +248,7 @@ def test_a_fine_tuned_run_shows_its_training(
     shutil.copytree(cache, home / ".cache")
     words = finetuned.command(drawing.dogs(tmp_path), spec, *finetuned.ONE_MODEL, "--recipe", "eight-step")
     words += ("--set", "phases=head epochs=1", "--set", "phases=all epochs=1 cycle=1")
-    succeeded(cli(*words, "--report"))
+    succeeded(cli(*(word for word in words if word != "--no-report"), "--report"))
     run = finetuned.only_run(home)
     text = (run / "report.html").read_text()
     assert "Loss and learning rate of fold0-0 by step; phases: " in text

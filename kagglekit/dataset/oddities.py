@@ -64,7 +64,7 @@ def find(images: Sequence[Appearance]) -> list[Odd]:
         (~blank & (brightness > _BRIGHT), "nearly white"),
         (grey & (grey.mean() <= _RARE), "grey, where others have colours"),
         (~grey & ~blank & (grey.mean() >= 1 - _RARE), "coloured, where others are grey"),
-        (~blank & ~grey & (tint > _TINT), "oddly tinted"),
+        (~blank & ~grey & (grey.mean() < 1 - _RARE) & (tint > _TINT), "oddly tinted"),
         (stretch > _LONG, "oddly shaped: {height} x {width} pixels"),
     ]
     odd = [

@@ -1,0 +1,391 @@
+"""The audit of the data: copies, leaks, odd images, suspected labels, and the list of drops."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from kagglekit.dataset import duplicates, oddities, suspects
+from kagglekit.engines import appearance
+from tests import damage, drawing
+from tests.browser import browser, open_page
+from tests.conftest import Cli, Done, failed, succeeded
+from tests.damage import Given
+
+
+def scene(seed: int, size: int = 96) -> np.ndarray:
+    """Draw a picture that looks like no other: soft blobs of many colours."""
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return cv2.resize(small, (size * 5 // 4, size), interpolation=cv2.INTER_CUBIC)
+
+
+def jpeg(pixels: np.ndarray, quality: int = 92) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "JPEG", quality=quality)
+    return written.getvalue()
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Given:
+    """Forty pictures, copies of some in every way, and odd ones."""
+    files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": jpeg(scene(n)) for n in range(40)}
+    files |= {f"test/{n}.jpg": jpeg(scene(1000 + n)) for n in range(8)}
+    files["train/cat/same.jpg"] = files["train/cat/0.jpg"]
+    files["train/cat/smaller.jpg"] = jpeg(cv2.resize(scene(2), (70, 56), interpolation=cv2.INTER_AREA))
+    files["train/dog/again.jpg"] = jpeg(scene(1), 40)
+    files["train/dog/mirror.jpg"] = jpeg(scene(3)[:, ::-1])
+    files["train/dog/other-label.jpg"] = jpeg(scene(4), 60)  # 4 is a cat
+    files["test/leak.jpg"] = jpeg(scene(6), 70)
+    files["train/cat/blank.jpg"] = jpeg(np.full((90, 120, 3), 200, np.uint8))
+    files["train/cat/tiny.jpg"] = jpeg(scene(77, 16))
+    files["train/dog/long.jpg"] = jpeg(cv2.resize(scene(78), (600, 60)))
+    files["train/dog/broken.jpg"] = files["train/dog/1.jpg"][:300]
+    given = Given(tmp_path / "pets.py", damage.write(tmp_path / "data", files))
+    given.write_plugin(damage.PETS)
+    return given
+
+
+def audit(cli: Cli, given: Given, *words: str | Path) -> Done:
+    with damage.unchanged(given.data), damage.unchanged(given.plugin):
+        return cli("audit", given.plugin, "--data", given.data, *words)
+
+
+def groups_of(home: Path) -> set[frozenset[str]]:
+    table = pd.read_csv(home / "pets" / "audit" / "duplicates.csv", dtype=str)
+    return {frozenset(ids) for _, ids in table.groupby("look_alikes")["id"]}
+
+
+# the command
+
+
+def test_copies_of_every_kind_are_found_and_nothing_else(
+    cli: Cli, planted: Given, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    out = succeeded(audit(cli, planted)).out
+    expected = [
+        ("cat/0", "cat/same"),
+        ("cat/2", "cat/smaller"),
+        ("dog/1", "dog/again"),
+        ("dog/3", "dog/mirror"),
+        ("cat/4", "dog/other-label"),
+        ("cat/6", "leak"),
+    ]
+    assert groups_of(home) == {frozenset(pair) for pair in expected}
+    for line in (
+        "the same bytes                                  1",
+        "in training and in test  ",
+        "with different labels",
+    ):
+        assert line.split("  ")[0] in out
+    assert "look-alikes are found by their hashes only" in out
+
+
+def test_odd_and_unreadable_images_are_listed_with_reasons(
+    cli: Cli, planted: Given, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    succeeded(audit(cli, planted))
+    odd = pd.read_csv(home / "pets" / "audit" / "odd.csv", dtype=str)
+    reasons = dict(zip(odd["id"], odd["reason"], strict=True))
+    assert reasons["dog/broken"] == "is truncated"
+    assert reasons["cat/blank"] == "blank: one colour all over"
+    assert reasons["cat/tiny"] == "tiny: 16 x 20 pixels"
+    assert reasons["dog/long"] == "oddly shaped: 60 x 600 pixels"
+    assert len(odd) == 4
+
+
+def test_the_page_opens_and_shows_what_was_found(
+    cli: Cli, planted: Given, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: shown.append(url) or True)
+    succeeded(audit(cli, planted, "--open"))
+    path = home / "pets" / "audit" / "audit.html"
+    assert shown == [path.as_uri()]
+    with browser() as chromium:
+        opened = open_page(chromium, path)
+        assert opened.asked == opened.complaints == []
+        assert all(picture["width"] > 0 for picture in opened.pictures)
+        assert {row[0]: row[1] for row in opened.table("Classes")[1:]} == {"cat": "24", "dog": "24"}
+        assert opened.page.locator("#copies .card").count() >= 12
+        assert opened.page.locator("#odd .card").count() == 3
+        opened.page.locator("#odd .card").first.click()
+        assert opened.page.locator("dialog#large .told").inner_text().startswith("cat/blank")
+        opened.page.keyboard.press("Escape")
+        phone = open_page(chromium, path, 390, 800, "dark")
+        assert not phone.is_wider_than_its_window()
+
+
+def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
+    cli: Cli, tiny: str, planted: Given, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        damage.without_features(patch)
+        succeeded(audit(cli, planted))
+        candidates = home / "pets" / "audit" / "drops.csv"
+        table = pd.read_csv(candidates, dtype=str, keep_default_na=False)
+        assert set(table["id"]) == {"cat/same", "cat/4", "dog/other-label", "cat/blank"}
+        assert (table["drop"] == "").all()
+        assert "no row says yes in the column `drop`" in failed(audit(cli, planted, "--apply", candidates))
+        table.loc[table["id"].isin(["cat/same", "cat/blank"]), "drop"] = "yes"
+        table.to_csv(candidates, index=False)
+        done = succeeded(audit(cli, planted, "--apply", candidates))
+        assert "2 training images will be left out of later runs" in done.out
+        assert "nothing was deleted" in done.out
+        # the list is remembered, and an edited file is not written over
+        again = succeeded(audit(cli, planted))
+        assert "2 training images are on your list of drops" in again.out
+        assert "kept as drops.changed-" in again.out
+        assert (pd.read_csv(candidates, dtype=str)["drop"] == "yes").sum() == 2
+    done = succeeded(planted.run(cli, tiny))
+    assert "2 training images are left out, as your list of drops says" in done.out
+    run = damage.only_run(home / "pets")
+    record = json.loads((run / "run.json").read_text())
+    assert record["dropped"] == 2
+    assert record["train_images"] == 40 + 5 + 3 - 2  # pictures, copies and odd ones, less the two
+    images = pd.read_parquet(run / "images.parquet")
+    assert not set(images["id"]) & {"cat/same", "cat/blank"}
+    assert pd.read_csv(run / "drops.csv")["id"].tolist() == ["cat/same", "cat/blank"]
+    # without the list it is another run
+    (home / "pets" / "drops.csv").unlink()
+    succeeded(planted.run(cli, tiny))
+    assert len(list((home / "pets" / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id\nnobody\n", "1 of 1 ids are no training image's, such as 'nobody'"),
+        ("image\ncat/0\n", "has no column `id`, only image"),
+        ("", "is empty: its first line must be `id,reason`"),
+        ("id,drop\ncat/0,perhaps\n", "column `drop` holds yes, no or nothing, not 'perhaps'"),
+        (
+            "id\n" + "".join(f"cat/{n}\n" for n in range(0, 40, 2)) + "cat/same\ncat/smaller\ncat/blank\ncat/tiny\n",
+            "'cat'",
+        ),
+    ],
+    ids=["unknown id", "no id", "empty", "strange word", "a whole class"],
+)
+def test_lists_that_cannot_be_meant_are_refused(
+    cli: Cli, planted: Given, home: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    listed = tmp_path / "listed.csv"
+    listed.write_text(content)
+    assert message in failed(audit(cli, planted, "--apply", listed))
+    assert not (home / "pets" / "drops.csv").exists()
+    assert "no such file" in failed(audit(cli, planted, "--apply", tmp_path / "none.csv"))
+
+
+def test_a_plain_list_of_ids_will_do(cli: Cli, planted: Given, home: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "listed.csv"
+    listed.write_text("id\ncat/0\n")
+    succeeded(audit(cli, planted, "--apply", listed))
+    assert (home / "pets" / "drops.csv").read_text() == "id,reason\ncat/0,not stated\n"
+
+
+def test_drops_of_real_data_do_not_touch_a_rehearsal(cli: Cli, tiny: str, home: Path) -> None:
+    (home / "dogs-vs-cats").mkdir(parents=True)
+    (home / "dogs-vs-cats" / "drops.csv").write_text("id,reason\ncat.0,blurred\n")
+    done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny, *damage.QUICK))
+    assert "left out, as your list" not in done.out
+
+
+def test_without_data_it_says_how_to_name_it(cli: Cli) -> None:
+    assert "name the archive" in failed(cli("audit", "dogs-vs-cats"))
+
+
+def test_wrong_labels_are_suspected_after_a_run(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": drawing.image(n % 2, n) for n in range(40)}
+    files |= {f"test/{n}.jpg": drawing.image(n % 2, 100 + n) for n in range(4)}
+    wrong = [f"dog/{n}" for n in (50, 51)]
+    files |= {f"train/{name}.jpg": drawing.image(0, 200 + n) for n, name in enumerate(wrong)}  # cats, all of them
+    given_ = Given(tmp_path / "pets.py", damage.write(tmp_path / "data", files))
+    given_.write_plugin(damage.PETS)
+    with monkeypatch.context() as patch:
+        damage.without_features(patch)
+        assert "suspected label errors are listed after a run" in succeeded(audit(cli, given_)).out
+    succeeded(given_.run(cli, tiny))
+    damage.without_features(monkeypatch)
+    out = succeeded(audit(cli, given_)).out
+    assert "2 suspected label errors, by run" in out
+    listed = pd.read_csv(home / "pets" / "audit" / "labels.csv", dtype=str)
+    assert set(listed["id"]) == set(wrong)
+    assert (listed["suggested"] == "cat").all()
+    run = damage.only_run(home / "pets").name
+    assert "suspected label errors" in succeeded(audit(cli, given_, "--run", run)).out
+    assert "no run 'nowhere'" in failed(audit(cli, given_, "--run", "nowhere"))
+
+
+def test_a_random_split_of_frames_would_leak(tmp_path: Path, home: Path, cli: Cli) -> None:
+    """Each driver's frames are alike, whatever he does: features know the driver, not the class."""
+    files, rows = {}, ["img,driver"]
+    for driver in range(6):
+        film = scene(driver, 64)
+        for frame in range(16):
+            label = ("cat", "dog")[frame // 8]
+            random = np.random.default_rng(100 * driver + frame)
+            shifted = np.roll(film, frame // 8 * 6, axis=1) + random.normal(0, 3, film.shape)
+            name = f"{driver}-{frame}"
+            files[f"train/{label}/{name}.jpg"] = jpeg(shifted.clip(0, 255).astype(np.uint8))
+            rows.append(f"{name}.jpg,d{driver}")
+    files |= {f"test/{n}.jpg": jpeg(scene(50 + n, 64)) for n in range(4)}
+    files["drivers.csv"] = "\n".join(rows).encode()
+    given_ = Given(tmp_path / "pets.py", damage.write(tmp_path / "data", files))
+    grouped = damage.PETS.replace('flip="allowed"', 'groups=CsvGroups("drivers.csv", image="img", group="driver")')
+    given_.write_plugin(grouped)
+    out = succeeded(audit(cli, given_)).out
+    assert "leak check: A random split would leak" in out
+    assert "The images are frames of films, or as alike" in out
+    # the same images without groups: their frames lie in different folds
+    given_.write_plugin(damage.PETS)
+    assert "name the groups in the plugin" in " ".join(succeeded(audit(cli, given_)).out.split())
+
+
+def test_an_audit_that_is_stopped_leaves_no_process_behind(planted: Given, home: Path) -> None:
+    """The export goes on in a process of its own, which must end with the audit."""
+    code = (
+        "import sys, os\nfrom kagglekit.dataset import auditing\nfrom kagglekit.recipe import Recipe\n"
+        "try:\n    with auditing.exporting(Recipe()) as export:\n        print(export.process.poll())\n"
+        "        raise KeyError\nexcept KeyError:\n    print(export.process.poll() is not None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "True"]
+
+
+# parts
+
+
+def images_of(looks: list[int], features: np.ndarray | None = None, **more: list[int] | None) -> duplicates.Images:
+    count = len(looks)
+    given_ = {name: np.array(values) for name, values in more.items() if values is not None}
+    return duplicates.Images(
+        contents=given_.get("contents", np.arange(count)),
+        looks=np.array(looks, np.uint64),
+        mirrored=given_.get("mirrored", np.array(looks)).astype(np.uint64),
+        features=None if features is None else features.astype(np.float16),
+        test=given_.get("test", np.zeros(count)).astype(bool),
+        label=given_.get("label", np.zeros(count, np.int64)),
+        fold=given_.get("fold", np.zeros(count, np.int64)),
+        group=given_.get("group", np.full(count, -1)),
+    )
+
+
+@given(st.integers(2, 40), st.integers(0, 50), st.integers(1, 9))
+def test_blocks_change_nothing(count: int, seed: int, block: int) -> None:
+    random = np.random.default_rng(seed)
+    base = random.integers(0, 2**63, 6, dtype=np.uint64)
+    looks = base[random.integers(0, 6, count)] ^ (np.uint64(1) << random.integers(0, 60, count, dtype=np.uint64))
+    rows = random.normal(size=(count, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    more = {name: random.integers(0, 3, count).tolist() for name in ("label", "fold", "group", "test")}
+    images = images_of(looks.tolist(), rows, **more | {"test": [value == 2 for value in more["test"]]})
+    whole = duplicates.find(images, lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_BLOCK", block)
+        patch.setattr(duplicates, "_MOST_EDGES", 3)
+        told: list[int] = []
+        parts = duplicates.find(images, told.append)
+        assert len(told) == duplicates.num_blocks(count)
+    assert parts.count == whole.count
+    assert (parts.groups == whole.groups).all()
+    assert (parts.elsewhere == whole.elsewhere).all()
+    for name in ("nearest", "nearest_elsewhere"):
+        ours, theirs = getattr(parts, name), getattr(whole, name)
+        assert ((ours < 0) == (theirs < 0)).all()
+        cosine = images.features.astype(np.float32) @ images.features.astype(np.float32).T
+        known = np.flatnonzero(ours >= 0)  # ties may be broken otherwise
+        assert cosine[known, ours[known]] == pytest.approx(cosine[known, theirs[known]], abs=1e-3)
+    named = {frozenset((p.first, p.second)) for pairs in whole.crossing.values() for p in pairs}
+    assert named == {frozenset((p.first, p.second)) for pairs in parts.crossing.values() for p in pairs}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
+def test_groups_are_those_of_the_pairs(links: list[tuple[int, int]]) -> None:
+    """Images of the same bytes are pairs; what hangs together is one group, called by its first image."""
+    contents = list(range(10))
+    for first, second in links:
+        old, new = contents[second], contents[first]
+        contents = [new if content == old else content for content in contents]
+    looks = [int(np.random.default_rng(n).integers(0, 2**63)) for n in range(10)]
+    found = duplicates.find(images_of(looks, contents=contents), lambda _: None)
+    for first, second in itertools.combinations(range(10), 2):
+        assert (found.groups[first] == found.groups[second]) == (contents[first] == contents[second])
+    assert all(found.groups[found.groups[place]] == found.groups[place] <= place for place in range(10))
+
+
+def test_what_pairs_cross_is_counted_and_named() -> None:
+    looks = [1, 1, 1, 2**40 - 1]
+    found = duplicates.find(
+        images_of(looks, test=[0, 0, 1, 0], label=[0, 1, -1, 0], fold=[0, 1, -1, 0]), lambda _: None
+    )
+    assert found.count == {"all": 3, "bytes": 0, "test": 2, "label": 1, "fold": 1}
+    assert [(p.first, p.second) for p in found.crossing["label"]] == [(0, 1)]
+    assert found.elsewhere.tolist() == [True, True, False, False]
+
+
+@given(st.integers(0, 200), st.integers(0, 3))
+def test_a_mirrored_image_has_the_mirrored_hash(seed: int, kind: int) -> None:
+    pixels = scene(seed, 64 + 16 * kind)
+    plain, mirrored = appearance.look(pixels), appearance.look(np.ascontiguousarray(pixels[:, ::-1]))
+    bits = [np.unpackbits(np.frombuffer(one, np.uint8)) for one in (plain.mirrored, mirrored.looks)]
+    assert (bits[0] != bits[1]).sum() <= 2  # sums in another order
+
+
+def test_an_appearance_is_what_is_seen() -> None:
+    red = appearance.look(np.full((30, 40, 3), (200, 0, 0), np.uint8))
+    assert (red.height, red.width) == (30, 40)
+    assert red.red > 0 > red.blue
+    assert red.contrast == pytest.approx(0, abs=0.01)
+    grey = appearance.look(np.full((30, 40, 3), 77, np.uint8))
+    assert grey.brightness == pytest.approx(77)
+    assert grey.colour == pytest.approx(0, abs=0.01)
+
+
+def test_odd_colours_are_odd_among_others_only() -> None:
+    coloured = [appearance.look(scene(n) // 4 + 96) for n in range(60)]
+    grey = appearance.look(np.repeat(scene(99)[..., :1], 3, axis=2))
+    assert [odd.reason for odd in oddities.find([*coloured, grey])] == ["grey, where others have colours"]
+    assert oddities.find([grey] * 30) == []
+    among_grey = oddities.find([grey] * 30 + coloured[:1])
+    assert {(odd.place, odd.reason) for odd in among_grey} == {(30, "coloured, where others are grey")}
+    tinted = appearance.look((scene(98) * (1.0, 0.05, 0.05)).astype(np.uint8))
+    assert (60, "oddly tinted") in {(odd.place, odd.reason) for odd in oddities.find([*coloured, tinted])}
+    assert oddities.find([]) == []
+
+
+def test_confident_learning_suspects_what_the_model_is_sure_of() -> None:
+    truth = np.array([0] * 10 + [1] * 10)
+    rows = np.where(truth[:, None] == [0, 1], 0.9, 0.1)
+    rows[3] = (0.02, 0.98)  # surely the other
+    rows[14] = (0.6, 0.4)  # the other, but no surer than usual
+    (found,) = suspects.find(truth, rows)
+    assert (found.place, found.label, found.suggested) == (3, 0, 1)
+    assert found.margin == pytest.approx(0.96)
+    assert suspects.find(truth, np.where(truth[:, None] == [0, 1], 0.9, 0.1)) == []
+
+
+@given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 9))
+def test_suspects_are_sorted_and_never_their_own_class(classes: int, count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth, rows = random.integers(0, classes, count), random.dirichlet(np.ones(classes), count)
+    found = suspects.find(truth, rows)
+    assert all(one.suggested != one.label == truth[one.place] for one in found)
+    assert [one.margin for one in found] == sorted((one.margin for one in found), reverse=True)
+    assert all(one.suggested in truth for one in found), "a class without images is suggested to nobody"

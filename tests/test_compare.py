@@ -1,0 +1,134 @@
+"""Runs side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kagglekit import comparing, metrics, runs
+from kagglekit.report import findings
+from tests import damage, drawing
+from tests.conftest import Cli, failed, succeeded
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, tiny_export: tuple[str, Path]) -> tuple[Path, list[Path]]:
+    """A home with two runs on the same images, which differ in their heads: (home, run folders, the older first)."""
+    spec, cache = tiny_export
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(cache, home / ".cache")
+    archive = drawing.dogs(tmp_path_factory.mktemp("given"), train=60)
+    for strength in ("1e-5", "0.1"):
+        words = ("run", "dogs-vs-cats", "--data", archive, "--backbone", spec, "--folds", "2", "--no-report")
+        process = damage.start(home, *words, "--set", f"strengths={strength}", "--set", "finish=")
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    found = sorted((home / "dogs-vs-cats" / "runs").iterdir(), key=lambda run: (run / "result.json").stat().st_mtime_ns)
+    return home, found
+
+
+@pytest.fixture(autouse=True)
+def in_home(two: tuple[Path, list[Path]], monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(two[0]))
+
+
+def copy_of(run: Path, place: Path, number: int) -> Path:
+    made = place / f"20260101-0000-0000000{number}"
+    shutil.copytree(run, made)
+    return made
+
+
+def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[Path]]) -> None:
+    first, second = two[1]
+    out = succeeded(cli("compare", first.name, second.name)).out
+    losses = [json.loads((run / "result.json").read_text())["out_of_fold"] for run in (first, second)]
+    assert f"{losses[0]:.5f}" in out
+    assert f"{losses[1]:.5f}" in out
+    (line,) = (line for line in out.splitlines() if "strengths" in line)
+    assert "1e-05" in line
+    assert "0.1" in line
+    assert f"{losses[0] - losses[1]:+.5f}" in out
+    assert "the second is better, and that is proven" in out
+    assert "60 images that both have scored" in " ".join(out.split())
+
+
+def test_numbers_agree_with_the_tables(two: tuple[Path, list[Path]]) -> None:
+    first, second = (findings.read(runs.Run(folder)) for folder in two[1])
+    found = comparing.difference(first, second)
+    tables = [pd.read_parquet(folder / "oof.parquet").set_index("id") for folder in two[1]]
+    truth = (tables[0]["label"] == "dog").astype(int).to_numpy()
+    rows = [table.loc[tables[0].index, ["cat", "dog"]].to_numpy() for table in tables]
+    losses = [metrics.log_loss_rows(truth, each) for each in rows]
+    assert found.gain == pytest.approx((losses[0] - losses[1]).mean())
+    assert found.low < found.gain < found.high
+    assert found.blend == pytest.approx(metrics.log_loss_rows(truth, (rows[0] + rows[1]) / 2).mean())
+    right = [each.argmax(axis=1) == truth for each in rows]
+    ids = tables[0].index.to_numpy()
+    assert set(found.better) == set(ids[right[1] & ~right[0]])
+    assert set(found.worse) == set(ids[right[0] & ~right[1]])
+    back = comparing.difference(second, first)
+    assert back.gain == pytest.approx(-found.gain)
+    assert (back.better, back.worse) == (found.worse, found.better)
+    assert back.correlation == pytest.approx(found.correlation)
+
+
+def test_a_run_beside_its_copy_differs_in_nothing(two: tuple[Path, list[Path]]) -> None:
+    one = findings.read(runs.Run(two[1][0]))
+    same = comparing.difference(one, one)
+    assert same.gain == same.low == same.high == 0
+    assert same.correlation == pytest.approx(1)
+    assert (same.better, same.worse) == ([], [])
+    assert same.verdict == "neither is proven to be better"
+
+
+def test_independent_errors_are_worth_a_blend(two: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    """Two runs that know the truth, each with noise of its own."""
+    copies = [copy_of(two[1][0], tmp_path, number) for number in range(2)]
+    for seed, folder in enumerate(copies):
+        table = pd.read_parquet(folder / "oof.parquet")
+        noise = np.random.default_rng(seed).normal(1, 5, len(table))
+        own = 1 / (1 + np.exp(-noise))
+        is_dog = table["label"] == "dog"
+        table["dog"] = np.where(is_dog, own, 1 - own)
+        table["cat"] = 1 - table["dog"]
+        table.to_parquet(folder / "oof.parquet", index=False)
+    found = comparing.difference(*(findings.read(runs.Run(folder)) for folder in copies))
+    assert abs(found.correlation) < 0.8
+    assert found.blend_gain > 0
+    assert found.blend_verdict == "a blend is worth it"
+
+
+def test_only_images_that_both_have_scored_count(two: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    part = copy_of(two[1][1], tmp_path, 3)
+    table = pd.read_parquet(part / "oof.parquet")
+    table.iloc[:10].to_parquet(part / "oof.parquet", index=False)
+    first, second = findings.read(runs.Run(two[1][0])), findings.read(runs.Run(part))
+    assert comparing.difference(first, second).images == 10
+
+
+def test_what_cannot_be_compared_is_refused(cli: Cli, two: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    first, second = two[1]
+    assert "compare takes two runs or more" in failed(cli("compare", first.name))
+    assert "compare takes two runs or more" in failed(cli("compare", first.name, first.name))
+    assert "no run 'nowhere'" in failed(cli("compare", first.name, "nowhere"))
+    other = copy_of(second, tmp_path, 1)
+    record = json.loads((other / "run.json").read_text())
+    record["competition"]["name"] = "leaves"
+    (other / "run.json").write_text(json.dumps(record))
+    assert "different competitions (dogs-vs-cats, leaves)" in failed(cli("compare", first, other))
+    none = copy_of(second, tmp_path, 2)
+    table = pd.read_parquet(none / "oof.parquet")
+    table["id"] = "x" + table["id"]
+    table.to_parquet(none / "oof.parquet", index=False)
+    images = pd.read_parquet(none / "images.parquet")
+    images["id"] = "x" + images["id"]
+    images.to_parquet(none / "images.parquet", index=False)
+    unfinished = pd.read_parquet(none / "unfinished.parquet")
+    unfinished["id"] = "x" + unfinished["id"]
+    unfinished.to_parquet(none / "unfinished.parquet", index=False)
+    assert "have scored no image in common" in failed(cli("compare", first, none))

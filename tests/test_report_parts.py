@@ -1,0 +1,315 @@
+"""What the report is made of: attention, views, confusion, calibration, pictures, plots."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from kagglekit import metrics, runs
+from kagglekit.console import Console
+from kagglekit.engines import decoding, figures, images
+from kagglekit.engines.decoding import Preprocessing
+from kagglekit.engines.portable import Portable
+from kagglekit.report import analysis, attention, findings, galleries, inside, page, pictures
+from tests import damage, drawing
+from tests.conftest import Cli, succeeded
+
+PLAIN = Preprocessing(
+    size=(64, 64), crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
+)
+
+
+def probabilities(count: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    rows = random.dirichlet(np.ones(classes), count)
+    return random.integers(0, classes, count), rows
+
+
+# attention
+
+
+@pytest.mark.parametrize("head", ["logistic", "logistic on logits", "mlp"])
+def test_on_frozen_features_the_map_is_exact(
+    cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path, head: str
+) -> None:
+    spec, cache = tiny_export
+    shutil.copytree(cache, home / ".cache")
+    settings = {"logistic": (), "logistic on logits": ("--set", "output=logits"), "mlp": ("--head", "mlp")}[head]
+    words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", spec, *damage.QUICK, *settings)
+    succeeded(cli(*words, "--set", "mlp_epochs=2"))
+    run = runs.Run(damage.only_run(home / "dogs-vs-cats"))
+    found, portable = findings.read(run), Portable(run, Console(io.StringIO()))
+    looked = attention.Attention(portable)
+    row = found.table.iloc[0]
+    prepared = looked.prepare(decoding.decode(images.read_bytes(row["path"])[0]))
+    part = f"fold{row['fold']}"
+    maps = looked.maps([attention.Asked(prepared, part, label) for label in range(2)])
+    assert all(evidence is not None for evidence in maps)
+    assert maps[0].shape == maps[1].shape
+    if head == "mlp":  # not linear: what is shown is Grad-CAM's approximation
+        assert any(evidence.any() for evidence in maps)
+        return
+    fitted = portable.heads[part]
+    nothing = np.zeros(len(fitted.mean))
+    if head == "logistic on logits":  # which have a bias of their own
+        nothing = portable.networks(part)[0].model().get_classifier().bias.detach().numpy()
+    scores = np.array([evidence.mean() for evidence in maps])
+    scores += ((nothing - fitted.mean) / fitted.scale) @ fitted.weights + fitted.bias
+    shown = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    assert shown == pytest.approx(found.unfinished[0], abs=1e-4)
+
+
+ARCHITECTURES = {  # how each arranges its last features
+    "test_resnet": "maps",
+    "test_convnext": "maps",
+    "test_vit": "a token of its own",
+    "test_mambaout": "channels last",
+    "mobilenetv3_small_050": "layers after the mean",
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_kind_of_features_is_traced_to_places(name: str) -> None:
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=5).eval().requires_grad_(requires_grad=False)
+    size = model.pretrained_cfg["input_size"][1:]
+    batch = torch.rand(2, 3, *size)
+    (found,) = attention._evidence([model], [batch], None, np.array([1, 3]))
+    assert found.shape[0] == 2
+    assert found.shape[1] == found.shape[2] > 1
+    assert np.isfinite(found).all()
+    assert all(values.std() > 0 for values in found)
+    again = model.forward_head(model.forward_features(batch))
+    assert torch.equal(again, model(batch)), "the model is as it was"
+
+
+def test_the_map_shows_where_the_class_is() -> None:
+    import torch
+
+    class Bright(torch.nn.Module):
+        """Its one feature is brightness; its classes are bright and dark."""
+
+        num_features = 1
+
+        def forward_features(self, seen: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.avg_pool2d(seen.mean(dim=1, keepdim=True), 8)
+
+        def forward_head(self, maps: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+            pooled = maps.mean(dim=(2, 3))
+            return pooled if pre_logits else torch.cat([pooled, -pooled], dim=1)
+
+        def forward_intermediates(self, seen: torch.Tensor, **_: object) -> list[torch.Tensor]:
+            return [self.forward_features(seen)]
+
+    seen = torch.zeros(1, 3, 64, 64)
+    seen[:, :, 16:24, 40:48] = 1
+    (found,) = attention._evidence([Bright()], [seen], None, np.array([0]))
+    assert np.unravel_index(found[0].argmax(), found[0].shape) == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+def test_filters_and_channels_are_drawn(name: str) -> None:
+    import timm
+
+    model = timm.create_model(name).eval()
+    shown = inside.filters(model)
+    assert shown is not None
+    assert decoded(shown).size[0] > 24
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    size = model.pretrained_cfg["input_size"][1:]
+    own = Preprocessing(**vars(PLAIN) | {"size": size})
+    stages = inside.strongest_channels(model, own, {own: own.apply(image)})
+    assert 1 < len(stages) <= inside.STAGES
+    for stage in stages:
+        assert len(set(stage.channels)) == inside.CHANNELS
+        assert decoded(stage.picture).size[0] > 4 * 40
+
+
+def decoded(uri: str) -> Image.Image:
+    kind, _, content = uri.partition(";base64,")
+    assert kind in ("data:image/png", "data:image/jpeg")
+    return Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+# pictures
+
+
+@given(
+    height=st.integers(20, 400),
+    width=st.integers(20, 400),
+    crop=st.sampled_from(["squash", "centre"]),
+    share=st.sampled_from([0.875, 1.0]),
+)
+def test_the_part_that_is_seen_is_the_part_that_is_kept(height: int, width: int, crop: str, share: float) -> None:
+    """A ramp of brightness across and down says which rows and columns are left."""
+    own = Preprocessing(**vars(PLAIN) | {"crop": crop, "crop_share": share})
+    down = np.linspace(0, 1, height)[:, None] * np.ones(width)
+    across = np.ones(height)[:, None] * np.linspace(0, 1, width)
+    image = np.stack([down, across, across], axis=2)
+    top, left, tall, wide = own.seen(height, width)
+    kept = own.apply(np.round(255 * image).astype(np.uint8)) / 255
+    margin = 0.06 + 2 / min(height, width)
+    assert kept[0, :, 0].mean() == pytest.approx(top, abs=margin)
+    assert kept[-1, :, 0].mean() == pytest.approx(top + tall, abs=margin)
+    assert kept[:, 0, 1].mean() == pytest.approx(left, abs=margin)
+    assert kept[:, -1, 1].mean() == pytest.approx(left + wide, abs=margin)
+
+
+def test_pictures_are_scaled_down_and_never_up() -> None:
+    image = np.zeros((300, 600, 3), np.uint8)
+    assert decoded(pictures.photo(image, 200)).size == (200, 100)
+    assert decoded(pictures.photo(image[:30, :40], 200)).size == (40, 30)
+
+
+def test_an_overlay_is_clear_where_nothing_speaks_for_the_class() -> None:
+    evidence = np.array([[-1.0, -1.0], [-1.0, 5.0]], np.float32)
+    alpha = np.asarray(decoded(pictures.overlay(evidence)))[..., 3]
+    assert alpha[0, 0] == 0
+    assert alpha[-1, -1] > 150
+    nothing = np.asarray(decoded(pictures.overlay(-np.ones((3, 4), np.float32))))[..., 3]
+    assert not nothing.any()
+
+
+# views
+
+
+@given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 5))
+def test_views_show_what_they_say(classes: int, count: int, seed: int) -> None:
+    truth, rows = probabilities(count, classes, seed)
+    losses = metrics.log_loss_rows(truth, rows)
+    chosen = galleries.choose(truth, rows, losses, seed)
+    right = rows.argmax(axis=1) == truth
+    top = np.sort(rows, axis=1)
+    for view in galleries.VIEWS:
+        assert [row.label for row in chosen[view.key]] == np.unique(truth).tolist()
+        for row in chosen[view.key]:
+            assert (truth[row.places] == row.label).all()
+            assert len(set(row.places.tolist())) == len(row.places) <= row.of
+            if view.key.endswith("-correct"):
+                assert right[row.places].all()
+            if view.key.endswith("-incorrect"):
+                assert not right[row.places].any()
+    for row in chosen["most-incorrect"]:
+        pool = np.flatnonzero((truth == row.label) & ~right)
+        assert row.of == len(pool)
+        if len(pool):
+            assert rows.max(axis=1)[row.places[0]] == rows.max(axis=1)[pool].max()
+    for row in chosen["most-uncertain"]:
+        pool = np.flatnonzero(truth == row.label)
+        margin = top[:, -1] - top[:, -2]
+        assert margin[row.places[0]] == margin[pool].min()
+    again = galleries.choose(truth, rows, losses, seed)
+    assert all((a.places == b.places).all() for key in chosen for a, b in zip(chosen[key], again[key], strict=True))
+
+
+def test_with_many_classes_the_hardest_are_shown() -> None:
+    truth = np.repeat(np.arange(200), 4)
+    rows = np.full((800, 200), 0.001)
+    rows[np.arange(800), truth] = 1 - truth / 400  # later classes lose more
+    rows /= rows.sum(axis=1, keepdims=True)
+    chosen = galleries.choose(truth, rows, metrics.log_loss_rows(truth, rows), 0)
+    shown = [row.label for row in chosen["most-uncertain"]]
+    assert shown == list(range(200 - len(shown), 200))
+    assert sum(len(row.places) for view in chosen.values() for row in view) <= galleries.MOST_PICTURES
+
+
+# numbers
+
+
+@given(st.integers(2, 7), st.integers(1, 80), st.integers(0, 5))
+def test_confusion_and_parts_count_every_image_once(classes: int, count: int, seed: int) -> None:
+    truth, rows = probabilities(count, classes, seed)
+    predicted = rows.argmax(axis=1)
+    matrix = analysis.confusion(truth, predicted, classes)
+    assert matrix.sum() == count
+    assert np.trace(matrix) == (truth == predicted).sum()
+    pairs = analysis.most_confused(matrix, 3)
+    assert [pair.images for pair in pairs] == sorted((pair.images for pair in pairs), reverse=True)
+    assert all(matrix[pair.truth, pair.predicted] == pair.images > 0 for pair in pairs)
+    parts = analysis.by_class(truth, rows, [str(n) for n in range(classes)])
+    assert sum(part.images for part in parts) == count
+    assert sum(part.share for part in parts) == pytest.approx(1)
+    mean = sum(part.loss * part.images for part in parts) / count
+    assert mean == pytest.approx(metrics.log_loss_rows(truth, rows).mean())
+
+
+@given(st.integers(2, 5), st.integers(1, 300), st.integers(0, 5))
+def test_reliability_bins_hold_every_image_once(classes: int, count: int, seed: int) -> None:
+    truth, rows = probabilities(count, classes, seed)
+    bins = analysis.reliability(truth, rows)
+    assert sum(entry.images for entry in bins) == count
+    for entry in bins:
+        assert entry.low <= entry.confidence + 1e-12
+        assert entry.confidence <= entry.high + 1e-12
+        assert entry.least - 1e-12 <= entry.accuracy <= entry.most + 1e-12
+    assert 0 <= analysis.calibration_error(bins) <= 1
+
+
+def test_a_calibrated_model_has_a_small_error_and_a_bragging_one_a_large() -> None:
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.5, 1, 20_000)
+    rows = np.stack([sure, 1 - sure], axis=1)
+    honest = (random.random(20_000) > sure).astype(int)
+    assert analysis.calibration_error(analysis.reliability(honest, rows)) < 0.02
+    bragging = random.integers(0, 2, 20_000)
+    assert analysis.calibration_error(analysis.reliability(bragging, rows)) > 0.2
+
+
+def test_the_worst_rows_come_first_and_add_up() -> None:
+    losses = np.array([0.1, 5.0, 0.0, 2.0])
+    worst = analysis.worst_rows(losses, 3)
+    assert [row.place for row in worst] == [1, 3, 0]
+    assert worst[-1].so_far == pytest.approx(1.0)
+    assert analysis.worst_rows(np.zeros(2), 5)[-1].so_far == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.5, "50.0%"),
+        (0, "0.0%"),
+        (1, "100.0%"),
+        (0.99996, "99.996%"),
+        (0.00001, "0.001%"),
+        (1e-9, "<0.0001%"),
+        (1 - 1e-9, ">99.9999%"),
+        (float("nan"), "–"),
+    ],
+)
+def test_shares_in_per_cent_never_round_to_certainty(share: float, text: str) -> None:
+    assert page.percent(share) == text
+
+
+# plots
+
+
+def test_a_plot_is_svg_that_a_page_can_hold_twice() -> None:
+    def draw(figure: object) -> None:
+        axes = figure.add_subplot()  # type: ignore[attr-defined]
+        axes.plot([1, 2], [3, 4], color=figures.BLUE, label="a")
+        figures.legend(axes)
+
+    first, second = (figures.as_svg(draw, text) for text in ('what "it" shows <b>', "another"))
+    assert first == figures.as_svg(draw, 'what "it" shows <b>')
+    names = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (first, second)]
+    assert names[0]
+    assert not names[0] & names[1]
+    for reference in re.findall(r'(?:"#|url\(#)([^")]+)', first):
+        assert reference in names[0]
+    assert "currentColor" in first
+    assert "var(--blue, #0072B2)" in first
+    tree = ElementTree.fromstring(first.replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1))
+    assert tree.get("aria-label") == 'what "it" shows <b>'
