@@ -42,7 +42,17 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against named rivals and limits; let nothing else run meanwhile."""
-    for name in session.posargs or ("startup", "features", "rerun", "parity", "memory", "training", "predict", "audit"):
+    for name in session.posargs or (
+        "startup",
+        "features",
+        "rerun",
+        "parity",
+        "memory",
+        "training",
+        "predict",
+        "audit",
+        "report",
+    ):
         session.run(sys.executable, "-m", f"benchmarks.{name}")
 
 

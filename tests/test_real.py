@@ -12,9 +12,12 @@ import timm
 import torch
 from PIL import Image
 
+from benchmarks import audit as planting
+from benchmarks.memory import dataset
 from kagglekit import archives
 from kagglekit.engines import backbones, decoding, devices, images, sessions, timm_models
 from kagglekit.recipe import Recipe
+from tests.browser import browser, open_page
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.real
@@ -39,7 +42,7 @@ def result_of(home: Path, name: str) -> tuple[Path, dict[str, float]]:
 def test_dogs_and_cats_from_the_real_archive_with_default_settings(
     cli: Cli, dogs_archive: Path, shared_home: Path
 ) -> None:
-    done = cli("run", "dogs-vs-cats", "--data", dogs_archive)
+    done = cli("run", "dogs-vs-cats", "--data", dogs_archive, "--report")
     assert done.code == 0, done.err
     run, result = result_of(shared_home, "dogs-vs-cats")
     assert result["backbones"] == ["tf_efficientnet_lite2"]
@@ -49,6 +52,22 @@ def test_dogs_and_cats_from_the_real_archive_with_default_settings(
     assert submission["id"].tolist() == list(range(1, 401))
     confident = (submission["label"] < 0.1) | (submission["label"] > 0.9)
     assert confident.mean() > 0.9
+    look_at(run / "report.html", classes=2)
+
+
+def look_at(page: Path, classes: int) -> None:
+    """See that a report is small, whole, and shows what networks looked at."""
+    assert page.stat().st_size < 15e6
+    text = page.read_text()
+    assert "is left out" not in text
+    assert "the file is gone" not in text
+    assert text.count('class="row"') == 5 * classes
+    assert text.count('class="map"') > 20
+    with browser() as chromium:
+        opened = open_page(chromium, page)
+        assert opened.asked == opened.complaints == []
+        assert all(picture["width"] > 0 for picture in opened.pictures)
+        assert not open_page(chromium, page, 390, 800).is_wider_than_its_window()
 
 
 def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
@@ -64,7 +83,7 @@ def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
         "--sample",
         "1500",
     )
-    done = cli("run", "state-farm", "--data", drivers_archive, *words)
+    done = cli("run", "state-farm", "--data", drivers_archive, *words, "--report")
     assert done.code == 0, done.err
     run, result = result_of(shared_home, "state-farm")
     assert result["clusters"] == 12
@@ -74,6 +93,22 @@ def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
     submission = pd.read_csv(run / "submission.csv")
     assert submission.shape == (1200, 11)
     assert np.allclose(submission.drop(columns="img").sum(axis=1), 1)
+    look_at(run / "report.html", classes=10)
+
+
+def test_copies_planted_among_real_images_are_found_and_nothing_else(
+    cli: Cli, dogs_archive: Path, shared_home: Path, tmp_path: Path
+) -> None:
+    data = dataset(tmp_path, 1)
+    copies = planting.plant_copies(data, 8, np.random.default_rng(0))
+    done = cli("audit", "dogs-vs-cats", "--data", data)
+    assert done.code == 0, done.err
+    found = planting.pairs_found(shared_home)
+    surely = {frozenset((copy, own)) for copy, (kind, own) in copies.items() if "85%" not in kind}
+    assert surely <= found
+    natural = {"cat.348": "cat.67", "dog.458": "dog.435"}  # the archive has two copies of its own
+    family = {copy: natural.get(own, own) for copy, (_, own) in copies.items()} | natural
+    assert all(len({family.get(image, image) for image in pair}) == 1 for pair in found)
 
 
 def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photographs(
