@@ -18,7 +18,7 @@ from kagglekit import archives
 from kagglekit.engines import backbones, decoding, devices, images, sessions, timm_models
 from kagglekit.recipe import Recipe
 from tests.browser import browser, open_page
-from tests.conftest import Cli
+from tests.conftest import REPORT, Cli
 
 pytestmark = pytest.mark.real
 
@@ -42,7 +42,7 @@ def result_of(home: Path, name: str) -> tuple[Path, dict[str, float]]:
 def test_dogs_and_cats_from_the_real_archive_with_default_settings(
     cli: Cli, dogs_archive: Path, shared_home: Path
 ) -> None:
-    done = cli("run", "dogs-vs-cats", "--data", dogs_archive, "--report")
+    done = cli("run", "dogs-vs-cats", "--data", dogs_archive, REPORT)
     assert done.code == 0, done.err
     run, result = result_of(shared_home, "dogs-vs-cats")
     assert result["backbones"] == ["tf_efficientnet_lite2"]
@@ -83,7 +83,7 @@ def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
         "--sample",
         "1500",
     )
-    done = cli("run", "state-farm", "--data", drivers_archive, *words, "--report")
+    done = cli("run", "state-farm", "--data", drivers_archive, *words, REPORT)
     assert done.code == 0, done.err
     run, result = result_of(shared_home, "state-farm")
     assert result["clusters"] == 12

@@ -16,7 +16,7 @@ import pytest
 from kagglekit import metrics
 from tests import damage, drawing, finetuned
 from tests.browser import Opened, browser, open_page
-from tests.conftest import Cli, failed, succeeded
+from tests.conftest import REPORT, Cli, failed, succeeded
 
 HOSTILE = '<img src=x onerror="window.hacked=1">\'"&amp;{{ 7*7 }}\u202e\n</script><script>window.hacked=1</script> 猫'
 PLUGIN = f"""
@@ -225,14 +225,14 @@ def test_the_same_command_again_does_not_write_it_again(cli: Cli, tiny: str, tmp
     succeeded(cli(*words))
     run = damage.only_run(home / "dogs-vs-cats")
     assert not (run / "report.html").exists(), "--no-report leaves it out"
-    assert "report" in succeeded(cli(*words, "--report")).out
+    assert "report" in succeeded(cli(*words, REPORT)).out
     before = (run / "report.html").stat().st_mtime_ns
-    assert "MB in" not in succeeded(cli(*words, "--report")).out
+    assert "MB in" not in succeeded(cli(*words, REPORT)).out
     assert (run / "report.html").stat().st_mtime_ns == before
 
 
 def test_a_report_of_a_rehearsal_says_so(cli: Cli, tiny: str, home: Path) -> None:
-    done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny, *damage.QUICK, "--report"))
+    done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny, *damage.QUICK, REPORT))
     run = damage.only_run(home / "dogs-vs-cats" / "synthetic")
     text = (run / "report.html").read_text()
     assert "<title>SYNTHETIC dogs-vs-cats" in text
@@ -248,7 +248,7 @@ def test_a_fine_tuned_run_shows_its_training(
     shutil.copytree(cache, home / ".cache")
     words = finetuned.command(drawing.dogs(tmp_path), spec, *finetuned.ONE_MODEL, "--recipe", "eight-step")
     words += ("--set", "phases=head epochs=1", "--set", "phases=all epochs=1 cycle=1")
-    succeeded(cli(*(word for word in words if word != "--no-report"), "--report"))
+    succeeded(cli(*(word for word in words if word != "--no-report"), REPORT))
     run = finetuned.only_run(home)
     text = (run / "report.html").read_text()
     assert "Loss and learning rate of fold0-0 by step; phases: " in text

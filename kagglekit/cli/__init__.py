@@ -88,9 +88,9 @@ def run(
         str | None, typer.Option("--message", "-m", help="What Kaggle shows beside the score, with --submit.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With --submit: wait for the score.")] = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write report.html after the submission.")
-    ] = True,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave out report.html, which is written after the submission.")
+    ] = False,
 ) -> None:
     """Take a competition from its data to a validated submission."""
     from kagglekit import pipeline, recipe
@@ -125,7 +125,7 @@ def run(
     together.part()
     if submit and together.is_first():
         kaggle.submit(name, None, str(made.folder), message, wait=wait, force=False)
-    if report and fold is None and together.is_first():
+    if not no_report and fold is None and together.is_first():
         from kagglekit.cli import looking
 
         looking.report_after(made)
