@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit import storage, submissions
+from kagglekit import storage, submissions, tables
 from kagglekit.competition import Competition, Submission
 from kagglekit.console import Console
 from kagglekit.datafiles import DataFiles
+from kagglekit.dataset import drops
 from kagglekit.engines import folds
 from kagglekit.errors import UserError
 from kagglekit.folder import FolderPlugin
 from kagglekit.plugins import Plugin
+from kagglekit.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,9 @@ def write(
         raise UserError(f"{out} is there already, and is not an empty folder of its own: give another, or remove it.")
     competition = plugin.competition()
     train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+    listed = drops.of(Workspace.of(competition.name))
+    if len(listed):
+        train, _ = tables.without(train, listed, console)
     if not 0 < valid < len(train):
         raise UserError(f"--valid {valid}: there are {len(train)} training images, and both parts need some.")
     groups = train["group"].to_numpy() if "group" in train else None

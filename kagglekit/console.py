@@ -57,6 +57,7 @@ class Console:
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
+        text = _harmless(text)
         self.rich.print(text, style=style or None, markup=False, soft_wrap=True)
         self._record(text)
 
@@ -70,6 +71,7 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
+        title, rows = _harmless(title), [[_harmless(cell) for cell in row] for row in rows]
         headed = any(column.strip(">") for column in columns)
         table = Table(
             title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD if headed else box.SIMPLE
@@ -135,6 +137,15 @@ class Console:
             self._log.write(line)
         else:
             self._pending.append(line)
+
+
+_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "�")
+"""Of a terminal, but for tabs and new lines."""
+
+
+def _harmless(text: str) -> str:
+    """Return text that steers no terminal: a file's name may hold anything."""
+    return text.translate(_CONTROLS)
 
 
 def _rich_progress(console: RichConsole, unit: str) -> Progress:

@@ -143,10 +143,11 @@ def prepare(
             workspace = workspace.synthetic
             data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
         files = data.find(competition, data_path, workspace, console, remember and plugin.data is None)
-        dropped = set() if synthetic else set(drops.of(workspace)["id"])
-        found = tables.read(plugin, competition, files, chosen, console, dropped=dropped)
+        listed = None if synthetic else drops.of(workspace)
+        found = tables.read(plugin, competition, files, chosen, console, drops=listed)
     with _timed(seconds, "audit"):
         audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
+        tables.check_classes(found, audited)
     key = _key(plugin, competition, chosen, audited)
     with _timed(seconds, "backbones"):
         native = images.usual_shape(audited.train["path"].tolist())
@@ -281,7 +282,7 @@ def _record(job: Job) -> None:
         "batch_size": job.batch_size,
         "train_images": len(job.tables.train),
         "test_images": len(job.tables.asked),
-        "dropped": 0 if job.synthetic else len(drops.of(job.workspace)),
+        "dropped": len(job.tables.dropped),
         "seed": job.recipe.seed,
         "synthetic": job.synthetic,
         "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
@@ -289,8 +290,8 @@ def _record(job: Job) -> None:
     }
     storage.write_json(folder / "run.json", record | runs.environment())
     _record_images(job)
-    if not job.synthetic and job.workspace.drops.exists():  # what was left out, beside what it was left out of
-        drops.write(folder / "drops.csv", drops.of(job.workspace))
+    if len(job.tables.dropped):
+        drops.write(folder / "drops.csv", job.tables.dropped)
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     if len(bad) or listed.exists():
         with storage.replacing(listed) as temporary:

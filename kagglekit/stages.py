@@ -50,7 +50,8 @@ class Stages:
         return all(self.is_made(name) for name in self._stages)
 
     def forget(self, name: str) -> None:
-        """Let the stage be made again, whatever is there."""
+        """Let the stage be made again; what somebody has changed by hand is kept under another name."""
+        self._set_changed_aside(name)
         self._manifest(name).unlink(missing_ok=True)
 
     def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:

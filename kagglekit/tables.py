@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Tables:
     """The sample submission, as strings."""
     asked: pd.DataFrame
     """The test images to predict: those that get a row, or, of a run on a sample, some of them."""
+    dropped: pd.DataFrame
+    """The training images that were left out by the user's word: `id`, `reason`."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,12 @@ def read(
     recipe: Recipe,
     console: Console,
     *,
-    dropped: Collection[str] = (),
+    drops: pd.DataFrame | None = None,
 ) -> Tables:
-    """Read both tables and the sample submission, and say what was found; training images in `dropped` are left out."""
+    """Read both tables and the sample submission, and say what was found.
+
+    `drops` lists training images that are left out: `id`, `reason`.
+    """
     train = plugin.train_table(competition, files)
     test = plugin.test_table(competition, files)
     sample = submissions.read_sample(competition, files)
@@ -64,22 +69,35 @@ def read(
         f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
         f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows asked for'}"
     )
-    if dropped:
-        train = _without(train, dropped, console)
+    dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
+    if drops is not None and len(drops):
+        train, dropped = without(train, drops, console)
     asked = test if sample is None else _asked(competition, test, sample, console)
     count, seed = recipe.sample, recipe.seed
-    return Tables(folds.sample(train, count, seed, recipe.num_folds), test, sample, folds.sample(asked, count, seed))
+    return Tables(
+        train=folds.sample(train, count, seed, recipe.num_folds),
+        test=test,
+        sample=sample,
+        asked=folds.sample(asked, count, seed),
+        dropped=dropped,
+    )
 
 
-def _without(train: pd.DataFrame, dropped: Collection[str], console: Console) -> pd.DataFrame:
-    """Return the training images but those of the user's list; raise UserError where a class would have none left."""
-    listed = train["id"].isin(dropped)
+def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the training images without those of the user's list, and that part of the list.
+
+    Raises UserError where a class would have none left.
+    """
+    listed = train["id"].isin(drops["id"])
     console.say(f"{listed.sum()} training images are left out, as your list of drops says")
+    strange = drops["id"][~drops["id"].isin(train["id"])]
+    if len(strange):
+        console.warn(f"{len(strange)} ids of your list of drops are no training image's, such as {strange.iloc[0]!r}")
     kept = train[~listed].reset_index(drop=True)
     lost = sorted(set(train["label"]) - set(kept["label"]))
     if lost:
         raise UserError(f"the list of drops leaves no training image of class {lost[0]!r}: take some of its ids out.")
-    return kept
+    return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
 
 
 def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
@@ -102,10 +120,7 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
 
 
 def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Audited:
-    """Audit every image that is to be used; raise UserError where a class is left with none.
-
-    `folder` keeps what was seen for the next time.
-    """
+    """Audit every image that is to be used; `folder` keeps what was seen for the next time."""
     both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
     workers = recipe.threads or devices.cores()
     verdict = audit.audit(both["path"].tolist(), folder, recipe.max_megapixels, workers, console)
@@ -117,12 +132,17 @@ def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console
     train = found.train.assign(content=both["content"][:count].to_numpy())
     asked = found.asked.assign(content=both["content"][count:].to_numpy())
     kept = train[train["content"] != ""].reset_index(drop=True)
-    lost = sorted(set(train["label"]) - set(kept["label"]))
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    seen = {path: one for path, one in zip(both["path"], verdict.seen, strict=True) if one is not None}
+    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)
+
+
+def check_classes(found: Tables, audited: Audited) -> None:
+    """Raise UserError where no image of a class can be read."""
+    lost = sorted(set(found.train["label"]) - set(audited.train["label"]))
     if lost:
-        first = bad[bad["id"].isin(train["id"][train["label"] == lost[0]])].iloc[0]
+        bad, own = audited.quarantine, found.train["id"][found.train["label"] == lost[0]]
+        first = bad[(bad["part"] == "train") & bad["id"].isin(own)].iloc[0]
         raise UserError(
             f"no training image of class {lost[0]!r} can be read, such as {first['path']}: it {first['reason']}."
         )
-    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    seen = {path: found for path, found in zip(both["path"], verdict.seen, strict=True) if found is not None}
-    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -17,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.dataset import duplicates, oddities, suspects
+from kagglekit.dataset import drops, duplicates, oddities, suspects
 from kagglekit.engines import appearance
 from tests import damage, drawing
 from tests.browser import browser, open_page
@@ -85,12 +89,17 @@ def test_copies_of_every_kind_are_found_and_nothing_else(
         ("cat/6", "leak"),
     ]
     assert groups_of(home) == {frozenset(pair) for pair in expected}
-    for line in (
-        "the same bytes                                  1",
-        "in training and in test  ",
-        "with different labels",
-    ):
-        assert line.split("  ")[0] in out
+    counts = {
+        "copies and look-alikes": 6,
+        "the same bytes": 1,
+        "in training and in test": 1,
+        "with different labels": 1,
+    }
+    for what, count in counts.items():
+        assert re.search(rf"{what} +{count}\b", out), what
+    table = pd.read_csv(home / "pets" / "audit" / "duplicates.csv", dtype=str, keep_default_na=False)
+    assert set(table["id"][table["crosses_test"] == "yes"]) == {"cat/6", "leak"}
+    assert set(table["id"][table["crosses_label"] == "yes"]) == {"cat/4", "dog/other-label"}
     assert "look-alikes are found by their hashes only" in out
 
 
@@ -173,13 +182,27 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
         ("id\nnobody\n", "1 of 1 ids are no training image's, such as 'nobody'"),
         ("image\ncat/0\n", "has no column `id`, only image"),
         ("", "is empty: its first line must be `id,reason`"),
+        ("id,reason\n", "no row says yes in the column `drop`, or there is none"),
         ("id,drop\ncat/0,perhaps\n", "column `drop` holds yes, no or nothing, not 'perhaps'"),
+        ("id,reason\ncat/0,too dark, blurred\n", "row 2 has 3 fields, and the first 2: quote texts with commas"),
+        ("id,Drop?\ncat/0,no\n", "its columns are `id`, `reason` and `drop`, each once; 'drop?' is none"),
+        ("id,drop,DROP\ncat/0,no,yes\n", "is none, or too much"),
         (
             "id\n" + "".join(f"cat/{n}\n" for n in range(0, 40, 2)) + "cat/same\ncat/smaller\ncat/blank\ncat/tiny\n",
             "'cat'",
         ),
     ],
-    ids=["unknown id", "no id", "empty", "strange word", "a whole class"],
+    ids=[
+        "unknown id",
+        "no id",
+        "empty",
+        "no row",
+        "strange word",
+        "a comma too many",
+        "another column",
+        "a column twice",
+        "a whole class",
+    ],
 )
 def test_lists_that_cannot_be_meant_are_refused(
     cli: Cli, planted: Given, home: Path, tmp_path: Path, content: str, message: str
@@ -191,11 +214,50 @@ def test_lists_that_cannot_be_meant_are_refused(
     assert "no such file" in failed(audit(cli, planted, "--apply", tmp_path / "none.csv"))
 
 
-def test_a_plain_list_of_ids_will_do(cli: Cli, planted: Given, home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id\ncat/0\n",
+        b"\xef\xbb\xbfID;Reason;Drop \r\ncat/0;too dark, blurred;Yes\r\ncat/2;;no\r\n",
+        b'id,drop, reason\ncat/0,yes,"two\nlines"\n\n',
+    ],
+    ids=["plain ids", "a spreadsheet's", "in another order"],
+)
+def test_lists_are_read_as_people_write_them(
+    cli: Cli, planted: Given, home: Path, tmp_path: Path, content: bytes
+) -> None:
     listed = tmp_path / "listed.csv"
-    listed.write_text("id\ncat/0\n")
-    succeeded(audit(cli, planted, "--apply", listed))
-    assert (home / "pets" / "drops.csv").read_text() == "id,reason\ncat/0,not stated\n"
+    listed.write_bytes(content)
+    succeeded(audit(cli, planted, "--apply", listed, "--set", "sample=20"))
+    assert drops.read(home / "pets" / "drops.csv")["id"].tolist() == ["cat/0"]
+    assert "--apply looks at nothing" in failed(audit(cli, planted, "--apply", listed, "--open"))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, unique=True))
+def test_any_name_survives_a_list_of_drops(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    path = tmp_path_factory.mktemp("list") / "drops.csv"
+    drops.write(path, pd.DataFrame({"id": names, "reason": ["a"] * len(names)}, dtype=str))
+    assert drops.read(path)["id"].tolist() == names
+
+
+def test_ids_that_are_no_longer_there_are_said(cli: Cli, tiny: str, planted: Given, home: Path) -> None:
+    (home / "pets").mkdir(parents=True)
+    (home / "pets" / "drops.csv").write_text("id,reason\ncat/0,dark\ngone,dark\n")
+    done = succeeded(planted.run(cli, tiny))
+    assert "1 training images are left out" in done.out
+    assert "1 ids of your list of drops are no training image's, such as 'gone'" in done.out
+    run = damage.only_run(home / "pets")
+    assert json.loads((run / "run.json").read_text())["dropped"] == 1
+    assert drops.read(run / "drops.csv")["id"].tolist() == ["cat/0"]
+
+
+def test_class_folders_leave_out_what_is_dropped(cli: Cli, planted: Given, home: Path, tmp_path: Path) -> None:
+    (home / "pets").mkdir(parents=True)
+    (home / "pets" / "drops.csv").write_text("id,reason\ncat/0,dark\n")
+    words = ("--data", planted.data, "--valid", "8", "--sample", "0,0")
+    succeeded(cli("folders", planted.plugin, tmp_path / "out", *words))
+    assert len(list((tmp_path / "out").glob("*/cat/2.jpg"))) == 1
+    assert not list((tmp_path / "out").glob("*/cat/0.jpg"))
 
 
 def test_drops_of_real_data_do_not_touch_a_rehearsal(cli: Cli, tiny: str, home: Path) -> None:
@@ -238,10 +300,10 @@ def test_a_random_split_of_frames_would_leak(tmp_path: Path, home: Path, cli: Cl
     files, rows = {}, ["img,driver"]
     for driver in range(6):
         film = scene(driver, 64)
-        for frame in range(16):
-            label = ("cat", "dog")[frame // 8]
+        for frame in range(44):
+            label = ("cat", "dog")[frame // 22]
             random = np.random.default_rng(100 * driver + frame)
-            shifted = np.roll(film, frame // 8 * 6, axis=1) + random.normal(0, 3, film.shape)
+            shifted = np.roll(film, frame // 22 * 6, axis=1) + random.normal(0, 3, film.shape)
             name = f"{driver}-{frame}"
             files[f"train/{label}/{name}.jpg"] = jpeg(shifted.clip(0, 255).astype(np.uint8))
             rows.append(f"{name}.jpg,d{driver}")
@@ -250,23 +312,106 @@ def test_a_random_split_of_frames_would_leak(tmp_path: Path, home: Path, cli: Cl
     given_ = Given(tmp_path / "pets.py", damage.write(tmp_path / "data", files))
     grouped = damage.PETS.replace('flip="allowed"', 'groups=CsvGroups("drivers.csv", image="img", group="driver")')
     given_.write_plugin(grouped)
-    out = succeeded(audit(cli, given_)).out
+    out = " ".join(succeeded(audit(cli, given_)).out.split())
     assert "leak check: A random split would leak" in out
+    assert "leave 0.0% of the images with a look-alike in another fold" in out
     assert "The images are frames of films, or as alike" in out
     # the same images without groups: their frames lie in different folds
     given_.write_plugin(damage.PETS)
     assert "name the groups in the plugin" in " ".join(succeeded(audit(cli, given_)).out.split())
 
 
-def test_an_audit_that_is_stopped_leaves_no_process_behind(planted: Given, home: Path) -> None:
-    """The export goes on in a process of its own, which must end with the audit."""
-    code = (
-        "import sys, os\nfrom kagglekit.dataset import auditing\nfrom kagglekit.recipe import Recipe\n"
-        "try:\n    with auditing.exporting(Recipe()) as export:\n        print(export.process.poll())\n"
-        "        raise KeyError\nexcept KeyError:\n    print(export.process.poll() is not None)\n"
+def test_a_validation_set_that_copies_the_training_set_is_seen(
+    tmp_path: Path, cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The course's own folders, with no plugin."""
+    damage.without_features(monkeypatch)
+    files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": jpeg(scene(n)) for n in range(12)}
+    for number in range(4):
+        label = ("cat", "dog")[number % 2]
+        files[f"valid/{label}/{50 + number}.jpg"] = files[f"train/{label}/{number}.jpg"]
+    files |= {f"test/{n}.jpg": jpeg(scene(90 + n)) for n in range(3)}
+    folder = damage.write(tmp_path / "mine", files)
+    out = succeeded(cli("audit", folder)).out
+    assert re.search(r"in different folds +4\b", out)
+    table = pd.read_csv(home / "mine" / "audit" / "duplicates.csv", dtype=str, keep_default_na=False)
+    assert (table["crosses_fold"] == "yes").sum() == 8
+
+
+def test_a_class_without_a_readable_image_is_listed_not_refused(
+    cli: Cli, planted: Given, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    for path in (planted.data / "train" / "dog").glob("*.jpg"):
+        path.write_bytes(b"nothing")
+    out = succeeded(audit(cli, planted)).out
+    assert "dog has no training image." in out
+    assert (pd.read_csv(home / "pets" / "audit" / "odd.csv")["part"] == "train").sum() > 20
+
+
+def test_files_follow_what_is_found_and_a_list_of_somebody_is_kept(
+    cli: Cli, planted: Given, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    folder = home / "pets" / "audit"
+    folder.mkdir(parents=True)
+    (folder / "drops.csv").write_text("id\nmine\n")
+    succeeded(audit(cli, planted))
+    (kept,) = folder.glob("drops.before-*.csv")
+    assert kept.read_text() == "id\nmine\n"
+    for dropped in ("cat/2", "cat/8"):
+        (home / "pets" / "drops.csv").write_text(f"id,reason\n{dropped},dark\n")
+        succeeded(audit(cli, planted))
+        assert drops.read(folder / "drops.csv")["id"].tolist() == [dropped]
+
+
+def test_names_cannot_inject_into_the_audit(
+    cli: Cli, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    names = ["<script>window.hacked=1<", 'it\'s "quoted" & <b>', "two\nlines", "lone\rreturn", "空 ü\u202e"]
+    files = {f"train/{('cat', 'dog')[n % 2]}/{names[n % 5]}{n}.jpg": jpeg(scene(n // 2)) for n in range(20)}
+    files |= {f"test/{n}.jpg": jpeg(scene(90 + n)) for n in range(3)}
+    given_ = Given(tmp_path / "pets.py", damage.write(tmp_path / "data", files))
+    given_.write_plugin(damage.PETS.replace('"cat": "cat"', f'"cat": {"<img src=x onerror=window.hacked=1>"!r}'))
+    succeeded(audit(cli, given_))
+    folder = home / "pets" / "audit"
+    table = pd.read_csv(folder / "duplicates.csv", dtype=str, keep_default_na=False)
+    assert sorted(table["id"]) == sorted(
+        name.removeprefix("train/").removesuffix(".jpg") for name in files if "train" in name
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["None", "True"]
+    with browser() as chromium:
+        opened = open_page(chromium, folder / "audit.html")
+        assert opened.asked == opened.complaints == []
+        assert opened.page.evaluate("window.hacked") is None
+        assert opened.page.locator("main script, main b > b, main img[onerror]").count() == 0
+        assert "onerror" in opened.page.locator("#classes tbody th").first.inner_text()
+
+
+def test_only_runs_on_these_images_accuse_labels(cli: Cli, planted: Given, home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "20260101-0000-0a1b2c3d"
+    other.mkdir()
+    assert "no run" in failed(audit(cli, planted, "--run", other))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed by Linux only")
+def test_a_stopped_audit_leaves_no_process_behind(planted: Given, home: Path) -> None:
+    """The export goes on in a process of its own, which must end with the audit."""
+    environment = os.environ | {"KAGGLEKIT_HOME": str(home)}
+    words = [sys.executable, "-m", "kagglekit", "audit", str(planted.plugin), "--data", str(planted.data)]
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if "exporting to ONNX" in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 20
+    while not (started := children.read_text().split()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)  # to the parent only: the child must be ended by it
+    process.communicate(timeout=20)
+    assert started
+    assert process.returncode == 130
+    assert not any(Path(f"/proc/{child}").exists() for child in started)
 
 
 # parts
@@ -279,6 +424,7 @@ def images_of(looks: list[int], features: np.ndarray | None = None, **more: list
         contents=given_.get("contents", np.arange(count)),
         looks=np.array(looks, np.uint64),
         mirrored=given_.get("mirrored", np.array(looks)).astype(np.uint64),
+        even=given_.get("even", np.zeros(count)).astype(bool),
         features=None if features is None else features.astype(np.float16),
         test=given_.get("test", np.zeros(count)).astype(bool),
         label=given_.get("label", np.zeros(count, np.int64)),
@@ -294,7 +440,8 @@ def test_blocks_change_nothing(count: int, seed: int, block: int) -> None:
     looks = base[random.integers(0, 6, count)] ^ (np.uint64(1) << random.integers(0, 60, count, dtype=np.uint64))
     rows = random.normal(size=(count, 8))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    more = {name: random.integers(0, 3, count).tolist() for name in ("label", "fold", "group", "test")}
+    more = {name: random.integers(0, 3, count).tolist() for name in ("label", "group", "test")}
+    more["fold"] = random.integers(-2, 3, count).tolist()
     images = images_of(looks.tolist(), rows, **more | {"test": [value == 2 for value in more["test"]]})
     whole = duplicates.find(images, lambda _: None)
     with pytest.MonkeyPatch.context() as patch:
@@ -305,7 +452,7 @@ def test_blocks_change_nothing(count: int, seed: int, block: int) -> None:
         assert len(told) == duplicates.num_blocks(count)
     assert parts.count == whole.count
     assert (parts.groups == whole.groups).all()
-    assert (parts.elsewhere == whole.elsewhere).all()
+    assert all((parts.crosses[name] == flags).all() for name, flags in whole.crosses.items())
     for name in ("nearest", "nearest_elsewhere"):
         ours, theirs = getattr(parts, name), getattr(whole, name)
         assert ((ours < 0) == (theirs < 0)).all()
@@ -337,7 +484,30 @@ def test_what_pairs_cross_is_counted_and_named() -> None:
     )
     assert found.count == {"all": 3, "bytes": 0, "test": 2, "label": 1, "fold": 1}
     assert [(p.first, p.second) for p in found.crossing["label"]] == [(0, 1)]
-    assert found.elsewhere.tolist() == [True, True, False, False]
+    assert found.crosses["fold"].tolist() == [True, True, False, False]
+    assert found.crosses["test"].tolist() == [True, True, True, False]
+
+
+def test_hashes_of_even_pictures_say_nothing() -> None:
+    assert duplicates.find(images_of([5, 5], even=[1, 0]), lambda _: None).count["all"] == 0
+    assert duplicates.find(images_of([5, 5], even=[1, 1], contents=[3, 3]), lambda _: None).count["all"] == 1
+
+
+def test_features_have_the_last_word_on_hashes() -> None:
+    apart, near = np.eye(2), np.array([[1.0, 0.0], [0.8, 0.6]])
+    assert duplicates.find(images_of([5, 5], apart), lambda _: None).count["all"] == 0
+    assert duplicates.find(images_of([5, 5], near), lambda _: None).count["all"] == 1
+
+
+@pytest.mark.parametrize(("copies", "films"), [(1, False), (4, False), (40, True)])
+def test_only_frames_are_taken_for_frames(copies: int, films: bool) -> None:
+    """A few copies of each picture are copies; where everything has dozens, only the closest count."""
+    random = np.random.default_rng(0)
+    base = random.integers(0, 2**63, 10, dtype=np.uint64)
+    looks = [int(one) ^ (1 << int(bit)) for one in base for bit in random.integers(1, 60, copies)]
+    assert duplicates.limits(images_of(looks)).films == films
+    same = images_of(looks, contents=np.repeat(np.arange(10), copies).tolist())
+    assert not duplicates.limits(same).films, "files of the same bytes are one image"
 
 
 @given(st.integers(0, 200), st.integers(0, 3))

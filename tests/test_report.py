@@ -252,10 +252,92 @@ def test_a_fine_tuned_run_shows_its_training(
     run = finetuned.only_run(home)
     text = (run / "report.html").read_text()
     assert "Loss and learning rate of fold0-0 by step; phases: " in text
-    assert "Learning-rate finder of fold0-0 before finder-all" in text
+    assert "Learning-rate finder of fold0-0 before all:" in text
     assert "Contact sheet" in text
     assert 'class="map"' in text
     assert "Filters of the first layer" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--holdout", "8"),
+        ("--set", "finish=", "--head", "mlp", "--set", "mlp_epochs=1"),
+        ("--set", "output=logits"),
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_run_has_a_report(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, words: tuple[str, ...]
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    done = succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--folds", "2", *words, REPORT))
+    assert "could not be written" not in done.out
+    assert "are left out" not in done.out
+    text = (damage.only_run(home / "dogs-vs-cats") / "report.html").read_text()
+    assert 'class="map"' in text
+
+
+def test_two_backbones_are_both_explained(cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path) -> None:
+    """Of one architecture with different weights, and trained with two models each."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    spec, cache = finetuned.small_export(tiny_export)
+    shutil.copytree(cache, home / ".cache")
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "other.safetensors")
+    words = finetuned.command(drawing.dogs(tmp_path), f"{spec},test_resnet={tmp_path / 'other.safetensors'}")
+    words += (*finetuned.ONE_MODEL, "--set", "models=2", "--set", "phases=all epochs=1")
+    succeeded(cli(*(word for word in words if word != "--no-report"), REPORT))
+    text = (finetuned.only_run(home) / "report.html").read_text()
+    inside = text[text.index('id="inside"') :]
+    filters = re.findall(r'class="pixels" src="([^"]+)"', inside)
+    assert len(filters) == len(set(filters)) == 2
+    assert "/other.safetensors" not in text, "a page that is shared says nothing of its writer's folders"
+    assert "other.safetensors" in text
+
+
+def test_a_report_that_fails_is_no_failure_of_the_run(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kagglekit.report import writing
+
+    def broken(*_: object) -> str:
+        raise RuntimeError("no page today")
+
+    monkeypatch.setattr(writing, "render", broken)
+    words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, *damage.QUICK, REPORT)
+    done = succeeded(cli(*words))
+    run = damage.only_run(home / "dogs-vs-cats")
+    assert f"(RuntimeError: no page today): `kagglekit report {run.name}` tries again" in done.out
+    assert (run / "submission.csv").is_file()
+
+
+def test_the_report_comes_even_where_kaggle_takes_no_submission(
+    cli: Cli, tiny: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kagglekit.cli import kaggle as commands
+    from kagglekit.errors import UserError
+
+    def refused(*_: object, **__: object) -> None:
+        raise UserError("none is left today.")
+
+    monkeypatch.setattr(commands, "check_before_run", lambda *_, **__: None)
+    monkeypatch.setattr(commands, "submit", refused)
+    words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, *damage.QUICK)
+    assert "none is left today" in failed(cli(*words, "--submit", REPORT))
+    assert (damage.only_run(home / "dogs-vs-cats") / "report.html").is_file()
+
+
+def test_an_edited_report_is_kept(cli: Cli, hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(hostile.parents[2]))
+    before = (hostile / "report.html").read_bytes()
+    (hostile / "report.html").write_text("my notes")
+    assert "kept as report.changed-" in succeeded(cli("report", hostile)).out
+    assert [path.read_text() for path in hostile.glob("report.changed-*.html")] == ["my notes"]
+    assert (hostile / "report.html").read_bytes() == before
 
 
 def test_runs_that_are_not_there_or_not_finished_have_none(cli: Cli, tmp_path: Path) -> None:
@@ -269,17 +351,18 @@ def test_runs_that_are_not_there_or_not_finished_have_none(cli: Cli, tmp_path: P
 def test_a_network_that_cannot_be_looked_into_costs_only_that(
     cli: Cli, hostile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kagglekit.report import attention
+    from kagglekit.report import gradcam
 
     def unknown(*_: object) -> None:
         raise NotImplementedError("no such thing")
 
     monkeypatch.setenv("KAGGLEKIT_HOME", str(hostile.parents[2]))
-    monkeypatch.setattr(attention, "_of_places", unknown)
+    monkeypatch.setattr(gradcam, "evidence", unknown)
     before = (hostile / "report.html").read_bytes()
     done = succeeded(cli("report", hostile))
     assert "can't be looked into (NotImplementedError: no such thing)" in done.out
     text = (hostile / "report.html").read_text()
     assert "What the network looked at is left out" in text
     assert "Confusion" in text
+    assert "Filters of the first layer" in text, "that it can be had of"
     (hostile / "report.html").write_bytes(before)

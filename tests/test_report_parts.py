@@ -20,7 +20,8 @@ from kagglekit.console import Console
 from kagglekit.engines import decoding, figures, images
 from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.portable import Portable
-from kagglekit.report import analysis, attention, findings, galleries, inside, page, pictures
+from kagglekit.report import analysis, attention, findings, galleries, gradcam, inside, page, pictures
+from kagglekit.report import drawing as plots
 from tests import damage, drawing
 from tests.conftest import Cli, succeeded
 
@@ -53,8 +54,9 @@ def test_on_frozen_features_the_map_is_exact(
     row = found.table.iloc[0]
     prepared = looked.prepare(decoding.decode(images.read_bytes(row["path"])[0]))
     part = f"fold{row['fold']}"
-    maps = looked.maps([attention.Asked(prepared, part, label) for label in range(2)])
-    assert all(evidence is not None for evidence in maps)
+    found_maps = looked.maps([attention.Asked(prepared, part, label) for label in range(2)])
+    maps = [evidence.values for evidence in found_maps if evidence is not None]
+    assert len(maps) == 2
     assert maps[0].shape == maps[1].shape
     if head == "mlp":  # not linear: what is shown is Grad-CAM's approximation
         assert any(evidence.any() for evidence in maps)
@@ -87,7 +89,9 @@ def test_every_kind_of_features_is_traced_to_places(name: str) -> None:
     model = timm.create_model(name, num_classes=5).eval().requires_grad_(requires_grad=False)
     size = model.pretrained_cfg["input_size"][1:]
     batch = torch.rand(2, 3, *size)
-    (found,) = attention._evidence([model], [batch], None, np.array([1, 3]))
+    maps = model.forward_features(batch)
+    found = gradcam.evidence(model, batch, maps, model.forward_head, torch.tensor([1, 3]))
+    assert found is not None
     assert found.shape[0] == 2
     assert found.shape[1] == found.shape[2] > 1
     assert np.isfinite(found).all()
@@ -116,8 +120,30 @@ def test_the_map_shows_where_the_class_is() -> None:
 
     seen = torch.zeros(1, 3, 64, 64)
     seen[:, :, 16:24, 40:48] = 1
-    (found,) = attention._evidence([Bright()], [seen], None, np.array([0]))
+    model = Bright()
+    found = gradcam.evidence(model, seen, model.forward_features(seen), model.forward_head, torch.tensor([0]))
+    assert found is not None
     assert np.unravel_index(found[0].argmax(), found[0].shape) == (2, 5)
+
+
+def test_maps_of_several_parts_are_laid_over_the_whole_image() -> None:
+    """One network saw all of it, the other the middle."""
+    spot = np.zeros((5, 5), np.float32)
+    spot[2, 2] = 1
+    corner = np.zeros((8, 8), np.float32)
+    corner[0, 0] = 1
+    whole, middle = (0.0, 0.0, 1.0, 1.0), (0.25, 0.25, 0.5, 0.5)
+    same = attention._together([attention.Evidence(corner, middle), attention.Evidence(2 * corner, middle)])
+    assert same is not None
+    assert same.box == middle
+    assert same.values == pytest.approx(1.5 * corner)
+    both = attention._together([attention.Evidence(np.zeros_like(spot), whole), attention.Evidence(corner, middle)])
+    assert both is not None
+    assert both.box == whole
+    top, left = np.unravel_index(both.values.argmax(), both.values.shape)
+    assert top / len(both.values) == pytest.approx(0.27, abs=0.04)
+    assert left / len(both.values) == pytest.approx(0.27, abs=0.04)
+    assert both.values[:10].max() == 0
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
@@ -131,7 +157,7 @@ def test_filters_and_channels_are_drawn(name: str) -> None:
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     size = model.pretrained_cfg["input_size"][1:]
     own = Preprocessing(**vars(PLAIN) | {"size": size})
-    stages = inside.strongest_channels(model, own, {own: own.apply(image)})
+    stages = inside.strongest_channels(model, own, attention.Prepared({own: own.apply(image)}, {}))
     assert 1 < len(stages) <= inside.STAGES
     for stage in stages:
         assert len(set(stage.channels)) == inside.CHANNELS
@@ -254,8 +280,16 @@ def test_reliability_bins_hold_every_image_once(classes: int, count: int, seed: 
     for entry in bins:
         assert entry.low <= entry.confidence + 1e-12
         assert entry.confidence <= entry.high + 1e-12
-        assert entry.least - 1e-12 <= entry.accuracy <= entry.most + 1e-12
+        assert entry.least <= entry.accuracy <= entry.most
     assert 0 <= analysis.calibration_error(bins) <= 1
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_bins_that_are_all_right_or_all_wrong_can_be_drawn(right: bool) -> None:
+    for count in (1, 6, 11, 21, 31, 38, 44, 48):
+        rows = np.tile([0.9, 0.1], (count, 1))
+        bins = analysis.reliability(np.full(count, 0 if right else 1), rows)
+        assert "<svg" in plots.calibration(bins, analysis.calibration_error(bins))
 
 
 def test_a_calibrated_model_has_a_small_error_and_a_bragging_one_a_large() -> None:
@@ -272,6 +306,7 @@ def test_the_worst_rows_come_first_and_add_up() -> None:
     losses = np.array([0.1, 5.0, 0.0, 2.0])
     worst = analysis.worst_rows(losses, 3)
     assert [row.place for row in worst] == [1, 3, 0]
+    assert analysis.worst_rows(np.full(7, 0.1), 7)[-1].so_far <= 1
     assert worst[-1].so_far == pytest.approx(1.0)
     assert analysis.worst_rows(np.zeros(2), 5)[-1].so_far == 0
 
@@ -291,6 +326,13 @@ def test_the_worst_rows_come_first_and_add_up() -> None:
 )
 def test_shares_in_per_cent_never_round_to_certainty(share: float, text: str) -> None:
     assert page.percent(share) == text
+
+
+def test_only_values_that_were_on_offer_are_drawn() -> None:
+    truth, rows = np.zeros(50, int), np.tile([0.9, 0.1], (50, 1))
+    assert min(analysis.loss_by_value(truth, rows, "temperature")) == 1  # no mistake says how much sharper is too much
+    truth[:20] = 1
+    assert min(analysis.loss_by_value(truth, rows, "temperature")) < 1
 
 
 # plots

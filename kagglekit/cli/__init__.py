@@ -123,12 +123,12 @@ def run(
     together.end_with_launcher()
     made = pipeline.run(name, data, settings, together.console(), fold)
     together.part()
-    if submit and together.is_first():
-        kaggle.submit(name, None, str(made.folder), message, wait=wait, force=False)
-    if not no_report and fold is None and together.is_first():
+    if together.is_first():
         from kagglekit.cli import looking
 
-        looking.report_after(made)
+        with looking.report_after(None if no_report or fold is not None else made):
+            if submit:
+                kaggle.submit(name, None, str(made.folder), message, wait=wait, force=False)
 
 
 @app.command(epilog=_examples("kagglekit download dogs-vs-cats", "kagglekit download state-farm"))

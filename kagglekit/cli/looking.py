@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kagglekit import data, plugins, recipe, tables
 from kagglekit import runs as run_folders
 from kagglekit.console import Console
+from kagglekit.errors import UserError
 from kagglekit.workspace import Workspace
 
 
@@ -28,11 +31,31 @@ def report(reference: str, *, show: bool, text: bool) -> None:
         open_page(path, console)
 
 
-def report_after(run: run_folders.Run) -> None:
-    """Write the report that ends a run, unless it is written already."""
+@contextmanager
+def report_after(run: run_folders.Run | None) -> Iterator[None]:
+    """Write a run's report after the block, even where Kaggle refuses what the block sends; without a run nothing.
+
+    The run is finished, and its submission written: a report that fails is no failure of the run.
+    """
+    try:
+        yield
+    except Exception:
+        _try_report(run)
+        raise
+    _try_report(run)
+
+
+def _try_report(run: run_folders.Run | None) -> None:
+    if run is None:
+        return
     from kagglekit.report import writing
 
-    writing.write(run, Console())
+    console = Console()
+    try:
+        writing.write(run, console)
+    except Exception as error:  # noqa: BLE001  `kagglekit report` shows all of it
+        reason = f"{type(error).__name__}: {error!s:.200}"
+        console.warn(f"the report could not be written ({reason}): `kagglekit report {run.id}` tries again")
 
 
 def open_page(path: Path, console: Console) -> None:
@@ -60,17 +83,20 @@ def audit(
     workspace = Workspace.of(competition.name)
     chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
     if apply is not None:
+        if run is not None or show:
+            raise UserError("--apply looks at nothing: leave out --run and --open.")
+        chosen = dataclasses.replace(chosen, sample=0)
         found = _tables(plugin, data_path, chosen, console)
         listed = drops.apply(apply, workspace, found.train)
         console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")
         console.say("nothing was deleted; edit or remove that file, or apply another, to have them back")
         console.say(f"next: kagglekit run {shlex.quote(plugin.name)}")
         return
-    judged = auditing.best_run(workspace) if run is None else run_folders.find(run)
-    with auditing.exporting(chosen) as export:
+    judged = auditing.judge(workspace, competition, run)
+    with auditing.exporting(chosen, console) as export:
         found = _tables(plugin, data_path, chosen, console)
         result = auditing.inspect(plugin, found, chosen, judged, console, export=export)
-    writing.write(result, workspace.audit, console)
+    writing.write(result, workspace.audit, name, console)
     telling.tell(result, console)
     page = workspace.audit / "audit.html"
     console.say(f"audit: {page}")

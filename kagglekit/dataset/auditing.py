@@ -6,19 +6,17 @@ N images: the readable training images, and then the readable test images that a
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit import interrupts, plugins, runs, tables
+from kagglekit import metrics, plugins, runs, tables
 from kagglekit.competition import Competition
 from kagglekit.console import Console
 from kagglekit.dataset import drops, duplicates, oddities, suspects
@@ -31,8 +29,6 @@ from kagglekit.runs import Run
 from kagglekit.tables import Audited
 from kagglekit.workspace import Workspace
 
-AUDIT_VERSION = 1
-"""Raised whenever the same data would be described otherwise."""
 _BACKBONE, _SIDE = "tf_efficientnet_lite0", 96
 """What look-alikes are compared by: small, and quick enough for every image."""
 _BLOCK = 4096
@@ -68,11 +64,16 @@ class Findings:
         return self.table[self.table["part"] == "train"]
 
 
+_LEAK = 0.05
+"""How much more often the nearest image may be of the same class where it is of the same group, too."""
+_ACROSS = 0.02
+"""Share of images with a look-alike in another fold above which scores are too good."""
+
+
 @dataclass(frozen=True)
 class Leak:
     """What a look at the nearest other image tells of a random split."""
 
-    images: int
     random: float
     """Share of training images whose nearest other image has the same class: what a random split would reward."""
     elsewhere: float | None
@@ -92,8 +93,8 @@ class Leak:
             would = "A random split would leak" if self.random_would else "A random split would hardly leak"
             return (
                 f"{would}: the nearest other image has the same class for {self.random:.1%} of the training images, "
-                f"and for {self.elsewhere:.1%} where it must be of another group. Folds that never split a group, as "
-                f"runs use, leave {self.across_folds:.1%} of the images with a look-alike in another fold."
+                f"and for {self.elsewhere:.1%} where it must be of another group. The folds that runs draw leave "
+                f"{self.across_folds:.1%} of the images with a look-alike in another fold."
             )
         if self.across_folds > _ACROSS:
             return (
@@ -105,9 +106,6 @@ class Leak:
             f"Nothing says that folds leak: {self.across_folds:.1%} of the training images have a look-alike in "
             "another fold."
         )
-
-
-_LEAK, _ACROSS = 0.05, 0.02
 
 
 def inspect(
@@ -124,11 +122,12 @@ def inspect(
     `export` is what `exporting` has begun.
     """
     workspace = Workspace.of(plugin.competition().name)
+    dropped = drops.of(workspace)
     audited = tables.look_at_images(found, export.beside(chosen), workspace.cache / "audit", console)
-    table = _table(audited, chosen, console)
+    table = _table(audited, dropped, chosen, console)
     seen = [audited.seen[path] for path in table["path"]]
     odd = oddities.find(seen)
-    suspected = [] if run is None else _suspects(table, run)
+    suspected = [] if run is None else _suspects(table, plugin.competition().labels, run)
     import matplotlib.figure  # noqa: F401  the page needs it; loading it takes the time of waiting
 
     export.wait()
@@ -144,17 +143,19 @@ def inspect(
         odd=odd,
         run=run,
         suspects=suspected,
-        dropped=drops.of(workspace),
+        dropped=dropped,
         problem=problem,
     )
 
 
-def _table(audited: Audited, chosen: Recipe, console: Console) -> pd.DataFrame:
-    train = audited.train.assign(part="train", fold=_folds(audited.train, chosen, console))
+def _table(audited: Audited, dropped: pd.DataFrame, chosen: Recipe, console: Console) -> pd.DataFrame:
+    kept = (~audited.train["id"].isin(dropped["id"])).to_numpy()  # runs draw folds without the others
+    train = audited.train.assign(part="train", fold=duplicates.NO_FOLD)
+    train.loc[kept, "fold"] = _folds(audited.train[kept].reset_index(drop=True), chosen, console)
     if "group" not in train:
         train["group"] = ""
     readable = audited.asked[audited.asked["content"] != ""]
-    test = readable.assign(part="test", fold=folds.TRAIN_ONLY, group="", label="")
+    test = readable.assign(part="test", fold=duplicates.NO_FOLD, group="", label="")
     columns = ["id", "path", "part", "label", "group", "fold", "content"]
     return pd.concat([train[columns], test[columns]], ignore_index=True)
 
@@ -165,7 +166,7 @@ def _folds(train: pd.DataFrame, chosen: Recipe, console: Console) -> folds.Fold:
         return folds.assign(train, chosen)
     except UserError as error:
         console.warn(f"audit: no run can score on this data: {error}")
-        return np.full(len(train), folds.TRAIN_ONLY, np.int64)
+        return np.full(len(train), duplicates.NO_FOLD, np.int64)
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class Export:
 
 
 @contextmanager
-def exporting(chosen: Recipe) -> Iterator[Export]:
+def exporting(chosen: Recipe, console: Console) -> Iterator[Export]:
     """Export what features are computed by, if that has not been done, while the block reads images.
 
     In a process of its own: torch traces a model with one core, and would hold up the threads that read.
@@ -195,19 +196,19 @@ def exporting(chosen: Recipe) -> Iterator[Export]:
     if backbones.is_ready(_BACKBONE, _small(chosen)):
         yield Export(None)
         return
-    script = f"from {__name__} import export_backbone; export_backbone({chosen.provider!r})"
-    environment = os.environ | {interrupts.QUIET: "1"}
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    console.say(f"{_BACKBONE}: loading weights and exporting to ONNX (once)")
+    # -P: nothing in the working folder is taken for a module
+    command = [sys.executable, "-P", "-c", f"from {__name__} import export_backbone; export_backbone()"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             yield Export(process)
         finally:
             process.kill()
 
 
-def export_backbone(provider: Literal["auto", "cpu", "cuda"]) -> None:
+def export_backbone() -> None:
     """Get ready what features are computed by."""
-    backbones.resolve(_BACKBONE, _small(Recipe(provider=provider)), lambda _: None)
+    backbones.resolve(_BACKBONE, _small(Recipe()), lambda _: None)
 
 
 def _small(chosen: Recipe) -> Recipe:
@@ -248,6 +249,7 @@ def _compare(
 
     groups = np.where(table["group"] == "", -1, pd.factorize(table["group"])[0]).astype(np.int64)
     images = duplicates.Images(
+        even=np.array([image.structure < duplicates.STRUCTURE for image in seen], bool),
         contents=pd.factorize(table["content"])[0].astype(np.int64),
         looks=hashes("looks"),
         mirrored=hashes("mirrored"),
@@ -273,30 +275,49 @@ def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
     random = right(copies.nearest)
     if random is None:
         return None
-    across = float(copies.elsewhere[train].mean())
-    return Leak(int(train.sum()), random, right(copies.nearest_elsewhere), across)
+    return Leak(random, right(copies.nearest_elsewhere), float(copies.crosses["fold"][train].mean()))
 
 
-def _suspects(table: pd.DataFrame, run: Run) -> list[suspects.Suspect]:
+def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[suspects.Suspect]:
     """Return suspected label errors among the images that the run has scored and that are still the same."""
     judged = findings.read(run)
-    places = {(row.id, row.label): place for place, row in enumerate(table.itertuples()) if row.part == "train"}
-    found = suspects.find(judged.truth, judged.probabilities)
-    own = list(zip(judged.table["id"], judged.table["label"], strict=True))
-    return [dataclasses.replace(one, place=places[own[one.place]]) for one in found if own[one.place] in places]
+    rows = table[table["part"] == "train"]
+    places = dict(zip(zip(rows["id"], rows["label"], rows["content"], strict=True), rows.index.tolist(), strict=True))
+    own = list(zip(judged.table["id"], judged.table["label"], judged.table["content"], strict=True))
+    found = []
+    for one in suspects.find(judged.truth, judged.probabilities):
+        label, suggested = judged.labels[one.label], judged.labels[one.suggested]
+        if own[one.place] in places and suggested in labels:
+            here = {"label": labels.index(label), "suggested": labels.index(suggested)}  # a plugin may sort them anew
+            found.append(dataclasses.replace(one, place=places[own[one.place]], **here))
+    return found
 
 
-def best_run(workspace: Workspace) -> Run | None:
-    """Return the finished run on all images with the best score; None where there is none."""
+def judge(workspace: Workspace, competition: Competition, reference: str | None) -> Run | None:
+    """Return the run that suspects labels: the one that is meant, else the best on all images, else None.
+
+    Raises UserError for a rehearsal, and for a run of another competition.
+    """
+    if reference is None:
+        return _best_run(workspace, competition)
+    run = runs.find(reference)
+    name = findings.read(run).record["competition"]["name"]
+    if run.synthetic or name != competition.name:
+        what = "a rehearsal" if run.synthetic else f"of {name}"
+        raise UserError(f"--run {reference}: this run is {what}, and says nothing of the labels of {competition.name}.")
+    return run
+
+
+def _best_run(workspace: Workspace, competition: Competition) -> Run | None:
+    metric = metrics.resolve(competition.metric)
     finished = [
-        (run.result, run)
+        (run.result["out_of_fold"], run)
         for run in runs.all_runs(workspace)
         if run.result
         and not run.synthetic
         and not run.result["sample"]
+        and run.result["metric"] == metric.name
         and (run.folder / "unfinished.parquet").is_file()
     ]
-    if not finished:
-        return None
-    sign = 1 if finished[0][0]["lower_is_better"] else -1
-    return min(finished, key=lambda pair: sign * pair[0]["out_of_fold"])[1]
+    sign = 1 if metric.lower_is_better else -1
+    return min(finished, key=lambda pair: sign * pair[0], default=(0.0, None))[1]

@@ -22,12 +22,19 @@ LIKE_COSINE = 0.75
 """Hashes that differ in no more bits are of one picture where the features agree too: cropped, brightened."""
 SAME_COSINE = 0.85
 """Features that are so close are of one picture, or of two frames of a film, whatever the hashes say."""
-FEW = 2
-"""Look-alikes that a usual image may have. Where images are frames of films it would have hundreds: then only those
-count that are closer than a usual image's third nearest is."""
+PLAUSIBLE = 0.5
+"""Features that are further apart are of no one picture, even if hashes agree: simple shapes have alike hashes."""
+STRUCTURE = 8.0
+"""Brightness's standard deviation below which a small picture is too even for its hash to say anything."""
+MANY = 20
+"""Look-alikes of a usual image above which the images are taken for frames of films. Of those only pairs count that are
+closer than a usual image's third nearest: neighbouring frames."""
+NO_FOLD = -2
+"""The fold of what no run draws one for: test images, and those that are dropped."""
 _BLOCK = 1024
 _SAMPLE = 256
 """Images that tell what is usual."""
+_THIRD = 3
 _MOST_EDGES = 4_000_000
 """Pairs kept before they are joined to groups."""
 _MOST_NOTED = 200
@@ -41,6 +48,8 @@ class Images:
     """(N,) equal where the files hold the same bytes."""
     looks: NDArray[np.uint64]
     """(N,) perceptual hashes."""
+    even: Flags
+    """(N,) whether an image is too even for its hash to say anything."""
     mirrored: NDArray[np.uint64]
     """(N,) those of the mirrored images."""
     features: NDArray[np.float16] | None
@@ -50,9 +59,9 @@ class Images:
     label: NDArray[np.int64]
     """(N,) position of the class, -1 for test images."""
     fold: NDArray[np.int64]
-    """(N,) -1 where an image has none."""
+    """(N,) -1 where an image only trains, `NO_FOLD` where it has none."""
     group: NDArray[np.int64]
-    """(N,) -1 where an image has none."""
+    """(N,) -1 where the competition has no groups."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,8 @@ class Limits:
     bits: int = SAME_BITS
     cosine: float = SAME_COSINE
     like_cosine: float = LIKE_COSINE
-
-    @property
-    def usual(self) -> bool:
-        """Whether they are those for single photographs."""
-        return self == Limits()
+    films: bool = False
+    """Whether the images are frames of films, or as alike."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,8 @@ class Found:
     """`test`, `label`, `fold` -> the closest pairs that cross it."""
     count: dict[str, int]
     """How many pairs cross it; `all` is of all pairs, `bytes` of those of the same bytes."""
-    elsewhere: Flags
-    """(N,) whether a training image has a look-alike in another fold."""
+    crosses: dict[str, Flags]
+    """`test`, `label`, `fold` -> (N,) whether an image is of a pair that crosses it."""
     nearest: Places
     """(N,) the training image with the closest features, by which a training image may be known; -1 where none is."""
     nearest_elsewhere: Places
@@ -110,37 +116,68 @@ def find(images: Images, advance: Advance) -> Found:
 
 
 def limits(images: Images) -> Limits:
-    """Return how close images must be to count, from how close a usual image's third nearest is."""
+    """Return how close images must be to count, from how many look-alikes a usual one of some has."""
     count = len(images.looks)
-    if count <= FEW + 1:
-        return Limits()
     some = np.random.default_rng(0).permutation(count)[:_SAMPLE]
-    itself = some[:, None] == np.arange(count)
-    # the image itself is the nearest
-    bits = np.partition(np.where(itself, 0, _bits(images, some, slice(None))), FEW + 1, axis=1)[:, FEW + 1]
-    cosines = _cosine(images, some, slice(None))
-    usual = 0.0
-    if cosines is not None:
-        usual = float(np.median(-np.partition(-np.where(itself, 2, cosines), FEW + 1, axis=1)[:, FEW + 1]))
+    alike = np.zeros(len(some), np.int64)
+    bits: list[NDArray[np.uint8]] = []
+    cosines: list[NDArray[np.float32]] = []
+    for start in range(0, count, _BLOCK):
+        columns = slice(start, min(start + _BLOCK, count))
+        close = _Close.of(images, some, columns)
+        others = ~close.same  # files of one content are one image
+        alike += (close.within(Limits()) & others).sum(axis=1)
+        bits.append(np.sort(np.where(others, close.bits, 64), axis=1)[:, :_THIRD])
+        if close.cosine is not None:
+            cosines.append(-np.sort(-np.where(others, close.cosine, -1), axis=1)[:, :_THIRD])
+    if np.median(alike) <= MANY:
+        return Limits()
+    usual = -np.sort(-np.concatenate(cosines, axis=1), axis=1)[:, _THIRD - 1] if cosines else np.zeros(1)
+    nearest = np.sort(np.concatenate(bits, axis=1), axis=1)[:, _THIRD - 1]
     return Limits(
-        bits=int(np.clip(np.median(bits) - 1, 0, SAME_BITS)),
-        cosine=max(SAME_COSINE, usual),
-        like_cosine=max(LIKE_COSINE, usual),
+        bits=int(np.clip(np.median(nearest) - 1, 0, SAME_BITS)),
+        cosine=max(SAME_COSINE, float(np.median(usual))),
+        like_cosine=max(LIKE_COSINE, float(np.median(usual))),
+        films=True,
     )
 
 
-def _bits(images: Images, rows: slice | Places, columns: slice) -> NDArray[np.uint8]:
-    """Return in how many bits hashes differ, mirrored or not, whichever is less: (rows, columns)."""
-    looks = images.looks[rows][:, None]
-    plain = np.bitwise_count(looks ^ images.looks[None, columns])
-    return np.asarray(np.minimum(plain, np.bitwise_count(looks ^ images.mirrored[None, columns])), np.uint8)
+@dataclass(frozen=True)
+class _Close:
+    """How close the images at some rows are to those at some columns; all are (rows, columns)."""
 
+    same: Flags
+    """The same bytes."""
+    telling: Flags
+    """Neither is too even for its hash to say anything."""
+    bits: NDArray[np.uint8]
+    """In which hashes differ, mirrored or not, whichever are less."""
+    cosine: NDArray[np.float32] | None
+    """Of the features, where there are any."""
 
-def _cosine(images: Images, rows: slice | Places, columns: slice) -> NDArray[np.float32] | None:
-    """Return how close features are, (rows, columns)."""
-    if images.features is None:
-        return None
-    return np.asarray(images.features[rows].astype(np.float32) @ images.features[columns].astype(np.float32).T)
+    @classmethod
+    def of(cls, images: Images, rows: slice | Places, columns: slice) -> _Close:
+        looks = images.looks[rows][:, None]
+        plain = np.bitwise_count(looks ^ images.looks[None, columns])
+        mirrored = np.bitwise_count(looks ^ images.mirrored[None, columns])
+        cosine = None
+        if images.features is not None:
+            cosine = images.features[rows].astype(np.float32) @ images.features[columns].astype(np.float32).T
+        return cls(
+            same=images.contents[rows][:, None] == images.contents[None, columns],
+            telling=~images.even[rows][:, None] & ~images.even[None, columns],
+            bits=np.minimum(plain, mirrored),
+            cosine=cosine,
+        )
+
+    def within(self, limits: Limits) -> Flags:
+        """Return which pairs look alike."""
+        near = self.telling & (self.bits <= limits.bits)
+        if self.cosine is not None:
+            near &= self.cosine >= PLAUSIBLE
+            near |= self.cosine >= limits.cosine
+            near |= self.telling & (self.bits <= LIKE_BITS) & (self.cosine >= limits.like_cosine)
+        return near | self.same
 
 
 def num_blocks(count: int) -> int:
@@ -166,22 +203,18 @@ class _Search:
         self._edges: list[NDArray[np.int64]] = []
         self._limits = limits(images)
         self._groups = np.arange(count)
-        self._elsewhere = np.zeros(count, bool)
         self._noted: dict[str, list[tuple[float, Pair]]] = {"test": [], "label": [], "fold": []}
+        self._crosses = {name: np.zeros(count, bool) for name in self._noted}
         self._count = dict.fromkeys(("all", "bytes", "test", "label", "fold"), 0)
         self._best = {name: np.full(count, -2.0, np.float32) for name in ("any", "elsewhere")}
         self._place = {name: np.full(count, -1, np.int64) for name in ("any", "elsewhere")}
 
     def compare(self, rows: slice, columns: slice) -> None:
         """Compare all images at `rows` with all at `columns`."""
-        images = self._images
-        bits = _bits(images, rows, columns)
-        same = images.contents[rows, None] == images.contents[None, columns]
-        near = same | (bits <= self._limits.bits)
-        cosine = _cosine(images, rows, columns)
+        close = _Close.of(self._images, rows, columns)
+        near = close.within(self._limits)
+        bits, cosine = close.bits, close.cosine
         if cosine is not None:
-            near |= cosine >= self._limits.cosine
-            near |= (bits <= LIKE_BITS) & (cosine >= self._limits.like_cosine)
             self._remember_nearest(rows, columns, cosine)
         if rows == columns:
             near = np.triu(near, 1)
@@ -202,10 +235,8 @@ class _Search:
             "label": one_train & (images.label[first] != images.label[second]),
             "fold": one_train
             & (images.fold[first] != images.fold[second])
-            & (images.fold[first] >= 0)
-            & (images.fold[second] >= 0),
+            & (np.minimum(images.fold[first], images.fold[second]) > NO_FOLD),
         }
-        self._elsewhere[first[crossing["fold"]]] = self._elsewhere[second[crossing["fold"]]] = True
         same = images.contents[first] == images.contents[second]
         self._count["all"] += len(first)
         self._count["bytes"] += int(same.sum())
@@ -214,6 +245,7 @@ class _Search:
         for name, crosses in crossing.items():
             places = np.flatnonzero(crosses)
             self._count[name] += len(places)
+            self._crosses[name][first[places]] = self._crosses[name][second[places]] = True
             for place in places[np.argsort(distance[places], kind="stable")[:_MOST_NOTED]]:
                 close = float("nan") if cosine is None else float(cosine[place])
                 pair = Pair(int(first[place]), int(second[place]), int(bits[place]), close)
@@ -225,8 +257,7 @@ class _Search:
         images = self._images
         barred = images.test[rows, None] | images.test[None, columns]
         barred |= images.contents[rows, None] == images.contents[None, columns]
-        grouped = images.group[rows, None]
-        elsewhere = barred | (grouped == images.group[None, columns]) | (grouped < 0)
+        elsewhere = barred | (images.group[rows, None] == images.group[None, columns])
         for name, without in (("any", barred), ("elsewhere", elsewhere)):
             close = np.where(without, -2.0, cosine)
             self._keep(name, rows, close.max(axis=1), columns.start + close.argmax(axis=1))
@@ -256,7 +287,7 @@ class _Search:
             self._join()
         return Found(
             limits=self._limits,
-            elsewhere=self._elsewhere,
+            crosses=self._crosses,
             groups=self._groups,
             crossing={name: [pair for _, pair in noted] for name, noted in self._noted.items()},
             count=self._count,

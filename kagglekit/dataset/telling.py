@@ -8,6 +8,8 @@ from kagglekit.dataset.auditing import Findings
 
 _MOST = 8
 """Rows of a list; the files hold all."""
+_MOST_CROSSING = 4
+"""Pairs of each kind."""
 
 
 def tell(found: Findings, console: Console) -> None:
@@ -44,18 +46,17 @@ def _tell_copies(found: Findings, console: Console) -> None:
         ("in different folds", count["fold"]),
     ]
     console.table("pairs of images that look alike", ("", ">pairs"), [(name, str(number)) for name, number in rows])
-    if not found.copies.limits.usual:
+    if found.copies.limits.films:
         console.say(writing.FILMS)
-    pairs = [("labels", pair) for pair in found.copies.crossing["label"]]
-    pairs += [("test", pair) for pair in found.copies.crossing["test"]]
     ids, labels = found.table["id"], found.table["label"]
+    pairs = [(what, pair) for what in writing.CROSSINGS for pair in found.copies.crossing[what][:_MOST_CROSSING]]
     if pairs:
         console.table(
-            "crossing labels, or training and test",
+            "the closest that cross something",
             ("crosses", "image", "label", "image", "label"),
             [
                 (what, ids[pair.first], labels[pair.first], ids[pair.second], labels[pair.second])
-                for what, pair in pairs[:_MOST]
+                for what, pair in pairs
             ],
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from kagglekit import storage
 from kagglekit.console import Console
-from kagglekit.dataset import drops
-from kagglekit.dataset.auditing import AUDIT_VERSION, Findings
+from kagglekit.dataset import drops, duplicates
+from kagglekit.dataset.auditing import Findings
 from kagglekit.dataset.duplicates import Pair
-from kagglekit.engines import devices, inference
+from kagglekit.engines import devices, folds, inference
 from kagglekit.engines.figures import BLUE, ORANGE, as_svg, legend
 from kagglekit.errors import UserError
 from kagglekit.report import page, pictures
@@ -24,7 +26,8 @@ from kagglekit.stages import Stage, Stages
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FILES = ("audit.html", "duplicates.csv", "labels.csv", "odd.csv", "drops.csv")
+DROPS = "drops.csv"
+"""Candidates, for the user to say yes to."""
 _GROUPS, _OF_GROUP = 24, 6
 """Groups of look-alikes on the page, and pictures of each."""
 _PAIRS = 12
@@ -34,43 +37,50 @@ _SINGLE = 48
 _LONGEST = 320
 FILMS = (
     "The images are frames of films, or as alike: a usual one looks like many others. Only the closest pairs are "
-    "counted, and copies can't be told from neighbouring frames."
+    "counted, and copies that were changed can't be told from neighbouring frames."
 )
 CROSSINGS = {
-    "label": (
-        "Same picture, different labels",
-        "One of the labels must be wrong, or neither picture says which is right.",
-    ),
+    "label": ("Look alike, with different labels", "If it is one picture, one of the labels is wrong."),
     "test": ("In training and in test", "What is learnt by heart is rewarded here, and nowhere else."),
     "fold": ("In different folds", "Out-of-fold scores are too good by these."),
 }
 
 
-def write(found: Findings, folder: Path, console: Console) -> None:
-    """Write the audit's files below `folder`; what somebody has edited there is kept under another name."""
-    made = _page(found)
-    key = storage.digest([AUDIT_VERSION, made], 32)
-    stages = Stages(folder, key, (Stage("audit", FILES),), console.warn)
+def write(found: Findings, folder: Path, name: str, console: Console) -> None:
+    """Write the audit's files below `folder`; what somebody has edited there is kept under another name.
+
+    `name` is what the competition is called by whoever types the next command.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "duplicates.csv": duplicates_table(found),
+        "labels.csv": labels_table(found),
+        "odd.csv": odd_table(found),
+        DROPS: candidates(found),
+    }
+    contents = {file: drops.to_csv(frame) for file, frame in texts.items()}
+    contents["audit.html"] = _page(found, name, folder / DROPS)
+    stages = Stages(folder, storage.digest(contents, 32), (Stage("audit", tuple(contents)),), console.warn)
 
     def work() -> None:
-        storage.write_text(folder / "audit.html", made)
-        for name, frame in (
-            ("duplicates.csv", duplicates_table(found)),
-            ("labels.csv", labels_table(found)),
-            ("odd.csv", odd_table(found)),
-            ("drops.csv", candidates(found)),
-        ):
-            with storage.replacing(folder / name) as temporary:
-                frame.to_csv(temporary, index=False, lineterminator="\n")
+        for file, text in contents.items():
+            storage.write_text(folder / file, text)
 
-    stages.make("audit", work)
+    with FileLock(folder / ".lock"):
+        if (folder / DROPS).is_file() and not (
+            folder / "stages"
+        ).is_dir():  # of an audit that was killed, or a user's own
+            (folder / DROPS).rename(folder / f"drops.before-{storage.file_sha256(folder / DROPS)[:8]}.csv")
+        stages.make("audit", work)
 
 
 def duplicates_table(found: Findings) -> pd.DataFrame:
     """Return every image that has a look-alike, group by group."""
     table = found.table.assign(look_alikes=found.copies.groups)
     table = table[table.groupby("look_alikes")["id"].transform("size") > 1]
-    columns = ["look_alikes", "part", "id", "label", "group", "fold", "content", "path"]
+    marks = {f"crosses_{name}": np.where(flags, "yes", "") for name, flags in found.copies.crosses.items()}
+    table = table.assign(**{name: mark[table.index] for name, mark in marks.items()})
+    columns = ["look_alikes", "part", "id", "label", "group", "fold", *marks, "content", "path"]
     return table.sort_values(["look_alikes"], kind="stable")[columns]
 
 
@@ -104,21 +114,23 @@ def candidates(found: Findings) -> pd.DataFrame:
     frames of films; suspected labels; blank images.
     """
     listed = dict(zip(found.dropped["id"], found.dropped["reason"], strict=True))
-    train = found.train
-    for _, same in train.groupby("content", sort=False):
-        if len(same) > 1 and same["label"].nunique() == 1:
-            for copy in same["id"].iloc[1:]:
-                listed.setdefault(copy, f"the same file as {same['id'].iloc[0]}")
-    for pair in found.copies.crossing["label"] if found.copies.limits.usual else ():
-        first, second = (found.table.iloc[place] for place in (pair.first, pair.second))
-        listed.setdefault(first["id"], f"looks like {second['id']}, which is {second['label']}")
-        listed.setdefault(second["id"], f"looks like {first['id']}, which is {first['label']}")
-    names = found.competition.labels
+    ids, labels, names = found.table["id"], found.table["label"], found.competition.labels
+    for pair in found.copies.crossing["label"] if not found.copies.limits.films else ():
+        for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
+            listed.setdefault(ids[one], f"looks like {ids[other]}, which is {labels[other]}")
     for suspect in found.suspects:
-        listed.setdefault(found.table["id"].iloc[suspect.place], f"may be {names[suspect.suggested]}")
-    for one in found.odd:
-        if one.reason.startswith("blank") and found.table["part"].iloc[one.place] == "train":
-            listed.setdefault(found.table["id"].iloc[one.place], one.reason)
+        listed.setdefault(ids[suspect.place], f"may be {names[suspect.suggested]}")
+    for odd in found.odd:
+        if odd.reason.startswith("blank") and found.table["part"][odd.place] == "train":
+            listed.setdefault(ids[odd.place], odd.reason)
+    for _, same in found.train.groupby("content", sort=False):
+        kept = [
+            image for image in same["id"] if image not in listed
+        ]  # one of them stays, unless a person says otherwise
+        for copy in kept if same["label"].nunique() > 1 else kept[1:]:
+            if len(same) > 1:
+                other = next(image for image in same["id"] if image != copy)
+                listed.setdefault(copy, f"the same file as {other}")
     already = set(found.dropped["id"])
     said = ["yes" if image in already else "" for image in listed]
     return pd.DataFrame({"id": list(listed), "reason": list(listed.values()), drops.DROP: said}, dtype=str)
@@ -142,7 +154,7 @@ class Shelf:
     thumbs: list[Thumb]
 
 
-def _page(found: Findings) -> str:
+def _page(found: Findings, name: str, candidates_file: Path) -> str:
     groups, of = _groups(found)
     crossing = {name: found.copies.crossing[name][:_PAIRS] for name in CROSSINGS}
     odd, suspects = found.odd[:_SINGLE], found.suspects[:_SINGLE]
@@ -170,7 +182,7 @@ def _page(found: Findings) -> str:
         num_groups=sum(count > 1 for count in of.values()),
         num_alike=sum(count for count in of.values() if count > 1),
         crossings=CROSSINGS,
-        films="" if found.copies.limits.usual else FILMS,
+        films=FILMS if found.copies.limits.films else "",
         crossing={
             name: [Shelf(_alike(pair), [thumb(pair.first), thumb(pair.second)]) for pair in pairs]
             for name, pairs in crossing.items()
@@ -180,6 +192,7 @@ def _page(found: Findings) -> str:
             thumb(one.place, f"may be {names[one.suggested]}", f"by {one.margin:.1%} more probable") for one in suspects
         ],
         candidates=len(candidates(found)),
+        command=shlex.join(["kagglekit", "audit", name, "--apply", str(candidates_file)]),
     )
 
 
@@ -187,7 +200,9 @@ def _where(row: pd.Series[str]) -> str:
     if row["part"] == "test":
         return "test"
     group = f", group {row['group']}" if row["group"] else ""
-    return f"{row['label']}, fold {row['fold']}{group}"
+    number = int(row["fold"])
+    fold = {duplicates.NO_FOLD: "in no fold", folds.TRAIN_ONLY: "trains only"}.get(number, f"fold {number}")
+    return f"{row['label']}, {fold}{group}"
 
 
 def _alike(pair: Pair) -> str:

@@ -32,7 +32,9 @@ class Appearance:
     brightness: float
     """Mean, from 0 to 255."""
     contrast: float
-    """Standard deviation of the brightness, from 0 to 127."""
+    """Standard deviation of the colour that varies most, from 0 to 127."""
+    structure: float
+    """Standard deviation of the small grey picture that the hashes are made from: without any they say nothing."""
     red: float
     """How much red there is more than brightness, on average; so are the next two."""
     green: float
@@ -59,7 +61,8 @@ def look(image: Pixels) -> Appearance:
         looks=_hash(waves),
         mirrored=_hash(waves * odd),
         brightness=float(grey.mean()),
-        contrast=float(grey.std()),
+        contrast=float(cv2.meanStdDev(image)[1].max()),
+        structure=float(grey.std()),
         red=red,
         green=green,
         blue=blue,

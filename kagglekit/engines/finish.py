@@ -138,13 +138,19 @@ def _fit_chain(
     """Choose the steps of a chain on some rows; return all rows (N, C) after it, and the last step's value."""
     rows, value = scored.probabilities, float("nan")
     for step in chain:
-        apply, values = STEPS[step]
+        apply, _ = STEPS[step]
         truth, seen = scored.truth[chosen_on], rows[chosen_on]
-        if step == "temperature" and (seen.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
-            values = [value for value in values if value >= 1]
-        value = _best(truth, seen, apply, values, metric)
+        value = _best(truth, seen, apply, on_offer(step, truth, seen), metric)
         rows = apply(rows, value)
     return rows, value
+
+
+def on_offer(step: str, truth: Truth, probabilities: Floats) -> Sequence[float]:
+    """Return the values that a step may take on these rows."""
+    values = STEPS[step][1]
+    if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
+        return [value for value in values if value >= 1]
+    return values
 
 
 def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:

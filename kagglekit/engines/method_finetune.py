@@ -186,7 +186,10 @@ class _Method:
             if self.on_features:
                 used.add(self._features(backbone)[1])
             self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents())
-        self._draw_augmented()
+        try:
+            self._draw_augmented()
+        except Exception as error:  # noqa: BLE001  a picture is no reason to lose hours of training
+            self.job.console.warn(f"the sheet of augmented images can't be drawn ({type(error).__name__}: {error})")
         storage.write_json(
             self.run.folder / "provider.json",
             {"asked": self.recipe.provider, "used": self.device, "features": sorted(used)},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,26 +67,35 @@ class Part:
 def by_class(truth: Truth, probabilities: Floats, names: Sequence[str]) -> list[Part]:
     """Return a row a class that has images, in the classes' order."""
     predicted = probabilities.argmax(axis=1)
+    rows = _rows(truth, probabilities)
     parts = []
     for place in np.unique(truth):
         called = predicted == place
         precision = float((truth[called] == place).mean()) if called.any() else math.nan
-        parts.append(_part(names[place], truth == place, truth, probabilities, precision))
+        parts.append(_part(names[place], truth == place, *rows, precision))
     return parts
 
 
 def by_group(truth: Truth, probabilities: Floats, groups: NDArray[np.object_]) -> list[Part]:
     """Return a row a group, the one with the largest loss first."""
-    parts = [_part(str(group), groups == group, truth, probabilities, math.nan) for group in np.unique(groups)]
+    rows = _rows(truth, probabilities)
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    places = np.split(order, starts[1:])
+    parts = [_part(str(name), here, *rows, math.nan) for name, here in zip(names, places, strict=True)]
     return sorted(parts, key=lambda part: -part.loss)
 
 
-def _part(name: str, here: NDArray[np.bool_], truth: Truth, probabilities: Floats, precision: float) -> Part:
-    losses = metrics.log_loss_rows(truth, probabilities)
+def _rows(truth: Truth, probabilities: Floats) -> tuple[Floats, Floats]:
+    """Return each row's log loss and whether it is right, (N,) each."""
+    return metrics.log_loss_rows(truth, probabilities), metrics.correct_rows(truth, probabilities)
+
+
+def _part(name: str, here: NDArray[Any], losses: Floats, right: Floats, precision: float) -> Part:
     return Part(
         name=name,
-        images=int(here.sum()),
-        accuracy=float(metrics.correct_rows(truth[here], probabilities[here]).mean()),
+        images=len(losses[here]),
+        accuracy=float(right[here].mean()),
         precision=precision,
         loss=float(losses[here].mean()),
         share=float(losses[here].sum() / max(losses.sum(), 1e-300)),
@@ -127,7 +137,8 @@ def reliability(truth: Truth, probabilities: Floats) -> list[Bin]:
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # rounding must not leave the share outside
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
@@ -140,9 +151,13 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def loss_by_value(truth: Truth, probabilities: Floats, step: str) -> Mapping[float, float]:
-    """Return value on offer -> log loss of all rows after a finishing step with it."""
-    apply, values = finish.STEPS[step]
-    return {value: float(metrics.log_loss_rows(truth, apply(probabilities, value)).mean()) for value in sorted(values)}
+    """Return value on offer -> log loss of all rows after a finishing step with it.
+
+    They flatter the best value, which was found on the same rows.
+    """
+    apply, _ = finish.STEPS[step]
+    values = sorted(finish.on_offer(step, truth, probabilities))
+    return {value: float(metrics.log_loss_rows(truth, apply(probabilities, value)).mean()) for value in values}
 
 
 @dataclass(frozen=True)
@@ -158,5 +173,5 @@ class Worst:
 def worst_rows(losses: Floats, count: int) -> list[Worst]:
     """Return the `count` rows with the largest loss, the largest first."""
     order = np.argsort(-losses, kind="stable")[:count]
-    shares = np.cumsum(losses[order]) / max(losses.sum(), 1e-300)
+    shares = np.minimum(np.cumsum(losses[order]) / max(losses.sum(), 1e-300), 1.0)
     return [Worst(int(place), float(losses[place]), float(share)) for place, share in zip(order, shares, strict=True)]

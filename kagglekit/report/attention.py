@@ -1,11 +1,6 @@
-"""Where a network looked: Grad-CAM from the models of the image's own fold, which have not seen it.
+"""Where a run's networks looked: by the models of the image's own fold, which have not seen it.
 
-N images, V views, D channels, h x w places of the last feature maps, C classes. Where a linear head sits on channels
-that are averaged over all places, as on most frozen backbones, Grad-CAM is the exact class activation map: the mean
-over all places is the class's score, but for a constant.
-
-Sources: Selvaraju et al., "Grad-CAM" (2017); Zhou et al., "Learning deep features for discriminative localization"
-(2016).
+N images, V views, D features, C classes.
 """
 
 from __future__ import annotations
@@ -22,16 +17,26 @@ from kagglekit.engines import devices
 from kagglekit.engines.decoding import Pixels, Preprocessing
 from kagglekit.engines.finetune import views
 from kagglekit.engines.portable import Network, Portable
+from kagglekit.report import gradcam
+from kagglekit.report.gradcam import Maps
 
 if TYPE_CHECKING:
     import torch
 
-Maps = NDArray[np.float32]
+Box = tuple[float, float, float, float]
+"""A part of an image in shares of its sides: top, left, height, width."""
 _BATCH = 8
+_GRID = 48
+"""Places of a side, where maps of several parts of an image are laid over one another."""
 
 
-Prepared = Mapping[Preprocessing, Pixels]
-"""An image as each of a run's preprocessings makes it."""
+@dataclass(frozen=True)
+class Prepared:
+    """An image as each of a run's preprocessings makes it."""
+
+    pixels: Mapping[Preprocessing, Pixels]
+    seen: Mapping[Preprocessing, Box]
+    """The part of the image that is left."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +49,41 @@ class Asked:
     label: int
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """Where an image speaks for a class."""
+
+    values: Maps
+    """(h, w), above zero where it does."""
+    box: Box
+    """The part of the image that the values are of."""
+
+
 class Attention:
     """The networks of one run, loaded once each."""
 
     def __init__(self, run: Portable) -> None:
+        """Take a run; raise UserError where its backbones are no longer what they were."""
+        import torch
+
         self._run = run
-        self._models: dict[str, Any] = {}
-        if devices.choose(run.recipe.provider) == "cpu":
+        self._models: dict[tuple[str, ...], Any] = {}
+        self.preprocessings = tuple(run.preprocessings().values())
+        on_gpu = run.recipe.provider != "cpu" and torch.cuda.is_available()
+        self.device = "cuda" if on_gpu else "cpu"
+        if not on_gpu:
             devices.keep_memory()
 
     def prepare(self, image: Pixels) -> Prepared:
         """Return a decoded image (H, W, 3) as the run's networks take it."""
-        return {preprocessing: preprocessing.apply(image) for preprocessing in self._run.preprocessings().values()}
+        return Prepared(
+            {preprocessing: preprocessing.apply(image) for preprocessing in self.preprocessings},
+            {preprocessing: preprocessing.seen(*image.shape[:2]) for preprocessing in self.preprocessings},
+        )
 
-    def maps(self, asked: Sequence[Asked]) -> list[Maps | None]:
-        """Return where each image has evidence for its class, (h, w), above zero where it has.
-
-        None for a network whose features can't be traced to places.
-        """
-        found: list[Maps | None] = [None] * len(asked)
+    def maps(self, asked: Sequence[Asked]) -> list[Evidence | None]:
+        """Return where each image has evidence for its class; None where no network's features are of places."""
+        found: list[Evidence | None] = [None] * len(asked)
         for part in dict.fromkeys(image.part for image in asked):
             places = [place for place, image in enumerate(asked) if image.part == part]
             for start in range(0, len(places), _BATCH):
@@ -75,35 +96,65 @@ class Attention:
 
     def model(self, network: Network) -> Any:
         """Return a network as a timm model, ready to compute."""
-        if network.name not in self._models:
-            self._models[network.name] = network.model().requires_grad_(requires_grad=False)
-        return self._models[network.name]
+        key = (network.name, network.backbone.sha256, str(network.weights))
+        if key not in self._models:
+            self._models[key] = network.model().requires_grad_(requires_grad=False).to(self.device)
+        return self._models[key]
 
-    def _batch(self, asked: Sequence[Asked], part: str) -> list[Maps | None]:
+    def _batch(self, asked: Sequence[Asked], part: str) -> list[Evidence | None]:
         networks = self._run.networks(part)
-        heads = self._heads(networks, part)
+        head = None if self._run.trained else self._head(networks, part)
         labels = np.array([image.label for image in asked])
-        evidence: list[list[Maps]] = [[] for _ in asked]
+        found: list[list[Evidence]] = [[] for _ in asked]
         for view, classes in zip(self._run.views, self._run.view_classes, strict=True):
-            seen = [
-                normalised(
-                    [image.image for image in asked], network.backbone.preprocessing, mirrored=view != views.PLAIN
-                )
-                for network in networks
-            ]
-            models = [self.model(network) for network in networks]
-            for maps in _evidence(models, seen, heads, np.array(classes)[labels]):
-                for images, values in zip(evidence, maps, strict=True):
-                    images.append(values if view == views.PLAIN else values[:, ::-1])
-        return [_together(maps) for maps in evidence]
+            mirrored = view != views.PLAIN
+            for network, maps in self._of_view(networks, asked, head, np.array(classes)[labels], mirrored=mirrored):
+                for evidence, image, values in zip(found, asked, maps, strict=True):
+                    box = image.image.seen[network.backbone.preprocessing]
+                    evidence.append(Evidence(values[:, ::-1] if mirrored else values, box))
+        return [_together(evidence) for evidence in found]
 
-    def _heads(self, networks: Sequence[Network], part: str) -> Callable[[Sequence[Any]], Any] | None:
-        """Return what turns the frozen networks' outputs side by side (N, D) into scores (N, C)."""
-        if self._run.trained:
-            return None
+    def _of_view(
+        self,
+        networks: Sequence[Network],
+        asked: Sequence[Asked],
+        head: Callable[[Sequence[Any]], Any] | None,
+        labels: NDArray[np.int64],
+        *,
+        mirrored: bool,
+    ) -> list[tuple[Network, Maps]]:
+        """Return each network's evidence for `labels` (N,), (N, h, w), of those that it can be had of."""
         import torch
 
-        head = {name: torch.from_numpy(array) for name, array in self._run.heads[part].arrays().items()}
+        models = [self.model(network) for network in networks]
+        images = [image.image for image in asked]
+        seen = [
+            normalised(images, network.backbone.preprocessing, mirrored=mirrored).to(self.device)
+            for network in networks
+        ]
+        with torch.no_grad():
+            maps = [model.forward_features(batch) for model, batch in zip(models, seen, strict=True)]
+            pooled = [model.forward_head(each, pre_logits=True) for model, each in zip(models, maps, strict=True)]
+        wanted = torch.from_numpy(labels).to(self.device)
+        found = []
+        for place, (network, model, batch) in enumerate(zip(networks, models, seen, strict=True)):
+
+            def scores(features: Any, place: int = place, model: Any = model) -> Any:
+                if head is None:
+                    return model.forward_head(features)
+                return head([*pooled[:place], model.forward_head(features, pre_logits=True), *pooled[place + 1 :]])
+
+            evidence = gradcam.evidence(model, batch, maps[place], scores, wanted)
+            if evidence is not None:
+                found.append((network, evidence))
+        return found
+
+    def _head(self, networks: Sequence[Network], part: str) -> Callable[[Sequence[Any]], Any]:
+        """Return what turns the frozen networks' outputs side by side (N, D) into scores (N, C)."""
+        import torch
+
+        arrays = self._run.heads[part].arrays()
+        head = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
 
         def scores(rows: Sequence[torch.Tensor]) -> torch.Tensor:
             beside = torch.cat(list(rows), dim=1)
@@ -112,8 +163,7 @@ class Attention:
                 return hidden @ head["weights"] + head["bias"]
             return ((beside - head["mean"]) / head["scale"]) @ head["weights"] + head["bias"]
 
-        output = self._run.recipe.output
-        if output == "pooled":
+        if self._run.recipe.output == "pooled":
             return scores
         classifiers = [self.model(network).get_classifier() for network in networks]
         return lambda rows: scores([layer(pooled) for layer, pooled in zip(classifiers, rows, strict=True)])
@@ -123,139 +173,23 @@ def normalised(images: Sequence[Prepared], preprocessing: Preprocessing, *, mirr
     """Return images as a network with this preprocessing sees them: (N, 3, H, W)."""
     import torch
 
-    pixels = np.stack([image[preprocessing] for image in images])
+    pixels = np.stack([image.pixels[preprocessing] for image in images])
     batch = torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1] if mirrored else pixels)).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return (batch.float() / 255 - mean) / std
 
 
-def _evidence(
-    models: Sequence[Any],
-    seen: Sequence[torch.Tensor],
-    scores: Callable[[Sequence[Any]], Any] | None,
-    labels: NDArray[np.int64],
-) -> list[Maps]:
-    """Return each network's evidence for `labels` (N,), (N, h, w), of those that it can be had of."""
-    import torch
-
-    with torch.no_grad():
-        maps = [model.forward_features(batch) for model, batch in zip(models, seen, strict=True)]
-        pooled = [model.forward_head(each, pre_logits=True) for model, each in zip(models, maps, strict=True)]
-    found = []
-    for place, (model, batch) in enumerate(zip(models, seen, strict=True)):
-
-        def head(features: Any, place: int = place, model: Any = model) -> Any:
-            if scores is None:
-                return model.forward_head(features)
-            return scores([*pooled[:place], model.forward_head(features, pre_logits=True), *pooled[place + 1 :]])
-
-        evidence = _of_places(model, batch, maps[place], head, torch.from_numpy(labels))
-        if evidence is not None:
-            found.append(evidence)
-    return found
-
-
-def _of_places(model: Any, batch: Any, maps: Any, head: Callable[[Any], Any], labels: Any) -> Maps | None:
-    """Return a network's evidence, (N, h, w); None where it has no places that can be told apart."""
-    from captum.attr import LayerGradCam
-
-    grid = model.forward_intermediates(batch[:1], indices=1, output_fmt="NCHW", intermediates_only=True)[-1].shape[-2:]
-    layout = _Layout.of(model, maps, tuple(grid))
-    if layout is None:
+def _together(found: Sequence[Evidence]) -> Evidence | None:
+    """Return the mean of several networks' and views' evidence; where they saw other parts, over the whole image."""
+    if not found:
         return None
-    tail = _tail(layout, head)
-    found = LayerGradCam(tail, tail.maps).attribute(maps.detach(), target=labels)
-    if not found.abs().max() and hasattr(model, "blocks"):
-        # pooled from a token of its own, which has met the places in the last block
-        found = _before_last_block(model, batch, layout, head, labels)
-    return np.asarray(found.detach().numpy()[:, 0], np.float32)
-
-
-def _tail(layout: _Layout, head: Callable[[Any], Any]) -> Any:
-    """Return what comes after the last features as a module, whose `maps` are those features as (N, D, h, w)."""
-    from torch import nn
-
-    class Tail(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.maps = nn.Identity()
-
-        def forward(self, features: Any) -> Any:
-            return head(layout.back(self.maps(layout.images(features)), features))
-
-    return Tail().eval()
-
-
-def _before_last_block(model: Any, batch: Any, layout: _Layout, head: Callable[[Any], Any], labels: Any) -> Any:
-    from captum.attr import LayerGradCam
-    from torch import nn
-
-    class Watched(nn.Module):
-        """The last block, with its input as feature maps."""
-
-        def __init__(self, block: nn.Module) -> None:
-            super().__init__()
-            self.block, self.maps = block, nn.Identity()
-
-        def forward(self, tokens: Any, *more: Any, **named: Any) -> Any:
-            return self.block(layout.back(self.maps(layout.images(tokens)), tokens), *more, **named)
-
-    class Whole(nn.Module):
-        def forward(self, images: Any) -> Any:
-            return head(model.forward_features(images))
-
-    last = model.blocks[-1]
-    watched = model.blocks[-1] = Watched(last)
-    whole = Whole()
-    whole.watched = watched
-    try:
-        return LayerGradCam(whole, watched.maps).attribute(batch, target=labels)
-    finally:
-        model.blocks[-1] = last
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How a network's last features lie in memory."""
-
-    kind: str
-    """`maps` (N, D, h, w), `last` (N, h, w, D) or `tokens` (N, P + h * w, D)."""
-    grid: tuple[int, ...]
-    prefix: int = 0
-
-    @classmethod
-    def of(cls, model: Any, features: Any, grid: tuple[int, ...]) -> _Layout | None:
-        if features.ndim == 4:
-            return cls("maps" if features.shape[1] == model.num_features else "last", grid)
-        prefix = getattr(model, "num_prefix_tokens", 0)
-        if features.ndim == 3 and features.shape[1] == prefix + grid[0] * grid[1]:
-            return cls("tokens", grid, prefix)
-        return None
-
-    def images(self, features: Any) -> Any:
-        """Return the features as maps (N, D, h, w)."""
-        if self.kind == "maps":
-            return features
-        if self.kind == "last":
-            return features.permute(0, 3, 1, 2)
-        return features[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
-
-    def back(self, maps: Any, features: Any) -> Any:
-        """Return maps (N, D, h, w) in the layout of `features`, whose tokens without a place are kept."""
-        import torch
-
-        if self.kind == "maps":
-            return maps
-        if self.kind == "last":
-            return maps.permute(0, 2, 3, 1)
-        return torch.cat([features[:, : self.prefix], maps.flatten(2).transpose(1, 2)], dim=1)
-
-
-def _together(maps: Sequence[Maps]) -> Maps | None:
-    """Return the mean of several networks' and views' maps, at the finest grid."""
-    if not maps:
-        return None
-    height, width = max((values.shape for values in maps), key=lambda shape: shape[0] * shape[1])
-    # a place of a coarse grid stands for more of the image than one of a fine grid
-    scaled = [cv2.resize(values * values.size, (width, height)) for values in maps]
-    return np.asarray(np.mean(scaled, axis=0), np.float32)
+    if len({evidence.box for evidence in found}) == 1:
+        height, width = max((evidence.values.shape for evidence in found), key=lambda shape: shape[0] * shape[1])
+        scaled = [cv2.resize(np.ascontiguousarray(evidence.values), (width, height)) for evidence in found]
+        return Evidence(np.asarray(np.mean(scaled, axis=0), np.float32), found[0].box)
+    whole = np.zeros((_GRID, _GRID), np.float32)
+    for evidence in found:
+        top, left, tall, wide = (round(_GRID * share) for share in evidence.box)
+        part = whole[max(top, 0) : top + tall, max(left, 0) : left + wide]
+        part += cv2.resize(np.ascontiguousarray(evidence.values), (part.shape[1], part.shape[0]))
+    return Evidence(np.asarray(whole / len(found), np.float32), (0.0, 0.0, 1.0, 1.0))

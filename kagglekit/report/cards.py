@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from kagglekit.console import Console
-from kagglekit.engines import devices, inference, portable
+from kagglekit.engines import decoding, devices, inference, portable
 from kagglekit.errors import UserError
 from kagglekit.report import attention, galleries, inside, pictures, shown
 from kagglekit.report.findings import Findings
 
+Result = TypeVar("Result")
 _LONGEST, _LONGEST_OF_MANY = 480, 320
 """Of a picture's sides, where there are few and many of them, in pixels."""
 _MANY = 120
-_MOST_ANSWERS = 10
+MOST_ANSWERS = 10
+"""Classes of which a picture's channels are shown."""
 _PART = "fold{}"
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-@dataclass
 class Networks:
-    """The run's networks, as far as they can still be had."""
+    """The run's networks, as far as they can still be had and looked into."""
 
-    run: portable.Portable
-    attention: attention.Attention = field(init=False)
-    problem: str = ""
-    """Why something could not be had of them."""
+    def __init__(self, run: portable.Portable, console: Console) -> None:
+        self.run = run
+        self._console = console
+        self.problems: dict[str, str] = {}
+        """What could not be had of them -> why."""
+        self.attention = self.careful("networks", lambda: attention.Attention(run))
 
-    def __post_init__(self) -> None:
-        self.attention = attention.Attention(self.run)
+    def careful(self, what: str, work: Callable[[], Result]) -> Result | None:
+        """Return what `work` returns; where it fails say why, remember it, and return None."""
         try:
-            self.run.preprocessings()
+            return work()
         except UserError as error:
-            self.problem = str(error)
+            self.problems[what] = str(error)
+        except Exception as error:  # noqa: BLE001  timm has a thousand architectures: the rest of the report stands
+            self.problems[what] = f"the network can't be looked into ({type(error).__name__}: {error!s:.200})"
+        self._console.warn(f"report: {what} are left out: {self.problems[what]}")
+        return None
+
+    @property
+    def unexplained(self) -> str:
+        """Why there are no attention maps; nothing where there are."""
+        return self.problems.get("networks") or self.problems.get("attention maps") or ""
 
 
 @dataclass(frozen=True)
@@ -44,31 +57,37 @@ class _Picture:
 
     source: str = ""
     shape: tuple[int, int] = (4, 3)
-    seen: tuple[float, float, float, float] = (0, 0, 1, 1)
-    """The part that the first network sees: top, left, height, width."""
     prepared: attention.Prepared | None = None
+
+
+@dataclass(frozen=True)
+class _Overlay:
+    """What lies over a picture."""
+
+    source: str = ""
+    box: attention.Box = _WHOLE
 
 
 def make(found: Findings, networks: Networks, console: Console) -> list[shown.Gallery]:
     """Return the five views with their pictures."""
     chosen = galleries.choose(found.truth, found.probabilities, found.losses, found.recipe.seed)
-    explained = {
-        place for view in galleries.VIEWS if view.explained for row in chosen[view.key] for place in row.places.tolist()
+    places = {
+        view.key: {place for row in chosen[view.key] for place in row.places.tolist()} for view in galleries.VIEWS
     }
-    read = _read(found, networks, _places(chosen), explained, console)
-    overlays = _explain(found, networks, {place: read[place] for place in sorted(explained)}, console)
+    explained = set().union(*(places[view.key] for view in galleries.VIEWS if view.explained))
+    read = _read(found, networks, sorted(set().union(*places.values())), explained, console)
+    overlays = _explain(found, networks, {place: read[place] for place in sorted(explained)})
     return [
         shown.Gallery(
             key=view.key,
             title=view.title,
             meaning=view.meaning,
-            explained=view.explained,
             rows=[
                 shown.GalleryRow(
                     name=found.names[row.label],
                     of=row.of,
                     cards=[
-                        _card(found, place, read[place], overlays.get(place, "") if view.explained else "")
+                        _card(found, place, read[place], overlays.get(place) if view.explained else None)
                         for place in row.places.tolist()
                     ],
                 )
@@ -79,29 +98,21 @@ def make(found: Findings, networks: Networks, console: Console) -> list[shown.Ga
     ]
 
 
-def _places(chosen: Mapping[str, list[galleries.Row]]) -> list[int]:
-    return sorted({place for rows in chosen.values() for row in rows for place in row.places.tolist()})
-
-
 def _read(
-    found: Findings, networks: Networks, places: list[int], explained: Iterable[int], console: Console
+    found: Findings, networks: Networks, places: list[int], explained: Collection[int], console: Console
 ) -> dict[int, _Picture]:
     """Read and scale images in parallel; only what is shown of them stays in memory."""
     longest = _LONGEST if len(places) < _MANY else _LONGEST_OF_MANY
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
-    asked = set(explained)
 
     def read(place: int) -> _Picture:
         try:
             image = inference.decode(paths[place], bytes.fromhex(contents[place]))
-        except UserError:
+        except (UserError, decoding.ImageError):
             return _Picture()
-        prepared, part = None, (0.0, 0.0, 1.0, 1.0)
-        if not networks.problem:
-            first = next(iter(networks.run.preprocessings().values()))
-            part = first.seen(*image.shape[:2])
-            prepared = networks.attention.prepare(image) if place in asked else None
-        return _Picture(pictures.photo(image, longest), (image.shape[1], image.shape[0]), part, prepared)
+        wanted = networks.attention is not None and place in explained
+        prepared = networks.attention.prepare(image) if wanted and networks.attention else None
+        return _Picture(pictures.photo(image, longest), (image.shape[1], image.shape[0]), prepared)
 
     workers = found.recipe.threads or devices.cores()
     read_all = dict(zip(places, inference.overlapped(places, read, workers), strict=True))
@@ -114,39 +125,38 @@ def _read(
     return read_all
 
 
-def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture], console: Console) -> dict[int, str]:
+def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture]) -> dict[int, _Overlay]:
     """Return attention maps as pictures, by place."""
+    looked = networks.attention
     predicted, folds = found.predicted, found.table["fold"].tolist()
     asked = {
         place: attention.Asked(picture.prepared, _PART.format(folds[place]), int(predicted[place]))
         for place, picture in read.items()
         if picture.prepared is not None
     }
-    maps = _careful(networks, lambda: networks.attention.maps(list(asked.values())), console) or []
+    if looked is None or not asked:
+        return {}
+
+    def maps() -> list[attention.Evidence | None]:
+        made = looked.maps(list(asked.values()))
+        if not any(made):
+            raise UserError("this network's features can't be traced to places of an image.")
+        return made
+
+    made = networks.careful("attention maps", maps) or []
+    pairs = zip(asked, made, strict=False)
     return {
-        place: pictures.overlay(evidence) for place, evidence in zip(asked, maps, strict=False) if evidence is not None
+        place: _Overlay(pictures.overlay(evidence.values), evidence.box)
+        for place, evidence in pairs
+        if evidence is not None
     }
 
 
-def _careful(networks: Networks, work: Any, console: Console) -> Any:
-    """Return what `work` returns; where a network can't be looked into, remember why and return None."""
-    if networks.problem:
-        return None
-    try:
-        return work()
-    except UserError as error:
-        networks.problem = str(error)
-    except Exception as error:  # noqa: BLE001  timm has a thousand architectures: the rest of the report stands
-        names = ", ".join(backbone.name for backbone in networks.run.backbones)
-        networks.problem = f"{names} can't be looked into ({type(error).__name__}: {error!s:.200})"
-    console.warn(f"report: what the network looked at is left out: {networks.problem}")
-    return None
-
-
-def _card(found: Findings, place: int, picture: _Picture, overlay: str) -> shown.Card:
+def _card(found: Findings, place: int, picture: _Picture, overlay: _Overlay | None) -> shown.Card:
     row = found.table.iloc[place]
     predicted, truth = int(found.predicted[place]), int(found.truth[place])
-    top, left, tall, wide = picture.seen
+    overlay = overlay or _Overlay()
+    top, left, tall, wide = overlay.box
     return shown.Card(
         id=str(row["id"]),
         truth=found.names[truth],
@@ -158,42 +168,54 @@ def _card(found: Findings, place: int, picture: _Picture, overlay: str) -> shown
         group=str(row["group"]) if "group" in found.table else "",
         source=picture.source,
         shape=picture.shape,
-        overlay=overlay,
+        overlay=overlay.source,
         box=(100 * left, 100 * top, 100 * wide, 100 * tall),
     )
 
 
 def look_inside(found: Findings, networks: Networks, console: Console) -> list[shown.Inside]:
-    """Return filters, and what answers to the surest right picture of each class, by one model of one fold."""
-    return _careful(networks, lambda: _look_inside(found, networks, console), console) or []
+    """Return filters, and what answers to the surest right picture of each class, by a model that has not seen it."""
+    if networks.attention is None:
+        return []
+    return networks.careful("filters and channels", lambda: _look_inside(found, networks, console)) or []
 
 
 def _look_inside(found: Findings, networks: Networks, console: Console) -> list[shown.Inside]:
-    fold = int(found.table["fold"].iloc[0])
-    places = _examples(found, fold)
+    assert networks.attention is not None
+    places = _examples(found)
     read = _read(found, networks, places, places, console)
-    seen = []
-    for network in networks.run.networks(_PART.format(fold))[: len(networks.run.backbones)]:
-        model = networks.attention.model(network)
-        answers = [
-            shown.Answers(
-                name=found.names[int(found.truth[place])],
-                source=read[place].source,
-                stages=inside.strongest_channels(model, network.backbone.preprocessing, prepared),
-            )
-            for place in places
-            if (prepared := read[place].prepared) is not None
-        ]
-        seen.append(shown.Inside(network=network.backbone.name, filters=inside.filters(model), answers=answers))
-    return seen
+    filters: dict[str, str | None] = {}
+    answers: dict[str, list[shown.Answers]] = {}
+    for place in places:
+        picture = read[place]
+        part = _PART.format(found.table["fold"].iloc[place])
+        first = {network.backbone.sha256: network for network in reversed(networks.run.networks(part))}
+        for backbone in networks.run.backbones:
+            network = first[backbone.sha256]
+            model = networks.attention.model(network)
+            if backbone.sha256 not in filters:
+                filters[backbone.sha256] = inside.filters(model)
+            if picture.prepared is not None:
+                stages = inside.strongest_channels(model, backbone.preprocessing, picture.prepared)
+                name = found.names[int(found.truth[place])]
+                answered = shown.Answers(name=name, source=picture.source, stages=stages)
+                answers.setdefault(backbone.sha256, []).append(answered)
+    return [
+        shown.Inside(
+            network=backbone.name, filters=filters.get(backbone.sha256), answers=answers.get(backbone.sha256, [])
+        )
+        for backbone in networks.run.backbones
+    ]
 
 
-def _examples(found: Findings, fold: int) -> list[int]:
-    """Return the surest image of each class, of a fold: the best known example of what the class looks like."""
-    here = (found.table["fold"] == fold).to_numpy()
+def _examples(found: Findings) -> list[int]:
+    """Return the image of each class that its class is surest of: the best known example of what it looks like.
+
+    They are sorted by fold, so that each fold's models are loaded once.
+    """
     own = found.probabilities[np.arange(len(found.truth)), found.truth]
     best = []
-    for label in np.unique(found.truth[here])[:_MOST_ANSWERS]:
-        places = np.flatnonzero(here & (found.truth == label))
+    for label in np.unique(found.truth)[:MOST_ANSWERS]:
+        places = np.flatnonzero(found.truth == label)
         best.append(int(places[own[places].argmax()]))
     return best

@@ -62,27 +62,25 @@ class Curve:
     without: float
     """Log loss without the step."""
     chosen: float | None
-    """The value that was chosen; None where the step was not on offer."""
+    """The value that was chosen; None where the step was not asked for."""
     kept: bool
 
 
 def finishing(curves: Sequence[Curve]) -> str:
     """Return the log loss against each step's value, the chosen one marked."""
-    text = "; ".join(_told(curve) for curve in curves)
+    text = "; ".join(f"{curve.step}: {curve.without:.5f} without, {_said(curve)}" for curve in curves)
 
     def draw(figure: Figure) -> None:
         for axes, curve in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves, strict=True):
             _draw_curve(axes, curve)
 
-    return as_svg(draw, f"Log loss by finishing step. {text}", (9, 3.6))
+    return as_svg(draw, f"Log loss of all scored rows by finishing step. {text}", (9, 3.6))
 
 
-def _told(curve: Curve) -> str:
-    best = min(curve.losses, key=lambda value: curve.losses[value])
-    chosen = (
-        "not on offer" if curve.chosen is None else f"{curve.chosen:g} chosen, {'kept' if curve.kept else 'not kept'}"
-    )
-    return f"{curve.step}: {curve.without:.5f} without, lowest {curve.losses[best]:.5f} at {best:g}, {chosen}"
+def _said(curve: Curve) -> str:
+    if curve.chosen is None:
+        return "not asked for"
+    return f"chosen: {curve.chosen:g}, {'kept' if curve.kept else 'not kept'}"
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:
@@ -91,8 +89,8 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     axes.plot(list(curve.losses), list(curve.losses.values()), "o-", color=BLUE, markersize=3)
     axes.axhline(curve.without, color=GREY, linestyle="--", linewidth=1, label="without the step")
     if curve.chosen is not None:
-        label = f"chosen: {curve.chosen:g}, {'kept' if curve.kept else 'not kept'}"
-        axes.plot(curve.chosen, curve.losses[curve.chosen], "D", color=ORANGE, markersize=9, label=label)
+        height = np.interp(curve.chosen, list(curve.losses), list(curve.losses.values()))
+        axes.plot(curve.chosen, height, "D", color=ORANGE, markersize=9, label=_said(curve))
     axes.set_xscale("log", base=2 if curve.step == "temperature" else 10)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ def facts(found: Findings) -> Mapping[str, Facts]:
     """Return heading -> (name, value)."""
     record, result, machine = found.record, found.result, found.record["machine"]
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
-    left_out = [f"{result['quarantined']} unreadable"] if result["quarantined"] else []
+    left_out = [f"{result['quarantined']} unreadable of both"] if result["quarantined"] else []
     left_out += [f"{record['dropped']} dropped by your list"] if record.get("dropped") else []
     method = result["method"] if result["method"] == "features" else f"{result['method']}, {found.recipe.recipe}"
     backbones = [f"{b['name']} ({b['parameters'] / 1e6:.1f} M parameters, {b['licence']})" for b in record["backbones"]]
@@ -94,6 +95,10 @@ def facts(found: Findings) -> Mapping[str, Facts]:
     }
 
 
+_FOLDERS = re.compile(r"(^|[=,])(?:[^=,]*[/\\])")
+"""The folders before a file's name."""
+
+
 def _scored_on(found: Findings) -> str:
     validation = found.result["validation"]
     return f"{found.table['fold'].nunique()} folds" if validation == "folds" else summary.SCORERS[validation]
@@ -107,7 +112,8 @@ def _versions(versions: Mapping[str, str]) -> str:
 def settings(found: Findings) -> tuple[Facts, Facts]:
     """Return (settings that are not the defaults, all others) as (name, value)."""
     usual = Recipe().as_dict()
-    values = {name: recipe.shown(value) for name, value in found.recipe.as_dict().items()}
+    # a page may be shared: nobody needs to know where its writer keeps files
+    values = {name: _FOLDERS.sub(r"\1", recipe.shown(value)) for name, value in found.recipe.as_dict().items()}
     changed = [(name, value) for name, value in values.items() if value != recipe.shown(usual[name])]
     same = [(name, value) for name, value in values.items() if value == recipe.shown(usual[name])]
     return changed, same
@@ -117,17 +123,18 @@ def finishing_curves(found: Findings) -> list[Curve]:
     """Return the log loss of temperature and clip by value, each after the kept steps before it."""
     gates = {gate["step"]: gate for gate in found.result["finish"]}
     probabilities, curves = found.unfinished, []
-    for step in found.recipe.finish:
+    asked = list(found.recipe.finish)
+    for step in [*asked, *(step for step in finish.STEPS if step not in asked)]:
         gate = gates.get(step)
         curves.append(
             Curve(
                 step=step,
                 losses=analysis.loss_by_value(found.truth, probabilities, step),
                 without=float(metrics.log_loss_rows(found.truth, probabilities).mean()),
-                chosen=gate and gate["value"],
-                kept=bool(gate and gate["kept"]),
+                chosen=None if gate is None else gate["value"],
+                kept=gate is not None and gate["kept"],
             )
         )
-        if gate and gate["kept"]:
+        if gate is not None and gate["kept"]:
             probabilities = finish.STEPS[step][0](probabilities, gate["value"])
     return curves

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,12 @@ class Findings:
         """Classes' names for people."""
         return tuple(self.classes.values())
 
-    @property
+    @cached_property
     def predicted(self) -> Truth:
         """The most probable class of each row, (N,)."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
-    @property
+    @cached_property
     def losses(self) -> Floats:
         """Each row's log loss, (N,)."""
         return metrics.log_loss_rows(self.truth, self.probabilities)
@@ -73,7 +74,8 @@ def read(run: Run) -> Findings:
     """Read a run's folder; raise UserError where it is not finished."""
     result, record = run.result, storage.read_json(run.folder / "run.json")
     if result is None or not (run.folder / "unfinished.parquet").is_file():
-        raise UserError(f"run {run.id} is not finished: type its command again to go on.")
+        what = "is not finished" if result is None else "was made by an older kagglekit"
+        raise UserError(f"run {run.id} {what}: type its command again to go on.")
     classes: dict[str, str] = record["competition"]["classes"]
     labels = tuple(classes)
     scored = pd.read_parquet(run.folder / "oof.parquet")

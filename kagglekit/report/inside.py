@@ -28,7 +28,7 @@ def filters(model: Any) -> str | None:
     """Return the filters of the layer that sees the pixels as one picture; None where it sees something else."""
     name = (model.pretrained_cfg or {}).get("first_conv")
     try:
-        weights = model.get_submodule(name).weight.detach().float().numpy()  # (K, 3, h, w)
+        weights = model.get_submodule(name).weight.detach().float().cpu().numpy()  # (K, 3, h, w)
     except (AttributeError, TypeError):
         return None
     if weights.ndim != 4 or weights.shape[1] != 3:
@@ -61,9 +61,10 @@ def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared
     import torch
 
     with torch.no_grad():
-        seen = normalised([image], preprocessing)
+        seen = normalised([image], preprocessing).to(next(model.parameters()).device)
         maps = [
-            each[0].numpy() for each in model.forward_intermediates(seen, output_fmt="NCHW", intermediates_only=True)
+            each[0].cpu().numpy()
+            for each in model.forward_intermediates(seen, output_fmt="NCHW", intermediates_only=True)
         ]  # S times (D, h, w)
     places = np.unique(np.linspace(0, len(maps) - 1, STAGES).round().astype(int))
     stages = []

@@ -38,7 +38,8 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "script": Markup(script),
         "style": Markup(style),
-        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        "policy": f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'",
     }
     environment.filters |= {"percent": percent, "drawn": Markup}
     return environment

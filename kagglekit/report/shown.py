@@ -50,7 +50,6 @@ class Gallery:
     key: str
     title: str
     meaning: str
-    explained: bool
     rows: list[GalleryRow]
 
 

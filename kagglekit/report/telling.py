@@ -31,11 +31,10 @@ def tell(found: Findings, console: Console) -> None:
     _tell_worst(found, console)
     bins = analysis.reliability(found.truth, found.probabilities)
     console.say(f"expected calibration error {analysis.calibration_error(bins):.4f}")
-    for curve in facts.finishing_curves(found):
-        if curve.chosen is not None:
-            after = curve.losses[curve.chosen]
-            kept = "kept" if curve.kept else "not kept"
-            console.say(f"{curve.step} {curve.chosen:g}: log loss {curve.without:.5f} -> {after:.5f}, {kept}")
+    for gate in found.result["finish"]:
+        value = "" if gate["value"] is None else f" {gate['value']:g}"
+        kept = "kept" if gate["kept"] else "not kept"
+        console.say(f"{gate['step']}{value}: {gate['before']:.5f} -> {gate['after']:.5f}, {kept}")
     if found.result["synthetic"]:
         console.warn("the images are synthetic: the score says nothing about the competition")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from kagglekit.engines import portable
 from kagglekit.engines.figures import as_svg
 from kagglekit.engines.finetune import plots
 from kagglekit.engines.finetune.finder import Curve as Sweep
-from kagglekit.report import analysis, cards, drawing, facts, findings, page, pictures, shown
+from kagglekit.report import analysis, cards, drawing, facts, findings, galleries, page, pictures, shown
 from kagglekit.report.findings import Findings
 from kagglekit.runs import Run
 from kagglekit.stages import Stage, Stages
@@ -27,6 +28,7 @@ MOST_PAIRS = 20
 """Pairs of classes that are confused."""
 LARGEST_MATRIX = 20
 """Classes of a confusion matrix that a page has room for."""
+MOST_GROUPS = 100
 _MOST_TRAININGS = 6
 _MOST_STEPS = 1500
 """Points that a plot of a training is drawn from."""
@@ -42,19 +44,20 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
     path = run.folder / FILE
     stage = Stage("report", (FILE,), after=("finish", "result"))
     stages = Stages(run.folder, f"report {REPORT_VERSION}", (stage,), console.warn)
-    if again:
-        stages.forget(stage.name)
-    if not stages.is_made(stage.name):
-        started = time.perf_counter()
-        found = findings.read(run)
-        stages.make(stage.name, lambda: storage.write_text(path, render(found, console)))
-        console.say(f"report, {path.stat().st_size / 1e6:.1f} MB in {time.perf_counter() - started:.1f} s: {path}")
+    found = findings.read(run)
+    with run.locked(console):
+        if again:
+            stages.forget(stage.name)
+        if not stages.is_made(stage.name):
+            started = time.perf_counter()
+            stages.make(stage.name, lambda: storage.write_text(path, render(found, console)))
+            console.say(f"report, {path.stat().st_size / 1e6:.1f} MB in {time.perf_counter() - started:.1f} s: {path}")
     return path
 
 
 def render(found: Findings, console: Console) -> str:
     """Return the page."""
-    networks = cards.Networks(portable.Portable(found.run, console))
+    networks = cards.Networks(portable.Portable(found.run, console), console)
     matrix = analysis.confusion(found.truth, found.predicted, len(found.labels))
     bins = analysis.reliability(found.truth, found.probabilities)
     error = analysis.calibration_error(bins)
@@ -71,18 +74,23 @@ def render(found: Findings, console: Console) -> str:
         settings=facts.settings(found),
         galleries=cards.make(found, networks, console),
         inside=cards.look_inside(found, networks, console),
-        problem=networks.problem,
+        problem=networks.unexplained,
+        gates={gate["step"]: gate for gate in found.result["finish"]},
+        classes_shown=len(galleries.classes_shown(found.truth, found.losses)),
+        most_answers=cards.MOST_ANSWERS,
         matrix=matrix if len(found.labels) <= LARGEST_MATRIX else None,
         pairs=analysis.most_confused(matrix, MOST_PAIRS),
         classes=analysis.by_class(found.truth, found.probabilities, found.names),
         groups=[] if found.groups is None else analysis.by_group(found.truth, found.probabilities, found.groups),
+        most_groups=MOST_GROUPS,
         worst=_worst(found),
         mean_loss=float(found.losses.mean()),
         curves=curves,
-        finishing=drawing.finishing(curves) if curves else "",
+        finishing=drawing.finishing(curves),
         calibration_error=error,
         calibration=drawing.calibration(bins, error),
         trainings=_trainings(found),
+        num_trainings=len(_trained(found.run)),
         sheet=_sheet(found.run),
     )
 
@@ -104,23 +112,29 @@ def _worst(found: Findings) -> list[Mapping[str, Any]]:
 
 def _trainings(found: Findings) -> list[shown.Training]:
     """Return the curves of the first models; all others lie in their folders too."""
-    folders = sorted(path.parent for path in found.run.folder.glob("models/*/history.json"))
-    return [_training(folder) for folder in folders[:_MOST_TRAININGS]]
+    return [_training(folder) for folder in _trained(found.run)[:_MOST_TRAININGS]]
+
+
+def _trained(run: Run) -> list[Path]:
+    """Return the folders of all models that have left a history, fold by fold."""
+    folders = [path.parent for path in run.folder.glob("models/*/history.json")]
+    return sorted(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
 
 
 def _training(folder: Path) -> shown.Training:
     history = _thinned(storage.read_json(folder / "history.json"))
+    phases = dict.fromkeys(record["phase"] for record in history)
     finders = []
-    for file in sorted(folder.glob("finder-*.json"), key=lambda file: file.stat().st_mtime):
-        swept = storage.read_json(file)
-        suggestions = swept.pop("suggestions")
+    for phase in phases:
+        swept = storage.read_json(folder / f"finder-{phase}.json")
+        if swept is None:
+            continue
         curve = Sweep(tuple(swept["rates"]), tuple(swept["losses"]), swept["stopped"], swept["smoothing"])
+        suggestions = swept["suggestions"]
         found = ", ".join(f"{name} {rate:.2g}" for name, rate in suggestions.items()) or "none"
-        text = f"Learning-rate finder of {folder.name} before {file.stem}: suggestions {found}"
-        phase = file.stem.removeprefix("finder-")
+        text = f"Learning-rate finder of {folder.name} before {phase}: suggestions {found}"
         finders.append((phase, as_svg(lambda figure, c=curve, s=suggestions: plots.draw_finder(figure, c, s), text)))  # type: ignore[misc]
-    phases = ", ".join(dict.fromkeys(record["phase"] for record in history))
-    text = f"Loss and learning rate of {folder.name} by step; phases: {phases}"
+    text = f"Loss and learning rate of {folder.name} by step; phases: {', '.join(phases)}"
     return shown.Training(
         name=folder.name, history=as_svg(lambda figure: plots.draw_history(figure, history), text), finders=finders
     )

@@ -24,6 +24,7 @@
 
   cards.forEach((card, number) => card.addEventListener("click", () => show(number)));
   dialog.querySelector(".before").addEventListener("click", () => show(at - 1));
+  dialog.querySelector(".close").addEventListener("click", () => dialog.close());
   dialog.querySelector(".after").addEventListener("click", () => show(at + 1));
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft") show(at - 1);
