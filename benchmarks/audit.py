@@ -1,7 +1,7 @@
-"""What the audit finds of planted copies and wrong labels among real images, and how long it and the report take.
+"""What the audit finds of planted copies and wrong labels among real images, and how long it takes.
 
-Precision: planted or known pairs among all pairs found. The archive itself has natural copies, which the audit of the
-untouched images lists first; they count as known.
+Precision: planted or natural pairs among all pairs found. What the audit finds among the untouched images counts as
+natural, and is named, to be looked at: the archive has two such pairs.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def measure_copies(folder: Path, known: set[frozenset[str]], each: int) -> None:
         mine = [copy for copy, (own, _) in planted.items() if own == kind]
         hits = sum(frozenset((copy, family[copy])) in found for copy in mine)
         print(f"  {kind}: {hits} of {len(mine)} found")
-    print(f"  precision {len(true) / len(found):.3f} ({len(true)} of {len(found)} pairs)")
+    print(f"  precision {len(true) / max(len(found), 1):.3f} ({len(true)} of {len(found)} pairs)")
 
 
 def measure_labels(folder: Path, count: int) -> None:

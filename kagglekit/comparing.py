@@ -55,10 +55,10 @@ class Difference:
     def verdict(self) -> str:
         """Say which run is better, if that is proven."""
         if self.low > 0:
-            return "the second is better, and that is proven"
+            return "by log loss the second is better, and that is proven"
         if self.high < 0:
-            return "the first is better, and that is proven"
-        return "neither is proven to be better"
+            return "by log loss the first is better, and that is proven"
+        return "by log loss neither is proven to be better"
 
     @property
     def blend_verdict(self) -> str:
@@ -72,8 +72,9 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     """Compare two runs' out-of-fold probabilities; raise UserError where they share no scored image."""
     if first.labels != second.labels:
         raise UserError(f"runs {first.run.id} and {second.run.id} have different classes: nothing can be compared.")
+    same = ["id", "label", "content"]
     shared = first.table.assign(first=range(len(first.table))).merge(
-        second.table[["id", "label"]].assign(second=range(len(second.table))), on=["id", "label"]
+        second.table[same].assign(second=range(len(second.table))), on=same
     )
     if shared.empty:
         raise UserError(f"runs {first.run.id} and {second.run.id} have scored no image in common.")
@@ -144,10 +145,22 @@ def _tell_settings(found: Sequence[Findings], console: Console) -> None:
     settings = [one.recipe.as_dict() for one in found]
     differing = [name for name in settings[0] if any(each[name] != settings[0][name] for each in settings[1:])]
     rows = [(name, *(recipe.shown(each[name]) for each in settings)) for name in differing]
+    rows += [row for row in _surroundings(found) if len(set(row[1:])) > 1]
     if rows:
         console.table("settings that differ", ("", *(f">{one.run.id}" for one in found)), rows)
     else:
-        console.say("the settings are the same: data, plugin or versions differ")
+        console.say("the settings are the same; the plugin, the data, or a file that a setting names differs")
+
+
+def _surroundings(found: Sequence[Findings]) -> list[tuple[str, ...]]:
+    """Return what else a run is made with, a column a run."""
+    counts = [
+        (words, *(str(one.record.get(key, 0)) for one in found))
+        for words, key in (("training images", "train_images"), ("test images", "test_images"), ("dropped", "dropped"))
+    ]
+    names = sorted({name for one in found for name in one.record["versions"]})
+    versions = [(f"version of {name}", *(one.record["versions"].get(name, "") for one in found)) for name in names]
+    return [*counts, ("device", *(one.result["device"] for one in found)), *versions]
 
 
 def _tell(first: Findings, second: Findings, found: Difference, console: Console) -> None:

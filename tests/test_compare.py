@@ -53,7 +53,7 @@ def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[
     assert "1e-05" in line
     assert "0.1" in line
     assert f"{losses[0] - losses[1]:+.5f}" in out
-    assert "the second is better, and that is proven" in out
+    assert "by log loss the second is better, and that is proven" in out
     assert "60 images that both have scored" in " ".join(out.split())
 
 
@@ -83,7 +83,7 @@ def test_a_run_beside_its_copy_differs_in_nothing(two: tuple[Path, list[Path]]) 
     assert same.gain == same.low == same.high == 0
     assert same.correlation == pytest.approx(1)
     assert (same.better, same.worse) == ([], [])
-    assert same.verdict == "neither is proven to be better"
+    assert same.verdict == "by log loss neither is proven to be better"
 
 
 def test_independent_errors_are_worth_a_blend(two: tuple[Path, list[Path]], tmp_path: Path) -> None:

@@ -133,7 +133,8 @@ def test_without_data_a_run_says_how_to_get_it_and_that_this_is_a_rehearsal(rehe
 
 
 def test_the_closing_lines_of_a_rehearsal_lead_to_real_data_and_not_to_a_submission(rehearsed: Rehearsed) -> None:
-    *_, file, following, warning = rehearsed.out.splitlines()
+    *_, file, following, warning, report = rehearsed.out.splitlines()
+    assert report.startswith("SYNTHETIC report, ")
     assert file == f"submission, synthetic: {rehearsed.run / 'submission.synthetic.csv'}"
     assert warning.startswith("WARNING: the images are synthetic")
     assert "nothing can be submitted" in warning

@@ -51,7 +51,8 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
         if not stages.is_made(stage.name):
             started = time.perf_counter()
             stages.make(stage.name, lambda: storage.write_text(path, render(found, console)))
-            console.say(f"report, {path.stat().st_size / 1e6:.1f} MB in {time.perf_counter() - started:.1f} s: {path}")
+            took = f"{path.stat().st_size / 1e6:.1f} MB in {time.perf_counter() - started:.1f} s"
+            console.say(f"{'SYNTHETIC ' if run.synthetic else ''}report, {took}: {path}")
     return path
 
 
