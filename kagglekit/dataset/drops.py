@@ -25,7 +25,7 @@ def read(path: Path) -> pd.DataFrame:
     such list.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # reading text would change new lines in names
     except FileNotFoundError:
         return pd.DataFrame(columns=list(COLUMNS), dtype=str)
     except UnicodeDecodeError:
