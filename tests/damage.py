@@ -74,6 +74,19 @@ def start(home: Path, *words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def make(home: Path, *words: str | Path) -> None:
+    """Type a command for a whole module's tests, in this process, so that heavy imports are shared."""
+    import pytest
+
+    from kagglekit.cli import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME, str(home))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(sys, "argv", ["kagglekit", *map(str, words)])
+        main()
+
+
 def without_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the audit do without a network, which costs seconds to export and which most of it does not need."""
 

@@ -18,17 +18,20 @@ import timm
 import torch
 from accelerate.state import AcceleratorState
 
+from kagglekit import runs
 from kagglekit.console import Console
-from kagglekit.engines import devices
+from kagglekit.engines import decoding, devices, images
 from kagglekit.engines.bank import Bank
 from kagglekit.engines.decoding import Preprocessing
 from kagglekit.engines.finetune import augment, learner, loop
 from kagglekit.engines.finetune.phases import Phase
+from kagglekit.engines.portable import Portable
 from kagglekit.engines.predicting import Image, Predictor
 from kagglekit.processes import World
 from kagglekit.recipe import Recipe
+from kagglekit.report import attention
 from tests import drawing
-from tests.conftest import Cli, succeeded
+from tests.conftest import REPORT, Cli, succeeded
 
 GPUS = devices.cuda_gpus()
 DEVICE: devices.Device = "cuda"
@@ -165,8 +168,8 @@ def test_predictions_are_computed_on_the_gpu_and_agree_with_the_cpu(
     (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
     assert json.loads((run / "provider.json").read_text())["used"] == "cuda"
     succeeded(cli("export", run, "--fp16"))
-    images = pd.read_parquet(run / "images.parquet")
-    wanted = [Image(row.id, Path(row.path)) for row in images.itertuples()]
+    table = pd.read_parquet(run / "images.parquet")
+    wanted = [Image(row.id, Path(row.path)) for row in table.itertuples()]
     rows = {}
     for name, file, provider in (("cpu", "model", "cpu"), ("cuda", "model", "cuda"), ("fp16", "model.fp16", "cuda")):
         predictor = Predictor(run / f"{file}.onnx", provider, pytest.fail, batch=7)
@@ -174,6 +177,25 @@ def test_predictions_are_computed_on_the_gpu_and_agree_with_the_cpu(
         rows[name] = np.array([row.probabilities for row in predictor.predict(wanted)])
     assert np.abs(rows["cuda"] - rows["cpu"]).max() < 5e-3, "TF32 has ten bits"
     assert np.abs(rows["fp16"] - rows["cpu"]).max() < 2e-2
+
+
+def test_attention_is_computed_on_the_gpu_and_agrees_with_the_cpu(
+    cli: Cli, tiny: str, home: Path, tmp_path: Path
+) -> None:
+    words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, "--folds", "2")
+    assert "left out" not in succeeded(cli(*words, REPORT)).out
+    (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
+    portable = Portable(runs.Run(run), Console(io.StringIO()))
+    image = decoding.decode(images.read_bytes(pd.read_parquet(run / "images.parquet")["path"].iloc[0])[0])
+    found = {}
+    for device in ("cuda", "cpu"):
+        looked = attention.Attention(portable)
+        assert looked.device == "cuda"
+        looked.device = device
+        (evidence,) = looked.maps([attention.Asked(looked.prepare(image), "fold0", 1)])
+        assert evidence is not None
+        found[device] = evidence.values
+    assert np.abs(found["cuda"] - found["cpu"]).max() < 1e-2 * np.abs(found["cpu"]).max()
 
 
 @pytest.mark.skipif(GPUS < 2, reason="there are not two CUDA GPUs here")
