@@ -243,7 +243,7 @@ def test_weights_come_from_the_hub_through_its_real_client_and_then_from_its_cac
         command = [sys.executable, "-m", "kagglekit", *words]
         return subprocess.run(command, env=environment | more, capture_output=True, text=True, check=False, timeout=240)
 
-    words = ("run", "dogs-vs-cats", "--data", str(archive), "--backbone", f"{TINY}.r160_in1k")
+    words = ("run", "dogs-vs-cats", "--data", str(archive), "--backbone", f"{TINY}.r160_in1k", "--no-report")
     done = kagglekit(*words)
     assert done.returncode == 0, done.stderr
     assert f"GET /timm/{TINY}.r160_in1k/resolve/main/model.safetensors" in asked

@@ -34,7 +34,17 @@ def test_one_command_goes_from_kaggle_to_a_scored_submission(kaggle: State, dogs
     kaggle.will("ListDataFiles", status(429, "slower", retry_after="7"))
     kaggle.will("archive.zip", cut(len(kaggle.archive) // 3))
     kaggle.pending_looks = 2
-    words = ("run", "dogs-vs-cats", "--backbone", "tf_efficientnet_lite0", "--folds", "3", "--set", "views=plain")
+    words = (
+        "run",
+        "dogs-vs-cats",
+        "--backbone",
+        "tf_efficientnet_lite0",
+        "--folds",
+        "3",
+        "--set",
+        "views=plain",
+        "--no-report",
+    )
     done = kagglekit(*words, "--submit", "--wait", "-m", "first try")
     assert done.returncode == 0, done.stderr
     assert "pause of 7 s" in done.stdout

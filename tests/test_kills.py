@@ -15,7 +15,7 @@ import pytest
 from tests import drawing
 from tests.conftest import SHARED
 
-KILLS = int(os.environ.get("KAGGLEKIT_KILLS", "3"))
+KILLS = int(os.environ.get("KAGGLEKIT_KILLS", "1"))
 REAL = SHARED / "dogs-vs-cats-redux-kernels-edition" / "dogs-vs-cats-redux-kernels-edition.zip"
 SOAK = "KAGGLEKIT_KILLS" in os.environ and REAL.is_file()
 """Real photographs and a real backbone: ten times as long a run."""

@@ -286,7 +286,7 @@ def test_reliability_bins_hold_every_image_once(classes: int, count: int, seed: 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_bins_that_are_all_right_or_all_wrong_can_be_drawn(right: bool) -> None:
-    for count in (1, 6, 11, 21, 31, 38, 44, 48):
+    for count in (6, 11, 21):
         rows = np.tile([0.9, 0.1], (count, 1))
         bins = analysis.reliability(np.full(count, 0 if right else 1), rows)
         assert "<svg" in plots.calibration(bins, analysis.calibration_error(bins))
