@@ -84,7 +84,10 @@ def make(home: Path, *words: str | Path) -> None:
         patch.setenv(HOME, str(home))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(sys, "argv", ["kagglekit", *map(str, words)])
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code
 
 
 def without_features(monkeypatch: pytest.MonkeyPatch) -> None:
