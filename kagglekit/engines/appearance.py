@@ -49,7 +49,7 @@ def look(image: Pixels) -> Appearance:
     The hash is pHash: the signs of the lowest frequencies against their median. Source: C. Zauner, "Implementation and
     benchmarking of perceptual image hash functions" (2010).
     """
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)  # (32, 32, 3)
+    small = cv2.resize(_halved(image), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)  # (32, 32, 3)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     waves = cv2.dct(grey)[:_WAVES, :_WAVES]
     odd = np.where(np.arange(_WAVES) % 2, -1, 1)  # a mirrored image's odd waves across change their sign
@@ -68,6 +68,17 @@ def look(image: Pixels) -> Appearance:
         blue=blue,
         colour=float(np.abs(tint).max(axis=2).mean()),
     )
+
+
+def _halved(image: Pixels) -> Pixels:
+    """Return the image at half its sides again and again, while that leaves many times what is wanted.
+
+    It takes half the time of one step from large to small, and means over squares of four are means of means.
+    """
+    while min(image.shape[:2]) >= 6 * _SIDE:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
 
 
 def _hash(waves: NDArray[np.float32]) -> bytes:

@@ -22,7 +22,7 @@ from kagglekit.engines.appearance import Appearance
 
 AUDIT_VERSION = 2
 """Raised whenever the same file would be judged otherwise."""
-_INDEX_VERSION = 4
+_INDEX_VERSION = 5
 """Raised whenever something else is kept of a file."""
 _SAVE_EVERY = 10.0
 """Seconds of work that a killed command may lose."""
