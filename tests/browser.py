@@ -72,3 +72,18 @@ def open_page(chromium: Any, path: Path, width: int = 1280, height: int = 900, s
     own = path.as_uri()
     opened.asked = [url for url in opened.asked if url != own and not url.startswith("data:")]
     return opened
+
+
+def look_at_report(page: Path, classes: int) -> None:
+    """See that a report is small, whole, and shows what networks looked at."""
+    assert page.stat().st_size < 15e6
+    text = page.read_text()
+    assert "is left out" not in text
+    assert "the file is gone" not in text
+    assert text.count('class="row"') == 5 * classes
+    assert text.count('class="map"') > 20
+    with browser() as chromium:
+        opened = open_page(chromium, page)
+        assert opened.asked == opened.complaints == []
+        assert all(picture["width"] > 0 for picture in opened.pictures)
+        assert not open_page(chromium, page, 390, 800).is_wider_than_its_window()

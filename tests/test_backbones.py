@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from kagglekit.engines import backbones, decoding, devices, export, sessions, timm_models
 from kagglekit.errors import UserError
 from kagglekit.recipe import Recipe
-from tests import drawing
+from tests import damage, drawing
 from tests.conftest import TINY, Cli
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -243,7 +243,16 @@ def test_weights_come_from_the_hub_through_its_real_client_and_then_from_its_cac
         command = [sys.executable, "-m", "kagglekit", *words]
         return subprocess.run(command, env=environment | more, capture_output=True, text=True, check=False, timeout=240)
 
-    words = ("run", "dogs-vs-cats", "--data", str(archive), "--backbone", f"{TINY}.r160_in1k", "--no-report")
+    words = (
+        "run",
+        "dogs-vs-cats",
+        "--data",
+        str(archive),
+        "--backbone",
+        f"{TINY}.r160_in1k",
+        "--no-report",
+        *damage.QUICK,
+    )
     done = kagglekit(*words)
     assert done.returncode == 0, done.stderr
     assert f"GET /timm/{TINY}.r160_in1k/resolve/main/model.safetensors" in asked

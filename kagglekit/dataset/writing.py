@@ -67,9 +67,8 @@ def write(found: Findings, folder: Path, name: str, console: Console) -> None:
             storage.write_text(folder / file, text)
 
     with FileLock(folder / ".lock"):
-        if (folder / DROPS).is_file() and not (
-            folder / "stages"
-        ).is_dir():  # of an audit that was killed, or a user's own
+        # of an audit that was killed, or a user's own: no manifest says what it was
+        if (folder / DROPS).is_file() and not (folder / "stages").is_dir():
             (folder / DROPS).rename(folder / f"drops.before-{storage.file_sha256(folder / DROPS)[:8]}.csv")
         stages.make("audit", work)
 
@@ -124,9 +123,8 @@ def candidates(found: Findings) -> pd.DataFrame:
         if odd.reason.startswith("blank") and found.table["part"][odd.place] == "train":
             listed.setdefault(ids[odd.place], odd.reason)
     for _, same in found.train.groupby("content", sort=False):
-        kept = [
-            image for image in same["id"] if image not in listed
-        ]  # one of them stays, unless a person says otherwise
+        # one of them stays, unless a person says otherwise
+        kept = [image for image in same["id"] if image not in listed]
         for copy in kept if same["label"].nunique() > 1 else kept[1:]:
             if len(same) > 1:
                 other = next(image for image in same["id"] if image != copy)
