@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -290,6 +291,12 @@ def test_wrong_labels_are_suspected_after_a_run(
     listed = pd.read_csv(home / "pets" / "audit" / "labels.csv", dtype=str)
     assert set(listed["id"]) == set(wrong)
     assert (listed["suggested"] == "cat").all()
+    # the plugin names its classes in another order since, and one of the pictures is another
+    given_.write_plugin(damage.PETS.replace('{"cat": "cat", "dog": "dog"}', '{"dog": "dog", "cat": "cat"}'))
+    (given_.data / "train" / f"{wrong[0]}.jpg").write_bytes(drawing.image(1, 999))
+    succeeded(audit(cli, given_))
+    listed = pd.read_csv(home / "pets" / "audit" / "labels.csv", dtype=str)
+    assert listed[["id", "label", "suggested"]].to_numpy().tolist() == [[wrong[1], "dog", "cat"]]
     run = damage.only_run(home / "pets").name
     assert "suspected label errors" in succeeded(audit(cli, given_, "--run", run)).out
     assert "no run 'nowhere'" in failed(audit(cli, given_, "--run", "nowhere"))
@@ -388,10 +395,22 @@ def test_names_cannot_inject_into_the_audit(
         assert "onerror" in opened.page.locator("#classes tbody th").first.inner_text()
 
 
-def test_only_runs_on_these_images_accuse_labels(cli: Cli, planted: Given, home: Path, tmp_path: Path) -> None:
-    other = tmp_path / "20260101-0000-0a1b2c3d"
-    other.mkdir()
-    assert "no run" in failed(audit(cli, planted, "--run", other))
+def test_only_runs_of_these_images_accuse_labels(
+    cli: Cli, tiny: str, pets: Given, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a rehearsal nor a run of another competition says anything of these labels."""
+    succeeded(pets.run(cli, tiny))
+    run = damage.only_run(home / "pets")
+    rehearsal, other = tmp_path / "20260101-0000-synthetic-0a1b2c3d", tmp_path / "20260101-0000-0a1b2c3d"
+    for copy in (rehearsal, other):
+        shutil.copytree(run, copy)
+    record = json.loads((other / "run.json").read_text())
+    record["competition"]["name"] = "leaves"
+    (other / "run.json").write_text(json.dumps(record))
+    damage.without_features(monkeypatch)
+    assert "this run is a rehearsal, and says nothing" in failed(audit(cli, pets, "--run", rehearsal))
+    assert "this run is of leaves, and says nothing" in failed(audit(cli, pets, "--run", other))
+    succeeded(audit(cli, pets, "--run", run))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed by Linux only")
