@@ -56,11 +56,9 @@ def _settings_table(plugin: plugins.Plugin, workspace: Workspace, console: Conso
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
-    return str(value)
+    return recipe.shown(value)
 
 
 def _info_run(run: run_folders.Run, console: Console) -> None:

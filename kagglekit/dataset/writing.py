@@ -19,7 +19,6 @@ from kagglekit.dataset.auditing import Findings
 from kagglekit.dataset.duplicates import Pair
 from kagglekit.engines import devices, folds, inference
 from kagglekit.engines.figures import BLUE, ORANGE, as_svg, legend
-from kagglekit.errors import UserError
 from kagglekit.report import page, pictures
 from kagglekit.stages import Stage, Stages
 
@@ -229,9 +228,8 @@ def _pictures(found: Findings, places: list[int]) -> dict[int, tuple[str, tuple[
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
     def read(place: int) -> tuple[str, tuple[int, int]]:
-        try:
-            image = inference.decode(paths[place], bytes.fromhex(contents[place]))
-        except UserError:
+        image = pictures.read_again(paths[place], contents[place])
+        if image is None:
             return "", (4, 3)
         return pictures.photo(image, _LONGEST), (image.shape[1], image.shape[0])
 

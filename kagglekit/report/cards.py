@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from kagglekit.console import Console
-from kagglekit.engines import decoding, devices, inference, portable
+from kagglekit.engines import devices, inference, portable
 from kagglekit.errors import UserError
 from kagglekit.report import attention, galleries, inside, pictures, shown
 from kagglekit.report.findings import Findings
@@ -106,9 +106,8 @@ def _read(
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
     def read(place: int) -> _Picture:
-        try:
-            image = inference.decode(paths[place], bytes.fromhex(contents[place]))
-        except (UserError, decoding.ImageError):
+        image = pictures.read_again(paths[place], contents[place])
+        if image is None:
             return _Picture()
         wanted = networks.attention is not None and place in explained
         prepared = networks.attention.prepare(image) if wanted and networks.attention else None

@@ -13,11 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kagglekit.engines import decoding, inference
 from kagglekit.engines.decoding import Pixels
+from kagglekit.errors import UserError
 
 _OVERLAY = 40
 """Longer side of an attention map in pixels; browsers scale it smoothly."""
 _QUALITY = 82
+
+
+def read_again(path: str, content: str) -> Pixels | None:
+    """Return an image file's pixels (H, W, 3), or None where it is gone or holds something else than `content` says."""
+    try:
+        return inference.decode(path, bytes.fromhex(content))
+    except (UserError, decoding.ImageError):
+        return None
 
 
 def photo(image: Pixels, longest: int) -> str:
