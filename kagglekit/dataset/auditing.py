@@ -6,8 +6,10 @@ N images: the readable training images, and then the readable test images that a
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -199,15 +201,22 @@ def exporting(chosen: Recipe, console: Console) -> Iterator[Export]:
     console.say(f"{_BACKBONE}: loading weights and exporting to ONNX (once)")
     # -P: nothing in the working folder is taken for a module
     command = [sys.executable, "-P", "-c", f"from {__name__} import export_backbone; export_backbone()"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as process:
         try:
             yield Export(process)
         finally:
             process.kill()
 
 
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()  # ends when nobody holds the other end any more
+    os._exit(1)
+
+
 def export_backbone() -> None:
-    """Get ready what features are computed by."""
+    """Get ready what features are computed by; end with the process that asked for it, however that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     backbones.resolve(_BACKBONE, _small(Recipe()), lambda _: None)
 
 
