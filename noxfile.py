@@ -7,6 +7,7 @@ a session would install torch several times over.
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import nox
 
@@ -22,9 +23,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style with ruff."""
+    """Check style with ruff, and with import-linter that imports run down the house."""
     session.run(sys.executable, "-m", "ruff", "check", ".")
     session.run(sys.executable, "-m", "ruff", "format", "--check", ".")
+    session.run(str(Path(sys.executable).with_name("lint-imports")), "--no-logo")
 
 
 @nox.session

@@ -21,10 +21,13 @@ from PIL import Image
 
 from benchmarks.timing import machine
 from benchmarks.training import DRIVERS
-from kagglekit import archives, metrics, plugins, runs
-from kagglekit.datafiles import DataFiles
-from kagglekit.engines import backbones, devices, folds, timm_models
+from kagglekit.base import devices, metrics
+from kagglekit.competitions import plugins
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.data import archives, folds
+from kagglekit.models import timm_models, weights
 from kagglekit.recipe import Recipe
+from kagglekit.runs import store
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
 MODEL = "tf_efficientnet_lite0"
@@ -37,7 +40,7 @@ RESAMPLES = 10_000
 
 def new_model() -> torch.nn.Module:
     """Return the pretrained backbone with a head that knows nothing yet."""
-    model = timm_models.load_model(MODEL, backbones.locate(MODEL), (SIDE, SIDE))[0]
+    model = timm_models.load_model(MODEL, weights.locate(MODEL), (SIDE, SIDE))[0]
     model.reset_classifier(CLASSES)  # type: ignore[operator]
     return model.to(memory_format=torch.channels_last)
 
@@ -135,7 +138,7 @@ def main() -> None:
         table = plugin.train_table(plugin.competition(), files)
         recipe = Recipe(folds=chosen.folds)
         if chosen.run:
-            run = runs.find(chosen.run)
+            run = store.find(chosen.run)
             table = table.merge(pd.read_parquet(run.folder / "folds.parquet"), on="id", validate="1:1")
         else:
             table = folds.sample(table, chosen.sample, recipe.seed, recipe.num_folds)

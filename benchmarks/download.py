@@ -20,8 +20,9 @@ import requests
 
 from benchmarks.features import ARCHIVE
 from benchmarks.timing import machine, ratio, rounds, seconds
-from kagglekit import archives, plugins
-from kagglekit.console import Console
+from kagglekit.base.console import Console
+from kagglekit.competitions import plugins
+from kagglekit.data import archives
 from kagglekit.kaggle import client, download
 from tests import drawing, kaggle_server
 

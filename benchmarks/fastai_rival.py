@@ -139,14 +139,14 @@ def environment(folder: Path) -> Path:
 
 def compare(python: Path, size: tuple[int, int], batch: int, steps: int, count: int) -> None:
     """Print the rates at one size."""
-    from benchmarks.features import files
+    from benchmarks import features
     from benchmarks.timing import ratio, rounds
     from benchmarks.training import DRIVERS, SIZES, Contest, photographs
-    from kagglekit import archives
-    from kagglekit.engines import backbones, timm_models
-    from kagglekit.processes import World
+    from kagglekit.base.distributed import World
+    from kagglekit.data import archives
+    from kagglekit.models import timm_models, weights
 
-    model = timm_models.load_model(MODEL, backbones.locate(MODEL), size)[0]
+    model = timm_models.load_model(MODEL, weights.locate(MODEL), size)[0]
     preprocessing = timm_models.preprocessing_of(model, size).cropped("squash")
     model.reset_classifier(CLASSES)  # type: ignore[operator]
     archive, pattern = SIZES[size]
@@ -156,7 +156,7 @@ def compare(python: Path, size: tuple[int, int], batch: int, steps: int, count: 
         if archive == DRIVERS and archive.is_file():
             paths = [str(path) for path in sorted(archives.extract(archive, folder).folder.glob(pattern))]
         else:
-            paths = files(folder, batch * steps)
+            paths = features.photographs(folder, batch * steps)
         paths = paths[:: max(len(paths) // (batch * steps), 1)][: batch * steps + 1]  # one of them validates
         contest = Contest(model, images, World("cpu", "float32"), batch=batch, steps=steps)
         rival = Rival(python, paths, size, batch, folder)
@@ -191,7 +191,7 @@ def main() -> None:
 
     from benchmarks.timing import machine
     from benchmarks.training import SIZES
-    from kagglekit.engines import devices
+    from kagglekit.base import devices
 
     python = environment(chosen.environment)
     devices.keep_memory()

@@ -20,10 +20,12 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import machine, ratio, rounds, seconds
-from kagglekit import archives
-from kagglekit.console import Console
-from kagglekit.engines import backbones, decoding, devices, images, inference, sessions, timm_models
-from kagglekit.engines.features import FeatureEngine
+from kagglekit.base import devices
+from kagglekit.base.console import Console
+from kagglekit.data import archives
+from kagglekit.heads.features import FeatureEngine
+from kagglekit.images import decoding, files
+from kagglekit.models import backbone, batch_sizes, registry, sessions, timm_models, weights
 from kagglekit.recipe import Recipe
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -31,7 +33,7 @@ ARCHIVE = ARCHIVE / "dogs-vs-cats-redux-kernels-edition" / "dogs-vs-cats-redux-k
 VIEWS = ("plain", "mirror")
 
 
-def files(folder: Path, count: int) -> list[str]:
+def photographs(folder: Path, count: int) -> list[str]:
     """Return real photographs where they are, else drawn ones of the same size."""
     if ARCHIVE.is_file():
         unpacked = archives.extract(ARCHIVE, folder).folder
@@ -47,16 +49,16 @@ def files(folder: Path, count: int) -> list[str]:
 class Measurements:
     """Images a second (each in two views) of every way to compute features."""
 
-    def __init__(self, paths: list[str], folder: Path, backbone: backbones.Backbone) -> None:
+    def __init__(self, paths: list[str], folder: Path, backbone: backbone.Backbone) -> None:
         """Open sessions and preload what the bare loops need."""
         self.paths, self.folder, self.backbone = paths, folder, backbone
         self.contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
         self.cores = devices.cores()
-        chunk = [backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0])) for path in paths[:4]]
+        chunk = [backbone.preprocessing.apply(decoding.decode(files.read_bytes(path)[0])) for path in paths[:4]]
         self.batch = np.repeat(np.stack(chunk), len(VIEWS), axis=0)
         self.wide = sessions.Session(Path(backbone.graph), "cpu", self.cores).onnx
         self.narrow = sessions.Session(Path(backbone.graph), "cpu", 1).onnx
-        self.model = timm_models.load_model(backbone.name, backbones.locate(backbone.name))[0]
+        self.model = timm_models.load_model(backbone.name, weights.locate(backbone.name))[0]
 
     def _forward(self, session: object, workers: int) -> float:
         def run(_: int) -> None:
@@ -75,7 +77,7 @@ class Measurements:
         """Bare reading, decoding and preprocessing on all cores."""
 
         def one(path: str) -> None:
-            self.backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0]))
+            self.backbone.preprocessing.apply(decoding.decode(files.read_bytes(path)[0]))
 
         with ThreadPoolExecutor(self.cores) as pool:
             taken = seconds(lambda: list(pool.map(one, self.paths)))
@@ -119,15 +121,15 @@ def main() -> None:
     options.add_argument("--backbone", default="tf_efficientnet_lite2")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        backbone = backbones.resolve(chosen.backbone, Recipe(), print)
-        bench = Measurements(files(Path(folder), chosen.images), Path(folder), backbone)
+        backbone = registry.resolve(chosen.backbone, Recipe(), print)
+        bench = Measurements(photographs(Path(folder), chosen.images), Path(folder), backbone)
         ways = {"forward": bench.forward, "decode": bench.decode, "kagglekit": bench.kagglekit}
         bench.forward()  # warm up
         found = rounds(ways, chosen.rounds)
         usual = rounds({"kagglekit": bench.kagglekit, "torch + Pillow": bench.torch_pillow}, 2)
     limit = [1 / (1 / f + 1 / d) for f, d in zip(found["forward"], found["decode"], strict=True)]
     print(f"{machine()}; {chosen.backbone}, {chosen.images} images, views {', '.join(VIEWS)}, batch of "
-          f"{inference.automatic_batch('cpu')} images")  # fmt: skip
+          f"{batch_sizes.automatic_batch('cpu')} images")  # fmt: skip
     for name, rates in (found | {"limit": limit, "torch + Pillow": usual["torch + Pillow"]}).items():
         print(f"  {name:16}{statistics.median(rates):8.1f} images/s")
     print(f"  kagglekit / limit: {ratio(found['kagglekit'], limit)}")

@@ -30,8 +30,9 @@ import cv2
 import numpy as np
 
 from benchmarks.timing import machine, ratio, rounds
-from kagglekit.console import Console
-from kagglekit.engines import devices, timm_models
+from kagglekit.base import devices
+from kagglekit.base.console import Console
+from kagglekit.models import timm_models, weights
 
 LIMIT = 570.0
 """Seconds of the whole command."""
@@ -91,7 +92,7 @@ def contest(job: Job, steps: int, folder: Path, batch: int = 0) -> Any:
     import torch
 
     from benchmarks.training import CLASSES, Contest, noise
-    from kagglekit.processes import World
+    from kagglekit.base.distributed import World
 
     torch.backends.cudnn.benchmark = job.tuned
     torch.manual_seed(0)
@@ -170,23 +171,24 @@ def inference(job: Job, folder: Path) -> list[Row]:
     import torch
     from safetensors.torch import save_file
 
-    from kagglekit.engines import backbones, decoding, export, sessions
-    from kagglekit.engines.inference import chunks
+    from kagglekit.base.parallel import chunks
+    from kagglekit.images import decoding
+    from kagglekit.models import onnx_export, sessions
 
     torch.manual_seed(0)
     model = timm_models.create(job.model, job.size)
     save_file(model.state_dict(), folder / "weights.safetensors")
-    backbone = export.export(
-        job.model, backbones.locate(job.model, str(folder / "weights.safetensors")), job.size, folder
+    backbone = onnx_export.export(
+        job.model, weights.locate(job.model, str(folder / "weights.safetensors")), job.size, folder
     )
-    half = export.halved(onnx.load(backbone.graph)).SerializeToString()
+    half = onnx_export.halved(onnx.load(backbone.graph)).SerializeToString()
     bound, single = sessions.Session(half, job.device, 1), sessions.Session(Path(backbone.graph), job.device, 1)
     if bound.device != job.device:
         raise SystemExit(f"onnxruntime could not open the GPU: {sessions.why_no_cuda()}")
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (PIXELS, *job.size, 3), dtype=np.uint8)
     batches = [np.ascontiguousarray(rows) for rows in chunks(images, job.batch)]
-    wrapped = export.wrap(model.eval(), backbone.preprocessing).to(job.device, memory_format=torch.channels_last)
+    wrapped = onnx_export.wrap(model.eval(), backbone.preprocessing).to(job.device, memory_format=torch.channels_last)
     compiled = torch.compile(wrapped)
 
     def threaded(run: Callable[[Any], Any], threads: int) -> float:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks.features import ARCHIVE
 from benchmarks.timing import machine
-from kagglekit import archives, plugins, synthetic
+from kagglekit.competitions import plugins, synthetic
+from kagglekit.data import archives
 
 
 def dataset(folder: Path, copies: int) -> Path:

@@ -18,12 +18,14 @@ import torch
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from benchmarks.features import ARCHIVE, files
+from benchmarks.features import ARCHIVE, photographs
 from benchmarks.timing import machine
-from kagglekit.console import Console
-from kagglekit.engines import backbones, folds, heads, timm_models
-from kagglekit.engines.features import FeatureEngine
-from kagglekit.metrics import log_loss_rows
+from kagglekit.base.console import Console
+from kagglekit.base.metrics import log_loss_rows
+from kagglekit.data import folds
+from kagglekit.heads import heads
+from kagglekit.heads.features import FeatureEngine
+from kagglekit.models import registry, timm_models, weights
 from kagglekit.recipe import Recipe
 
 VIEWS = ("plain", "mirror")
@@ -31,7 +33,7 @@ VIEWS = ("plain", "mirror")
 
 def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return pooled features (N, V, D) and logits (N, V, K) of timm's model on timm's transform, in eager torch."""
-    model = timm_models.load_model(name, backbones.locate(name))[0]
+    model = timm_models.load_model(name, weights.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     pooled, logits = [], []
     for path in paths:
@@ -46,7 +48,7 @@ def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def ours(name: str, paths: list[str], folder: Path, output: str) -> np.ndarray:
     """Return (N, V, D or K) of our path."""
     recipe = Recipe(output=output)  # type: ignore[arg-type]
-    engine = FeatureEngine([backbones.resolve(name, recipe)], VIEWS, recipe, folder)
+    engine = FeatureEngine([registry.resolve(name, recipe)], VIEWS, recipe, folder)
     contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
     return engine.compute(paths, contents, Console()).rows(np.arange(len(paths)))
 
@@ -69,13 +71,13 @@ def main() -> None:
     """Compare both paths on the real training images."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--images", type=int, default=1200)
-    options.add_argument("--backbone", nargs="*", default=list(backbones.EMBEDDED))
+    options.add_argument("--backbone", nargs="*", default=list(weights.EMBEDDED))
     chosen = options.parse_args()
     if not ARCHIVE.is_file():
         sys.exit("the real archive is not here: this is measured on it only")
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        paths = files(Path(folder), 1200)[:: 1200 // chosen.images]
+        paths = photographs(Path(folder), 1200)[:: 1200 // chosen.images]
         labels = np.array([Path(path).name.startswith("dog") for path in paths], dtype=np.int64)
         for name in chosen.backbone:
             pooled, logits = timms_own(name, paths)

@@ -22,13 +22,15 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 
-from benchmarks.features import ARCHIVE, files
+from benchmarks.features import ARCHIVE, photographs
 from benchmarks.timing import machine, ratio, rounds, seconds
+from kagglekit.base import devices
 from kagglekit.cli import exporting
-from kagglekit.engines import decoding, devices, images, sessions, timm_models
-from kagglekit.engines.backbones import locate
-from kagglekit.engines.composing import PROBABILITIES
-from kagglekit.engines.predicting import Predictor
+from kagglekit.deploy.onnx_graph import PROBABILITIES
+from kagglekit.deploy.predictor import Predictor
+from kagglekit.images import decoding, files
+from kagglekit.models import sessions, timm_models
+from kagglekit.models.weights import locate
 
 _BATCHES = (1, 2, 4, 8, 16)
 _TORCH_BATCH = 32
@@ -36,12 +38,12 @@ _TORCH_BATCH = 32
 
 def exported(folder: Path, backbone: str) -> Path:
     """Make a small run with one view, so that every way computes each image once, and export it."""
-    from kagglekit import pipeline
-    from kagglekit.console import Console
+    from kagglekit.base.console import Console
+    from kagglekit.pipeline.run import run as take
 
     settings = {"method": "features", "backbone": backbone, "views": "plain", "sample": 200, "folds": 2}
     with open(os.devnull, "w") as quiet:
-        run = pipeline.run("dogs-vs-cats", ARCHIVE if ARCHIVE.is_file() else None, settings, Console(quiet))
+        run = take("dogs-vs-cats", ARCHIVE if ARCHIVE.is_file() else None, settings, Console(quiet))
     with contextlib.redirect_stdout(io.StringIO()):
         return exporting.export(str(run.folder), folder / "model.onnx", floats=False, fp16=False)
 
@@ -62,7 +64,7 @@ class Measurements:
         self.few = paths[:256]
 
     def _pixels(self, path: str) -> decoding.Pixels:
-        return self.preprocessing.apply(decoding.decode(images.read_bytes(path)[0]))
+        return self.preprocessing.apply(decoding.decode(files.read_bytes(path)[0]))
 
     def forward(self) -> float:
         """Bare session.run, in its fastest way."""
@@ -174,7 +176,7 @@ def main() -> None:
         folder = Path(name)
         os.environ["KAGGLEKIT_HOME"] = str(folder / "home")
         model = exported(folder, chosen.backbone)
-        there = files(folder, 1200)
+        there = photographs(folder, 1200)
         paths = [there[number % len(there)] for number in range(chosen.images)]
         print(f"{machine()}; {chosen.backbone}, {chosen.images} images")
         if chosen.memory:

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from kagglekit.engines import devices
+from kagglekit.base import devices
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -25,14 +25,17 @@ import torch
 
 from benchmarks.features import ARCHIVE
 from benchmarks.timing import machine, ratio, rounds
-from kagglekit import archives
-from kagglekit.console import Console
-from kagglekit.engines import backbones, devices, timm_models
-from kagglekit.engines.bank import Bank
-from kagglekit.engines.decoding import Preprocessing
-from kagglekit.engines.finetune import augment, loop, phases, pixels
-from kagglekit.processes import World
+from kagglekit.base import devices
+from kagglekit.base.console import Console
+from kagglekit.base.distributed import World
+from kagglekit.data import archives
+from kagglekit.images import pixels
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.images.row_store import Bank
+from kagglekit.models import timm_models, weights
 from kagglekit.recipe import Recipe
+from kagglekit.training import loop, phases, policies
+from kagglekit.training.augmenter import Augmenter
 
 SLUG = "state-farm-distracted-driver-detection"
 DRIVERS = ARCHIVE.parents[1] / SLUG / f"{SLUG}.zip"
@@ -132,8 +135,8 @@ class Contest:
             inner_contents=[],
             inner_labels=np.empty(0, np.int64),
             classes=CLASSES,
-            augmenter=augment.Augmenter(
-                transforms=augment.resolve(recipe.augment, size, {}),
+            augmenter=Augmenter(
+                transforms=policies.resolve(recipe.augment, size, {}),
                 mirror=MIRROR,
                 mirror_share=recipe.mirror_share,
                 erasing=recipe.erasing,
@@ -208,7 +211,7 @@ def main() -> None:
     world = World("cpu", "float32")
     print(f"{machine()}; {chosen.model}, batch of {chosen.batch}, {EPOCHS} epochs of {chosen.steps} steps")
     for size, (archive, pattern) in SIZES.items():
-        model = timm_models.load_model(chosen.model, backbones.locate(chosen.model), size)[0]
+        model = timm_models.load_model(chosen.model, weights.locate(chosen.model), size)[0]
         preprocessing = timm_models.preprocessing_of(model, size).cropped("squash")
         model.reset_classifier(CLASSES)  # type: ignore[operator]
         with tempfile.TemporaryDirectory() as folder:

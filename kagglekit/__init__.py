@@ -10,7 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kagglekit.competition import (
+    from kagglekit.base.errors import PluginError, UserError
+    from kagglekit.base.metrics import Metric
+    from kagglekit.competitions.competition import (
         ClassLabel,
         Competition,
         CsvGroups,
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
         Probability,
         ProbabilityPerClass,
     )
-    from kagglekit.errors import PluginError, UserError
-    from kagglekit.hookspecs import hookimpl
-    from kagglekit.metrics import Metric
+    from kagglekit.competitions.hookspecs import hookimpl
 
 __all__ = [
     "ClassLabel",
@@ -39,10 +39,15 @@ __all__ = [
     "hookimpl",
 ]
 
-_HOMES = {"Metric": "metrics", "PluginError": "errors", "UserError": "errors", "hookimpl": "hookspecs"}
+_HOMES = {
+    "Metric": "base.metrics",
+    "PluginError": "base.errors",
+    "UserError": "base.errors",
+    "hookimpl": "competitions.hookspecs",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'kagglekit' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"kagglekit.{_HOMES.get(name, 'competition')}"), name)
+    return getattr(importlib.import_module(f"kagglekit.{_HOMES.get(name, 'competitions.competition')}"), name)

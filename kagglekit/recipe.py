@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
 
 DEFAULT_FOLDS = 5
 DEFAULT_CPU_BUDGET = 20 * 60.0

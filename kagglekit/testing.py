@@ -1,225 +1,24 @@
-"""The contract that every plugin must keep, as functions for a plugin's own tests; `kagglekit check` calls them too.
+"""The contract that every plugin must keep, for a plugin's own tests: the public door to `kagglekit.authoring.testing`.
 
 A plugin's test is one line: `check_plugin("kagglekit_leaf.py", tmp_path)`.
 """
 
-from __future__ import annotations
+from kagglekit.authoring.testing import (
+    check_description,
+    check_plugin,
+    check_recipe,
+    check_run,
+    check_submission,
+    check_tables,
+    draw_all,
+)
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from kagglekit import plugins
-from kagglekit.competition import Competition
-from kagglekit.errors import PluginError, UserError
-from kagglekit.plugins import Plugin
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from kagglekit.console import Console
-    from kagglekit.runs import Run
-    from kagglekit.synthetic import Drawn
-    from kagglekit.tables import Tables
-
-QUICK = {"method": "features", "backbone": "tf_efficientnet_lite0", "strengths": "0.01"}
-"""What the contract's run is made with unless settings say otherwise: the contract is not about the score."""
-_REAL_IMAGES = 200
-
-Say = Callable[[str], None]
-
-
-def check_plugin(
-    plugin: str | Path,
-    home: Path | None = None,
-    *,
-    data: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    say: Say = lambda _: None,
-    console: Console | None = None,
-) -> Run:
-    """Check a plugin's whole contract: description, tables in every declared shape of archive, a run, its submission.
-
-    `plugin` is what `kagglekit run` takes; `home` stands for KAGGLEKIT_HOME. With `data`, a folder or archive, a sample
-    of real images is used instead of drawn ones. `say` is told of each part that holds. Returns the run; raises
-    PluginError (or another UserError) for the first part that does not hold.
-    """
-    with _at_home(home):
-        loaded = plugins.load(str(plugin))
-        say("it can be imported, and its hooks exist")
-        competition = check_description(loaded)
-        say(f"the description is valid: {len(competition.classes)} classes, metric {_metric(competition)}")
-        check_recipe(loaded)
-        say("its settings are valid")
-        if data is None:
-            for shape, drawn in enumerate(draw_all(competition, _synthetic_folder(competition))):
-                check_tables(loaded, drawn)
-                images = f"{len(drawn.train)} training and {len(drawn.test)} test images"
-                say(f"shape {shape + 1} of its archive: {images} are drawn and found again")
-        run, tables = check_run(loaded, data=data, settings=settings, console=console)
-        say(f"a whole run ends in a submission that Kaggle would take: {run.submission}")
-        check_submission(loaded, tables)
-        say("submission rows go by id, not by position")
-    return run
-
-
-def check_description(plugin: Plugin) -> Competition:
-    """Return the description, which must be the same each time it is asked for."""
-    first, second = plugin.competition(), plugin.competition()
-    if first.describe() != second.describe():
-        raise PluginError(f"plugin {plugin.name!r}, hook 'competition': describes another competition each time")
-    return first
-
-
-def check_recipe(plugin: Plugin) -> None:
-    """Resolve the plugin's settings."""
-    from kagglekit import recipe
-
-    recipe.resolve(plugin.recipe(), plugin.name, Path(os.devnull), {})
-
-
-def draw_all(competition: Competition, folder: Path) -> Iterator[Drawn]:
-    """Draw the competition in every shape of archive that it declares."""
-    from kagglekit import synthetic
-
-    for shape in range(synthetic.shapes(competition)):
-        yield synthetic.draw(competition, folder, shape=shape)
-
-
-def check_tables(plugin: Plugin, drawn: Drawn) -> None:
-    """Unpack a drawn competition, call the plugin's table hooks, and compare with what was drawn."""
-    from kagglekit import archives, submissions
-    from kagglekit.datafiles import DataFiles
-
-    competition = plugin.competition()
-    folder = archives.extract(drawn.archive, drawn.archive.parent).folder
-    files = DataFiles.from_folders([folder], drawn.archive.name)
-    try:
-        train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
-    except UserError as error:
-        hint = "drawn data holds only what the description declares: --data PATH checks on yours"
-        raise PluginError(f"{str(error).rstrip('.')} ({hint}).") from error
-    names = {str(path): name for name, path in files.paths.items()}
-    found = {names.get(path, path): label for path, label in zip(train["path"], train["label"], strict=True)}
-    _compare(plugin, "train_table", "label", drawn.train, found)
-    if drawn.groups:
-        groups = {names[path]: group for path, group in zip(train["path"], train["group"], strict=True)}
-        _compare(plugin, "train_table", "group", drawn.groups, groups)
-    ids = {names.get(path, path): test_id for path, test_id in zip(test["path"], test["id"], strict=True)}
-    _compare(plugin, "test_table", "id", drawn.test_ids, ids)
-    submissions.read_sample(competition, files)
-
-
-def _compare(plugin: Plugin, hook: str, what: str, drawn: Mapping[str, str], found: Mapping[str, str]) -> None:
-    place = f"plugin {plugin.name!r}, hook {hook!r}"
-    missing = sorted(drawn.keys() - found.keys())
-    if missing:
-        raise PluginError(f"{place}: {len(missing)} of {len(drawn)} drawn images are not in the table: {missing[0]!r}")
-    extra = sorted(found.keys() - drawn.keys())
-    if extra:
-        raise PluginError(f"{place}: {len(extra)} rows are of no drawn image, such as {extra[0]!r}")
-    wrong = [name for name in drawn if drawn[name] != found[name]]
-    if wrong:
-        name = wrong[0]
-        raise PluginError(
-            f"{place}: {len(wrong)} of {len(drawn)} images have another {what} than was drawn: {name!r} is "
-            f"{drawn[name]!r}, and the table says {found[name]!r}"
-        )
-
-
-def check_run(
-    plugin: Plugin,
-    *,
-    data: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    console: Console | None = None,
-) -> tuple[Run, Tables]:
-    """Run the plugin to a submission, and again: the second command must find nothing left to do.
-
-    Returns the run, and the tables it was made from.
-    """
-    from kagglekit import pipeline
-    from kagglekit.console import Console
-
-    chosen = QUICK | ({"sample": _REAL_IMAGES} if data is not None else {}) | dict(settings or {})
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        quiet = console or Console(nowhere)
-        job = pipeline.prepare(plugin, data, chosen, quiet, synthetic=data is None, remember=False)
-        run = pipeline.go(job)
-        written = run.submission.read_bytes()
-        again = pipeline.go(
-            pipeline.prepare(plugin, data, chosen, Console(nowhere), synthetic=data is None, remember=False)
-        )
-    if again.folder != run.folder or again.submission.read_bytes() != written:
-        raise PluginError(f"plugin {plugin.name!r}: the same run again gave another submission; does a hook draw lots?")
-    return run, job.tables
-
-
-def check_submission(plugin: Plugin, tables: Tables) -> None:
-    """Call the submission hook with rows in another order: each id must keep its own."""
-    import numpy as np
-
-    from kagglekit import submissions
-
-    competition = plugin.competition()
-    ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
-    random = np.random.default_rng(0)
-    rows = random.dirichlet(np.ones(len(competition.labels)), len(ids))
-    order = random.permutation(len(ids))
-
-    def asked(places: NDArray[np.int64]) -> pd.DataFrame:
-        # copies: a hook may work in place
-        frame = plugin.submission(competition, [ids[place] for place in places], rows[places], _copy(tables.sample))
-        return _by_id(plugin, competition, frame)
-
-    plain = asked(np.arange(len(ids)))
-    if not plain.equals(asked(np.arange(len(ids)))):
-        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': draws lots: asked again, it gives other rows")
-    if not plain.equals(asked(order)):
-        raise PluginError(
-            f"plugin {plugin.name!r}, hook 'submission': rows go by position: given ids in another order, it gives "
-            "them the values of others"
-        )
-
-
-def _copy(sample: pd.DataFrame | None) -> pd.DataFrame | None:
-    return None if sample is None else sample.copy()
-
-
-def _by_id(plugin: Plugin, competition: Competition, frame: pd.DataFrame) -> pd.DataFrame:
-    column = competition.submission.id
-    if column not in frame:
-        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': no column {column!r} in {list(frame.columns)}")
-    return frame.assign(**{column: frame[column].astype("str")}).sort_values(column).reset_index(drop=True)
-
-
-def _metric(competition: Competition) -> str:
-    from kagglekit import metrics
-
-    return metrics.resolve(competition.metric).name
-
-
-def _synthetic_folder(competition: Competition) -> Path:
-    from kagglekit.workspace import Workspace
-
-    return Workspace.of(competition.name).synthetic.data
-
-
-@contextmanager
-def _at_home(home: Path | None) -> Iterator[None]:
-    if home is None:
-        yield
-        return
-    before = os.environ.get("KAGGLEKIT_HOME")
-    os.environ["KAGGLEKIT_HOME"] = str(home)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["KAGGLEKIT_HOME"]
-        else:
-            os.environ["KAGGLEKIT_HOME"] = before
+__all__ = [
+    "check_description",
+    "check_plugin",
+    "check_recipe",
+    "check_run",
+    "check_submission",
+    "check_tables",
+    "draw_all",
+]

@@ -91,10 +91,10 @@ def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     spec = f"{TINY}={folder / 'tiny.safetensors'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(folder))
-        from kagglekit.engines import backbones
+        from kagglekit.models import registry
         from kagglekit.recipe import Recipe
 
-        backbones.resolve(spec, Recipe(), lambda _: None)
+        registry.resolve(spec, Recipe(), lambda _: None)
     return spec, folder / ".cache"
 
 

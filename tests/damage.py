@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit.engines import backbones
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
+from kagglekit.models import registry
 
 if TYPE_CHECKING:
     import pytest
@@ -97,8 +97,8 @@ def without_features(monkeypatch: pytest.MonkeyPatch) -> None:
     def unavailable(*_: object) -> None:
         raise UserError("no backbone in this test")
 
-    monkeypatch.setattr(backbones, "resolve", unavailable)
-    monkeypatch.setattr(backbones, "is_ready", lambda *_: True)
+    monkeypatch.setattr(registry, "resolve", unavailable)
+    monkeypatch.setattr(registry, "is_ready", lambda *_: True)
 
 
 # drawn competitions

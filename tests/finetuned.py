@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from kagglekit import pipeline, plugins
-from kagglekit.console import Console
-from kagglekit.engines import backbones
-from kagglekit.engines.method_finetune import _Method
-from kagglekit.job import Job
+from kagglekit.base.console import Console
+from kagglekit.competitions import plugins
+from kagglekit.models import registry
+from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods.finetune import _Method
+from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import Recipe
 
 SMALL = ("--method", "finetune", "--set", "image_size=32", "--set", "train_batch=6", "--budget", "30m")
@@ -73,14 +74,14 @@ def small_export(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
     folder = cache.parent / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(folder))
-        backbones.resolve(spec, Recipe(image_size=(32,)), lambda _: None)
+        registry.resolve(spec, Recipe(image_size=(32,)), lambda _: None)
     return spec, folder / ".cache"
 
 
 def prepared(archive: Path, spec: str, name: str = "dogs-vs-cats", **settings: Any) -> Job:
     """A run that is ready to be made, and nothing of it."""
     given = {"method": "finetune", "backbone": spec, "image_size": "32", "train_batch": 6, "budget": "30m", "folds": 2}
-    return pipeline.prepare(plugins.load(name), archive, given | settings, Console(io.StringIO()))
+    return prepare(plugins.load(name), archive, given | settings, Console(io.StringIO()))
 
 
 def method(job: Job) -> _Method:

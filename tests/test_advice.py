@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit.engines.finetune import phases
-from kagglekit.engines.finetune.advice import PhaseLosses, judge
 from kagglekit.recipe import Recipe, parse_assignment, resolve
+from kagglekit.training import phases
+from kagglekit.training.advice import PhaseLosses, judge
 
 STRONGEST = Recipe(
     recipe="eight-step",

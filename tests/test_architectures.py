@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from kagglekit.engines import backbones, catalogue, export, sessions, timm_models
+from kagglekit.models import catalogue, onnx_export, registry, sessions, timm_models, weights
 
 SMALL = ("test_convnext", "test_efficientnet", "test_mambaout", "test_resnet", "test_vit")
 """timm's models for tests: a few blocks of a family each."""
@@ -44,11 +44,9 @@ def test_every_recommended_model_is_of_a_tested_family_and_has_weights() -> None
     pretrained = set(timm.list_pretrained())
     for name in catalogue.RECOMMENDED:
         assert name.startswith(starts), name
-        assert name in pretrained | set(backbones.EMBEDDED), name
-    defaults = (backbones.DEFAULT_CPU, backbones.DEFAULT_GPU, backbones.DEFAULT_TRAINED_CPU)
-    assert {name for names in (*defaults, backbones.DEFAULT_TRAINED_GPU) for name in names} <= set(
-        catalogue.RECOMMENDED
-    )
+        assert name in pretrained | set(weights.EMBEDDED), name
+    defaults = (registry.DEFAULT_CPU, registry.DEFAULT_GPU, registry.DEFAULT_TRAINED_CPU)
+    assert {name for names in (*defaults, registry.DEFAULT_TRAINED_GPU) for name in names} <= set(catalogue.RECOMMENDED)
     assert len(FAMILIES) >= 10
 
 
@@ -56,19 +54,19 @@ def test_every_recommended_model_is_of_a_tested_family_and_has_weights() -> None
 def test_a_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(timm.create_model(name).state_dict(), tmp_path / "weights.safetensors")
-    weights = backbones.locate(name, str(tmp_path / "weights.safetensors"))
+    found = weights.locate(name, str(tmp_path / "weights.safetensors"))
     size = None if WHOLE else (64, 64)
-    backbone = export.export(name, weights, size, tmp_path)
+    backbone = onnx_export.export(name, found, size, tmp_path)
     model = timm_models.create(name, size, num_classes=7).eval()
-    graph = export.trained(backbone, model, model.state_dict())
+    graph = onnx_export.trained(backbone, model, model.state_dict())
     trained = sessions.Session(graph, "cpu", 2)
     frozen = sessions.Session(Path(backbone.graph), "cpu", 2)
-    pretrained = timm_models.load_model(name, weights, size)[0]
-    wrapped = export.wrap(model, backbone.preprocessing, whole=True)
+    pretrained = timm_models.load_model(name, found, size)[0]
+    wrapped = onnx_export.wrap(model, backbone.preprocessing, whole=True)
     images = torch.randint(0, 256, (64, *backbone.preprocessing.size, 3), dtype=torch.uint8)
     with torch.inference_mode():
         expected = [rows.numpy() for rows in wrapped(images)]
-        pooled = export.wrap(pretrained, backbone.preprocessing)(images)[0].numpy()
+        pooled = onnx_export.wrap(pretrained, backbone.preprocessing)(images)[0].numpy()
     for batch in (1, 3, 64):
         feeds = {"images": images[:batch].numpy()}
         for found, rows in zip(trained.run(("pooled", "logits"), feeds), expected, strict=True):

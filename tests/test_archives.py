@@ -20,8 +20,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kagglekit import archives
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
+from kagglekit.data import archives
 
 Members = Sequence[tuple[str, bytes]]
 
@@ -349,7 +349,7 @@ def test_a_killed_extraction_is_not_taken_for_a_finished_one(tmp_path: Path) -> 
     archive = saved(tmp_path, zipped(members))
     data = tmp_path / "data"
     program = (
-        "import os, sys; from pathlib import Path; from kagglekit import archives; "
+        "import os, sys; from pathlib import Path; from kagglekit.data import archives; "
         "archives.extract(Path(sys.argv[1]), Path(sys.argv[2]), lambda _: os._exit(9))"
     )
     killed = subprocess.run([sys.executable, "-c", program, archive, data], check=False)

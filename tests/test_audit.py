@@ -22,8 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.dataset import drops, duplicates, oddities, suspects
-from kagglekit.engines import appearance
+from kagglekit.audit import duplicates, label_errors, outliers
+from kagglekit.data import exclusions
+from kagglekit.images import appearance
 from tests import damage, drawing
 from tests.browser import browser, open_page
 from tests.conftest import Cli, Done, failed, succeeded
@@ -170,7 +171,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
     assert record["train_images"] == 40 + 5 + 3 - 2  # pictures, copies and odd ones, less the two
     images = pd.read_parquet(run / "images.parquet")
     assert not set(images["id"]) & {"cat/same", "cat/blank"}
-    assert set(drops.read(run / "drops.csv")["id"]) == {"cat/same", "cat/blank"}
+    assert set(exclusions.read(run / "drops.csv")["id"]) == {"cat/same", "cat/blank"}
     # without the list it is another run
     (home / "pets" / "drops.csv").unlink()
     succeeded(planted.run(cli, tiny))
@@ -230,15 +231,15 @@ def test_lists_are_read_as_people_write_them(
     listed = tmp_path / "listed.csv"
     listed.write_bytes(content)
     succeeded(audit(cli, planted, "--apply", listed, "--set", "sample=20"))
-    assert drops.read(home / "pets" / "drops.csv")["id"].tolist() == ["cat/0"]
+    assert exclusions.read(home / "pets" / "drops.csv")["id"].tolist() == ["cat/0"]
     assert "--apply looks at nothing" in failed(audit(cli, planted, "--apply", listed, "--open"))
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, unique=True))
 def test_any_name_survives_a_list_of_drops(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("list") / "drops.csv"
-    drops.write(path, pd.DataFrame({"id": names, "reason": ["a"] * len(names)}, dtype=str))
-    assert drops.read(path)["id"].tolist() == names
+    exclusions.write(path, pd.DataFrame({"id": names, "reason": ["a"] * len(names)}, dtype=str))
+    assert exclusions.read(path)["id"].tolist() == names
 
 
 def test_ids_that_are_no_longer_there_are_said(cli: Cli, tiny: str, planted: Given, home: Path) -> None:
@@ -249,7 +250,7 @@ def test_ids_that_are_no_longer_there_are_said(cli: Cli, tiny: str, planted: Giv
     assert "1 ids of your list of drops are no training image's, such as 'gone'" in done.out
     run = damage.only_run(home / "pets")
     assert json.loads((run / "run.json").read_text())["dropped"] == 1
-    assert drops.read(run / "drops.csv")["id"].tolist() == ["cat/0"]
+    assert exclusions.read(run / "drops.csv")["id"].tolist() == ["cat/0"]
 
 
 def test_class_folders_leave_out_what_is_dropped(cli: Cli, planted: Given, home: Path, tmp_path: Path) -> None:
@@ -369,7 +370,7 @@ def test_files_follow_what_is_found_and_a_list_of_somebody_is_kept(
     for dropped in ("cat/2", "cat/8"):
         (home / "pets" / "drops.csv").write_text(f"id,reason\n{dropped},dark\n")
         succeeded(audit(cli, planted))
-        assert drops.read(folder / "drops.csv")["id"].tolist() == [dropped]
+        assert exclusions.read(folder / "drops.csv")["id"].tolist() == [dropped]
 
 
 def test_names_cannot_inject_into_the_audit(
@@ -560,13 +561,13 @@ def test_an_appearance_is_what_is_seen() -> None:
 def test_odd_colours_are_odd_among_others_only() -> None:
     coloured = [appearance.look(scene(n) // 4 + 96) for n in range(60)]
     grey = appearance.look(np.repeat(scene(99)[..., :1], 3, axis=2))
-    assert [odd.reason for odd in oddities.find([*coloured, grey])] == ["grey, where others have colours"]
-    assert oddities.find([grey] * 30) == []
-    among_grey = oddities.find([grey] * 30 + coloured[:1])
+    assert [odd.reason for odd in outliers.find([*coloured, grey])] == ["grey, where others have colours"]
+    assert outliers.find([grey] * 30) == []
+    among_grey = outliers.find([grey] * 30 + coloured[:1])
     assert {(odd.place, odd.reason) for odd in among_grey} == {(30, "coloured, where others are grey")}
     tinted = appearance.look((scene(98) * (1.0, 0.05, 0.05)).astype(np.uint8))
-    assert (60, "oddly tinted") in {(odd.place, odd.reason) for odd in oddities.find([*coloured, tinted])}
-    assert oddities.find([]) == []
+    assert (60, "oddly tinted") in {(odd.place, odd.reason) for odd in outliers.find([*coloured, tinted])}
+    assert outliers.find([]) == []
 
 
 def test_confident_learning_suspects_what_the_model_is_sure_of() -> None:
@@ -574,17 +575,17 @@ def test_confident_learning_suspects_what_the_model_is_sure_of() -> None:
     rows = np.where(truth[:, None] == [0, 1], 0.9, 0.1)
     rows[3] = (0.02, 0.98)  # surely the other
     rows[14] = (0.6, 0.4)  # the other, but no surer than usual
-    (found,) = suspects.find(truth, rows)
+    (found,) = label_errors.find(truth, rows)
     assert (found.place, found.label, found.suggested) == (3, 0, 1)
     assert found.margin == pytest.approx(0.96)
-    assert suspects.find(truth, np.where(truth[:, None] == [0, 1], 0.9, 0.1)) == []
+    assert label_errors.find(truth, np.where(truth[:, None] == [0, 1], 0.9, 0.1)) == []
 
 
 @given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 9))
 def test_suspects_are_sorted_and_never_their_own_class(classes: int, count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     truth, rows = random.integers(0, classes, count), random.dirichlet(np.ones(classes), count)
-    found = suspects.find(truth, rows)
+    found = label_errors.find(truth, rows)
     assert all(one.suggested != one.label == truth[one.place] for one in found)
     assert [one.margin for one in found] == sorted((one.margin for one in found), reverse=True)
     assert all(one.suggested in truth for one in found), "a class without images is suggested to nobody"

@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit import plugins
-from kagglekit.engines.decoding import Pixels
-from kagglekit.engines.finetune import augment
-from kagglekit.errors import PluginError, UserError
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.competitions import plugins
+from kagglekit.images.decoding import Pixels
+from kagglekit.training import contact_sheet, policies
+from kagglekit.training.augmenter import Augmenter
 from tests import drawing
 from tests.conftest import TINY, Cli, failed, succeeded
 
@@ -55,9 +56,9 @@ def picture(height: int = 72, width: int = 96, seed: int = 0) -> Pixels:
 
 
 def augmenter(policy: str | Sequence[Any] = "side-on", size: tuple[int, int] = (72, 96), **more: Any) -> Any:
-    transforms = augment.resolve(policy, size, {}) if isinstance(policy, str) else policy
+    transforms = policies.resolve(policy, size, {}) if isinstance(policy, str) else policy
     given: dict[str, Any] = {"mirror": (1, 0), "mirror_share": 0.5, "erasing": 0.0, "seed": 3} | more
-    return augment.Augmenter(transforms=transforms, **given)
+    return Augmenter(transforms=transforms, **given)
 
 
 def content(number: int) -> bytes:
@@ -108,7 +109,7 @@ def test_a_class_that_mirroring_changes_stands_under_the_picture(cli: Cli, home:
         command = ("augmentations", "state-farm", "--images", "10", "--views", "1", "--augment", "none")
         assert f"{share:.0%} are mirrored" in succeeded(cli(*command, f"--set=mirror_share={share}", *SMALL)).out
         sheet = sheet_of(home / "state-farm", "none")
-        inked = (abs(sheet.astype(int) - augment._ACCENT).sum(axis=2) < 9).any(axis=1)
+        inked = (abs(sheet.astype(int) - contact_sheet._ACCENT).sum(axis=2) < 9).any(axis=1)
         coloured.append(len([line for line in _runs(inked) if line[1] - line[0] > 5]))
     assert coloured == [0, 4]  # c1 to c4
 
@@ -231,7 +232,7 @@ def test_a_plugin_s_policy_that_can_not_be_used_names_plugin_and_hook(
 
 def test_a_plugin_without_the_hook_offers_nothing_and_loads_no_albumentations() -> None:
     program = (
-        "import os, sys\nfrom kagglekit import plugins\n"
+        "import os, sys\nfrom kagglekit.competitions import plugins\n"
         "assert plugins.load('dogs-vs-cats').augmentations((4, 4)) == {}\n"
         "assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'\n"
         "sys.exit('albumentations' in sys.modules)\n"
@@ -298,10 +299,10 @@ def test_another_process_makes_the_same_of_an_image_and_of_its_description() -> 
     program = (
         "import pickle, sys, hashlib\n"
         "used, image = pickle.load(sys.stdin.buffer)\n"
-        "from kagglekit.engines.finetune import augment\n"
+        "from kagglekit.training import policies\n"
         "pixels, label = used(image, 0, epoch=4, content=b'an image')\n"
         "print(hashlib.md5(pixels.tobytes()).hexdigest(), label)\n"
-        "print(augment.describe(used.transforms))\n"
+        "print(policies.describe(used.transforms))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -315,7 +316,7 @@ def test_another_process_makes_the_same_of_an_image_and_of_its_description() -> 
     pixels, label = used(picture(), 0, epoch=4, content=b"an image")
     assert done.stdout.decode().splitlines() == [
         f"{hashlib.md5(pixels.tobytes()).hexdigest()} {label}",
-        augment.describe(used.transforms),
+        policies.describe(used.transforms),
     ]
 
 
@@ -333,7 +334,7 @@ def test_global_random_numbers_are_neither_used_nor_drawn() -> None:
 
 
 def test_augmenters_of_the_same_transforms_do_not_disturb_each_other() -> None:
-    policy = augment.resolve("side-on", (72, 96), {})
+    policy = policies.resolve("side-on", (72, 96), {})
     first, second = augmenter(policy, seed=1), augmenter(policy, seed=2)
     image = picture()
     alone = [first(image, 0, epoch=epoch, content=b"i")[0] for epoch in range(4)]
@@ -410,7 +411,7 @@ def goes_round(image: Pixels) -> bool:
 
 
 @pytest.mark.parametrize("size", [(240, 240), (240, 320)], ids=str)
-@pytest.mark.parametrize("policy", augment.POLICIES)
+@pytest.mark.parametrize("policy", policies.POLICIES)
 def test_no_policy_mirrors_by_itself(policy: str, size: tuple[int, int]) -> None:
     image = three_discs(*size)
     assert goes_round(image)
@@ -429,7 +430,7 @@ def test_top_down_and_mirroring_make_the_whole_dihedral_group(size: tuple[int, i
     image = picture(*size)
     turns = [np.rot90(flipped, turn) for flipped in (image, image[:, ::-1]) for turn in range(4)]
     group = [turn for turn in turns if turn.shape == image.shape]
-    used = augmenter(augment.resolve("top-down", size, {})[:1], mirror=(0,))
+    used = augmenter(policies.resolve("top-down", size, {})[:1], mirror=(0,))
     counts = [0] * len(group)
     for number in range(400):
         made, _ = used(image, 0, epoch=0, content=content(number))
@@ -442,7 +443,7 @@ def test_top_down_and_mirroring_make_the_whole_dihedral_group(size: tuple[int, i
 # policies
 
 
-@given(st.sampled_from(list(augment.POLICIES)), st.integers(5, 90), st.integers(5, 90), st.integers(0, 2**40))
+@given(st.sampled_from(list(policies.POLICIES)), st.integers(5, 90), st.integers(5, 90), st.integers(0, 2**40))
 @settings(max_examples=60, deadline=None)
 def test_every_policy_keeps_size_and_type(policy: str, height: int, width: int, number: int) -> None:
     image = picture(height, width)
@@ -452,7 +453,7 @@ def test_every_policy_keeps_size_and_type(policy: str, height: int, width: int, 
     assert label in (0, 1)
 
 
-@pytest.mark.parametrize("policy", [policy for policy in augment.POLICIES if policy != "none"])
+@pytest.mark.parametrize("policy", [policy for policy in policies.POLICIES if policy != "none"])
 def test_every_policy_changes_images_and_leaves_no_empty_corners(policy: str) -> None:
     used, image = augmenter(policy, mirror=None), picture()
     views = [used(image, 0, epoch=epoch, content=b"i")[0] for epoch in range(30)]
@@ -481,7 +482,7 @@ def test_strong_is_stronger_than_light_and_grey_at_times() -> None:
 def test_zoom_is_the_largest_enlargement(zoom: float, least: float, most: float) -> None:
     disc = np.zeros((200, 200, 3), np.uint8)
     cv2.circle(disc, (100, 100), 20, (255, 255, 255), -1)
-    geometry = augment.resolve("side-on", (200, 200), {}, zoom=zoom)[:1]
+    geometry = policies.resolve("side-on", (200, 200), {}, zoom=zoom)[:1]
     used = augmenter(geometry, mirror=None)
     views = [used(disc, 0, epoch=epoch, content=b"i")[0].max(axis=2) > 127 for epoch in range(100)]
     areas = [view.sum() / (disc > 127).any(axis=2).sum() for view in views]
@@ -492,7 +493,7 @@ def test_zoom_is_the_largest_enlargement(zoom: float, least: float, most: float)
 
 def test_a_zoom_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="zoom 0.9"):
-        augment.resolve("side-on", (9, 9), {}, zoom=0.9)
+        policies.resolve("side-on", (9, 9), {}, zoom=0.9)
 
 
 def test_a_policy_that_gives_no_image_of_the_size_is_refused_when_it_happens() -> None:
@@ -559,26 +560,26 @@ def test_a_description_tells_policies_apart_and_holds_no_address() -> None:
 
     turned = albumentations.OneOf([albumentations.Rotate((-3, 3)), albumentations.Rotate((-3, 4))], p=0.2)
     other = albumentations.OneOf([albumentations.Rotate((-3, 3)), albumentations.Rotate((-3, 5))], p=0.2)
-    policies = [[turned], [other], [turned, turned], [], [Own(lambda: 1)]]
-    policies += [augment.resolve(name, (8, 8), {}) for name in augment.POLICIES if name != "none"]
-    described = [augment.describe(policy) for policy in policies]
-    assert len(set(described)) == len(policies)
+    made = [[turned], [other], [turned, turned], [], [Own(lambda: 1)]]
+    made += [policies.resolve(name, (8, 8), {}) for name in policies.POLICIES if name != "none"]
+    described = [policies.describe(policy) for policy in made]
+    assert len(set(described)) == len(made)
     assert (
         described[0] == "OneOf(p=0.2, transforms=[Rotate(limit=[-3.0, 3.0], p=0.5), Rotate(limit=[-3.0, 4.0], p=0.5)])"
     )
     assert "0x" not in described[4]
     assert all("\n" not in text for text in described)
-    assert augment.describe(augment.resolve("side-on", (8, 8), {})) != augment.describe(
-        augment.resolve("side-on", (8, 8), {}, zoom=1.2)
+    assert policies.describe(policies.resolve("side-on", (8, 8), {})) != policies.describe(
+        policies.resolve("side-on", (8, 8), {}, zoom=1.2)
     )
 
 
 def test_a_policy_survives_its_file(tmp_path: Path) -> None:
-    policy = augment.resolve("strong", (72, 96), {})
+    policy = policies.resolve("strong", (72, 96), {})
     file = tmp_path / "strong.json"
     albumentations.save(albumentations.Compose(policy), file)
-    again = augment.resolve(str(file), (72, 96), {})
-    assert augment.describe(again) == augment.describe(policy)
+    again = policies.resolve(str(file), (72, 96), {})
+    assert policies.describe(again) == policies.describe(policy)
     first, second = augmenter(policy), augmenter(again)
     for epoch in range(20):
         made, other = (used(picture(), 0, epoch=epoch, content=b"i")[0] for used in (first, second))
@@ -588,7 +589,7 @@ def test_a_policy_survives_its_file(tmp_path: Path) -> None:
 def test_a_composition_that_is_not_always_applied_stays_one(tmp_path: Path) -> None:
     file = tmp_path / "half.json"
     albumentations.save(albumentations.Compose([albumentations.InvertImg(p=1)], p=0.5), file)
-    used = augmenter(augment.resolve(str(file), (72, 96), {}), mirror=None)
+    used = augmenter(policies.resolve(str(file), (72, 96), {}), mirror=None)
     inverted = sum(bool((used(picture(), 0, epoch=e, content=b"i")[0] != picture()).any()) for e in range(100))
     assert 30 < inverted < 70
 
@@ -596,10 +597,10 @@ def test_a_composition_that_is_not_always_applied_stays_one(tmp_path: Path) -> N
 def test_policies_of_a_plugin_are_called_with_the_size(tmp_path: Path) -> None:
     path = tmp_path / "leaf.py"
     path.write_text(f"{PLUGIN}{{str(size): []}}\n")
-    assert plugins.load(str(path)).augmentations((40, 64)) == {"(40, 64)": []}
+    assert policies.of_plugin(plugins.load(str(path)), (40, 64)) == {"(40, 64)": []}
     path.write_text(f"{PLUGIN}[]\n")
     with pytest.raises(PluginError, match=r"hook 'augmentations': returned list"):
-        plugins.load(str(path)).augmentations((40, 64))
+        policies.of_plugin(plugins.load(str(path)), (40, 64))
 
 
 # the sheet
@@ -610,10 +611,10 @@ def test_a_sheet_takes_any_caption_and_any_size(tmp_path: Path) -> None:
     for caption in ("cat", "Füße\n猫 → ✓ \ud83d\udc31 \x00" + "long " * 99, ""):
         path = tmp_path / "deep" / "sheet.png"
         image = picture(30, 20)
-        augment.contact_sheet([[image, image[:, ::-1]]] * 2, [caption] * 2, path, notes=[["", caption]] * 2)
+        contact_sheet.contact_sheet([[image, image[:, ::-1]]] * 2, [caption] * 2, path, notes=[["", caption]] * 2)
         sizes.append(opened(path).shape)
         assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
     assert sizes[0] == sizes[1]
     for height, width in ((5, 400), (400, 5), (1, 1), (700, 900)):
-        augment.contact_sheet([[picture(height, width)]], ["one"], tmp_path / "sheet.png")
+        contact_sheet.contact_sheet([[picture(height, width)]], ["one"], tmp_path / "sheet.png")
         assert max(opened(tmp_path / "sheet.png").shape) < 600

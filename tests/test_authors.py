@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit import installed, plugins, synthetic, testing
-from kagglekit.competition import (
+from kagglekit.authoring import testing
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.competitions import installed, plugins, synthetic
+from kagglekit.competitions.competition import (
     ClassLabel,
     Competition,
     CsvGroups,
@@ -28,8 +30,7 @@ from kagglekit.competition import (
     Probability,
     ProbabilityPerClass,
 )
-from kagglekit.errors import PluginError, UserError
-from kagglekit.plugins import Plugin
+from kagglekit.competitions.plugins import Plugin
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 

@@ -21,8 +21,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from kagglekit.engines import backbones, decoding, devices, export, sessions, timm_models
-from kagglekit.errors import UserError
+from kagglekit.base import devices
+from kagglekit.base.errors import UserError
+from kagglekit.images import decoding
+from kagglekit.models import onnx_export, registry, sessions, timm_models, weights
 from kagglekit.recipe import Recipe
 from tests import damage, drawing
 from tests.conftest import TINY, Cli
@@ -41,7 +43,7 @@ def tiny_weights(path: Path, **arguments: int) -> Path:
 
 
 def load(name: str, file: Path) -> torch.nn.Module:
-    return timm_models.load_model(name, backbones.locate(name, str(file)))[0]
+    return timm_models.load_model(name, weights.locate(name, str(file)))[0]
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
@@ -85,16 +87,16 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 )
 def test_what_can_not_be_had_is_one_line(spec: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        backbones.resolve(spec, Recipe(), lambda _: None)
+        registry.resolve(spec, Recipe(), lambda _: None)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", list(backbones.EMBEDDED))
+@pytest.mark.parametrize("name", list(weights.EMBEDDED))
 def test_embedded_weights_are_timms_own_model(name: str) -> None:
-    weights = backbones.locate(name)
-    assert weights.source == "embedded"
-    assert weights.path is not None
-    model, path, licence = timm_models.load_model(name, weights)
+    found = weights.locate(name)
+    assert found.source == "embedded"
+    assert found.path is not None
+    model, path, licence = timm_models.load_model(name, found)
     packaged = torch.load(path, weights_only=True)
     values = [value for key, value in packaged.items() if not key.endswith("num_batches_tracked")]
     own = [value for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")]
@@ -104,7 +106,7 @@ def test_embedded_weights_are_timms_own_model(name: str) -> None:
 
 
 def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
-    backbone = backbones.resolve(tiny, Recipe(), lambda _: pytest.fail("exported again"))
+    backbone = registry.resolve(tiny, Recipe(), lambda _: pytest.fail("exported again"))
     model = load(TINY, Path(backbone.weights))
     height, width = backbone.preprocessing.size
     session = sessions.Session(Path(backbone.graph), "cpu", 1)
@@ -123,7 +125,7 @@ def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (200, 220), (80, 60), (333, 1000)])
 @pytest.mark.parametrize(
-    "name", ["tf_efficientnet_lite2", "resnet18.a1_in1k", "vit_tiny_patch16_224", *backbones.DEFAULT_GPU]
+    "name", ["tf_efficientnet_lite2", "resnet18.a1_in1k", "vit_tiny_patch16_224", *registry.DEFAULT_GPU]
 )
 def test_preprocessing_is_timms_own_to_the_pixel(name: str, size: tuple[int, int]) -> None:
     with torch.device("meta"):
@@ -154,27 +156,27 @@ def test_squash_keeps_all_of_the_image(size: tuple[int, int]) -> None:
 def test_models_whose_logits_are_no_layer_on_the_pooled_features_offer_only_these(name: str) -> None:
     model = timm_models.create(name).eval()
     preprocessing = timm_models.preprocessing_of(model, 0)
-    assert not export._has_plain_classifier(model, preprocessing)
-    assert len(export.wrap(model, preprocessing)(torch.zeros(1, *preprocessing.size, 3, dtype=torch.uint8))) == 1
+    assert not onnx_export._has_plain_classifier(model, preprocessing)
+    assert len(onnx_export.wrap(model, preprocessing)(torch.zeros(1, *preprocessing.size, 3, dtype=torch.uint8))) == 1
 
 
 def test_another_image_size_makes_another_graph(tiny: str, tmp_path: Path) -> None:
     said: list[str] = []
-    small = backbones.resolve(tiny, Recipe(image_size=(96,)), said.append)
+    small = registry.resolve(tiny, Recipe(image_size=(96,)), said.append)
     assert small.preprocessing.size == (96, 96)
     assert said
-    assert small.graph != backbones.resolve(tiny, Recipe(), said.append).graph
+    assert small.graph != registry.resolve(tiny, Recipe(), said.append).graph
 
 
 def test_changed_weights_are_exported_again(tmp_path: Path, cli: Cli) -> None:
     file = tiny_weights(tmp_path / "w.safetensors")
     spec = f"{TINY}={file}"
-    first = backbones.resolve(spec, Recipe(), lambda _: None)
-    assert backbones.resolve(spec, Recipe(), lambda _: pytest.fail("exported again")) == first
+    first = registry.resolve(spec, Recipe(), lambda _: None)
+    assert registry.resolve(spec, Recipe(), lambda _: pytest.fail("exported again")) == first
     state = load_file(file)
     state["fc.bias"] += 1
     save_file(state, file)
-    second = backbones.resolve(spec, Recipe(), lambda _: None)
+    second = registry.resolve(spec, Recipe(), lambda _: None)
     assert second.sha256 == hashlib.sha256(file.read_bytes()).hexdigest() != first.sha256
     assert second.graph != first.graph
 
@@ -275,7 +277,7 @@ def test_weights_of_the_hub_are_always_loaded_by_timm_which_knows_how(tmp_path: 
     file = tmp_path / "model.safetensors"
     state = timm.create_model(name).state_dict()
     save_file(state, file)
-    model, path, _ = timm_models.load_model(name, backbones.Weights("hub", file, ""))
+    model, path, _ = timm_models.load_model(name, weights.Weights("hub", file, ""))
     assert path == file
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
@@ -283,16 +285,16 @@ def test_weights_of_the_hub_are_always_loaded_by_timm_which_knows_how(tmp_path: 
 @pytest.mark.parametrize(
     ("device", "answers", "expected", "reason"),
     [
-        ("cpu", True, backbones.DEFAULT_CPU, "installed with kagglekit"),
-        ("cuda", True, backbones.DEFAULT_GPU, "the model hub answers"),
-        ("cuda", False, backbones.DEFAULT_CPU, "does not answer"),
+        ("cpu", True, registry.DEFAULT_CPU, "installed with kagglekit"),
+        ("cuda", True, registry.DEFAULT_GPU, "the model hub answers"),
+        ("cuda", False, registry.DEFAULT_CPU, "does not answer"),
     ],
 )
 def test_defaults_follow_the_device_and_say_why(
     monkeypatch: pytest.MonkeyPatch, device: devices.Device, answers: bool, expected: tuple[str, ...], reason: str
 ) -> None:
-    monkeypatch.setattr(backbones, "hub_answers", lambda: answers)
-    names, why = backbones.default(device)
+    monkeypatch.setattr(weights, "hub_answers", lambda: answers)
+    names, why = registry.default(device)
     assert names == expected
     assert reason in why
     assert all(timm.is_model(name.partition(".")[0]) for name in names)

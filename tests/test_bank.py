@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kagglekit import storage
-from kagglekit.engines import appearance, inference
-from kagglekit.engines.audit import Index, Seen
-from kagglekit.engines.bank import SEGMENT_ROWS, Bank
+from kagglekit.base import parallel, storage
+from kagglekit.heads import inference
+from kagglekit.images import appearance
+from kagglekit.images.row_store import SEGMENT_ROWS, Bank
+from kagglekit.images.scan import Index, Seen
 from tests import drawing
 from tests.conftest import Cli
 
@@ -127,7 +128,7 @@ def test_two_commands_at_once_on_one_workspace_give_the_same_submission(
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_never_claimed(cli: Cli, tiny: str, tmp_path: Path) -> None:
-    from kagglekit.engines import devices
+    from kagglekit.base import devices
 
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")
@@ -160,7 +161,7 @@ def test_work_is_done_in_order_and_only_a_little_ahead() -> None:
             taken += 1
             yield taken
 
-    results = inference.overlapped(endless(), lambda number: number * 2, workers=3)
+    results = parallel.overlapped(endless(), lambda number: number * 2, workers=3)
     assert [next(results) for _ in range(50)] == list(range(2, 102, 2))
     assert taken <= 50 + 2 * 3
     results.close()  # type: ignore[attr-defined]
@@ -168,4 +169,4 @@ def test_work_is_done_in_order_and_only_a_little_ahead() -> None:
 
 def test_an_error_in_a_worker_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(inference.overlapped([1, 0], lambda number: 1 / number, workers=2))
+        list(parallel.overlapped([1, 0], lambda number: 1 / number, workers=2))

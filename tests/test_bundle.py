@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit.engines import bundle, decoding, standalone
+from kagglekit.deploy import bundle, standalone
+from kagglekit.images import decoding
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest

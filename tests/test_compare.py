@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit import comparing, metrics, runs
-from kagglekit.report import findings
+from kagglekit.base import metrics
+from kagglekit.report import compare
+from kagglekit.runs import findings, store
 from tests import damage, drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -56,8 +57,8 @@ def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[
 
 
 def test_numbers_agree_with_the_tables(two: tuple[Path, list[Path]]) -> None:
-    first, second = (findings.read(runs.Run(folder)) for folder in two[1])
-    found = comparing.difference(first, second)
+    first, second = (findings.read(store.Run(folder)) for folder in two[1])
+    found = compare.difference(first, second)
     tables = [pd.read_parquet(folder / "oof.parquet").set_index("id") for folder in two[1]]
     truth = (tables[0]["label"] == "dog").astype(int).to_numpy()
     rows = [table.loc[tables[0].index, ["cat", "dog"]].to_numpy() for table in tables]
@@ -69,15 +70,15 @@ def test_numbers_agree_with_the_tables(two: tuple[Path, list[Path]]) -> None:
     ids = tables[0].index.to_numpy()
     assert set(found.better) == set(ids[right[1] & ~right[0]])
     assert set(found.worse) == set(ids[right[0] & ~right[1]])
-    back = comparing.difference(second, first)
+    back = compare.difference(second, first)
     assert back.gain == pytest.approx(-found.gain)
     assert (back.better, back.worse) == (found.worse, found.better)
     assert back.correlation == pytest.approx(found.correlation)
 
 
 def test_a_run_beside_its_copy_differs_in_nothing(two: tuple[Path, list[Path]]) -> None:
-    one = findings.read(runs.Run(two[1][0]))
-    same = comparing.difference(one, one)
+    one = findings.read(store.Run(two[1][0]))
+    same = compare.difference(one, one)
     assert same.gain == same.low == same.high == 0
     assert same.correlation == pytest.approx(1)
     assert (same.better, same.worse) == ([], [])
@@ -95,7 +96,7 @@ def test_independent_errors_are_worth_a_blend(two: tuple[Path, list[Path]], tmp_
         table["dog"] = np.where(is_dog, own, 1 - own)
         table["cat"] = 1 - table["dog"]
         table.to_parquet(folder / "oof.parquet", index=False)
-    found = comparing.difference(*(findings.read(runs.Run(folder)) for folder in copies))
+    found = compare.difference(*(findings.read(store.Run(folder)) for folder in copies))
     assert abs(found.correlation) < 0.8
     assert found.blend_gain > 0
     assert found.blend_verdict == "a blend is worth it"
@@ -105,8 +106,8 @@ def test_only_images_that_both_have_scored_count(two: tuple[Path, list[Path]], t
     part = copy_of(two[1][1], tmp_path, 3)
     table = pd.read_parquet(part / "oof.parquet")
     table.iloc[:10].to_parquet(part / "oof.parquet", index=False)
-    first, second = findings.read(runs.Run(two[1][0])), findings.read(runs.Run(part))
-    assert comparing.difference(first, second).images == 10
+    first, second = findings.read(store.Run(two[1][0])), findings.read(store.Run(part))
+    assert compare.difference(first, second).images == 10
 
 
 def test_what_cannot_be_compared_is_refused(cli: Cli, two: tuple[Path, list[Path]], tmp_path: Path) -> None:

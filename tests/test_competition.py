@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kagglekit import installed, plugins
-from kagglekit.competition import (
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.base.metrics import Metric
+from kagglekit.competitions import installed, plugins
+from kagglekit.competitions.competition import (
     ClassLabel,
     Competition,
     CsvLabels,
@@ -22,9 +24,7 @@ from kagglekit.competition import (
     Probability,
     ProbabilityPerClass,
 )
-from kagglekit.datafiles import DataFiles
-from kagglekit.errors import PluginError, UserError
-from kagglekit.metrics import Metric
+from kagglekit.competitions.datafiles import DataFiles
 
 THREE = {"c0": "safe", "c1": "right", "c2": "left"}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kagglekit import archives
+from kagglekit.data import archives
 from tests import drawing
 from tests.conftest import Cli, succeeded
 from tests.damage import (

@@ -19,9 +19,9 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from kagglekit import storage
-from kagglekit.console import Console
-from kagglekit.engines import export
+from kagglekit.base import storage
+from kagglekit.base.console import Console
+from kagglekit.models import onnx_export
 from tests import drawing
 from tests.conftest import Cli, succeeded
 from tests.damage import (
@@ -79,7 +79,7 @@ def export_at_once(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 temporary.write_bytes(content)
         return record["outputs"]
 
-    monkeypatch.setattr(export, "_write", copied)
+    monkeypatch.setattr(onnx_export, "_write", copied)
 
 
 def test_every_durable_write_may_find_the_disk_full_and_the_run_still_ends_with_the_same_bytes(

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kagglekit.engines import decoding
+from kagglekit.images import decoding
 from tests import drawing
 from tests.conftest import Cli, Done, succeeded
 from tests.damage import (
@@ -314,7 +314,7 @@ def test_what_decoders_say_themselves_does_not_reach_the_terminal(damaged: Damag
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
 def test_a_pixel_bomb_takes_no_memory(tmp_path: Path) -> None:
     program = (
-        "import resource, sys\nfrom pathlib import Path\nfrom kagglekit.engines import decoding\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom kagglekit.images import decoding\n"
         "now = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (now + 2**25, now + 2**25))\n"
         "for path in sys.argv[1:]:\n"

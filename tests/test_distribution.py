@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from kagglekit import hookspecs, installed, plugins, testing
+from kagglekit.authoring import testing
+from kagglekit.authoring.testing import check_plugin
+from kagglekit.competitions import hookspecs, installed, plugins
 from kagglekit.recipe import Recipe, meanings
-from kagglekit.testing import check_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,9 +16,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from kagglekit import runs
-from kagglekit.console import Console
-from kagglekit.engines import composing, finish, onnx_file, portable, sessions
+from kagglekit.base.console import Console
+from kagglekit.deploy import fitted_run, onnx_file, onnx_graph
+from kagglekit.models import sessions, weights
+from kagglekit.pipeline import postprocess
+from kagglekit.runs import store
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
@@ -113,8 +115,8 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
 ) -> None:
     trainers.spare(monkeypatch)
     shutil.copytree(small[1], home / ".cache")
-    kept = finish.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
-    monkeypatch.setattr(finish, "judge", lambda *_: kept)
+    kept = postprocess.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    monkeypatch.setattr(postprocess, "judge", lambda *_: kept)
     words = ("--set", "models=2", "--set", "neighbours=3", "--set", "phases=all epochs=1", *finetuned.TWO_FOLDS)
     archive = drawing.drivers(tmp_path, each=1)
     succeeded(cli(*finetuned.command(archive, small[0], *words, name="state-farm")))
@@ -128,7 +130,7 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
     views = {
         view: np.mean(
             [
-                runs.Run(run).read_probabilities(str(path.relative_to(run)), ids, labels, view=view)
+                store.Run(run).read_probabilities(str(path.relative_to(run)), ids, labels, view=view)
                 for path in sorted(run.glob("models/*/test.parquet"))
             ],
             axis=0,
@@ -139,25 +141,25 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
     expected = (views["plain"] + views["mirror"]) / 2
     assert np.abs(views["plain"] - views["mirror"]).max() > 1e-3
     for step in ("temperature", "clip"):
-        expected = finish.STEPS[step][0](expected, alone["steps"][step])
+        expected = postprocess.STEPS[step][0](expected, alone["steps"][step])
     assert np.abs(predicted(cli, run)[labels].to_numpy() - expected).max() < 1e-5
 
 
 def test_a_model_whose_head_no_other_can_replace_is_traced_anew(tmp_path: Path) -> None:
-    from kagglekit.engines import backbones, export, timm_models
+    from kagglekit.models import onnx_export, timm_models
 
     torch.manual_seed(0)
     save_file(timm.create_model("test_nfnet", num_classes=0).state_dict(), tmp_path / "bare.safetensors")
-    weights = backbones.locate("test_nfnet", str(tmp_path / "bare.safetensors"))
-    backbone = export.export("test_nfnet", weights, (64, 64), tmp_path)
+    found = weights.locate("test_nfnet", str(tmp_path / "bare.safetensors"))
+    backbone = onnx_export.export("test_nfnet", found, (64, 64), tmp_path)
     assert list(backbone.outputs) == ["pooled"], "these weights have no classifier"
     model = timm_models.create("test_nfnet", (64, 64), num_classes=3).eval()
-    session = sessions.Session(export.trained(backbone, model, model.state_dict()), "cpu", 1)
+    session = sessions.Session(onnx_export.trained(backbone, model, model.state_dict()), "cpu", 1)
     images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        _, expected = export.wrap(model, backbone.preprocessing, whole=True)(images)
-    (found,) = session.run(("logits",), {"images": images.numpy()})
-    assert np.abs(found - expected.numpy()).max() < 1e-4
+        _, expected = onnx_export.wrap(model, backbone.preprocessing, whole=True)(images)
+    (computed,) = session.run(("logits",), {"images": images.numpy()})
+    assert np.abs(computed - expected.numpy()).max() < 1e-4
 
 
 # Gates
@@ -168,14 +170,14 @@ def test_a_file_that_differs_from_torch_is_not_kept(
 ) -> None:
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     (run / "model.onnx").unlink()
-    by_torch = portable.Portable.by_torch
+    by_torch = fitted_run.Portable.by_torch
 
     def off(*given: Any) -> Any:
         found = by_torch(*given)
         found[3, 0] += 2e-4
         return found
 
-    monkeypatch.setattr(portable.Portable, "by_torch", off)
+    monkeypatch.setattr(fitted_run.Portable, "by_torch", off)
     line = failed(cli("export", run))
     assert "a probability differs by 0.0002 from torch on the same pixels, more than 0.0001" in line
     images = table(run, "train")
@@ -197,8 +199,8 @@ def test_a_file_that_sees_other_pixels_than_timm_is_not_kept(
 def test_half_precision_is_kept_only_if_the_loss_stays(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = finish.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
-    monkeypatch.setattr(finish, "judge", lambda *_: kept)
+    kept = postprocess.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    monkeypatch.setattr(postprocess, "judge", lambda *_: kept)
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     assert list(json.loads((run / "alone.json").read_text())["steps"]) == ["temperature", "clip"]
     for words in ((), ("--floats",)):
@@ -226,7 +228,7 @@ def test_half_precision_is_kept_only_if_the_loss_stays(
 
 def test_logarithms_are_taken_in_single_precision(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
-    graph = composing.compose(portable.Portable(runs.Run(run), Console()), half=True).graph
+    graph = onnx_graph.compose(fitted_run.Portable(store.Run(run), Console()), half=True).graph
     (last,) = [node for node in graph.node if node.output[0] == "probabilities"]
     by_output = {name: node for node in graph.node for name in node.output}
     seen, todo = [], list(last.input)
@@ -303,7 +305,7 @@ def test_more_weights_than_a_file_can_hold_are_refused(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
-    monkeypatch.setattr(composing, "_LARGEST", 1000)
+    monkeypatch.setattr(onnx_graph, "_LARGEST", 1000)
     assert "use fewer models or a smaller backbone" in failed(cli("export", run))
 
 
@@ -319,11 +321,11 @@ def test_what_can_not_be_exported_is_said_in_a_line(cli: Cli, tiny: str, tmp_pat
     gone.rename(tmp_path / "elsewhere.jpg")
     assert "is gone: bring the data back" in failed(cli("export", run))
     (tmp_path / "elsewhere.jpg").rename(gone)
-    weights = Path(tiny.partition("=")[2])
-    content = weights.read_bytes()
+    file = Path(tiny.partition("=")[2])
+    content = file.read_bytes()
     (run / "result.json").unlink()
     assert "is not finished: type its command again" in failed(cli("export", run))
-    assert weights.read_bytes() == content
+    assert file.read_bytes() == content
 
 
 def test_other_weights_than_the_run_s_are_refused(cli: Cli, tmp_path: Path, home: Path) -> None:

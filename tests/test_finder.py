@@ -16,8 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit.engines.finetune import finder, plots
-from kagglekit.engines.finetune.finder import Curve
+from kagglekit.training import lr_finder, plots
+from kagglekit.training.lr_finder import Curve
 from tests.conftest import TINY
 
 FEW = settings(max_examples=60, deadline=None)
@@ -71,28 +71,28 @@ def test_an_impossible_curve_is_refused(given_rates: tuple[float, ...], losses: 
 @given(st.lists(losses_, min_size=1, max_size=120))
 def test_suggestions_lie_within_what_was_swept_or_there_is_a_reason(losses: list[float]) -> None:
     curve = Curve(rates(len(losses)), tuple(losses), "the end")
-    found = finder.suggestions(curve)
+    found = lr_finder.suggestions(curve)
     assert all(curve.rates[0] <= rate <= curve.rates[-1] for rate in found.values()), "NaN fails here, too"
     assert bool(found) == ("valley" in found)
-    assert bool(found) != bool(finder.why_none(curve))
+    assert bool(found) != bool(lr_finder.why_none(curve))
 
 
 @FEW
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.25, 4.0, 1024.0]), st.floats(0.5, 2.0))
 def test_suggestions_do_not_depend_on_the_unit_of_the_loss(seed: int, unit: float, shift: float) -> None:
-    curve = finder.sweep(noisy(basin, 0.1, seed))
+    curve = lr_finder.sweep(noisy(basin, 0.1, seed))
     scaled = Curve(curve.rates, tuple(unit * loss for loss in curve.losses))
-    assert finder.suggestions(scaled) == finder.suggestions(curve)
+    assert lr_finder.suggestions(scaled) == lr_finder.suggestions(curve)
     shifted = Curve(curve.rates, tuple(loss + shift for loss in curve.losses))
-    assert finder.suggestions(shifted) == pytest.approx(finder.suggestions(curve)), "only differences may count"
+    assert lr_finder.suggestions(shifted) == pytest.approx(lr_finder.suggestions(curve)), "only differences may count"
 
 
 @FEW
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 99), max_size=10))
 def test_losses_that_are_not_finite_change_suggestions_little(seed: int, broken: list[int]) -> None:
-    curve = finder.sweep(noisy(basin, 0.02, seed))
+    curve = lr_finder.sweep(noisy(basin, 0.02, seed))
     holes = tuple(math.nan if place in broken else loss for place, loss in enumerate(curve.losses))
-    whole, holed = finder.suggestions(curve), finder.suggestions(Curve(curve.rates, holes))
+    whole, holed = lr_finder.suggestions(curve), lr_finder.suggestions(Curve(curve.rates, holes))
     assert whole.keys() == holed.keys()
     assert all(abs(math.log10(holed[name] / rate)) < 0.75 for name, rate in whole.items())
 
@@ -100,20 +100,20 @@ def test_losses_that_are_not_finite_change_suggestions_little(seed: int, broken:
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
 @pytest.mark.parametrize("seed", range(5))
 def test_suggestions_find_the_fall(noise: float, seed: int) -> None:
-    found = finder.suggestions(finder.sweep(noisy(basin, noise, seed)))
+    found = lr_finder.suggestions(lr_finder.sweep(noisy(basin, noise, seed)))
     assert 2e-4 < found["valley"] < 1e-3
     assert 5e-5 < found["steepest"] < 8e-4
     assert 3e-4 < found["minimum/10"] < 2e-3
 
 
 def test_a_tenth_of_the_lowest_points_rate_is_left_out_where_it_was_not_swept() -> None:
-    found = finder.suggestions(finder.sweep(basin, lowest=3e-3))
+    found = lr_finder.suggestions(lr_finder.sweep(basin, lowest=3e-3))
     assert found.keys() == {"valley", "steepest"}
 
 
 def test_the_fall_after_an_explosion_is_not_taken() -> None:
     bumped = [basin(rate) if rate < 0.1 else 40.0 / (1 + rate) for rate in rates(100)]
-    assert finder.suggestions(Curve(rates(100), tuple(bumped)))["valley"] < 1e-3
+    assert lr_finder.suggestions(Curve(rates(100), tuple(bumped)))["valley"] < 1e-3
 
 
 FLAT: dict[str, Callable[[float], float]] = {
@@ -126,18 +126,18 @@ FLAT: dict[str, Callable[[float], float]] = {
 @pytest.mark.parametrize("kind", FLAT)
 @pytest.mark.parametrize("noise", [0.0, 1e-7, 0.1])
 def test_nothing_is_suggested_where_nothing_falls(kind: str, noise: float) -> None:
-    curves = [finder.sweep(noisy(FLAT[kind], noise, seed), highest=1.0) for seed in range(40)]
-    assert sum(bool(finder.suggestions(curve)) for curve in curves) <= 1, "one in forty by chance"
-    assert "did not fall" in finder.why_none(curves[0])
+    curves = [lr_finder.sweep(noisy(FLAT[kind], noise, seed), highest=1.0) for seed in range(40)]
+    assert sum(bool(lr_finder.suggestions(curve)) for curve in curves) <= 1, "one in forty by chance"
+    assert "did not fall" in lr_finder.why_none(curves[0])
 
 
 def test_nothing_is_suggested_from_a_few_losses_or_none() -> None:
-    assert "no step" in finder.why_none(Curve(rates(30), (math.nan,) * 30))
-    assert "no step" in finder.why_none(Curve((), ()))
+    assert "no step" in lr_finder.why_none(Curve(rates(30), (math.nan,) * 30))
+    assert "no step" in lr_finder.why_none(Curve((), ()))
     short = Curve(rates(9), tuple(9.0 - place for place in range(9)), "the loss was nan at 1e-05")
-    assert finder.suggestions(short) == {}
-    assert "only 9 steps" in finder.why_none(short)
-    assert short.stopped in finder.why_none(short)
+    assert lr_finder.suggestions(short) == {}
+    assert "only 9 steps" in lr_finder.why_none(short)
+    assert short.stopped in lr_finder.why_none(short)
 
 
 # The sweep
@@ -162,7 +162,7 @@ def quadratic(scale: float = 1.0) -> tuple[Callable[[float], float], torch.nn.Pa
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_a_quadratic_gets_rates_below_where_it_diverges(scale: float) -> None:
     # all of it falls: the loss is near zero long before it diverges
-    found = finder.suggestions(finder.sweep(quadratic(scale)[0], highest=1000.0))
+    found = lr_finder.suggestions(lr_finder.sweep(quadratic(scale)[0], highest=1000.0))
     assert found.keys() == {"valley", "steepest", "minimum/10"}
     assert all(1e-3 / scale < rate < 2 / scale for rate in found.values())
 
@@ -174,7 +174,7 @@ def test_the_rates_rise_by_the_same_factor() -> None:
         asked.append(rate)
         return 1.0
 
-    curve = finder.sweep(take_step, lowest=1e-6, highest=1.0, steps=7)
+    curve = lr_finder.sweep(take_step, lowest=1e-6, highest=1.0, steps=7)
     assert asked == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
     assert curve.rates == tuple(asked)
     assert curve.stopped == "the sweep reached 1"
@@ -182,20 +182,20 @@ def test_the_rates_rise_by_the_same_factor() -> None:
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_sweep_at_once(loss: float) -> None:
-    curve = finder.sweep(lambda rate: basin(rate) if rate < 1e-2 else loss)
+    curve = lr_finder.sweep(lambda rate: basin(rate) if rate < 1e-2 else loss)
     assert curve.rates[-2] < 1e-2 <= curve.rates[-1]
     assert f"the loss was {loss} at" in curve.stopped
     assert all(map(math.isfinite, curve.smoothed))
-    assert finder.suggestions(curve)["valley"] < 1e-2
+    assert lr_finder.suggestions(curve)["valley"] < 1e-2
 
 
 def test_a_divergence_ends_the_sweep_but_a_hard_first_batch_does_not() -> None:
-    assert finder.sweep(basin).rates[-1] < 1.0
-    assert "more than 4 times its best" in finder.sweep(basin).stopped
-    assert finder.sweep(basin, diverged=1e9).rates[-1] == pytest.approx(10.0)
+    assert lr_finder.sweep(basin).rates[-1] < 1.0
+    assert "more than 4 times its best" in lr_finder.sweep(basin).stopped
+    assert lr_finder.sweep(basin, diverged=1e9).rates[-1] == pytest.approx(10.0)
     for losses in ([0.01, *[0.5] * 99], [0.5] * 10 + [1e-6] * 60 + [0.1] * 30):
         left = iter(losses)
-        assert len(finder.sweep(lambda rate, left=left: next(left)).rates) == 100
+        assert len(lr_finder.sweep(lambda rate, left=left: next(left)).rates) == 100
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_divergence_ends_the_sweep_but_a_hard_first_batch_does_not() -> None:
 )
 def test_an_impossible_sweep_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="it needs"):
-        finder.sweep(basin, **limits)
+        lr_finder.sweep(basin, **limits)
 
 
 # Caps
@@ -228,17 +228,17 @@ def test_an_impossible_sweep_is_refused(limits: dict[str, Any]) -> None:
     ],
 )
 def test_caps_follow_the_family(name: str, highest: float) -> None:
-    assert finder.cap(name) == highest
-    assert finder.capped(highest * 2, name) == (highest, True)
-    assert finder.capped(highest, name) == (highest, False)
+    assert lr_finder.cap(name) == highest
+    assert lr_finder.capped(highest * 2, name) == (highest, True)
+    assert lr_finder.capped(highest, name) == (highest, False)
 
 
 def test_most_of_timm_is_known_and_no_rate_is_refused() -> None:
     names = timm.list_models()
-    assert sum(finder.cap(name) == 3e-3 for name in names) < len(names) / 8
+    assert sum(lr_finder.cap(name) == 3e-3 for name in names) < len(names) / 8
     for nonsense in (math.nan, 0.0, -1.0, math.inf):
         with pytest.raises(ValueError, match="learning rate"):
-            finder.capped(nonsense, "resnet50")
+            lr_finder.capped(nonsense, "resnet50")
 
 
 # Restoring
@@ -318,7 +318,7 @@ def disturb(training: Training) -> None:
 
 def test_everything_is_restored_bit_for_bit(training: Training) -> None:
     before = training.everything()
-    with finder.restored(training.model, training.optimiser):
+    with lr_finder.restored(training.model, training.optimiser):
         disturb(training)
         during = training.everything()
     assert training.everything() == before
@@ -329,7 +329,7 @@ def test_everything_is_restored_when_the_sweep_breaks(training: Training) -> Non
     before = training.everything()
 
     def break_off() -> None:
-        with finder.restored(training.model, training.optimiser):
+        with lr_finder.restored(training.model, training.optimiser):
             disturb(training)
             raise RuntimeError("out of memory")
 
@@ -340,7 +340,7 @@ def test_everything_is_restored_when_the_sweep_breaks(training: Training) -> Non
 
 def test_nan_weights_are_restored(training: Training) -> None:
     before = training.everything()
-    with finder.restored(training.model, training.optimiser):
+    with lr_finder.restored(training.model, training.optimiser):
         training.images = training.images * math.nan
         assert math.isnan(training.step(1e-3))
     assert training.everything() == before
@@ -351,7 +351,7 @@ def test_training_goes_on_as_if_there_had_been_no_sweep() -> None:
     seed(1)
     expected = [plain.step(1e-3) for _ in range(3)]
     seed(1)
-    with finder.restored(swept.model, swept.optimiser):
+    with lr_finder.restored(swept.model, swept.optimiser):
         disturb(swept)
     assert [swept.step(1e-3) for _ in range(3)] == expected
 
@@ -359,8 +359,8 @@ def test_training_goes_on_as_if_there_had_been_no_sweep() -> None:
 def test_two_sweeps_give_the_same_curve(training: Training) -> None:
     curves = []
     for _ in range(2):
-        with finder.restored(training.model, training.optimiser):
-            curves.append(finder.sweep(training.step, steps=12))
+        with lr_finder.restored(training.model, training.optimiser):
+            curves.append(lr_finder.sweep(training.step, steps=12))
     assert curves[0] == curves[1]
     assert len(set(curves[0].losses)) > 5
 
@@ -372,8 +372,8 @@ HOSTILE = "$\\frac{1}{0$ 猫\x00\n\ud800 😀 %s {} " + "long " * 100
 
 
 def draw_curve(path: Path, title: str) -> None:
-    curve = finder.sweep(noisy(basin, 0.1, 0))
-    plots.finder_plot(curve, finder.suggestions(curve) | {f"taken {title}": 1e-3}, path, title)
+    curve = lr_finder.sweep(noisy(basin, 0.1, 0))
+    plots.finder_plot(curve, lr_finder.suggestions(curve) | {f"taken {title}": 1e-3}, path, title)
 
 
 def history(title: str = "all", valid: float | None = 0.3) -> list[dict[str, Any]]:
@@ -417,7 +417,7 @@ def test_a_picture_is_a_png_with_the_same_bytes_each_time(draw: Callable[[Path, 
     ],
 )
 def test_a_curve_without_suggestions_can_be_drawn(curve: Curve, tmp_path: Path) -> None:
-    plots.finder_plot(curve, finder.suggestions(curve), tmp_path / "curve.png", "nothing")
+    plots.finder_plot(curve, lr_finder.suggestions(curve), tmp_path / "curve.png", "nothing")
     assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-from kagglekit import pipeline
-from kagglekit.console import Console
-from kagglekit.engines.finetune import budget
-from kagglekit.engines.finetune.learner import Learner
+from kagglekit.base.console import Console
+from kagglekit.pipeline import run as pipeline
+from kagglekit.training import budget
+from kagglekit.training.learner import Learner
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import ONE_MODEL, TWO_EPOCHS, TWO_FOLDS, command, history, only_run, same_weights, weights

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit.engines.finetune import views
-from kagglekit.engines.finetune.loop import Trainer
-from kagglekit.engines.finetune.scoring import Scorer
-from kagglekit.engines.finetune.views import MIRROR, PLAIN
-from kagglekit.engines.method_finetune import _Method
+from kagglekit.pipeline import tta
+from kagglekit.pipeline.methods.finetune import _Method
+from kagglekit.pipeline.tta import MIRROR, PLAIN
+from kagglekit.training.loop import Trainer
+from kagglekit.training.scoring import Scorer
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import ONE_MODEL, TWO_FOLDS, command
@@ -146,7 +146,7 @@ def test_a_mirrored_view_s_classes_are_mapped_back(tiny: str, tmp_path: Path) ->
 
     data = SimpleNamespace(augmenter=SimpleNamespace(mirror=method.job.competition.mirror_classes))
     scorer = cast("Scorer", SimpleNamespace(predict=predict, trainer=SimpleNamespace(data=data)))
-    rows = views.predict([PLAIN, MIRROR], [b"a"], scorer)[MIRROR]
+    rows = tta.predict([PLAIN, MIRROR], [b"a"], scorer)[MIRROR]
     assert rows.argmax() == 3, "the image itself shows c3: the left hand"
     assert (seen[0] == image[:, ::-1]).all()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kagglekit import class_folders
+from kagglekit.data import class_folders
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 

@@ -18,18 +18,20 @@ import timm
 import torch
 from accelerate.state import AcceleratorState
 
-from kagglekit import runs
-from kagglekit.console import Console
-from kagglekit.engines import decoding, devices, images
-from kagglekit.engines.bank import Bank
-from kagglekit.engines.decoding import Preprocessing
-from kagglekit.engines.finetune import augment, learner, loop
-from kagglekit.engines.finetune.phases import Phase
-from kagglekit.engines.portable import Portable
-from kagglekit.engines.predicting import Image, Predictor
-from kagglekit.processes import World
+from kagglekit.base import devices
+from kagglekit.base.console import Console
+from kagglekit.base.distributed import World
+from kagglekit.deploy.fitted_run import Portable
+from kagglekit.deploy.predictor import Image, Predictor
+from kagglekit.images import decoding, files
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.images.row_store import Bank
 from kagglekit.recipe import Recipe
-from kagglekit.report import attention
+from kagglekit.report import saliency
+from kagglekit.runs import store
+from kagglekit.training import learner, loop
+from kagglekit.training.augmenter import Augmenter
+from kagglekit.training.phases import Phase
 from tests import drawing
 from tests.conftest import REPORT, Cli, succeeded
 
@@ -82,7 +84,7 @@ def data(folder: Path) -> loop.Data:
         inner_contents=[],
         inner_labels=labels[:0],
         classes=2,
-        augmenter=augment.Augmenter(transforms=[], mirror=None, mirror_share=0.0, erasing=0.0, seed=0),
+        augmenter=Augmenter(transforms=[], mirror=None, mirror_share=0.0, erasing=0.0, seed=0),
     )
 
 
@@ -185,14 +187,14 @@ def test_attention_is_computed_on_the_gpu_and_agrees_with_the_cpu(
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, "--folds", "2")
     assert "left out" not in succeeded(cli(*words, REPORT)).out
     (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
-    portable = Portable(runs.Run(run), Console(io.StringIO()))
-    image = decoding.decode(images.read_bytes(pd.read_parquet(run / "images.parquet")["path"].iloc[0])[0])
+    portable = Portable(store.Run(run), Console(io.StringIO()))
+    image = decoding.decode(files.read_bytes(pd.read_parquet(run / "images.parquet")["path"].iloc[0])[0])
     found = {}
     for device in ("cuda", "cpu"):
-        looked = attention.Attention(portable)
+        looked = saliency.Attention(portable)
         assert looked.device == "cuda"
         looked.device = device
-        (evidence,) = looked.maps([attention.Asked(looked.prepare(image), "fold0", 1)])
+        (evidence,) = looked.maps([saliency.Asked(looked.prepare(image), "fold0", 1)])
         assert evidence is not None
         found[device] = evidence.values
     assert np.abs(found["cuda"] - found["cpu"]).max() < 1e-2 * np.abs(found["cpu"]).max()

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from kagglekit.engines import finish, folds, heads, mlp
-from kagglekit.engines.logistic import LogisticHead, LogisticPaths, LogisticRows, softmax
-from kagglekit.engines.minimise import Minimiser
-from kagglekit.engines.rows import BLOCK, RowFile
-from kagglekit.errors import UserError
-from kagglekit.metrics import METRICS, Metric, log_loss_rows
+from kagglekit.base.errors import UserError
+from kagglekit.base.metrics import METRICS, Metric, log_loss_rows
+from kagglekit.data import folds
+from kagglekit.heads import heads, mlp
+from kagglekit.heads.logistic import LogisticHead, LogisticPaths, LogisticRows, softmax
+from kagglekit.heads.minimise import Minimiser
+from kagglekit.heads.row_file import BLOCK, RowFile
+from kagglekit.pipeline import postprocess
 from kagglekit.recipe import Recipe
 
 LOG_LOSS = METRICS["log_loss"]
@@ -306,9 +308,11 @@ def test_a_sample_keeps_the_classes_in_proportion_and_the_order(count: int, seed
     assert shares.max() - shares.min() <= 1
 
 
-def scored(probabilities: np.ndarray, truth: np.ndarray, clusters: np.ndarray | None = None) -> finish.Scored:
+def scored(probabilities: np.ndarray, truth: np.ndarray, clusters: np.ndarray | None = None) -> postprocess.Scored:
     count = len(truth)
-    return finish.Scored(truth, probabilities, np.arange(count) if clusters is None else clusters, np.arange(count) % 5)
+    return postprocess.Scored(
+        truth, probabilities, np.arange(count) if clusters is None else clusters, np.arange(count) % 5
+    )
 
 
 def confident(count: int = 400, factor: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -321,7 +325,7 @@ def confident(count: int = 400, factor: float = 1.0) -> tuple[np.ndarray, np.nda
 
 
 def test_a_temperature_that_helps_is_kept_and_undoes_over_confidence() -> None:
-    after, (gate,) = finish.finish(scored(*confident(factor=4.0)), ["temperature"], LOG_LOSS, 0)
+    after, (gate,) = postprocess.finish(scored(*confident(factor=4.0)), ["temperature"], LOG_LOSS, 0)
     assert gate.judgement.kept
     assert 3 < gate.value < 5.5
     assert LOG_LOSS.score(confident()[1], after) == gate.judgement.after < gate.judgement.before
@@ -329,10 +333,10 @@ def test_a_temperature_that_helps_is_kept_and_undoes_over_confidence() -> None:
 
 def test_a_temperature_that_only_fits_noise_is_not_kept() -> None:
     probabilities, truth = confident()
-    after, (gate,) = finish.finish(scored(probabilities, truth), ["temperature"], LOG_LOSS, 0)
+    after, (gate,) = postprocess.finish(scored(probabilities, truth), ["temperature"], LOG_LOSS, 0)
     assert not gate.judgement.kept
     assert (after == probabilities).all()
-    assert (finish.apply_kept(probabilities, [gate]) == probabilities).all()
+    assert (postprocess.apply_kept(probabilities, [gate]) == probabilities).all()
 
 
 def test_a_step_is_chosen_on_other_folds_than_the_one_it_is_scored_on() -> None:
@@ -340,11 +344,11 @@ def test_a_step_is_chosen_on_other_folds_than_the_one_it_is_scored_on() -> None:
     before = scored(probabilities, truth)
     here = before.fold == 2
     changed = np.where(here, 1 - truth, truth)  # other answers in a fold must not change that fold's own steps
-    one, _ = finish.finish(before, ["temperature"], LOG_LOSS, 0)
-    temperatures = finish.STEPS["temperature"][1]
-    chosen = finish._best(changed[~here], probabilities[~here], finish.temper, temperatures, LOG_LOSS)
-    assert np.array_equal(finish.temper(probabilities[here], chosen), one[here])
-    everywhere = finish._best(changed, probabilities, finish.temper, temperatures, LOG_LOSS)
+    one, _ = postprocess.finish(before, ["temperature"], LOG_LOSS, 0)
+    temperatures = postprocess.STEPS["temperature"][1]
+    chosen = postprocess._best(changed[~here], probabilities[~here], postprocess.temper, temperatures, LOG_LOSS)
+    assert np.array_equal(postprocess.temper(probabilities[here], chosen), one[here])
+    everywhere = postprocess._best(changed, probabilities, postprocess.temper, temperatures, LOG_LOSS)
     assert everywhere != chosen
 
 
@@ -352,19 +356,19 @@ def test_a_second_step_is_chosen_anew_with_the_first_on_other_folds() -> None:
     probabilities, truth = confident(factor=6.0)
     before = scored(probabilities, truth)
     here = before.fold == 1
-    after, gates = finish.finish(before, ["temperature", "clip"], LOG_LOSS, 0)
-    chain, _ = finish._fit_chain(before, [gate.step for gate in gates if gate.judgement.kept], ~here, LOG_LOSS)
+    after, gates = postprocess.finish(before, ["temperature", "clip"], LOG_LOSS, 0)
+    chain, _ = postprocess._fit_chain(before, [gate.step for gate in gates if gate.judgement.kept], ~here, LOG_LOSS)
     assert np.array_equal(after[here], chain[here])
-    other = finish.Scored(np.where(here, 1 - truth, truth), probabilities, before.clusters, before.fold)
-    blind, _ = finish._fit_chain(other, ["temperature", "clip"], ~here, LOG_LOSS)
-    seeing, _ = finish._fit_chain(before, ["temperature", "clip"], ~here, LOG_LOSS)
+    other = postprocess.Scored(np.where(here, 1 - truth, truth), probabilities, before.clusters, before.fold)
+    blind, _ = postprocess._fit_chain(other, ["temperature", "clip"], ~here, LOG_LOSS)
+    seeing, _ = postprocess._fit_chain(before, ["temperature", "clip"], ~here, LOG_LOSS)
     assert np.array_equal(blind, seeing)  # answers of the fold that is scored are never looked at
 
 
 def test_rows_without_mistakes_are_not_made_more_confident() -> None:
     truth = np.arange(60) % 2
     right = softmax(np.stack([1.0 - truth, truth], axis=1) * 3.0)
-    after, (gate,) = finish.finish(scored(right, truth), ["temperature"], LOG_LOSS, 0)
+    after, (gate,) = postprocess.finish(scored(right, truth), ["temperature"], LOG_LOSS, 0)
     assert not gate.judgement.kept
     assert gate.value == 1
     assert np.array_equal(after, right)
@@ -373,7 +377,7 @@ def test_rows_without_mistakes_are_not_made_more_confident() -> None:
 def test_one_group_alone_proves_nothing() -> None:
     probabilities, truth = confident(factor=4.0)
     one = scored(probabilities, truth, np.zeros(len(truth), np.int64))
-    _, (gate,) = finish.finish(one, ["temperature"], LOG_LOSS, 0)
+    _, (gate,) = postprocess.finish(one, ["temperature"], LOG_LOSS, 0)
     assert not gate.judgement.kept
 
 
@@ -384,20 +388,20 @@ def test_clusters_that_move_together_need_more_proof_than_single_rows() -> None:
     shift = np.repeat([0.25, 0.2, -0.12, 0.22, -0.1, -0.05], 50) + random.normal(0, 0.01, 300)
     before = np.stack([np.full(300, 0.5), np.full(300, 0.5)], axis=1)
     after = np.stack([0.5 + shift, 0.5 - shift], axis=1)
-    alone = finish.judge(scored(before, truth), before, after, LOG_LOSS, 0)
-    together = finish.judge(scored(before, truth, clusters), before, after, LOG_LOSS, 0)
+    alone = postprocess.judge(scored(before, truth), before, after, LOG_LOSS, 0)
+    together = postprocess.judge(scored(before, truth, clusters), before, after, LOG_LOSS, 0)
     assert alone.gain == pytest.approx(together.gain)
     assert alone.kept
     assert not together.kept
-    loose = finish.standard_error(scored(before, truth, clusters), after, LOG_LOSS, 0)
-    assert loose > 3 * finish.standard_error(scored(before, truth), after, LOG_LOSS, 0)
+    loose = postprocess.standard_error(scored(before, truth, clusters), after, LOG_LOSS, 0)
+    assert loose > 3 * postprocess.standard_error(scored(before, truth), after, LOG_LOSS, 0)
 
 
 def test_a_metric_without_rows_is_bootstrapped_to_about_the_same_error() -> None:
     probabilities, truth = confident()
     opaque = Metric(name="opaque", score=LOG_LOSS.score)
-    exact = finish.standard_error(scored(probabilities, truth), probabilities, LOG_LOSS, 0)
-    assert finish.standard_error(scored(probabilities, truth), probabilities, opaque, 0) == pytest.approx(
+    exact = postprocess.standard_error(scored(probabilities, truth), probabilities, LOG_LOSS, 0)
+    assert postprocess.standard_error(scored(probabilities, truth), probabilities, opaque, 0) == pytest.approx(
         exact, rel=0.2
     )
 
@@ -405,7 +409,7 @@ def test_a_metric_without_rows_is_bootstrapped_to_about_the_same_error() -> None
 @given(st.floats(0.3, 6), st.floats(0, 0.05), st.integers(0, 99))
 def test_finishing_steps_keep_rows_probabilities_and_their_order(temperature: float, edge: float, seed: int) -> None:
     rows = softmax(np.random.default_rng(seed).normal(0, 5, (20, 3)))
-    for changed in (finish.temper(rows, temperature), finish.clip(rows, edge)):
+    for changed in (postprocess.temper(rows, temperature), postprocess.clip(rows, edge)):
         assert np.allclose(changed.sum(axis=1), 1)
         assert (changed >= 0).all()
         assert (np.take_along_axis(changed, rows.argmax(axis=1)[:, None], 1)[:, 0] >= changed.max(axis=1) - 1e-12).all()

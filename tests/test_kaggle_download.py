@@ -21,11 +21,12 @@ from filelock import FileLock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kagglekit import archives, plugins
-from kagglekit.console import Console
+from kagglekit.base.console import Console
+from kagglekit.competitions import plugins
+from kagglekit.data import archives
 from kagglekit.kaggle import client, retries
 from kagglekit.kaggle.download import fetch
-from kagglekit.kaggle.part import Part
+from kagglekit.kaggle.partial_file import Part
 from tests import drawing, kaggle_server
 from tests.conftest import Cli, failed, succeeded
 from tests.kaggle_server import Fault, State, cut, hang, page, replaced, stall, status

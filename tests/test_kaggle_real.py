@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kagglekit import storage
+from kagglekit.base import storage
 from tests.browser import look_at_report
 from tests.kaggle_server import TOKEN, State, cut, status
 

@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kagglekit import runs, storage
+from kagglekit.base import storage
 from kagglekit.cli import main
 from kagglekit.kaggle import client, retries, submit
+from kagglekit.runs import store
 from tests import drawing, kaggle_server
 from tests.conftest import Cli, failed, succeeded
 from tests.kaggle_server import Fault, State, hang, page, status
@@ -59,18 +60,18 @@ def place(finished: Path, home: Path) -> Path:
 
 
 @pytest.fixture
-def real(place: Path) -> runs.Run:
+def real(place: Path) -> store.Run:
     """The whole, real run."""
     (found,) = (run for run in everything(place) if not run.synthetic and not (run.result or {})["sample"])
     return found
 
 
-def everything(place: Path) -> list[runs.Run]:
-    return [runs.Run(path.parent) for path in place.rglob("run.json")]
+def everything(place: Path) -> list[store.Run]:
+    return [store.Run(path.parent) for path in place.rglob("run.json")]
 
 
 @pytest.fixture
-def rehearsal(place: Path) -> runs.Run:
+def rehearsal(place: Path) -> store.Run:
     (found,) = (run for run in everything(place) if run.synthetic)
     return found
 
@@ -85,7 +86,7 @@ def sent(kaggle: State) -> bool:
     return any(kaggle.count(name) for name in ("StartSubmissionUpload", "upload", "CreateSubmission"))
 
 
-def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: Path, real: runs.Run) -> None:
+def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: Path, real: store.Run) -> None:
     kaggle.pending_looks = 3
     done = succeeded(cli("submit", DOGS, "--run", real.id[-8:], "-m", "two  views", "--wait"))
     assert kaggle.uploads["uploaded"] == real.submission.read_bytes()
@@ -117,7 +118,7 @@ def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: P
     assert json.loads((real.folder / "kaggle.json").read_text()) == row
 
 
-def test_waiting_takes_ever_longer_pauses(cli: Cli, kaggle: State, real: runs.Run, pauses: list[float]) -> None:
+def test_waiting_takes_ever_longer_pauses(cli: Cli, kaggle: State, real: store.Run, pauses: list[float]) -> None:
     kaggle.pending_looks = 6
     succeeded(cli("submit", DOGS, "--wait"))
     assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
@@ -146,7 +147,9 @@ def test_the_same_command_goes_on_waiting_for_what_was_sent(
     assert kaggle.count("upload") == len(ledger(place)) == 1
 
 
-def test_an_error_of_scoring_is_a_failure_with_its_reason(cli: Cli, kaggle: State, place: Path, real: runs.Run) -> None:
+def test_an_error_of_scoring_is_a_failure_with_its_reason(
+    cli: Cli, kaggle: State, place: Path, real: store.Run
+) -> None:
     kaggle.outcome = {"status": "ERROR", "errorDescription": "Submission must have\n12 rows"}
     said = failed(cli("submit", DOGS, "--wait"))
     assert "can't score submission 1001: Submission must have 12 rows" in said
@@ -154,7 +157,7 @@ def test_an_error_of_scoring_is_a_failure_with_its_reason(cli: Cli, kaggle: Stat
     assert "an error: Submission must have 12 rows" in failed(cli("submit", DOGS))
 
 
-def test_without_a_name_the_best_whole_real_run_is_sent(cli: Cli, kaggle: State, place: Path, real: runs.Run) -> None:
+def test_without_a_name_the_best_whole_real_run_is_sent(cli: Cli, kaggle: State, place: Path, real: store.Run) -> None:
     done = succeeded(cli("submit", DOGS))
     assert f"submission.csv of run {real.id}" in done.out
     assert "next: kagglekit submissions dogs-vs-cats" in done.out
@@ -164,7 +167,7 @@ def test_without_a_name_the_best_whole_real_run_is_sent(cli: Cli, kaggle: State,
 
 
 def test_a_file_of_the_users_own_has_no_run(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+    cli: Cli, kaggle: State, place: Path, real: store.Run, tmp_path: Path
 ) -> None:
     frame = pd.read_csv(real.submission).assign(label=0.25)
     frame.to_csv(tmp_path / "blend.csv", index=False)
@@ -188,7 +191,7 @@ def test_digits_that_were_cut_are_no_reason_to_refuse_a_users_own_file(
 
 
 def test_a_copy_of_a_runs_file_is_known_to_be_the_runs(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+    cli: Cli, kaggle: State, place: Path, real: store.Run, tmp_path: Path
 ) -> None:
     shutil.copy(real.submission, tmp_path / "copy.csv")
     succeeded(cli("submit", DOGS, tmp_path / "copy.csv"))
@@ -199,7 +202,7 @@ def test_a_copy_of_a_runs_file_is_known_to_be_the_runs(
 
 
 def test_the_same_bytes_are_sent_once_unless_forced(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+    cli: Cli, kaggle: State, place: Path, real: store.Run, tmp_path: Path
 ) -> None:
     succeeded(cli("submit", DOGS, "--wait"))
     shutil.copy(real.submission, tmp_path / "other.csv")
@@ -211,7 +214,7 @@ def test_the_same_bytes_are_sent_once_unless_forced(
     assert json.loads((real.folder / "kaggle.json").read_text())["reference"] == 1002
 
 
-def test_a_rehearsal_is_never_sent(cli: Cli, kaggle: State, place: Path, rehearsal: runs.Run, tmp_path: Path) -> None:
+def test_a_rehearsal_is_never_sent(cli: Cli, kaggle: State, place: Path, rehearsal: store.Run, tmp_path: Path) -> None:
     shutil.copy(rehearsal.submission, tmp_path / "submission.csv")
     for words in (("--run", rehearsal.id), (rehearsal.submission,), (tmp_path / "submission.csv",)):
         assert "SYNTHETIC" in failed(cli("submit", DOGS, *words, "--force"))
@@ -242,7 +245,7 @@ def edits() -> dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]]:
 
 @pytest.mark.parametrize("edit", edits())
 def test_what_kaggle_would_refuse_is_not_sent(
-    cli: Cli, kaggle: State, real: runs.Run, tmp_path: Path, edit: str
+    cli: Cli, kaggle: State, real: store.Run, tmp_path: Path, edit: str
 ) -> None:
     change, word = edits()[edit]
     change(pd.read_csv(real.submission)).to_csv(tmp_path / "mine.csv", index=False)
@@ -259,7 +262,7 @@ def test_what_is_no_csv_is_one_line(cli: Cli, kaggle: State, place: Path, tmp_pa
     assert kaggle.seen == []
 
 
-def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, real: runs.Run) -> None:
+def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, real: store.Run) -> None:
     pd.read_csv(real.submission).assign(label=0.5).to_csv(real.submission, index=False)
     assert "has been changed" in failed(cli("submit", DOGS, "--run", real.id))
     real.submission.unlink()
@@ -270,7 +273,7 @@ def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, r
     assert kaggle.seen == []
 
 
-def test_impossible_wishes_are_one_line(cli: Cli, kaggle: State, real: runs.Run) -> None:
+def test_impossible_wishes_are_one_line(cli: Cli, kaggle: State, real: store.Run) -> None:
     assert "not both" in failed(cli("submit", DOGS, real.submission, "--run", real.id))
     assert "no file" in failed(cli("submit", DOGS, "nowhere.csv"))
     assert "is of dogs-vs-cats" in failed(cli("submit", "state-farm", "--run", real.id))
@@ -279,7 +282,7 @@ def test_impossible_wishes_are_one_line(cli: Cli, kaggle: State, real: runs.Run)
 
 
 def test_without_data_a_run_is_checked_by_its_own_test_images(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+    cli: Cli, kaggle: State, place: Path, real: store.Run, tmp_path: Path
 ) -> None:
     shutil.rmtree(place / "data")
     shutil.copy(real.submission, tmp_path / "copy.csv")
@@ -371,7 +374,7 @@ def test_an_upload_that_hangs_is_given_up_and_nothing_is_submitted(
     ],
 )
 def test_one_that_arrived_though_the_answer_was_lost_is_not_sent_again(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run, fault: Fault
+    cli: Cli, kaggle: State, place: Path, real: store.Run, fault: Fault
 ) -> None:
     kaggle.will("CreateSubmission", fault)
     done = succeeded(cli("submit", DOGS, "--wait"))
@@ -382,7 +385,7 @@ def test_one_that_arrived_though_the_answer_was_lost_is_not_sent_again(
 
 
 def test_it_is_recognised_by_its_words_as_the_list_shows_them(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run, tmp_path: Path
+    cli: Cli, kaggle: State, place: Path, real: store.Run, tmp_path: Path
 ) -> None:
     mine = shutil.copy(real.submission, tmp_path / "my  blend\u200d.csv")
     kaggle.will("CreateSubmission", kaggle_server.arrives_unheard)
@@ -397,7 +400,7 @@ def test_an_answer_that_is_cut_is_asked_for_again(cli: Cli, kaggle: State, place
 
 
 def test_one_that_arrived_unheard_before_the_network_went_is_recognised_by_the_next_command(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run
+    cli: Cli, kaggle: State, place: Path, real: store.Run
 ) -> None:
     def gone(exchange: kaggle_server.Exchange) -> None:
         kaggle_server.arrives_unheard(exchange)
@@ -432,7 +435,7 @@ def elsewhere(kaggle: State, count: int) -> None:
 
 
 def test_the_list_has_all_pages_and_what_was_sent_from_elsewhere(
-    cli: Cli, kaggle: State, place: Path, real: runs.Run
+    cli: Cli, kaggle: State, place: Path, real: store.Run
 ) -> None:
     elsewhere(kaggle, 45)
     succeeded(cli("submit", DOGS))
@@ -512,7 +515,7 @@ def test_before_the_run_kaggle_is_asked_whether_it_would_take_a_submission(
     assert len(kaggle.submissions) == 1
 
 
-def test_a_public_score_that_is_being_over_fitted_is_named(cli: Cli, place: Path, real: runs.Run) -> None:
+def test_a_public_score_that_is_being_over_fitted_is_named(cli: Cli, place: Path, real: store.Run) -> None:
     result = json.loads((real.folder / "result.json").read_text())
     copies = [shutil.copytree(real.folder, real.folder.with_name(f"2099010{n}-0000-00000000")) for n in (1, 2)]
 

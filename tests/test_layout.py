@@ -14,12 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit import contracts, data, layout, plugins, submissions
-from kagglekit.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels, Probability
-from kagglekit.console import Console
-from kagglekit.datafiles import DataFiles
-from kagglekit.errors import PluginError, UserError
-from kagglekit.workspace import Workspace
+from kagglekit.base.console import Console
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import contracts, layout, plugins, submissions
+from kagglekit.competitions.competition import (
+    Competition,
+    CsvGroups,
+    CsvLabels,
+    FilenameLabels,
+    FolderLabels,
+    Probability,
+)
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.data import sources
 
 Files = Mapping[str, str | bytes]
 
@@ -64,7 +72,7 @@ def found(name: str, option: Path | None) -> tuple[plugins.Plugin, Competition, 
     plugin = plugins.load(name)
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
-    return plugin, competition, data.find(competition, option, workspace, Console(io.StringIO()))
+    return plugin, competition, sources.find(competition, option, workspace, Console(io.StringIO()))
 
 
 def listed(*names: str) -> DataFiles:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
-from kagglekit import metrics
-from kagglekit.metrics import Metric
+from kagglekit.base import metrics
+from kagglekit.base.metrics import Metric
 
 EPSILON = 1e-15
 

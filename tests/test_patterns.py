@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit import patterns
+from kagglekit.base import patterns
 
 LITERALS = st.text("abcXYZ019_-", min_size=1, max_size=6)
 VALUES = st.text(st.characters(exclude_characters="/.", exclude_categories=["Cs"]), min_size=1, max_size=8)

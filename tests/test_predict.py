@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow
 import pytest
 
-from kagglekit.engines import inference, sessions
-from kagglekit.engines.predicting import Image, Predictor
-from kagglekit.errors import UserError
-from kagglekit.workspace import Workspace
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.deploy.predictor import Image, Predictor
+from kagglekit.models import batch_sizes, sessions
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -256,7 +256,7 @@ def test_a_provider_that_is_none_is_refused(cli: Cli, made: Path, photos: Path, 
 
 
 def test_without_a_gpu_cuda_is_an_error_that_names_the_library(cli: Cli, made: Path, photos: Path) -> None:
-    from kagglekit.engines import devices
+    from kagglekit.base import devices
 
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")
@@ -293,8 +293,8 @@ def test_any_batch_gives_the_same(made: Path, photos: Path, batch: int) -> None:
 
 
 def test_the_fastest_batch_is_found_on_the_work_itself() -> None:
-    sizes = inference.BatchSizes("cpu")
-    assert sizes.best() == inference.automatic_batch("cpu"), "nothing is known yet"
+    sizes = batch_sizes.BatchSizes("cpu")
+    assert sizes.best() == batch_sizes.automatic_batch("cpu"), "nothing is known yet"
     costs = {1: 1.0, 2: 1.5, 4: 2.6, 8: 5.3}
     tried = [sizes.next() for _ in range(6 * len(costs))]
     assert set(tried) == set(costs)
@@ -353,8 +353,8 @@ def test_without_a_batch_sizes_are_tried_and_with_one_they_are_not(
 
 
 def test_a_jpeg_that_does_not_end_as_one_is_looked_at_twice(tmp_path: Path) -> None:
-    from kagglekit.engines import decoding
-    from kagglekit.engines.decoding import ImageError
+    from kagglekit.images import decoding
+    from kagglekit.images.decoding import ImageError
 
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     content = bytes(cv2.imencode(".jpg", pixels)[1])
@@ -396,7 +396,7 @@ def test_memory_of_the_device_is_used_again_and_a_smaller_batch_padded(made: Pat
 def test_a_gpu_that_can_not_be_opened_is_named_with_the_missing_library(
     made: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from kagglekit.engines import devices
+    from kagglekit.base import devices
 
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit import processes, runs
-from kagglekit.engines import devices
-from kagglekit.engines.finetune import checkpoints
-from kagglekit.errors import UserError
+from kagglekit.base import devices, distributed
+from kagglekit.base.errors import UserError
+from kagglekit.runs import store
+from kagglekit.training import checkpoints
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, succeeded
 from tests.test_resume import wait_for
@@ -100,7 +100,7 @@ def test_what_several_processes_predict_is_what_their_weights_say(
     trainer.learner.load_weights(checkpoints.load_weights(folder / "models" / "fold0-0" / "all.safetensors")[0])
     expected = trainer.learner.predict(trainer.data.pixels, method._some(held))
     ids = method.table["id"].iloc[held].tolist()
-    written = runs.Run(folder).read_probabilities("models/fold0-0/oof.parquet", ids, method.labels, view="plain")
+    written = store.Run(folder).read_probabilities("models/fold0-0/oof.parquet", ids, method.labels, view="plain")
     assert np.abs(written - expected).max() < 1e-5
 
 
@@ -111,7 +111,7 @@ def test_processes_may_be_started_by_others(cli: Cli, command: tuple[str, ...], 
     """As `accelerate launch` and torchrun do, on one machine or more."""
     succeeded(cli(*command))
     alone = found(home)
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(processes._free_port())}
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(distributed._free_port())}
     world["OMP_NUM_THREADS"] = "1"
     both = [start(command, **world, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")]
     ended = [process.communicate(timeout=120) for process in both]
@@ -165,14 +165,14 @@ def test_what_the_user_can_fix_is_said_once(command: tuple[str, ...], home: Path
 def test_more_processes_than_gpus_are_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cuda_gpus", lambda: 2)
     with pytest.raises(UserError, match="there are 2 GPUs here; use --processes 2"):
-        processes.launch(3, "auto")
+        distributed.launch(3, "auto")
 
 
 @pytest.mark.parametrize("words", [["--processes", "2"], ["--processes=2"]], ids=["two words", "one word"])
 def test_the_processes_are_started_without_the_option(words: list[str]) -> None:
     others = ["run", "dogs-vs-cats", "--set", "models=2", "--fold", "2"]
     for place in range(2, len(others) + 1, 2):
-        assert processes._without_processes([*others[:place], *words, *others[place:]]) == others
+        assert distributed._without_processes([*others[:place], *words, *others[place:]]) == others
 
 
 def test_the_first_failure_ends_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -184,15 +184,15 @@ def test_the_first_failure_ends_all(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["kagglekit", "run", "x"])
-    assert processes.launch(2, "cpu") == 7
+    assert distributed.launch(2, "cpu") == 7
 
 
 def test_one_process_needs_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORLD_SIZE", "RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert (processes.count(), processes.rank(), processes.is_first()) == (1, 0, True)
-    assert processes.agree("anything") == "anything"
-    with processes.first_goes_first():
+    assert (distributed.count(), distributed.rank(), distributed.is_first()) == (1, 0, True)
+    assert distributed.agree("anything") == "anything"
+    with distributed.first_goes_first():
         pass
-    world = processes.World("cpu", "float32")
+    world = distributed.World("cpu", "float32")
     assert (world.rank, world.size, world.is_first) == (0, 1, True)

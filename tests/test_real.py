@@ -14,8 +14,10 @@ from PIL import Image
 
 from benchmarks import audit as planting
 from benchmarks.memory import dataset
-from kagglekit import archives
-from kagglekit.engines import backbones, decoding, devices, images, sessions, timm_models
+from kagglekit.base import devices
+from kagglekit.data import archives
+from kagglekit.images import decoding, files
+from kagglekit.models import registry, sessions, timm_models, weights
 from kagglekit.recipe import Recipe
 from tests.browser import look_at_report
 from tests.conftest import REPORT, Cli
@@ -87,15 +89,15 @@ def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photo
 ) -> None:
     name = "tf_efficientnet_lite0"
     paths = sorted(archives.extract(dogs_archive, tmp_path).folder.glob("train/*.jpg"))[::10]
-    model = timm_models.load_model(name, backbones.locate(name))[0]
+    model = timm_models.load_model(name, weights.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-    backbone = backbones.resolve(name, Recipe(), lambda _: None)
+    backbone = registry.resolve(name, Recipe(), lambda _: None)
     session = sessions.Session(Path(backbone.graph), "cpu", devices.cores())
     same = []
     for path in paths:
         with torch.inference_mode():
             own = model(transform(Image.open(path).convert("RGB"))[None])
-        pixels = backbone.preprocessing.apply(decoding.decode(images.read_bytes(path)[0]))
+        pixels = backbone.preprocessing.apply(decoding.decode(files.read_bytes(path)[0]))
         (found,) = session.run(["logits"], {"images": pixels[None]})
         same.append(int(own.argmax()) == int(found.argmax()))
     assert len(same) == 120

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kagglekit import recipe
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit import metrics
+from kagglekit.base import metrics
 from tests import damage, drawing, finetuned
 from tests.browser import Opened, browser, open_page
 from tests.conftest import REPORT, Cli, failed, succeeded
@@ -299,12 +299,12 @@ def test_two_backbones_are_both_explained(cli: Cli, tiny_export: tuple[str, Path
 def test_a_report_that_fails_is_no_failure_of_the_run(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kagglekit.report import writing
+    from kagglekit.report import build
 
     def broken(*_: object) -> str:
         raise RuntimeError("no page today")
 
-    monkeypatch.setattr(writing, "render", broken)
+    monkeypatch.setattr(build, "render", broken)
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, *damage.QUICK, REPORT)
     done = succeeded(cli(*words))
     run = damage.only_run(home / "dogs-vs-cats")
@@ -315,8 +315,8 @@ def test_a_report_that_fails_is_no_failure_of_the_run(
 def test_the_report_comes_even_where_kaggle_takes_no_submission(
     cli: Cli, tiny: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from kagglekit.base.errors import UserError
     from kagglekit.cli import kaggle as commands
-    from kagglekit.errors import UserError
 
     def refused(*_: object, **__: object) -> None:
         raise UserError("none is left today.")

@@ -15,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit import metrics, runs
-from kagglekit.console import Console
-from kagglekit.engines import decoding, figures, images
-from kagglekit.engines.decoding import Preprocessing
-from kagglekit.engines.portable import Portable
-from kagglekit.report import analysis, attention, findings, galleries, gradcam, inside, page, pictures
-from kagglekit.report import drawing as plots
+from kagglekit.base import figures, metrics
+from kagglekit.base.console import Console
+from kagglekit.deploy.fitted_run import Portable
+from kagglekit.images import decoding, files
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.pages import page, pictures
+from kagglekit.report import channels, galleries, gradcam, saliency, stats
+from kagglekit.report import charts as plots
+from kagglekit.runs import findings, store
 from tests import damage, drawing
 from tests.conftest import Cli, succeeded
 
@@ -48,13 +50,13 @@ def test_on_frozen_features_the_map_is_exact(
     settings = {"logistic": (), "logistic on logits": ("--set", "output=logits"), "mlp": ("--head", "mlp")}[head]
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", spec, *damage.QUICK, *settings)
     succeeded(cli(*words, "--set", "mlp_epochs=2"))
-    run = runs.Run(damage.only_run(home / "dogs-vs-cats"))
+    run = store.Run(damage.only_run(home / "dogs-vs-cats"))
     found, portable = findings.read(run), Portable(run, Console(io.StringIO()))
-    looked = attention.Attention(portable)
+    looked = saliency.Attention(portable)
     row = found.table.iloc[0]
-    prepared = looked.prepare(decoding.decode(images.read_bytes(row["path"])[0]))
+    prepared = looked.prepare(decoding.decode(files.read_bytes(row["path"])[0]))
     part = f"fold{row['fold']}"
-    found_maps = looked.maps([attention.Asked(prepared, part, label) for label in range(2)])
+    found_maps = looked.maps([saliency.Asked(prepared, part, label) for label in range(2)])
     maps = [evidence.values for evidence in found_maps if evidence is not None]
     assert len(maps) == 2
     assert maps[0].shape == maps[1].shape
@@ -133,11 +135,11 @@ def test_maps_of_several_parts_are_laid_over_the_whole_image() -> None:
     corner = np.zeros((8, 8), np.float32)
     corner[0, 0] = 1
     whole, middle = (0.0, 0.0, 1.0, 1.0), (0.25, 0.25, 0.5, 0.5)
-    same = attention._together([attention.Evidence(corner, middle), attention.Evidence(2 * corner, middle)])
+    same = saliency._together([saliency.Evidence(corner, middle), saliency.Evidence(2 * corner, middle)])
     assert same is not None
     assert same.box == middle
     assert same.values == pytest.approx(1.5 * corner)
-    both = attention._together([attention.Evidence(np.zeros_like(spot), whole), attention.Evidence(corner, middle)])
+    both = saliency._together([saliency.Evidence(np.zeros_like(spot), whole), saliency.Evidence(corner, middle)])
     assert both is not None
     assert both.box == whole
     top, left = np.unravel_index(both.values.argmax(), both.values.shape)
@@ -151,16 +153,16 @@ def test_filters_and_channels_are_drawn(name: str) -> None:
     import timm
 
     model = timm.create_model(name).eval()
-    shown = inside.filters(model)
+    shown = channels.filters(model)
     assert shown is not None
     assert decoded(shown).size[0] > 24
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     size = model.pretrained_cfg["input_size"][1:]
     own = Preprocessing(**vars(PLAIN) | {"size": size})
-    stages = inside.strongest_channels(model, own, attention.Prepared({own: own.apply(image)}, {}))
-    assert 1 < len(stages) <= inside.STAGES
+    stages = channels.strongest_channels(model, own, saliency.Prepared({own: own.apply(image)}, {}))
+    assert 1 < len(stages) <= channels.STAGES
     for stage in stages:
-        assert len(set(stage.channels)) == inside.CHANNELS
+        assert len(set(stage.channels)) == channels.CHANNELS
         assert decoded(stage.picture).size[0] > 4 * 40
 
 
@@ -259,13 +261,13 @@ def test_with_many_classes_the_hardest_are_shown() -> None:
 def test_confusion_and_parts_count_every_image_once(classes: int, count: int, seed: int) -> None:
     truth, rows = probabilities(count, classes, seed)
     predicted = rows.argmax(axis=1)
-    matrix = analysis.confusion(truth, predicted, classes)
+    matrix = stats.confusion(truth, predicted, classes)
     assert matrix.sum() == count
     assert np.trace(matrix) == (truth == predicted).sum()
-    pairs = analysis.most_confused(matrix, 3)
+    pairs = stats.most_confused(matrix, 3)
     assert [pair.images for pair in pairs] == sorted((pair.images for pair in pairs), reverse=True)
     assert all(matrix[pair.truth, pair.predicted] == pair.images > 0 for pair in pairs)
-    parts = analysis.by_class(truth, rows, [str(n) for n in range(classes)])
+    parts = stats.by_class(truth, rows, [str(n) for n in range(classes)])
     assert sum(part.images for part in parts) == count
     assert sum(part.share for part in parts) == pytest.approx(1)
     mean = sum(part.loss * part.images for part in parts) / count
@@ -275,21 +277,21 @@ def test_confusion_and_parts_count_every_image_once(classes: int, count: int, se
 @given(st.integers(2, 5), st.integers(1, 300), st.integers(0, 5))
 def test_reliability_bins_hold_every_image_once(classes: int, count: int, seed: int) -> None:
     truth, rows = probabilities(count, classes, seed)
-    bins = analysis.reliability(truth, rows)
+    bins = stats.reliability(truth, rows)
     assert sum(entry.images for entry in bins) == count
     for entry in bins:
         assert entry.low <= entry.confidence + 1e-12
         assert entry.confidence <= entry.high + 1e-12
         assert entry.least <= entry.accuracy <= entry.most
-    assert 0 <= analysis.calibration_error(bins) <= 1
+    assert 0 <= stats.calibration_error(bins) <= 1
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_bins_that_are_all_right_or_all_wrong_can_be_drawn(right: bool) -> None:
     for count in (6, 11, 21):
         rows = np.tile([0.9, 0.1], (count, 1))
-        bins = analysis.reliability(np.full(count, 0 if right else 1), rows)
-        assert "<svg" in plots.calibration(bins, analysis.calibration_error(bins))
+        bins = stats.reliability(np.full(count, 0 if right else 1), rows)
+        assert "<svg" in plots.calibration(bins, stats.calibration_error(bins))
 
 
 def test_a_calibrated_model_has_a_small_error_and_a_bragging_one_a_large() -> None:
@@ -297,18 +299,18 @@ def test_a_calibrated_model_has_a_small_error_and_a_bragging_one_a_large() -> No
     sure = random.uniform(0.5, 1, 20_000)
     rows = np.stack([sure, 1 - sure], axis=1)
     honest = (random.random(20_000) > sure).astype(int)
-    assert analysis.calibration_error(analysis.reliability(honest, rows)) < 0.02
+    assert stats.calibration_error(stats.reliability(honest, rows)) < 0.02
     bragging = random.integers(0, 2, 20_000)
-    assert analysis.calibration_error(analysis.reliability(bragging, rows)) > 0.2
+    assert stats.calibration_error(stats.reliability(bragging, rows)) > 0.2
 
 
 def test_the_worst_rows_come_first_and_add_up() -> None:
     losses = np.array([0.1, 5.0, 0.0, 2.0])
-    worst = analysis.worst_rows(losses, 3)
+    worst = stats.worst_rows(losses, 3)
     assert [row.place for row in worst] == [1, 3, 0]
-    assert analysis.worst_rows(np.full(7, 0.1), 7)[-1].so_far <= 1
+    assert stats.worst_rows(np.full(7, 0.1), 7)[-1].so_far <= 1
     assert worst[-1].so_far == pytest.approx(1.0)
-    assert analysis.worst_rows(np.zeros(2), 5)[-1].so_far == 0
+    assert stats.worst_rows(np.zeros(2), 5)[-1].so_far == 0
 
 
 @pytest.mark.parametrize(
@@ -330,9 +332,9 @@ def test_shares_in_per_cent_never_round_to_certainty(share: float, text: str) ->
 
 def test_only_values_that_were_on_offer_are_drawn() -> None:
     truth, rows = np.zeros(50, int), np.tile([0.9, 0.1], (50, 1))
-    assert min(analysis.loss_by_value(truth, rows, "temperature")) == 1  # no mistake says how much sharper is too much
+    assert min(stats.loss_by_value(truth, rows, "temperature")) == 1  # no mistake says how much sharper is too much
     truth[:20] = 1
-    assert min(analysis.loss_by_value(truth, rows, "temperature")) < 1
+    assert min(stats.loss_by_value(truth, rows, "temperature")) < 1
 
 
 # plots

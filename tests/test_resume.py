@@ -19,14 +19,15 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from kagglekit import interrupts, runs
+from kagglekit.base import interrupts
+from kagglekit.base.console import Console
 from kagglekit.cli import main
-from kagglekit.console import Console
-from kagglekit.engines.finetune import checkpoints, loop, plots
-from kagglekit.engines.finetune.learner import Learner
-from kagglekit.engines.finetune.phases import Phase
-from kagglekit.engines.method_finetune import _Method
+from kagglekit.pipeline.methods.finetune import _Method
 from kagglekit.recipe import Recipe
+from kagglekit.runs import store
+from kagglekit.training import checkpoints, loop, plots
+from kagglekit.training.learner import Learner
+from kagglekit.training.phases import Phase
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, succeeded
 
@@ -160,7 +161,7 @@ def test_commands_that_train_a_fold_each_may_be_started_together(
 
 
 def test_what_another_command_is_writing_is_not_removed(tmp_path: Path) -> None:
-    run = runs.Run(tmp_path / "20260101-0000-00000000")
+    run = store.Run(tmp_path / "20260101-0000-00000000")
     writing, left, own = (run.folder / name for name in ("stages/.a.1.partial", "stages/.b.1.partial", ".c.1.partial"))
     writing.parent.mkdir(parents=True)
     for path in (writing, left, own):

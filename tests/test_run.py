@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from kagglekit import pipeline
-from kagglekit.console import Console
-from kagglekit.engines import finish
+from kagglekit.base.console import Console
+from kagglekit.pipeline import postprocess
+from kagglekit.pipeline import run as pipeline
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -259,7 +259,7 @@ def test_unreadable_images_are_listed_left_out_and_get_the_prior(
 def test_a_readable_image_without_numbers_is_no_unreadable_one(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    applied = finish.apply_kept
+    applied = postprocess.apply_kept
 
     def overflowing(test: Any, gates: Any) -> Any:
         found = applied(test, gates)
@@ -268,7 +268,7 @@ def test_a_readable_image_without_numbers_is_no_unreadable_one(
 
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
     with monkeypatch.context() as patch:
-        patch.setattr(finish, "apply_kept", overflowing)
+        patch.setattr(postprocess, "apply_kept", overflowing)
         assert "1 readable test images got no numbers, such as 2" in failed(cli(*words))
     assert not list(home.rglob("submission.csv"))
     succeeded(cli(*words))
@@ -283,7 +283,7 @@ def test_of_several_processes_the_others_see_the_data_that_the_first_has_brought
         drawing.dogs(tmp_path).rename(home / "dogs-vs-cats" / "data" / "dogs.zip")
         yield
 
-    monkeypatch.setattr(pipeline.processes, "first_goes_first", downloading)
+    monkeypatch.setattr(pipeline.distributed, "first_goes_first", downloading)
     made = pipeline.run("dogs-vs-cats", None, {"backbone": tiny, "strengths": "1"}, Console(io.StringIO()))
     assert not made.synthetic
 

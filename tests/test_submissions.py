@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit import submissions
-from kagglekit.competition import ClassLabel, Competition, FilenameLabels, Probability, ProbabilityPerClass
-from kagglekit.datafiles import DataFiles
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
+from kagglekit.competitions import submissions
+from kagglekit.competitions.competition import ClassLabel, Competition, FilenameLabels, Probability, ProbabilityPerClass
+from kagglekit.competitions.datafiles import DataFiles
 
 PETS = {"cat": "cat", "dog": "dog"}
 FARM = {"c0": "safe", "c1": "texting", "c2": "phone"}

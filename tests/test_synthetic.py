@@ -22,9 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit import archives, data, plugins, rehearsal, storage, submissions, synthetic, testing
+from kagglekit.authoring import testing
+from kagglekit.base import storage
+from kagglekit.base.workspace import Workspace
 from kagglekit.cli import main
-from kagglekit.competition import (
+from kagglekit.competitions import plugins, submissions, synthetic
+from kagglekit.competitions.competition import (
     ClassLabel,
     Competition,
     CsvGroups,
@@ -34,12 +37,12 @@ from kagglekit.competition import (
     Probability,
     ProbabilityPerClass,
 )
-from kagglekit.datafiles import DataFiles
-from kagglekit.engines import folds
-from kagglekit.hookspecs import hookimpl
-from kagglekit.plugins import Plugin
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.hookspecs import hookimpl
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data import archives, folds, sources
+from kagglekit.pipeline import rehearsal
 from kagglekit.recipe import DEFAULT_FOLDS, Recipe
-from kagglekit.workspace import Workspace
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -244,11 +247,11 @@ def test_with_data_in_the_workspace_there_is_no_rehearsal(
 )
 def test_only_a_workspace_that_never_had_data_is_rehearsed_in(names: list[str], absent: bool, home: Path) -> None:
     workspace = Workspace.of(DOGS)
-    assert data.is_absent(workspace)
+    assert sources.is_absent(workspace)
     workspace.data.mkdir(parents=True)
     for name in names:
         (workspace.data / name).write_text("")
-    assert data.is_absent(workspace) == absent
+    assert sources.is_absent(workspace) == absent
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "train.csv"])
@@ -350,7 +353,7 @@ def test_the_archive_has_the_same_bytes_each_time_and_in_each_process(name: str,
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
     program = (
-        "import hashlib, pathlib, sys\nfrom kagglekit import plugins, synthetic\n"
+        "import hashlib, pathlib, sys\nfrom kagglekit.competitions import plugins, synthetic\n"
         f"drawn = synthetic.draw(plugins.load({name!r}).competition(), pathlib.Path(sys.argv[1]))\n"
         "print(hashlib.sha256(drawn.archive.read_bytes()).hexdigest())\n"
     )

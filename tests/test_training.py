@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from kagglekit.engines.finetune import finder, layers, loop
-from kagglekit.engines.finetune.loop import Trainer
-from kagglekit.engines.finetune.phases import Phase
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
+from kagglekit.training import layers, loop, lr_finder
+from kagglekit.training.loop import Trainer
+from kagglekit.training.phases import Phase
 from tests import trainers
 from tests.conftest import TINY
 from tests.trainers import ALL, CALM, FROZEN
@@ -91,7 +91,7 @@ def test_the_rate_follows_the_schedule_and_the_phase_before(tmp_path: Path) -> N
         dataclasses.replace(FLAT, epochs=1, rate=0.1, find=False),
     )
     rates = {row["phase"]: row["rate"] for row in trained.progress.history if row["kind"] == "step"}
-    assert rates["all"] == pytest.approx(finder.usual_rate(TINY) / 10), "a tenth of what the head had"
+    assert rates["all"] == pytest.approx(lr_finder.usual_rate(TINY) / 10), "a tenth of what the head had"
 
 
 # What is kept

@@ -16,13 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit.engines import timm_models
-from kagglekit.engines.backbones import Backbone
-from kagglekit.engines.finetune import batches, budget, checkpoints, layers, phases, precisions, schedules, start
-from kagglekit.engines.finetune.budget import Speed, Work
-from kagglekit.engines.finetune.layers import Layers
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
+from kagglekit.models import timm_models
+from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import Recipe
+from kagglekit.training import batches, budget, checkpoints, layers, phases, precisions, schedules, start
+from kagglekit.training.budget import Speed, Work
+from kagglekit.training.layers import Layers
 from tests import trainers
 
 FEW = settings(max_examples=80, deadline=None)

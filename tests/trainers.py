@@ -16,14 +16,15 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from kagglekit.console import Console
-from kagglekit.engines.bank import Bank
-from kagglekit.engines.decoding import Preprocessing
-from kagglekit.engines.finetune import augment, budget, loop, plots
-from kagglekit.engines.finetune.loop import Data, Trainer
-from kagglekit.engines.finetune.phases import Phase
-from kagglekit.processes import World
+from kagglekit.base.console import Console
+from kagglekit.base.distributed import World
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.images.row_store import Bank
 from kagglekit.recipe import Recipe
+from kagglekit.training import budget, loop, plots, policies
+from kagglekit.training.augmenter import Augmenter
+from kagglekit.training.loop import Data, Trainer
+from kagglekit.training.phases import Phase
 from tests.conftest import TINY
 
 SIZE = (32, 32)
@@ -62,8 +63,8 @@ def data(count: int = 16, inner: int = 4, *, classes: int = 2, recipe: Recipe = 
         "inner_contents": pixels.contents[count:],
         "inner_labels": pixels.labels[count:],
         "classes": classes,
-        "augmenter": augment.Augmenter(
-            transforms=augment.resolve(recipe.augment, SIZE, {}),
+        "augmenter": Augmenter(
+            transforms=policies.resolve(recipe.augment, SIZE, {}),
             mirror=None,
             mirror_share=recipe.mirror_share,
             erasing=recipe.erasing,

@@ -9,8 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from kagglekit import interrupts
-from kagglekit.errors import OwnError, UserError
+from kagglekit.base import interrupts
+from kagglekit.base.errors import OwnError, UserError
 
 app = typer.Typer(
     name="kagglekit",
@@ -93,8 +93,9 @@ def run(
     ] = False,
 ) -> None:
     """Take a competition from its data to a validated submission."""
-    from kagglekit import pipeline, recipe
-    from kagglekit import processes as together
+    from kagglekit import recipe
+    from kagglekit.base import distributed as together
+    from kagglekit.pipeline.run import run as take
 
     options = {
         "method": method,
@@ -121,7 +122,7 @@ def run(
     if processes > 1 and together.count() == 1:
         raise typer.Exit(together.launch(processes, str(settings.get("provider", "auto"))))
     together.end_with_launcher()
-    made = pipeline.run(name, data, settings, together.console(), fold)
+    made = take(name, data, settings, together.console(), fold)
     together.part()
     if together.is_first():
         from kagglekit.cli import looking
@@ -206,7 +207,7 @@ def new(
     kaggle: Annotated[str | None, typer.Option(help="Slug at Kaggle.")] = None,
 ) -> None:
     """Write a plugin of your own: two files that run at once."""
-    from kagglekit import scaffold
+    from kagglekit.authoring import scaffold
 
     given = {
         "kaggle": kaggle,
@@ -238,8 +239,9 @@ def check(
     ] = None,
 ) -> None:
     """Check that a plugin keeps its contract, on a competition drawn in its layout."""
-    from kagglekit import recipe, testing
-    from kagglekit.console import Console
+    from kagglekit import recipe
+    from kagglekit.authoring import testing
+    from kagglekit.base.console import Console
 
     console = Console()
     settings = dict(recipe.parse_assignment(text) for text in set_ or [])
@@ -459,7 +461,7 @@ def compare(
 @app.command("list", epilog=_examples("kagglekit list"))
 def list_() -> None:
     """List the installed competitions, with their aliases and runs."""
-    from kagglekit import installed
+    from kagglekit.competitions import installed
 
     for line in installed.table():
         typer.echo(line)
@@ -507,8 +509,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Examine what runs and submissions need, and say what cures what is missing."""
-    from kagglekit import doctor as examination
-    from kagglekit.console import Console
+    from kagglekit.base.console import Console
+    from kagglekit.cli import doctor as examination
 
     if not examination.examine(name, Console()):
         raise typer.Exit(1)
@@ -529,7 +531,7 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        from kagglekit import storage
+        from kagglekit.base import storage
 
         reason = storage.explain(error)
         if reason is None:

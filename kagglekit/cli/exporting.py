@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit import patterns, runs, storage
-from kagglekit.console import Console
-from kagglekit.engines.predicting import Image, Predictor, Row
-from kagglekit.errors import UserError
-from kagglekit.layout import natural_key
-from kagglekit.runs import Run, beside
+from kagglekit.base import patterns, storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.competitions.layout import natural_key
+from kagglekit.deploy.predictor import Image, Predictor, Row
+from kagglekit.runs import store
+from kagglekit.runs.store import Run, beside
 
 FILE = "model.onnx"
 """What a run's exported file is called in its folder."""
@@ -30,7 +31,7 @@ _ROWS_TOGETHER = 1024
 def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> Path:
     """Write a run's ONNX file, and with `fp16` the one in half precision beside it."""
     console = Console()
-    run = runs.find(reference)
+    run = store.find(reference)
     path = (output or run.folder / (FLOATS_FILE if floats else FILE)).expanduser().resolve()
     if path.suffix != ".onnx":
         raise UserError(f"--output {output}: the file must end in .onnx.")
@@ -39,8 +40,8 @@ def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> 
 
 
 def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp16: bool = False) -> Path:
-    from kagglekit.engines import onnx_file
-    from kagglekit.engines.portable import Portable
+    from kagglekit.deploy import onnx_file
+    from kagglekit.deploy.fitted_run import Portable
 
     portable = Portable(run, console)
     for step in portable.left_out:
@@ -57,8 +58,8 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
 
 def _up_to_date(run: Run, console: Console) -> Path:
     """Return the run's own file, exported where it is not there, or is not of the run as it is now."""
-    from kagglekit.engines import onnx_file
-    from kagglekit.engines.portable import Portable
+    from kagglekit.deploy import onnx_file
+    from kagglekit.deploy.fitted_run import Portable
 
     path = run.folder / FILE
     return path if onnx_file.is_of(path, Portable(run, console)) else _export(run, path, console)
@@ -66,11 +67,11 @@ def _up_to_date(run: Run, console: Console) -> Path:
 
 def bundle(reference: str, folder: Path, python: str) -> None:
     """Write a folder for a Kaggle notebook without network."""
-    from kagglekit.engines import bundle as bundles
-    from kagglekit.engines.portable import Portable
+    from kagglekit.deploy import bundle as bundles
+    from kagglekit.deploy.fitted_run import Portable
 
     console = Console()
-    run = runs.find(reference)
+    run = store.find(reference)
     with run.locked(console):
         model = _up_to_date(run, console)
         bundles.write(Portable(run, console), model, folder.expanduser().resolve(), python)
@@ -119,7 +120,7 @@ def _file(reference: str, console: Console) -> Path:
         if not path.is_file():
             raise UserError(f"no file {reference}: `kagglekit export RUN --output {path.name}` writes one.")
         return path
-    run = runs.find(reference)
+    run = store.find(reference)
     with run.locked(console):
         return _up_to_date(run, console)
 

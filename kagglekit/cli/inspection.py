@@ -6,11 +6,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from kagglekit import plugins, recipe, storage, summary
-from kagglekit import runs as run_folders
-from kagglekit.console import Console
-from kagglekit.errors import UserError
-from kagglekit.workspace import Workspace, home
+from kagglekit import recipe
+from kagglekit.base import storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace, home
+from kagglekit.competitions import plugins
+from kagglekit.pipeline import summary
+from kagglekit.runs import store as run_folders
 
 
 def info(target: str) -> None:
@@ -173,7 +176,7 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
 
 def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample: str, seed: int) -> None:
     """Write a competition's images as folders a class."""
-    from kagglekit import class_folders, data
+    from kagglekit.data import class_folders, sources
 
     console = Console()
     plugin = plugins.load(name)
@@ -181,7 +184,7 @@ def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample:
     if len(counts) != 2 or not all(count.strip().isdecimal() for count in counts):
         raise UserError(f"--sample {sample!r}: write it as TRAIN,VALID, for example --sample 200,50.")
     workspace = Workspace.of(plugin.competition().name)
-    files = data.find(plugin.competition(), data_path or plugin.data, workspace, console, plugin.data is None)
+    files = sources.find(plugin.competition(), data_path or plugin.data, workspace, console, plugin.data is None)
     class_folders.write(
         plugin, files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
     )
@@ -192,8 +195,8 @@ def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample:
 
 def backbones(pattern: str, limit: int) -> None:
     """List what is installed, what the hub's cache holds, and what the hub has."""
-    from kagglekit.engines import catalogue
-    from kagglekit.engines.backbones import hub_answers
+    from kagglekit.models import catalogue
+    from kagglekit.models.weights import hub_answers
 
     console = Console()
     if not pattern:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kagglekit import data, plugins, processes
-from kagglekit.console import Console
-from kagglekit.errors import UserError
-from kagglekit.kaggle import choice, client, credentials, ledger
+from kagglekit.base import distributed
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins
+from kagglekit.data import sources
+from kagglekit.kaggle import client, credentials, ledger, select
 from kagglekit.kaggle import download as downloading
 from kagglekit.kaggle import submit as sending
-from kagglekit.kaggle.failures import UnreachableError
-from kagglekit.workspace import Workspace
+from kagglekit.kaggle.errors import UnreachableError
 
 
 def download(name: str) -> None:
@@ -35,10 +37,10 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
     if sample:
         raise UserError("--submit: a run on a sample is not worth a submission; leave --sample out.")
     credentials.require()
-    if not processes.is_first():
+    if not distributed.is_first():
         return
     console = Console()
-    if data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name)):
+    if data_path is None and plugin.data is None and sources.is_absent(Workspace.of(plugin.competition().name)):
         downloading.download(plugin, console)
     try:
         with client.connect(plugin.competition(), console, attempts=1) as kaggle:
@@ -55,7 +57,7 @@ def submit(name: str, file: Path | None, run: str | None, message: str | None, *
     console = Console()
     plugin = plugins.load(name)
     slug = client.slug_of(plugin.competition())
-    chosen = choice.choose(plugin, file, run, force=force)
+    chosen = select.choose(plugin, file, run, force=force)
     made_by = "" if chosen.run is None else f" of run {chosen.run.id}"
     console.say(f"to {slug}: {chosen.file.name}{made_by}")
     row = sending.send(chosen, plugin, message or chosen.message(), console, force=force)

@@ -10,23 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit import data, plugins, recipe, tables
-from kagglekit import runs as run_folders
-from kagglekit.console import Console
-from kagglekit.errors import UserError
-from kagglekit.workspace import Workspace
+from kagglekit import recipe
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins
+from kagglekit.data import sources, tables
+from kagglekit.runs import store as run_folders
 
 
 def report(reference: str, *, show: bool, text: bool) -> None:
     """Write a run's report again, or print its essentials."""
-    from kagglekit.report import findings, telling, writing
+    from kagglekit.report import build, terminal
+    from kagglekit.runs import findings
 
     console = Console()
     run = run_folders.find(reference)
     if text:
-        telling.tell(findings.read(run), console)
+        terminal.tell(findings.read(run), console)
         return
-    path = writing.write(run, console, again=True)
+    path = build.write(run, console, again=True)
     if show:
         open_page(path, console)
 
@@ -48,11 +51,11 @@ def report_after(run: run_folders.Run | None) -> Iterator[None]:
 def _try_report(run: run_folders.Run | None) -> None:
     if run is None:
         return
-    from kagglekit.report import writing
+    from kagglekit.report import build
 
     console = Console()
     try:
-        writing.write(run, console)
+        build.write(run, console)
     except Exception as error:  # noqa: BLE001  `kagglekit report` shows all of it
         reason = f"{type(error).__name__}: {error!s:.200}"
         console.warn(f"the report could not be written ({reason}): `kagglekit report {run.id}` tries again")
@@ -66,16 +69,17 @@ def open_page(path: Path, console: Console) -> None:
 
 def compare(references: Sequence[str]) -> None:
     """Print runs side by side."""
-    from kagglekit import comparing
+    from kagglekit.report import compare
 
-    comparing.compare([run_folders.find(reference) for reference in references], Console())
+    compare.compare([run_folders.find(reference) for reference in references], Console())
 
 
 def audit(
     name: str, data_path: Path | None, settings: Mapping[str, Any], run: str | None, apply: Path | None, *, show: bool
 ) -> None:
     """Look at a competition's data; or make a list of drops the one that later runs honour."""
-    from kagglekit.dataset import auditing, drops, telling, writing
+    from kagglekit.audit import inspection, page, terminal
+    from kagglekit.data import exclusions
 
     console = Console()
     plugin = plugins.load(name)
@@ -87,31 +91,31 @@ def audit(
             raise UserError("--apply looks at nothing: leave out --run and --open.")
         chosen = dataclasses.replace(chosen, sample=0)
         found = _tables(plugin, data_path, chosen, console)
-        listed = drops.apply(apply, workspace, found.train)
+        listed = exclusions.apply(apply, workspace, found.train)
         console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")
         console.say("nothing was deleted; edit or remove that file, or apply another, to have them back")
         console.say(f"next: kagglekit run {shlex.quote(plugin.name)}")
         return
-    judged = auditing.judge(workspace, competition, run)
-    with auditing.exporting(chosen, console) as export:
+    judged = inspection.judge(workspace, competition, run)
+    with inspection.exporting(chosen, console) as export:
         found = _tables(plugin, data_path, chosen, console)
-        result = auditing.inspect(plugin, found, chosen, judged, console, export=export)
-    writing.write(result, workspace.audit, name, console)
-    telling.tell(result, console)
-    page = workspace.audit / "audit.html"
-    console.say(f"audit: {page}")
+        result = inspection.inspect(plugin, found, chosen, judged, console, export=export)
+    page.write(result, workspace.audit, name, console)
+    terminal.tell(result, console)
+    written = workspace.audit / "audit.html"
+    console.say(f"audit: {written}")
     candidates = workspace.audit / "drops.csv"
     console.say(
         f"next: look at it; to leave images out, write yes into the column drop of {candidates}, "
         f"then type kagglekit audit {shlex.quote(name)} --apply {shlex.quote(str(candidates))}"
     )
     if show:
-        open_page(page, console)
+        open_page(written, console)
 
 
 def _tables(plugin: plugins.Plugin, data_path: Path | None, chosen: recipe.Recipe, console: Console) -> tables.Tables:
     """Return all of a competition's images, those on the list of drops too."""
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
-    files = data.find(competition, data_path or plugin.data, workspace, console, remember=plugin.data is None)
+    files = sources.find(competition, data_path or plugin.data, workspace, console, remember=plugin.data is None)
     return tables.read(plugin, competition, files, chosen, console)

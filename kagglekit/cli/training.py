@@ -9,14 +9,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from kagglekit import data, pipeline, plugins, recipe, rehearsal
-from kagglekit.competition import Competition
-from kagglekit.console import Console
-from kagglekit.engines import backbones, decoding, devices, images, method_finetune, timm_models
-from kagglekit.engines.finetune import augment, finder, layers
-from kagglekit.errors import UserError
+from kagglekit import recipe
+from kagglekit.base import devices
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins
+from kagglekit.competitions.competition import Competition
+from kagglekit.data import sources
+from kagglekit.images import decoding, files
+from kagglekit.models import registry, timm_models
+from kagglekit.pipeline import rehearsal
+from kagglekit.pipeline.methods import finetune
+from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import Recipe
-from kagglekit.workspace import Workspace
+from kagglekit.training import contact_sheet, layers, lr_finder, policies
+from kagglekit.training.augmenter import Augmenter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,22 +36,20 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
     plugin = plugins.load(name)
     if part not in get_args(layers.Part):
         raise UserError(f"--train {part!r}: must be one of {', '.join(get_args(layers.Part))}.")
-    absent = data_path is None and plugin.data is None and data.is_absent(Workspace.of(plugin.competition().name))
+    absent = data_path is None and plugin.data is None and sources.is_absent(Workspace.of(plugin.competition().name))
     if absent:
         console.warn(f"there is no data of {name} yet (--data PATH): the curve is that of SYNTHETIC images")
-    job = pipeline.prepare(
-        plugin, data_path or plugin.data, {**settings, "method": "finetune"}, console, synthetic=absent
-    )
+    job = prepare(plugin, data_path or plugin.data, {**settings, "method": "finetune"}, console, synthetic=absent)
     with suppress(OSError):  # nothing is trained: a run that was not there before has nothing in it
         job.run.folder.rmdir()
-    curve, found, plot = method_finetune.find_rate(job, cast("layers.Part", part))
+    curve, found, plot = finetune.find_rate(job, cast("layers.Part", part))
     model = job.backbones[0].name
     console.say(f"{len(curve.rates)} steps from {curve.rates[0]:.0e} to {curve.rates[-1]:.0e}: {curve.stopped}")
     if not found:
-        console.warn(f"no suggestion: {finder.why_none(curve)}")
+        console.warn(f"no suggestion: {lr_finder.why_none(curve)}")
     rows = []
     for suggestion, rate in found.items():
-        highest, was_capped = finder.capped(rate, model)
+        highest, was_capped = lr_finder.capped(rate, model)
         rows.append((suggestion, f"{rate:.2e}", f"{highest:.2e}" if was_capped else ""))
     if rows:
         console.table(f"learning rates for {model}, {part}", ("suggestion", ">rate", ">capped for its family"), rows)
@@ -67,8 +73,8 @@ def augmentations(
     chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
     preprocessing = _preprocessing(chosen)
     size = preprocessing.size
-    policy = augment.resolve(chosen.augment, size, plugin.augmentations(size))
-    augmenter = augment.Augmenter(
+    policy = policies.resolve(chosen.augment, size, policies.of_plugin(plugin, size))
+    augmenter = Augmenter(
         transforms=policy,
         mirror=competition.mirror_classes,
         mirror_share=chosen.mirror_share,
@@ -81,8 +87,8 @@ def augmentations(
         for content, label in _some(table, competition.labels, num_images, chosen)
     )
     sheet = workspace.folder / f"augmentations-{Path(chosen.augment).stem}.png"
-    augment.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
-    console.say(f"{chosen.augment} at {size[0]} x {size[1]}: {augment.describe(policy)}; {_beside(augmenter)}")
+    contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
+    console.say(f"{chosen.augment} at {size[0]} x {size[1]}: {policies.describe(policy)}; {_beside(augmenter)}")
     console.say(f"written: {sheet}")
     return sheet
 
@@ -93,7 +99,7 @@ def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
 
     specs = chosen.backbone
     if specs == ("auto",):
-        specs, _ = backbones.default_trained(devices.choose(chosen.provider))
+        specs, _ = registry.default_trained(devices.choose(chosen.provider))
     with torch.device("meta"):
         model = timm_models.create(specs[0].partition("=")[0])
     return timm_models.preprocessing_of(model, chosen.shape).cropped(chosen.crop)
@@ -109,11 +115,11 @@ def _training_images(
 ) -> pd.DataFrame:
     """Return the table of training images: real ones, or drawn ones where there are none yet."""
     data_path = data_path or plugin.data
-    if data_path is None and data.is_absent(workspace):
+    if data_path is None and sources.is_absent(workspace):
         console.warn(f"there is no data of {competition.name} yet (--data PATH): SYNTHETIC images are shown")
         workspace = workspace.synthetic
         data_path, _ = rehearsal.draw(competition, workspace, chosen, console)
-    files = data.find(competition, data_path, workspace, console, remember=plugin.data is None)
+    files = sources.find(competition, data_path, workspace, console, remember=plugin.data is None)
     return plugin.train_table(competition, files)
 
 
@@ -135,14 +141,14 @@ def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, chosen: Reci
 def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
     for path in paths:
         try:
-            content, _ = images.read_bytes(path)
+            content, _ = files.read_bytes(path)
             decoding.inspect(content, max_megapixels)
         except decoding.ImageError:
             continue
         yield content
 
 
-def _beside(augmenter: augment.Augmenter) -> str:
+def _beside(augmenter: Augmenter) -> str:
     """Return what is done beside the policy."""
     share = f"{augmenter.mirror_share:.0%} are mirrored"
     return f"{'no flips' if augmenter.mirror is None else share}, {augmenter.erasing:.0%} lose a rectangle"

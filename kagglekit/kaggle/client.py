@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kagglekit import runs
-from kagglekit.competition import Competition
-from kagglekit.console import Console
-from kagglekit.errors import UserError
+from kagglekit.base import environment
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.competitions.competition import Competition
 from kagglekit.kaggle import credentials, retries
-from kagglekit.kaggle.answers import Limits, Submission
 from kagglekit.kaggle.credentials import HOW
-from kagglekit.kaggle.failures import Context
+from kagglekit.kaggle.errors import Context
+from kagglekit.kaggle.types import Limits, Submission
 
 if TYPE_CHECKING:
     import requests
@@ -60,7 +60,7 @@ def connect(competition: Competition, console: Console, attempts: int = retries.
 def _official(found: credentials.Credentials) -> KaggleClient:
     from kagglesdk import KaggleClient
 
-    agent = f"kagglekit/{runs.installed_version('kagglekit')}"
+    agent = f"kagglekit/{environment.installed_version('kagglekit')}"
     who = {"api_token": found.token} if found.token else {"username": found.username, "password": found.key}
     return KaggleClient(**who, user_agent=agent)
 

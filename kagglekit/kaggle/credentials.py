@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kagglekit.errors import UserError
+from kagglekit.base.errors import UserError
 
 SETTINGS = "https://www.kaggle.com/settings"
 """Where an account's tokens are made, and its phone is verified."""

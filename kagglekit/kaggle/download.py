@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from kagglekit import archives, data
-from kagglekit.console import Console
-from kagglekit.datafiles import DataFiles
-from kagglekit.errors import UserError
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data import archives, sources
 from kagglekit.kaggle import client, retries
-from kagglekit.kaggle.failures import UnreachableError
-from kagglekit.kaggle.part import Part, Version
-from kagglekit.plugins import Plugin
-from kagglekit.workspace import Workspace
+from kagglekit.kaggle.errors import UnreachableError
+from kagglekit.kaggle.partial_file import Part, Version
 
 if TYPE_CHECKING:
     import requests
@@ -54,7 +54,7 @@ def download(plugin: Plugin, console: Console) -> DataFiles:
                 fetch(kaggle, archive, console)
     finally:
         lock.release()
-    return data.find(competition, None, workspace, console)
+    return sources.find(competition, None, workspace, console)
 
 
 def _there(archive: Path) -> Path | None:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from kagglekit import recipe, runs, storage
-from kagglekit.workspace import Workspace
+from kagglekit import recipe
+from kagglekit.base import storage
+from kagglekit.base.workspace import Workspace
+from kagglekit.runs import store
 
 if TYPE_CHECKING:
-    from kagglekit.kaggle.answers import Submission
+    from kagglekit.kaggle.types import Submission
 
 FILE = "ledger.json"
 RUN_FILE = "kaggle.json"
@@ -55,7 +57,7 @@ class Row:
     """The run's own score."""
 
     @classmethod
-    def of(cls, file: Path, message: str, run: runs.Run | None) -> Row:
+    def of(cls, file: Path, message: str, run: store.Run | None) -> Row:
         """Return the row of a file that is about to be sent, and of the run that made it."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         row = cls(date=now, message=message, file=file.name, sha256=storage.file_sha256(file))

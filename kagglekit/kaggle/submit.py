@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from kagglekit.console import Console
-from kagglekit.errors import UserError
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions.plugins import Plugin
 from kagglekit.kaggle import client, ledger, retries
-from kagglekit.kaggle.choice import Choice, check
 from kagglekit.kaggle.ledger import Row
-from kagglekit.plugins import Plugin
-from kagglekit.workspace import Workspace
+from kagglekit.kaggle.select import Choice, check
 
 _FIRST_LOOK, _LONGEST_PAUSE = 2.0, 30.0
 """Seconds before Kaggle is asked for the score, and most of them between two questions."""

@@ -8,11 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from kagglekit.console import Console
-from kagglekit.engines import devices, inference, portable
-from kagglekit.errors import UserError
-from kagglekit.report import attention, galleries, inside, pictures, shown
-from kagglekit.report.findings import Findings
+from kagglekit.base import devices, parallel
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.deploy import fitted_run
+from kagglekit.pages import pictures
+from kagglekit.report import channels, galleries, saliency, shown
+from kagglekit.runs.findings import Findings
 
 Result = TypeVar("Result")
 _LONGEST, _LONGEST_OF_MANY = 480, 320
@@ -27,12 +29,12 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 class Networks:
     """The run's networks, as far as they can still be had and looked into."""
 
-    def __init__(self, run: portable.Portable, console: Console) -> None:
+    def __init__(self, run: fitted_run.Portable, console: Console) -> None:
         self.run = run
         self._console = console
         self.problems: dict[str, str] = {}
         """What could not be had of them -> why."""
-        self.attention = self.careful("networks", lambda: attention.Attention(run))
+        self.attention = self.careful("networks", lambda: saliency.Attention(run))
 
     def careful(self, what: str, work: Callable[[], Result]) -> Result | None:
         """Return what `work` returns; where it fails say why, remember it, and return None."""
@@ -57,7 +59,7 @@ class _Picture:
 
     source: str = ""
     shape: tuple[int, int] = (4, 3)
-    prepared: attention.Prepared | None = None
+    prepared: saliency.Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class _Overlay:
     """What lies over a picture."""
 
     source: str = ""
-    box: attention.Box = _WHOLE
+    box: saliency.Box = _WHOLE
 
 
 def make(found: Findings, networks: Networks, console: Console) -> list[shown.Gallery]:
@@ -114,7 +116,7 @@ def _read(
         return _Picture(pictures.photo(image, longest), (image.shape[1], image.shape[0]), prepared)
 
     workers = found.recipe.threads or devices.cores()
-    read_all = dict(zip(places, inference.overlapped(places, read, workers), strict=True))
+    read_all = dict(zip(places, parallel.overlapped(places, read, workers), strict=True))
     gone = [place for place in places if not read_all[place].source]
     if gone:
         console.warn(
@@ -129,14 +131,14 @@ def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture]) 
     looked = networks.attention
     predicted, folds = found.predicted, found.table["fold"].tolist()
     asked = {
-        place: attention.Asked(picture.prepared, _PART.format(folds[place]), int(predicted[place]))
+        place: saliency.Asked(picture.prepared, _PART.format(folds[place]), int(predicted[place]))
         for place, picture in read.items()
         if picture.prepared is not None
     }
     if looked is None or not asked:
         return {}
 
-    def maps() -> list[attention.Evidence | None]:
+    def maps() -> list[saliency.Evidence | None]:
         made = looked.maps(list(asked.values()))
         if not any(made):
             raise UserError("this network's features can't be traced to places of an image.")
@@ -193,9 +195,9 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
             network = first[backbone.sha256]
             model = networks.attention.model(network)
             if backbone.sha256 not in filters:
-                filters[backbone.sha256] = inside.filters(model)
+                filters[backbone.sha256] = channels.filters(model)
             if picture.prepared is not None:
-                stages = inside.strongest_channels(model, backbone.preprocessing, picture.prepared)
+                stages = channels.strongest_channels(model, backbone.preprocessing, picture.prepared)
                 name = found.names[int(found.truth[place])]
                 answered = shown.Answers(name=name, source=picture.source, stages=stages)
                 answers.setdefault(backbone.sha256, []).append(answered)

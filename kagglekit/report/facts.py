@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kagglekit import metrics, recipe, summary
-from kagglekit.engines import finish
+from kagglekit import recipe
+from kagglekit.base import metrics
+from kagglekit.pipeline import postprocess, summary
 from kagglekit.recipe import Recipe
-from kagglekit.report import analysis
-from kagglekit.report.drawing import Curve
-from kagglekit.report.findings import Findings
+from kagglekit.report import stats
+from kagglekit.report.charts import Curve
+from kagglekit.runs.findings import Findings
 
 OWN = "this run"
 """Its line among the leaderboard's."""
@@ -124,17 +125,17 @@ def finishing_curves(found: Findings) -> list[Curve]:
     gates = {gate["step"]: gate for gate in found.result["finish"]}
     probabilities, curves = found.unfinished, []
     asked = list(found.recipe.finish)
-    for step in [*asked, *(step for step in finish.STEPS if step not in asked)]:
+    for step in [*asked, *(step for step in postprocess.STEPS if step not in asked)]:
         gate = gates.get(step)
         curves.append(
             Curve(
                 step=step,
-                losses=analysis.loss_by_value(found.truth, probabilities, step),
+                losses=stats.loss_by_value(found.truth, probabilities, step),
                 without=float(metrics.log_loss_rows(found.truth, probabilities).mean()),
                 chosen=None if gate is None else gate["value"],
                 kept=gate is not None and gate["kept"],
             )
         )
         if gate is not None and gate["kept"]:
-            probabilities = finish.STEPS[step][0](probabilities, gate["value"])
+            probabilities = postprocess.STEPS[step][0](probabilities, gate["value"])
     return curves

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from kagglekit.base.arrays import Floats
+
 Truth = NDArray[np.int64]
 Places = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kagglekit.report.inside import Stage
+from kagglekit.report.channels import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Looking at the data before training: copies, leaks, outliers, label errors."""

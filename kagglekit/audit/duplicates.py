@@ -1,0 +1,296 @@
+"""Copies and look-alikes among images: by content, then by perceptual hash, then by distance of features.
+
+N images, D features. All pairs are compared, in blocks: memory grows with the images, not with the pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.console import Advance
+
+Places = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+SAME_BITS = 6
+"""Perceptual hashes that differ in no more of their 63 bits are of one picture: resized, compressed again, mirrored."""
+LIKE_BITS = 14
+LIKE_COSINE = 0.75
+"""Hashes that differ in no more bits are of one picture where the features agree too: cropped, brightened."""
+SAME_COSINE = 0.85
+"""Features that are so close are of one picture, or of two frames of a film, whatever the hashes say."""
+PLAUSIBLE = 0.5
+"""Features that are further apart are of no one picture, even if hashes agree: simple shapes have alike hashes."""
+STRUCTURE = 8.0
+"""Brightness's standard deviation below which a small picture is too even for its hash to say anything."""
+MANY = 20
+"""Look-alikes of a usual image above which the images are taken for frames of films. Of those only pairs count that are
+closer than a usual image's third nearest: neighbouring frames."""
+NO_FOLD = -2
+"""The fold of what no run draws one for: test images, and those that are dropped."""
+_BLOCK = 1024
+_SAMPLE = 256
+"""Images that tell what is usual."""
+_THIRD = 3
+_MOST_EDGES = 4_000_000
+"""Pairs kept before they are joined to groups."""
+_MOST_NOTED = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What images are compared by."""
+
+    contents: NDArray[np.int64]
+    """(N,) equal where the files hold the same bytes."""
+    looks: NDArray[np.uint64]
+    """(N,) perceptual hashes."""
+    even: Flags
+    """(N,) whether an image is too even for its hash to say anything."""
+    mirrored: NDArray[np.uint64]
+    """(N,) those of the mirrored images."""
+    features: NDArray[np.float16] | None
+    """(N, D), each of length 1; None where there are none."""
+    test: Flags
+    """(N,) test images."""
+    label: NDArray[np.int64]
+    """(N,) position of the class, -1 for test images."""
+    fold: NDArray[np.int64]
+    """(N,) -1 where an image only trains, `NO_FOLD` where it has none."""
+    group: NDArray[np.int64]
+    """(N,) -1 where the competition has no groups."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How close two images must be to count."""
+
+    bits: int = SAME_BITS
+    cosine: float = SAME_COSINE
+    like_cosine: float = LIKE_COSINE
+    films: bool = False
+    """Whether the images are frames of films, or as alike."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images of one picture."""
+
+    first: int
+    second: int
+    bits: int
+    """In which their perceptual hashes differ."""
+    cosine: float
+    """Of their features; NaN where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Copies, and what they cross."""
+
+    limits: Limits
+    groups: NDArray[np.int64]
+    """(N,) images of one group look alike, directly or by others; images alone are a group of their own."""
+    crossing: dict[str, list[Pair]]
+    """`test`, `label`, `fold` -> the closest pairs that cross it."""
+    count: dict[str, int]
+    """How many pairs cross it; `all` is of all pairs, `bytes` of those of the same bytes."""
+    crosses: dict[str, Flags]
+    """`test`, `label`, `fold` -> (N,) whether an image is of a pair that crosses it."""
+    nearest: Places
+    """(N,) the training image with the closest features, by which a training image may be known; -1 where none is."""
+    nearest_elsewhere: Places
+    """(N,) the same among images of other groups (drivers, patients); -1 where there are no groups."""
+
+
+def find(images: Images, advance: Advance) -> Found:
+    """Compare all pairs; `advance` is told of each block that is done, of `num_blocks(N)`."""
+    search = _Search(images)
+    for rows, columns in blocks(len(images.looks)):
+        search.compare(rows, columns)
+        advance(1)
+    return search.found()
+
+
+def limits(images: Images) -> Limits:
+    """Return how close images must be to count, from how many look-alikes a usual one of some has."""
+    count = len(images.looks)
+    some = np.random.default_rng(0).permutation(count)[:_SAMPLE]
+    alike = np.zeros(len(some), np.int64)
+    bits: list[NDArray[np.uint8]] = []
+    cosines: list[NDArray[np.float32]] = []
+    for start in range(0, count, _BLOCK):
+        columns = slice(start, min(start + _BLOCK, count))
+        close = _Close.of(images, some, columns)
+        others = ~close.same  # files of one content are one image
+        alike += (close.within(Limits()) & others).sum(axis=1)
+        bits.append(np.sort(np.where(others, close.bits, 64), axis=1)[:, :_THIRD])
+        if close.cosine is not None:
+            cosines.append(-np.sort(-np.where(others, close.cosine, -1), axis=1)[:, :_THIRD])
+    if np.median(alike) <= MANY:
+        return Limits()
+    usual = -np.sort(-np.concatenate(cosines, axis=1), axis=1)[:, _THIRD - 1] if cosines else np.zeros(1)
+    nearest = np.sort(np.concatenate(bits, axis=1), axis=1)[:, _THIRD - 1]
+    return Limits(
+        bits=int(np.clip(np.median(nearest) - 1, 0, SAME_BITS)),
+        cosine=max(SAME_COSINE, float(np.median(usual))),
+        like_cosine=max(LIKE_COSINE, float(np.median(usual))),
+        films=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Close:
+    """How close the images at some rows are to those at some columns; all are (rows, columns)."""
+
+    same: Flags
+    """The same bytes."""
+    telling: Flags
+    """Neither is too even for its hash to say anything."""
+    bits: NDArray[np.uint8]
+    """In which hashes differ, mirrored or not, whichever are less."""
+    cosine: NDArray[np.float32] | None
+    """Of the features, where there are any."""
+
+    @classmethod
+    def of(cls, images: Images, rows: slice | Places, columns: slice) -> _Close:
+        looks = images.looks[rows][:, None]
+        plain = np.bitwise_count(looks ^ images.looks[None, columns])
+        mirrored = np.bitwise_count(looks ^ images.mirrored[None, columns])
+        cosine = None
+        if images.features is not None:
+            cosine = images.features[rows].astype(np.float32) @ images.features[columns].astype(np.float32).T
+        return cls(
+            same=images.contents[rows][:, None] == images.contents[None, columns],
+            telling=~images.even[rows][:, None] & ~images.even[None, columns],
+            bits=np.minimum(plain, mirrored),
+            cosine=cosine,
+        )
+
+    def within(self, limits: Limits) -> Flags:
+        """Return which pairs look alike."""
+        near = self.telling & (self.bits <= limits.bits)
+        if self.cosine is not None:
+            near &= self.cosine >= PLAUSIBLE
+            near |= self.cosine >= limits.cosine
+            near |= self.telling & (self.bits <= LIKE_BITS) & (self.cosine >= limits.like_cosine)
+        return near | self.same
+
+
+def num_blocks(count: int) -> int:
+    """Return how many blocks of pairs `count` images have."""
+    sides = -(-count // _BLOCK)
+    return sides * (sides + 1) // 2
+
+
+def blocks(count: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the blocks of all pairs, each with itself and with those after it."""
+    starts = range(0, count, _BLOCK)
+    for first in starts:
+        for second in starts[first // _BLOCK :]:
+            yield slice(first, min(first + _BLOCK, count)), slice(second, min(second + _BLOCK, count))
+
+
+class _Search:
+    """Groups that grow, the pairs worth naming, and each image's nearest."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        count = len(images.looks)
+        self._edges: list[NDArray[np.int64]] = []
+        self._limits = limits(images)
+        self._groups = np.arange(count)
+        self._noted: dict[str, list[tuple[float, Pair]]] = {"test": [], "label": [], "fold": []}
+        self._crosses = {name: np.zeros(count, bool) for name in self._noted}
+        self._count = dict.fromkeys(("all", "bytes", "test", "label", "fold"), 0)
+        self._best = {name: np.full(count, -2.0, np.float32) for name in ("any", "elsewhere")}
+        self._place = {name: np.full(count, -1, np.int64) for name in ("any", "elsewhere")}
+
+    def compare(self, rows: slice, columns: slice) -> None:
+        """Compare all images at `rows` with all at `columns`."""
+        close = _Close.of(self._images, rows, columns)
+        near = close.within(self._limits)
+        bits, cosine = close.bits, close.cosine
+        if cosine is not None:
+            self._remember_nearest(rows, columns, cosine)
+        if rows == columns:
+            near = np.triu(near, 1)
+        first, second = np.nonzero(near)
+        self._note(rows.start + first, columns.start + second, bits[near], None if cosine is None else cosine[near])
+
+    def _note(self, first: Places, second: Places, bits: NDArray[np.uint8], cosine: NDArray[np.float32] | None) -> None:
+        """Join pairs (K,) to groups, and keep the closest of those that cross something."""
+        if not len(first):
+            return
+        images = self._images
+        self._edges.append(np.stack([first, second]))
+        if sum(edges.shape[1] for edges in self._edges) > _MOST_EDGES:
+            self._join()
+        one_train = ~images.test[first] & ~images.test[second]
+        crossing = {
+            "test": images.test[first] != images.test[second],
+            "label": one_train & (images.label[first] != images.label[second]),
+            "fold": one_train
+            & (images.fold[first] != images.fold[second])
+            & (np.minimum(images.fold[first], images.fold[second]) > NO_FOLD),
+        }
+        same = images.contents[first] == images.contents[second]
+        self._count["all"] += len(first)
+        self._count["bytes"] += int(same.sum())
+        # closest first: the same bytes, then few bits, then features
+        distance = np.where(same, -1.0, bits - (0.0 if cosine is None else cosine))
+        for name, crosses in crossing.items():
+            places = np.flatnonzero(crosses)
+            self._count[name] += len(places)
+            self._crosses[name][first[places]] = self._crosses[name][second[places]] = True
+            for place in places[np.argsort(distance[places], kind="stable")[:_MOST_NOTED]]:
+                close = float("nan") if cosine is None else float(cosine[place])
+                pair = Pair(int(first[place]), int(second[place]), int(bits[place]), close)
+                self._noted[name].append((float(distance[place]), pair))
+            self._noted[name] = sorted(self._noted[name], key=lambda noted: noted[0])[:_MOST_NOTED]
+
+    def _remember_nearest(self, rows: slice, columns: slice, cosine: NDArray[np.float32]) -> None:
+        """Keep the nearest training image of each training image; copies of the same bytes are no proof of a leak."""
+        images = self._images
+        barred = images.test[rows, None] | images.test[None, columns]
+        barred |= images.contents[rows, None] == images.contents[None, columns]
+        elsewhere = barred | (images.group[rows, None] == images.group[None, columns])
+        for name, without in (("any", barred), ("elsewhere", elsewhere)):
+            close = np.where(without, -2.0, cosine)
+            self._keep(name, rows, close.max(axis=1), columns.start + close.argmax(axis=1))
+            self._keep(name, columns, close.max(axis=0), rows.start + close.argmax(axis=0))
+
+    def _keep(self, name: str, where: slice, close: NDArray[np.float32], places: Places) -> None:
+        better = close > self._best[name][where]
+        self._best[name][where][better] = close[better]
+        self._place[name][where][better] = places[better]
+
+    def _join(self) -> None:
+        """Turn the pairs so far into groups."""
+        import scipy.sparse
+
+        count = len(self._groups)
+        chains = [*self._edges, np.stack([np.arange(count), self._groups])]
+        first, second = np.concatenate(chains, axis=1)
+        graph = scipy.sparse.coo_matrix((np.ones(len(first), bool), (first, second)), shape=(count, count))
+        _, parts = scipy.sparse.csgraph.connected_components(graph, directed=False)
+        roots = np.full(parts.max() + 1, count)
+        np.minimum.at(roots, parts, np.arange(count))  # each group is called by its first image
+        self._groups, self._edges = roots[parts], []
+
+    def found(self) -> Found:
+        """Return what was found."""
+        if self._edges:
+            self._join()
+        return Found(
+            limits=self._limits,
+            crosses=self._crosses,
+            groups=self._groups,
+            crossing={name: [pair for _, pair in noted] for name, noted in self._noted.items()},
+            count=self._count,
+            nearest=self._place["any"],
+            nearest_elsewhere=self._place["elsewhere"],
+        )

@@ -1,0 +1,335 @@
+"""The audit of a competition's data: what a person should know before anything is trained on it.
+
+N images: the readable training images, and then the readable test images that are asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kagglekit.audit import duplicates, label_errors, outliers
+from kagglekit.base import devices, metrics
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins
+from kagglekit.competitions.competition import Competition
+from kagglekit.data import exclusions, folds, tables
+from kagglekit.data.tables import Audited
+from kagglekit.heads import features
+from kagglekit.images.scan import Seen
+from kagglekit.models import registry
+from kagglekit.recipe import Recipe
+from kagglekit.runs import findings, store
+from kagglekit.runs.store import Run
+
+_BACKBONE, _SIDE = "tf_efficientnet_lite0", 96
+"""What look-alikes are compared by: small, and quick enough for every image."""
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the audit found."""
+
+    competition: Competition
+    table: pd.DataFrame
+    """N rows: `id`, `path`, `part`, `label`, `group`, `fold` (the last three empty or -1 where there is none)."""
+    seen: list[Seen]
+    """(N,) what each image looks like."""
+    unreadable: pd.DataFrame
+    """`part`, `id`, `path`, `reason`."""
+    copies: duplicates.Found
+    leak: Leak | None
+    """None where features could not be had, or there is nothing to compare."""
+    odd: list[outliers.Odd]
+    run: Run | None
+    """The run whose out-of-fold probabilities the labels were compared with."""
+    suspects: list[label_errors.Suspect]
+    """Places are those of `table`."""
+    dropped: pd.DataFrame
+    """What runs leave out now: `id`, `reason`."""
+    problem: str
+    """Why features could not be had."""
+
+    @property
+    def train(self) -> pd.DataFrame:
+        """The rows of training images."""
+        return self.table[self.table["part"] == "train"]
+
+
+_LEAK = 0.05
+"""How much more often the nearest image may be of the same class where it is of the same group, too."""
+_ACROSS = 0.02
+"""Share of images with a look-alike in another fold above which scores are too good."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What a look at the nearest other image tells of a random split."""
+
+    random: float
+    """Share of training images whose nearest other image has the same class: what a random split would reward."""
+    elsewhere: float | None
+    """The same where the other image must be of another group; None where there are no groups."""
+    across_folds: float
+    """Share of training images with a copy or look-alike in another fold, as runs draw folds."""
+
+    @property
+    def random_would(self) -> bool:
+        """Whether a random split would claim much more than holds for groups that were not seen."""
+        return self.elsewhere is not None and self.random - self.elsewhere > _LEAK
+
+    @property
+    def verdict(self) -> str:
+        """Say it in one or two sentences."""
+        if self.elsewhere is not None:
+            would = "A random split would leak" if self.random_would else "A random split would hardly leak"
+            return (
+                f"{would}: the nearest other image has the same class for {self.random:.1%} of the training images, "
+                f"and for {self.elsewhere:.1%} where it must be of another group. The folds that runs draw leave "
+                f"{self.across_folds:.1%} of the images with a look-alike in another fold."
+            )
+        if self.across_folds > _ACROSS:
+            return (
+                f"{self.across_folds:.1%} of the training images have a copy or look-alike in another fold: scores "
+                "will be too good. If images belong together (frames of a film, one patient, one plant), name the "
+                "groups in the plugin; or drop the copies."
+            )
+        return (
+            f"Nothing says that folds leak: {self.across_folds:.1%} of the training images have a look-alike in "
+            "another fold."
+        )
+
+
+def inspect(
+    plugin: plugins.Plugin,
+    found: tables.Tables,
+    chosen: Recipe,
+    run: Run | None,
+    console: Console,
+    *,
+    export: Export,
+) -> Findings:
+    """Look at a competition's data, and at its labels beside the out-of-fold probabilities of a run.
+
+    `export` is what `exporting` has begun.
+    """
+    workspace = Workspace.of(plugin.competition().name)
+    dropped = exclusions.of(workspace)
+    audited = tables.look_at_images(found, export.beside(chosen), workspace.cache / "audit", console)
+    table = _table(audited, dropped, chosen, console)
+    seen = [audited.seen[path] for path in table["path"]]
+    odd = outliers.find(seen)
+    suspected = [] if run is None else _suspects(table, plugin.competition().labels, run)
+    import matplotlib.figure  # noqa: F401  the page needs it; loading it takes the time of waiting
+
+    export.wait()
+    rows, problem = _features(table, chosen, workspace, console)
+    copies = _compare(table, seen, plugin.competition().labels, rows, console)
+    return Findings(
+        competition=plugin.competition(),
+        table=table,
+        seen=seen,
+        unreadable=audited.quarantine,
+        copies=copies,
+        leak=None if rows is None else _leak(table, copies),
+        odd=odd,
+        run=run,
+        suspects=suspected,
+        dropped=dropped,
+        problem=problem,
+    )
+
+
+def _table(audited: Audited, dropped: pd.DataFrame, chosen: Recipe, console: Console) -> pd.DataFrame:
+    kept = (~audited.train["id"].isin(dropped["id"])).to_numpy()  # runs draw folds without the others
+    train = audited.train.assign(part="train", fold=duplicates.NO_FOLD)
+    train.loc[kept, "fold"] = _folds(audited.train[kept].reset_index(drop=True), chosen, console)
+    if "group" not in train:
+        train["group"] = ""
+    readable = audited.asked[audited.asked["content"] != ""]
+    test = readable.assign(part="test", fold=duplicates.NO_FOLD, group="", label="")
+    columns = ["id", "path", "part", "label", "group", "fold", "content"]
+    return pd.concat([train[columns], test[columns]], ignore_index=True)
+
+
+def _folds(train: pd.DataFrame, chosen: Recipe, console: Console) -> folds.Fold:
+    """Return the folds that a run would draw."""
+    try:
+        return folds.assign(train, chosen)
+    except UserError as error:
+        console.warn(f"audit: no run can score on this data: {error}")
+        return np.full(len(train), duplicates.NO_FOLD, np.int64)
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export that is going on in another process; or none, where there is nothing to export."""
+
+    process: subprocess.Popen[bytes] | None
+
+    def wait(self) -> None:
+        """Return when it is over; one that has failed is tried again where it is needed, and says why there."""
+        if self.process is not None:
+            self.process.wait()
+
+    def beside(self, chosen: Recipe) -> Recipe:
+        """Return a recipe that leaves it a core: reading images on all would make both slower."""
+        if self.process is None:
+            return chosen
+        return dataclasses.replace(chosen, threads=max((chosen.threads or devices.cores()) - 1, 1))
+
+
+@contextmanager
+def exporting(chosen: Recipe, console: Console) -> Iterator[Export]:
+    """Export what features are computed by, if that has not been done, while the block reads images.
+
+    In a process of its own: torch traces a model with one core, and would hold up the threads that read.
+    """
+    if registry.is_ready(_BACKBONE, _small(chosen)):
+        yield Export(None)
+        return
+    console.say(f"{_BACKBONE}: loading weights and exporting to ONNX (once)")
+    # -P: nothing in the working folder is taken for a module
+    command = [sys.executable, "-P", "-c", f"from {__name__} import export_backbone; export_backbone()"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as process:
+        try:
+            yield Export(process)
+        finally:
+            process.kill()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()  # ends when nobody holds the other end any more
+    os._exit(1)
+
+
+def export_backbone() -> None:
+    """Get ready what features are computed by; end with the process that asked for it, however that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    registry.resolve(_BACKBONE, _small(Recipe()), lambda _: None)
+
+
+def _small(chosen: Recipe) -> Recipe:
+    return dataclasses.replace(chosen, image_size=(_SIDE,), crop="squash", output="pooled", views=("plain",))
+
+
+def _features(
+    table: pd.DataFrame,
+    chosen: Recipe,
+    workspace: Workspace,
+    console: Console,
+) -> tuple[NDArray[np.float16] | None, str]:
+    """Return each image's features, (N, D), of length 1; or why there are none."""
+    try:
+        backbone = registry.resolve(_BACKBONE, _small(chosen), console.say)
+    except UserError as error:
+        console.warn(f"audit: look-alikes are found by their hashes only, and nothing is said of leaks: {error}")
+        return None, str(error)
+    engine = features.FeatureEngine([backbone], ("plain",), _small(chosen), workspace.features, warn=console.warn)
+    contents = [bytes.fromhex(content) for content in table["content"]]
+    found = engine.compute(table["path"].tolist(), contents, console)
+    rows = np.empty((len(table), sum(found.widths)), np.float16)
+    for start in range(0, len(table), _BLOCK):
+        block = found.rows(np.arange(start, min(start + _BLOCK, len(table))))[:, 0]
+        rows[start : start + _BLOCK] = block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
+    return rows, ""
+
+
+def _compare(
+    table: pd.DataFrame,
+    seen: Sequence[Seen],
+    labels: Sequence[str],
+    rows: NDArray[np.float16] | None,
+    console: Console,
+) -> duplicates.Found:
+    def hashes(name: str) -> NDArray[np.uint64]:
+        return np.frombuffer(b"".join(getattr(image, name) for image in seen), np.uint64)
+
+    groups = np.where(table["group"] == "", -1, pd.factorize(table["group"])[0]).astype(np.int64)
+    images = duplicates.Images(
+        even=np.array([image.structure < duplicates.STRUCTURE for image in seen], bool),
+        contents=pd.factorize(table["content"])[0].astype(np.int64),
+        looks=hashes("looks"),
+        mirrored=hashes("mirrored"),
+        features=rows,
+        test=(table["part"] == "test").to_numpy(),
+        label=np.array([labels.index(label) if label else -1 for label in table["label"]], np.int64),
+        fold=table["fold"].to_numpy(np.int64),
+        group=groups,
+    )
+    with console.progress("compare", duplicates.num_blocks(len(table)), "blocks") as advance:
+        return duplicates.find(images, advance)
+
+
+def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
+    """Return what the nearest other images tell; None where no training image has one."""
+    train = (table["part"] == "train").to_numpy()
+    labels = table["label"].to_numpy(dtype=object)
+
+    def right(nearest: NDArray[np.int64]) -> float | None:
+        known = train & (nearest >= 0)
+        return float((labels[nearest[known]] == labels[known]).mean()) if known.any() else None
+
+    random = right(copies.nearest)
+    if random is None:
+        return None
+    return Leak(random, right(copies.nearest_elsewhere), float(copies.crosses["fold"][train].mean()))
+
+
+def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[label_errors.Suspect]:
+    """Return suspected label errors among the images that the run has scored and that are still the same."""
+    judged = findings.read(run)
+    rows = table[table["part"] == "train"]
+    places = dict(zip(zip(rows["id"], rows["label"], rows["content"], strict=True), rows.index.tolist(), strict=True))
+    own = list(zip(judged.table["id"], judged.table["label"], judged.table["content"], strict=True))
+    found = []
+    for one in label_errors.find(judged.truth, judged.probabilities):
+        label, suggested = judged.labels[one.label], judged.labels[one.suggested]
+        if own[one.place] in places and suggested in labels:
+            here = {"label": labels.index(label), "suggested": labels.index(suggested)}  # a plugin may sort them anew
+            found.append(dataclasses.replace(one, place=places[own[one.place]], **here))
+    return found
+
+
+def judge(workspace: Workspace, competition: Competition, reference: str | None) -> Run | None:
+    """Return the run that suspects labels: the one that is meant, else the best on all images, else None.
+
+    Raises UserError for a rehearsal, and for a run of another competition.
+    """
+    if reference is None:
+        return _best_run(workspace, competition)
+    run = store.find(reference)
+    name = findings.read(run).record["competition"]["name"]
+    if run.synthetic or name != competition.name:
+        what = "a rehearsal" if run.synthetic else f"of {name}"
+        raise UserError(f"--run {reference}: this run is {what}, and says nothing of the labels of {competition.name}.")
+    return run
+
+
+def _best_run(workspace: Workspace, competition: Competition) -> Run | None:
+    metric = metrics.resolve(competition.metric)
+    finished = [
+        (run.result["out_of_fold"], run)
+        for run in store.all_runs(workspace)
+        if run.result
+        and not run.synthetic
+        and not run.result["sample"]
+        and run.result["metric"] == metric.name
+        and (run.folder / "unfinished.parquet").is_file()
+    ]
+    sign = 1 if metric.lower_is_better else -1
+    return min(finished, key=lambda pair: sign * pair[0], default=(0.0, None))[1]

@@ -1,0 +1,331 @@
+"""The audit's files: a page to look at, tables to work with, and a list of drops to edit."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from kagglekit.audit import duplicates
+from kagglekit.audit.duplicates import Pair
+from kagglekit.audit.inspection import Findings
+from kagglekit.base import devices, parallel, storage
+from kagglekit.base.console import Console
+from kagglekit.base.figures import BLUE, ORANGE, as_svg, legend
+from kagglekit.data import exclusions, folds
+from kagglekit.pages import page, pictures
+from kagglekit.runs.stages import Stage, Stages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DROPS = "drops.csv"
+"""Candidates, for the user to say yes to."""
+_GROUPS, _OF_GROUP = 24, 6
+"""Groups of look-alikes on the page, and pictures of each."""
+_PAIRS = 12
+"""Pictures' pairs that cross something, of each kind."""
+_SINGLE = 48
+"""Odd images, and suspected labels."""
+_LONGEST = 320
+FILMS = (
+    "The images are frames of films, or as alike: a usual one looks like many others. Only the closest pairs are "
+    "counted, and copies that were changed can't be told from neighbouring frames."
+)
+CROSSINGS = {
+    "label": ("Look alike, with different labels", "If it is one picture, one of the labels is wrong."),
+    "test": ("In training and in test", "What is learnt by heart is rewarded here, and nowhere else."),
+    "fold": ("In different folds", "Out-of-fold scores are too good by these."),
+}
+
+
+def write(found: Findings, folder: Path, name: str, console: Console) -> None:
+    """Write the audit's files below `folder`; what somebody has edited there is kept under another name.
+
+    `name` is what the competition is called by whoever types the next command.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "duplicates.csv": duplicates_table(found),
+        "labels.csv": labels_table(found),
+        "odd.csv": odd_table(found),
+        DROPS: candidates(found),
+    }
+    contents = {file: exclusions.to_csv(frame) for file, frame in texts.items()}
+    contents["audit.html"] = _page(found, name, folder / DROPS)
+    stages = Stages(folder, storage.digest(contents, 32), (Stage("audit", tuple(contents)),), console.warn)
+
+    def work() -> None:
+        for file, text in contents.items():
+            storage.write_text(folder / file, text)
+
+    with FileLock(folder / ".lock"):
+        # of an audit that was killed, or a user's own: no manifest says what it was
+        if (folder / DROPS).is_file() and not (folder / "stages").is_dir():
+            (folder / DROPS).rename(folder / f"drops.before-{storage.file_sha256(folder / DROPS)[:8]}.csv")
+        stages.make("audit", work)
+
+
+def duplicates_table(found: Findings) -> pd.DataFrame:
+    """Return every image that has a look-alike, group by group."""
+    table = found.table.assign(look_alikes=found.copies.groups)
+    table = table[table.groupby("look_alikes")["id"].transform("size") > 1]
+    marks = {f"crosses_{name}": np.where(flags, "yes", "") for name, flags in found.copies.crosses.items()}
+    table = table.assign(**{name: mark[table.index] for name, mark in marks.items()})
+    columns = ["look_alikes", "part", "id", "label", "group", "fold", *marks, "content", "path"]
+    return table.sort_values(["look_alikes"], kind="stable")[columns]
+
+
+def labels_table(found: Findings) -> pd.DataFrame:
+    """Return suspected label errors, the most suspect first."""
+    names = list(found.competition.labels)
+    rows = [
+        {
+            "id": found.table["id"].iloc[one.place],
+            "label": names[one.label],
+            "suggested": names[one.suggested],
+            "margin": round(one.margin, 6),
+            "path": found.table["path"].iloc[one.place],
+        }
+        for one in found.suspects
+    ]
+    return pd.DataFrame(rows, columns=["id", "label", "suggested", "margin", "path"])
+
+
+def odd_table(found: Findings) -> pd.DataFrame:
+    """Return odd and unreadable images with the reasons."""
+    rows = [found.table.iloc[one.place][["part", "id", "path"]].to_dict() | {"reason": one.reason} for one in found.odd]
+    odd = pd.DataFrame(rows, columns=["part", "id", "path", "reason"])
+    return pd.concat([found.unreadable[odd.columns], odd], ignore_index=True)
+
+
+def candidates(found: Findings) -> pd.DataFrame:
+    """Return the training images that a person may want to drop; `drop` says yes of those that are dropped already.
+
+    Of copies with the same bytes and label all but the first; of copies with different labels all, unless they are
+    frames of films; suspected labels; blank images.
+    """
+    listed = dict(zip(found.dropped["id"], found.dropped["reason"], strict=True))
+    ids, labels, names = found.table["id"], found.table["label"], found.competition.labels
+    for pair in found.copies.crossing["label"] if not found.copies.limits.films else ():
+        for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
+            listed.setdefault(ids[one], f"looks like {ids[other]}, which is {labels[other]}")
+    for suspect in found.suspects:
+        listed.setdefault(ids[suspect.place], f"may be {names[suspect.suggested]}")
+    for odd in found.odd:
+        if odd.reason.startswith("blank") and found.table["part"][odd.place] == "train":
+            listed.setdefault(ids[odd.place], odd.reason)
+    for _, same in found.train.groupby("content", sort=False):
+        # one of them stays, unless a person says otherwise
+        kept = [image for image in same["id"] if image not in listed]
+        for copy in kept if same["label"].nunique() > 1 else kept[1:]:
+            if len(same) > 1:
+                other = next(image for image in same["id"] if image != copy)
+                listed.setdefault(copy, f"the same file as {other}")
+    already = set(found.dropped["id"])
+    said = ["yes" if image in already else "" for image in listed]
+    return pd.DataFrame({"id": list(listed), "reason": list(listed.values()), exclusions.DROP: said}, dtype=str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumb:
+    """A picture with lines about it."""
+
+    id: str
+    lines: list[str]
+    source: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Pictures that belong together."""
+
+    title: str
+    thumbs: list[Thumb]
+
+
+def _page(found: Findings, name: str, candidates_file: Path) -> str:
+    groups, of = _groups(found)
+    crossing = {name: found.copies.crossing[name][:_PAIRS] for name in CROSSINGS}
+    odd, suspects = found.odd[:_SINGLE], found.suspects[:_SINGLE]
+    places = {place for group in groups for place in group}
+    places |= {place for pairs in crossing.values() for pair in pairs for place in (pair.first, pair.second)}
+    places |= {one.place for one in odd} | {one.place for one in suspects}
+    shown = _pictures(found, sorted(places))
+    names = found.competition.labels
+
+    def thumb(place: int, *lines: str) -> Thumb:
+        row = found.table.iloc[place]
+        source, shape = shown[place]
+        own = [_where(row), *lines]
+        return Thumb(id=str(row["id"]), lines=[line for line in own if line], source=source, shape=shape)
+
+    return page.render(
+        "audit.html.j2",
+        found=found,
+        parts_table=parts_table(found),
+        classes=class_counts(found),
+        group_counts=group_counts(found),
+        balance=balance(class_counts(found)),
+        sizes=_draw_sizes(found),
+        groups=[Shelf(f"{of[group[0]]} images", [thumb(place) for place in group]) for group in groups],
+        num_groups=sum(count > 1 for count in of.values()),
+        num_alike=sum(count for count in of.values() if count > 1),
+        crossings=CROSSINGS,
+        films=FILMS if found.copies.limits.films else "",
+        crossing={
+            name: [Shelf(_alike(pair), [thumb(pair.first), thumb(pair.second)]) for pair in pairs]
+            for name, pairs in crossing.items()
+        },
+        odd=[thumb(one.place, one.reason) for one in odd],
+        suspects=[
+            thumb(one.place, f"may be {names[one.suggested]}", f"by {one.margin:.1%} more probable") for one in suspects
+        ],
+        candidates=len(candidates(found)),
+        command=shlex.join(["kagglekit", "audit", name, "--apply", str(candidates_file)]),
+    )
+
+
+def _where(row: pd.Series[str]) -> str:
+    if row["part"] == "test":
+        return "test"
+    group = f", group {row['group']}" if row["group"] else ""
+    number = int(row["fold"])
+    fold = {duplicates.NO_FOLD: "in no fold", folds.TRAIN_ONLY: "trains only"}.get(number, f"fold {number}")
+    return f"{row['label']}, {fold}{group}"
+
+
+def _alike(pair: Pair) -> str:
+    close = "" if np.isnan(pair.cosine) else f", features {pair.cosine:.2f} alike"
+    return f"{pair.bits} of 63 bits differ{close}"
+
+
+def _groups(found: Findings) -> tuple[list[list[int]], dict[int, int]]:
+    """Return the groups of look-alikes that tell most, as places, and the size of each group by its first place."""
+    size = dict(zip(*(column.tolist() for column in np.unique(found.copies.groups, return_counts=True)), strict=True))
+    table = found.table.assign(look=found.copies.groups, place=np.arange(len(found.table)))
+    alike = table[table["look"].map(size) > 1]
+    if alike.empty:
+        return [], size
+    # groups that cross labels or parts tell more than those that don't, and large ones more than small ones
+    told = alike.groupby("look").agg(
+        labels=("label", "nunique"), parts=("part", "nunique"), count=("place", "size"), first=("place", "first")
+    )
+    told["crosses"] = (told["labels"] > told["parts"]) | (told["parts"] > 1)
+    order = told.sort_values(["crosses", "count", "first"], ascending=[False, False, True]).index[:_GROUPS]
+    members = alike.groupby("look")["place"].apply(list)
+    return [members[look][:_OF_GROUP] for look in order], size
+
+
+def _pictures(found: Findings, places: list[int]) -> dict[int, tuple[str, tuple[int, int]]]:
+    paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
+
+    def read(place: int) -> tuple[str, tuple[int, int]]:
+        image = pictures.read_again(paths[place], contents[place])
+        if image is None:
+            return "", (4, 3)
+        return pictures.photo(image, _LONGEST), (image.shape[1], image.shape[0])
+
+    return dict(zip(places, parallel.overlapped(places, read, devices.cores()), strict=True))
+
+
+def parts_table(found: Findings) -> list[tuple[str, ...]]:
+    """Return a row a part: images, and what is usual, least and most among their sizes and shapes."""
+    rows: list[tuple[str, ...]] = []
+    for part in ("train", "test"):
+        seen = [found.seen[place] for place in np.flatnonzero(found.table["part"] == part)]
+        if not seen:
+            continue
+        tall, wide = (np.array([getattr(image, side) for image in seen]) for side in ("height", "width"))
+        area = tall * wide
+        least, most = int(area.argmin()), int(area.argmax())
+        aspect = wide / tall
+        rows.append(
+            (
+                "training" if part == "train" else "test",
+                str(len(seen)),
+                f"{np.median(wide):.0f} × {np.median(tall):.0f}",
+                f"{wide[least]} × {tall[least]}",
+                f"{wide[most]} × {tall[most]}",
+                f"{np.median(aspect):.2f} ({aspect.min():.2f} to {aspect.max():.2f})",
+                f"{np.mean([image.brightness for image in seen]):.0f}",
+            )
+        )
+    return rows
+
+
+PARTS_COLUMNS = ("part", ">images", ">usual size", ">smallest", ">largest", ">width / height", ">brightness of 255")
+
+
+def class_counts(found: Findings) -> list[tuple[str, int, float]]:
+    """Return (class, training images, share) in the classes' order."""
+    counts = found.train["label"].value_counts()
+    total = max(len(found.train), 1)
+    names = enumerate(found.competition.labels)
+    return [
+        (found.competition.caption(place), int(counts.get(label, 0)), counts.get(label, 0) / total)
+        for place, label in names
+    ]
+
+
+def group_counts(found: Findings) -> list[tuple[str, int, int]]:
+    """Return (group, training images, classes), the largest group first; nothing where there are no groups."""
+    grouped = found.train[found.train["group"] != ""].groupby("group")["label"]
+    table = grouped.agg(["size", "nunique"]).sort_values("size", ascending=False, kind="stable")
+    return [(str(name), int(row["size"]), int(row["nunique"])) for name, row in table.iterrows()]
+
+
+def balance(counts: Iterable[tuple[str, int, float]]) -> str:
+    """Say how even the classes are."""
+    sizes = sorted((count, name) for name, count, _ in counts)
+    (least, rare), (most, common) = sizes[0], sizes[-1]
+    if not least:
+        return f"{rare} has no training image."
+    ratio = most / least
+    if ratio < 1.5:
+        return f"The classes are balanced: {least} to {most} images each."
+    return f"{common} has {ratio:.1f} times as many images ({most}) as {rare} ({least})."
+
+
+def _draw_sizes(found: Findings) -> str:
+    """Return the distribution of sizes and shapes, by part."""
+    train = (found.table["part"] == "train").to_numpy()
+    sides = np.array([(image.height, image.width) for image in found.seen], np.float64).reshape(-1, 2)
+    if not len(sides):
+        return ""
+    shorter, aspect = sides.min(axis=1), sides[:, 1] / sides[:, 0]
+    text = (
+        f"Distribution of the shorter side (median {np.median(shorter):.0f} pixels) and of width by height "
+        f"(median {np.median(aspect):.2f}) of training and test images"
+    )
+
+    def draw(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2)
+        for axes, values, label in ((left, shorter, "shorter side in pixels"), (right, aspect, "width / height")):
+            low, high = float(values.min()), float(values.max())
+            bins = np.linspace(low, high, 31) if high > low else np.array([low - 0.5, low + 0.5])
+            for where, name, colour, style in ((train, "training", BLUE, "-"), (~train, "test", ORANGE, "--")):
+                if where.any():
+                    share = np.full(int(where.sum()), 1 / where.sum())
+                    axes.hist(
+                        values[where],
+                        bins,
+                        weights=share,
+                        histtype="step",
+                        color=colour,
+                        linestyle=style,
+                        linewidth=1.8,
+                        label=name,
+                    )
+            axes.set_xlabel(label)
+            axes.set_ylabel("share of images")
+            legend(axes)
+
+    return as_svg(draw, text, (9, 3.4))

@@ -1,0 +1,86 @@
+"""The audit in the terminal."""
+
+from __future__ import annotations
+
+from kagglekit.audit import page
+from kagglekit.audit.inspection import Findings
+from kagglekit.base.console import Console
+
+_MOST = 8
+"""Rows of a list; the files hold all."""
+_MOST_CROSSING = 4
+"""Pairs of each kind."""
+
+
+def tell(found: Findings, console: Console) -> None:
+    """Print what the audit found."""
+    console.table(f"{found.competition.name}: images", page.PARTS_COLUMNS, page.parts_table(found))
+    counts = page.class_counts(found)
+    console.table(
+        "classes", ("class", ">images", ">share"), [(name, str(count), f"{share:.1%}") for name, count, share in counts]
+    )
+    console.say(page.balance(counts))
+    groups = page.group_counts(found)
+    if groups:
+        sizes = [size for _, size, _ in groups]
+        console.say(f"{len(groups)} groups of {min(sizes)} to {max(sizes)} images")
+    _tell_copies(found, console)
+    if found.leak is not None:
+        console.say(f"leak check: {found.leak.verdict}")
+    _tell_odd(found, console)
+    _tell_suspects(found, console)
+    if len(found.dropped):
+        console.say(f"{len(found.dropped)} training images are on your list of drops: runs leave them out")
+
+
+def _tell_copies(found: Findings, console: Console) -> None:
+    count = found.copies.count
+    if not count["all"]:
+        console.say("no image is a copy or a look-alike of another")
+        return
+    rows = [
+        ("copies and look-alikes", count["all"]),
+        ("the same bytes", count["bytes"]),
+        ("in training and in test", count["test"]),
+        ("with different labels", count["label"]),
+        ("in different folds", count["fold"]),
+    ]
+    console.table("pairs of images that look alike", ("", ">pairs"), [(name, str(number)) for name, number in rows])
+    if found.copies.limits.films:
+        console.say(page.FILMS)
+    ids, labels = found.table["id"], found.table["label"]
+    pairs = [(what, pair) for what in page.CROSSINGS for pair in found.copies.crossing[what][:_MOST_CROSSING]]
+    if pairs:
+        console.table(
+            "the closest that cross something",
+            ("crosses", "image", "label", "image", "label"),
+            [
+                (what, ids[pair.first], labels[pair.first], ids[pair.second], labels[pair.second])
+                for what, pair in pairs
+            ],
+        )
+
+
+def _tell_odd(found: Findings, console: Console) -> None:
+    table = page.odd_table(found)
+    if table.empty:
+        console.say("no image is unreadable, tiny, blank, oddly coloured or oddly shaped")
+        return
+    rows = table.head(_MOST)[["part", "id", "reason"]].astype(str).to_numpy().tolist()
+    console.table(f"{len(table)} unreadable or odd images", ("part", "image", "reason"), rows)
+
+
+def _tell_suspects(found: Findings, console: Console) -> None:
+    if found.run is None:
+        console.say("suspected label errors are listed after a run: the audit takes its out-of-fold probabilities")
+        return
+    if not found.suspects:
+        console.say(f"run {found.run.id} suspects no label")
+        return
+    shown = page.labels_table(found).head(_MOST)
+    rows = shown[["id", "label", "suggested", "margin"]].astype(str).to_numpy().tolist()
+    console.table(
+        f"{len(found.suspects)} suspected label errors, by run {found.run.id}",
+        ("image", "label", "may be", ">margin"),
+        rows,
+    )

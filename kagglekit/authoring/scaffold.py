@@ -1,0 +1,258 @@
+"""`kagglekit new`: a plugin of two files, the module and its package, from a few answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kagglekit.base import storage
+from kagglekit.base.errors import UserError
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_CHOICES = {
+    "layout": ("folders", "filenames", "csv"),
+    "submission": ("probability", "per-class", "label"),
+    "metric": ("log_loss", "accuracy"),
+    "flip": ("allowed", "forbidden"),
+}
+_TRAIN = {"folders": "train/{label}", "filenames": "train/{label}.{number}.jpg", "csv": "train/{id}.jpg"}
+_DEFAULTS = {
+    "layout": "folders",
+    "kaggle": "",
+    "classes": "first,second",
+    "labels": "labels.csv:id:label",
+    "groups": "none",
+    "test": "test/{id}.jpg",
+    "submission": "per-class",
+    "id": "id",
+    "metric": "log_loss",
+    "flip": "allowed",
+}
+_QUESTIONS = {
+    "layout": "Where are the labels of training images (folders, filenames, csv)",
+    "labels": "CSV file with labels, its id column and its label column",
+    "kaggle": "Slug of the competition at Kaggle (empty if it is not there)",
+    "classes": "Labels, with commas between; or FILE:COLUMN of a CSV",
+    "groups": "CSV file of groups that folds must not split, its image column and its group column",
+    "submission": "What does a row of the submission hold (probability of the last class, per-class, label)",
+    "metric": "Metric (log_loss, accuracy)",
+    "flip": "Does a mirrored image keep its class (allowed, forbidden)",
+}
+_WIDTH = 88
+"""What formatters allow by default."""
+_INDENT = len("        submission=,")
+
+Ask = Callable[..., str]
+
+
+def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> Path:
+    """Write the plugin into a new folder below `into`, and return that folder.
+
+    `given` are the answers that are known; `ask(question, default=…)` is asked for the others, None takes
+    defaults. Raises UserError for what makes no sense, or would overwrite something.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} can't be a name: use lower-case letters, digits and single hyphens, such as my-leaf."
+        )
+    folder = into / f"kagglekit-{name}"
+    if folder.exists():
+        raise UserError(f"{folder} exists already: choose another name, or move it away.")
+    answers = _answers(given, ask)
+    module, text = _module(name), _plugin(name, answers)
+    _try(text)
+    with storage.replacing_folder(folder) as temporary:
+        (temporary / f"{module}.py").write_text(text, encoding="utf-8", newline="\n")
+        (temporary / "pyproject.toml").write_text(_project(name, module), encoding="utf-8", newline="\n")
+    return folder
+
+
+def next_steps(name: str, folder: Path) -> str:
+    """Say what was written and what can be typed now."""
+    module = _module(name)
+    return (
+        f"wrote {folder / module}.py and {folder / 'pyproject.toml'}\n"
+        f"next: kagglekit check ./{folder}              draws a competition in its layout, and runs all of it\n"
+        f"      kagglekit run ./{folder} --data PATH    on the real archive or folder\n"
+        f"      pip install ./{folder}                  then it is called {name}"
+    )
+
+
+def _module(name: str) -> str:
+    return f"kagglekit_{name.replace('-', '_')}"
+
+
+def _try(text: str) -> None:
+    """Build the description, before it is written: raise UserError for answers that make none."""
+    names: dict[str, Any] = {}
+    exec(text, names)
+    try:
+        names["competition"]()
+    except ValueError as error:
+        raise UserError(f"{error}; nothing was written.") from error
+
+
+def _answers(given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
+    if "labels" in given:
+        given = {"layout": "csv"} | dict(given)
+        if given["layout"] != "csv":
+            raise UserError(f"--labels {given['labels']!r} is for --layout csv, not {given['layout']}.")
+    answers: dict[str, str] = {}
+    for key, default in _DEFAULTS.items():
+        if key in given:
+            answers[key] = _checked(key, given[key])
+        elif ask is None or key not in _QUESTIONS or (key == "labels" and answers["layout"] != "csv"):
+            answers[key] = default
+        else:
+            answers[key] = _asked(key, ask, default)
+    answers["train"] = given.get("train", _TRAIN[answers["layout"]])
+    if "id" not in given and Path(answers["classes"]).is_file():  # a sample submission: it knows the column's name
+        answers["id"] = _read(Path(answers["classes"]))[0][0]
+    return answers
+
+
+def _asked(key: str, ask: Ask, default: str) -> str:
+    while True:
+        try:
+            return _checked(key, ask(_QUESTIONS[key], default=default))
+        except UserError as error:
+            print(error)
+
+
+def _checked(key: str, value: str) -> str:
+    value = value.strip()
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise UserError(f"{key} {value!r} is not one of {', '.join(_CHOICES[key])}.")
+    if key in ("labels", "groups") and value.count(":") < 2 and (key, value) != ("groups", "none"):
+        raise UserError(f"--{key} {value!r}: write it as FILE:COLUMN:COLUMN.")
+    if key == "classes":
+        _classes(value)
+    return value
+
+
+def _classes(text: str) -> Sequence[str]:
+    """Return the labels that an answer means: a list, a column of a CSV file, or a sample submission's columns."""
+    file, _, column = text.rpartition(":")
+    if file and Path(file).is_file():
+        header, *rows = _read(Path(file))
+        if column not in header:
+            raise UserError(f"{file} has no column {column!r}; it has {', '.join(header)}.")
+        place = header.index(column)
+        found = sorted({row[place] for row in rows if len(row) > place})
+    elif Path(text).is_file():
+        header = _read(Path(text))[0]
+        if len(header) < 3:
+            raise UserError(f"{text} has the columns {', '.join(header)}: name that of labels, {text}:{header[-1]}.")
+        found = header[1:]
+    elif text.lower().endswith(".csv") or file.lower().endswith(".csv"):
+        raise UserError(f"--classes {text!r}: no such file.")
+    else:
+        found = [label.strip() for label in text.split(",") if label.strip()]
+    if len(set(found)) < 2 or len(set(found)) < len(found):
+        raise UserError(
+            f"--classes {text!r}: two different labels or more are wanted, not {', '.join(found) or 'none'}."
+        )
+    return found
+
+
+def _read(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    if not rows:
+        raise UserError(f"{path} is empty.")
+    return rows
+
+
+def _plugin(name: str, answers: Mapping[str, str]) -> str:
+    """Return the module's text."""
+    labels = _classes(answers["classes"])
+    train, train_class = _train(answers)
+    submission, submission_class = _submission(answers, labels)
+    arguments = {
+        "name": _quoted(name),
+        "kaggle": _quoted(answers["kaggle"]),
+        "classes": "CLASSES",
+        "train": train,
+        "test": _quoted(answers["test"]),
+        "flip": _quoted(answers["flip"]),
+        "submission": submission,
+        "metric": _quoted(answers["metric"]),
+    }
+    imported = {"Competition", "hookimpl", train_class, submission_class}
+    if answers["groups"] != "none":
+        csv_, image, group = answers["groups"].rsplit(":", 2)
+        arguments["groups"] = _call("CsvGroups", _quoted(csv_), f"image={_quoted(image)}", f"group={_quoted(group)}")
+        imported.add("CsvGroups")
+    classes = "".join(f"    {_quoted(label)}: {_quoted(_readable(label))},\n" for label in labels)
+    body = "".join(f"        {key}={value},\n" for key, value in arguments.items())
+    return (
+        f'"""{name}: where its images are, what its classes are, what a row of its submission is."""\n\n'
+        f"{_import(sorted(imported))}\n\n"
+        f"# label as the data writes it -> name for people; the order is that of probabilities\n"
+        f"CLASSES = {{\n{classes}}}\n\n\n"
+        f"@hookimpl\ndef competition() -> Competition:\n"
+        f'    """Describe the competition."""\n'
+        f"    return Competition(\n{body}    )\n"
+    )
+
+
+def _readable(label: str) -> str:
+    return label.replace("_", " ").strip() or label
+
+
+def _train(answers: Mapping[str, str]) -> tuple[str, str]:
+    """Return the layout's expression, and the class that it needs."""
+    pattern = _quoted(answers["train"])
+    if answers["layout"] == "folders":
+        return _call("FolderLabels", pattern), "FolderLabels"
+    if answers["layout"] == "filenames":
+        return _call("FilenameLabels", pattern), "FilenameLabels"
+    csv_, image_id, label = answers["labels"].rsplit(":", 2)
+    columns = (f"id={_quoted(image_id)}", f"label={_quoted(label)}")
+    return _call("CsvLabels", _quoted(csv_), f"images={pattern}", *columns), "CsvLabels"
+
+
+def _submission(answers: Mapping[str, str], labels: Sequence[str]) -> tuple[str, str]:
+    """Return the format's expression, and the class that it needs."""
+    column = f"id={_quoted(answers['id'])}"
+    if answers["submission"] == "probability":
+        return _call("Probability", column, f"of={_quoted(labels[-1])}"), "Probability"
+    kind = "ProbabilityPerClass" if answers["submission"] == "per-class" else "ClassLabel"
+    return _call(kind, column), kind
+
+
+def _call(name: str, *arguments: str) -> str:
+    """Write a call as an argument of `Competition(…)`, on several lines where one is too long."""
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) + _INDENT <= _WIDTH:
+        return line
+    return f"{name}(\n" + "".join(f"            {argument},\n" for argument in arguments) + "        )"
+
+
+def _import(names: Sequence[str]) -> str:
+    # in the order that ruff sorts them: constants, classes, functions
+    line = f"from kagglekit import {', '.join(names)}"
+    if len(line) <= _WIDTH:
+        return line
+    return "from kagglekit import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
+def _quoted(text: str) -> str:
+    if '"' in text and "'" not in text and text.isprintable():
+        return "'" + text.replace("\\", "\\\\") + "'"
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _project(name: str, module: str) -> str:
+    """Return the package's pyproject.toml."""
+    return (
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
+        f'[project]\nname = "kagglekit-{name}"\nversion = "0.1.0"\n'
+        f'description = "{name} for kagglekit"\nrequires-python = ">=3.11"\ndependencies = ["kagglekit"]\n\n'
+        f'[project.entry-points."kagglekit.competitions"]\n{name} = "{module}"\n\n'
+        f'[tool.hatch.build.targets.wheel]\nonly-include = ["{module}.py"]\n'
+    )

@@ -1,0 +1,304 @@
+"""One process or several: what training needs of Hugging Face Accelerate.
+
+Several are started by `accelerate launch -m kagglekit run …`, on one machine or many, or by `--processes N`. All of
+them walk through the same run; the first one writes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from kagglekit.base import devices, interrupts
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_USE_CPU = "ACCELERATE_USE_CPU"
+_LAUNCHER = "KAGGLEKIT_LAUNCHER"
+"""Environment variable with the process id of the command that started this one."""
+_PR_SET_PDEATHSIG = 1
+_PATIENCE = timedelta(days=2)
+"""How long processes wait for the first one, which may have archives to unpack."""
+
+
+def count() -> int:
+    """Return how many processes make this run, without importing anything."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Return which of them this is; 0 is the one that writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first() -> bool:
+    """Say whether this process is the one that writes."""
+    return rank() == 0
+
+
+def console() -> Console:
+    """Return a console that speaks for all processes: only the first one's says anything."""
+    return Console() if is_first() else Console(open(os.devnull, "w", encoding="utf-8"))
+
+
+def launch(processes: int, provider: str) -> int:
+    """Run this very command in several processes on this machine; return the exit code.
+
+    Raises UserError where there are fewer GPUs.
+    """
+    gpus = devices.cuda_gpus() if provider != "cpu" else 0
+    if gpus and processes > gpus:
+        raise UserError(f"--processes {processes}: there are {gpus} GPUs here; use --processes {gpus}.")
+    command = [sys.executable, "-m", "kagglekit", *_without_processes(sys.argv[1:])]
+    world = {
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        interrupts.QUIET: "1",
+        _LAUNCHER: str(os.getpid()),
+        "OMP_NUM_THREADS": str(max(devices.cores() // processes, 1)),
+    }
+    if not gpus:
+        world[_USE_CPU] = "true"
+    running = [
+        # Ctrl-C on a terminal is passed on, once
+        subprocess.Popen(
+            command, env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, start_new_session=True
+        )
+        for rank in range(processes)
+    ]
+    try:
+        with interrupts.deferred() as asked_to_stop:
+            return _wait_for(running, asked_to_stop)
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def end_with_launcher() -> None:
+    """Let this process end when the command that started it does, however that ends: on Linux only."""
+    if _LAUNCHER not in os.environ or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(os.environ[_LAUNCHER]):  # it has ended already
+        sys.exit(1)
+
+
+def _wait_for(running: Sequence[subprocess.Popen[bytes]], asked_to_stop: Callable[[], bool]) -> int:
+    """Return 0 when all have ended well, else the first failure's code: the others would wait for it for ever."""
+    told = False
+    while True:
+        if asked_to_stop() and not told:
+            told = True
+            for process in running:
+                if sys.platform != "win32":  # where a console's Ctrl-C has reached them already
+                    process.send_signal(signal.SIGINT)
+        codes = [process.poll() for process in running]
+        failed = [code for code in codes if code]
+        if failed and not (told and None in codes):  # the first one saves
+            return failed[0]
+        if all(code == 0 for code in codes):
+            return 0
+        try:
+            running[codes.index(None)].wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _without_processes(words: Sequence[str]) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "--processes":
+            skip = True
+        elif not word.startswith("--processes="):
+            kept.append(word)
+    return kept
+
+
+@contextmanager
+def first_goes_first() -> Iterator[None]:
+    """Let the first process do the block, and then the others, who find everything made."""
+    if count() > 1 and not is_first():
+        _join().wait_for_everyone()
+    yield
+    if count() > 1 and is_first():
+        _join().wait_for_everyone()
+
+
+def agree(value: Any) -> Any:
+    """Return the first process's value in all of them."""
+    if count() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    _join()
+    return broadcast_object_list([value])[0]
+
+
+def part() -> None:
+    """Wait for the other processes and leave them: one that just ends may abort in its threads."""
+    if count() > 1:
+        state = _join()
+        state.wait_for_everyone()
+        state.destroy_process_group()
+
+
+def _join() -> Any:
+    """Meet the other processes."""
+    from accelerate import PartialState
+
+    on_cpu = devices.cuda_gpus() == 0 or os.environ.get(_USE_CPU) == "true"
+    return PartialState(cpu=on_cpu, timeout=_PATIENCE)
+
+
+class World:
+    """The processes that train together, their device and precision."""
+
+    def __init__(self, device: devices.Device, precision: str) -> None:
+        """Join the others, if there are any; `precision` is float32, bf16 or fp16."""
+        from accelerate import Accelerator
+
+        if count() > 1:
+            _join()
+        mixed = "no" if precision == "float32" else precision
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=mixed)
+        self.rank = int(self._accelerator.process_index)
+        self.size = int(self._accelerator.num_processes)
+        self.device: torch.device = self._accelerator.device
+        if self.device.type != device:  # it was settled when the processes met
+            raise UserError(
+                f"provider = {device!r}: of several processes the command must say it: --provider {device}."
+            )
+        self._fresh_scale = self.scaler_state()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def prepare(self, model: Any, optimiser: Any) -> tuple[Any, Any]:
+        """Return the model and optimiser that keep step with the other processes and the precision."""
+        if self.size > 1:
+            from accelerate.utils import DistributedDataParallelKwargs
+
+            # layers are frozen and unfrozen between phases, each of which prepares anew
+            self._accelerator.ddp_handler = DistributedDataParallelKwargs(broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # newer torch has another name for it, which accelerate does not know
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+            prepared: tuple[Any, Any] = self._accelerator.prepare(model, optimiser)
+        return prepared
+
+    def release(self) -> None:
+        """Forget what was prepared."""
+        self._accelerator.free_memory()
+
+    def unwrap(self, model: Any) -> Any:
+        """Return the model inside what `prepare` returned."""
+        return self._accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute in the precision inside the block."""
+        block: AbstractContextManager[Any] = self._accelerator.autocast()
+        return block
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients, scaled where fp16 needs it."""
+        self._accelerator.backward(loss)
+
+    @contextmanager
+    def alone(self, model: Any) -> Iterator[None]:
+        """Collect gradients in this process only, inside the block."""
+        with self._accelerator.no_sync(model):
+            yield
+
+    def clip(self, parameters: Sequence[torch.nn.Parameter], length: float) -> None:
+        """Shorten gradients that are longer than `length`."""
+        self._accelerator.clip_grad_norm_(parameters, length)
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the rows of all processes, (P * N, …), in the processes' order."""
+        gathered: torch.Tensor = self._accelerator.gather(rows)
+        return gathered
+
+    def all_rows(self, rows: NDArray[Any], count: int) -> NDArray[Any]:
+        """Gather what every process has of `count` rows, each having taken its turn: (N / P, X) -> (N, X)."""
+        if self.size == 1:
+            return rows[:count]
+        import torch
+
+        gathered = self.gather(torch.from_numpy(rows).to(self.device)).cpu().numpy()  # each process's rows together
+        in_order: NDArray[Any] = gathered.reshape(self.size, len(rows), -1).swapaxes(0, 1).reshape(-1, rows.shape[1])
+        return in_order[:count]
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """Return a value's mean over the processes."""
+        reduced: torch.Tensor = self._accelerator.reduce(value, reduction="mean")
+        return reduced
+
+    def share_buffers(self, model: torch.nn.Module) -> None:
+        """Give all processes the mean of their buffers, such as batch norms' statistics of their part of a batch.
+
+        With statistics of its own each process would predict, and save, another model.
+        """
+        import torch
+
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        if self.size == 1 or not buffers:
+            return
+        means = self.mean(torch.cat([buffer.flatten() for buffer in buffers]))
+        parts = torch.split(means, [buffer.numel() for buffer in buffers])
+        with torch.no_grad():
+            for buffer, values in zip(buffers, parts, strict=True):
+                buffer.copy_(values.view_as(buffer))
+
+    def scaler_state(self) -> dict[str, Any] | None:
+        """Return what fp16 has learnt about the size of gradients."""
+        scaler = self._accelerator.scaler
+        return None if scaler is None else scaler.state_dict()
+
+    def reset_scaler(self) -> None:
+        """Forget what fp16 has learnt about the size of gradients."""
+        self.load_scaler(self._fresh_scale)
+
+    def load_scaler(self, state: dict[str, Any] | None) -> None:
+        """Set what `scaler_state` returned."""
+        if state is not None and self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(state)
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Say of each flag whether any process has set it: all of them act alike, or they would wait for ever."""
+        import torch
+
+        if self.size == 1:
+            return list(flags)
+        counts = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        return [count > 0 for count in self._accelerator.reduce(counts, reduction="sum").tolist()]
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self._accelerator.wait_for_everyone()

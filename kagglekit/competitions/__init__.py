@@ -1,0 +1,1 @@
+"""What a competition is, and the plugins that describe one."""

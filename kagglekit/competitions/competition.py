@@ -1,0 +1,250 @@
+"""The frozen description of a competition, which a plugin's `competition` hook returns.
+
+Everything is checked on construction with ValueError; importing this module loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from kagglekit.base import metrics, patterns
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class _LabelsInPaths:
+    pattern: str
+    """Path below the data folder with `{label}`, and any other placeholders."""
+    also: tuple[str, ...] = ()
+    """Other shapes in which the archive has been delivered; the first that matches any image is used."""
+
+    def __post_init__(self) -> None:
+        for pattern in self.alternatives:
+            patterns.check(pattern, "label")
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """All patterns, in the order in which they are tried."""
+        return (self.pattern, *self.also)
+
+
+@dataclass(frozen=True)
+class FilenameLabels(_LabelsInPaths):
+    """Training images whose file names say the label: `train/{label}.{number}.jpg`."""
+
+    def __post_init__(self) -> None:
+        for pattern in self.alternatives:
+            patterns.check_images(pattern, "label")
+
+
+@dataclass(frozen=True)
+class FolderLabels(_LabelsInPaths):
+    """Training images in one folder a class, `imgs/train/{label}`; every image below it counts."""
+
+
+@dataclass(frozen=True)
+class CsvLabels:
+    """Training images in one folder, labels in a CSV file."""
+
+    csv: str
+    """Path of the CSV below the data folder."""
+    images: str
+    """Path pattern with `{id}`: `train/{id}.jpg`."""
+    id: str
+    """Column of the CSV that holds what `{id}` matches (with or without the image's ending)."""
+    label: str
+    """Column of the CSV that holds the label."""
+    also: tuple[str, ...] = ()
+    """Other image patterns in which the archive has been delivered."""
+
+    def __post_init__(self) -> None:
+        for pattern in self.alternatives:
+            patterns.check_images(pattern, "id")
+        patterns.check_relative(self.csv)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """All image patterns, in the order in which they are tried."""
+        return (self.images, *self.also)
+
+
+@dataclass(frozen=True)
+class CsvGroups:
+    """A table that names each training image's group (driver, patient, plant); folds never split one."""
+
+    csv: str
+    """Path of the CSV below the data folder."""
+    image: str
+    """Column with the image's file name (with or without ending) or its id."""
+    group: str
+    """Column with the group."""
+
+    def __post_init__(self) -> None:
+        patterns.check_relative(self.csv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Submission:
+    id: str = "id"
+    """Name of the id column."""
+    id_format: str = "{id}"
+    """How a test id is written: `{id}.jpg` puts an ending back."""
+    sample: tuple[str, ...] = ("sample_submission.csv", "sampleSubmission.csv")
+    """Where the sample submission lies in the data folder; the first that exists is the authority for ids."""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("the submission's id column must have a name")
+        if patterns.placeholders(self.id_format) != ("id",):
+            raise ValueError(f"id_format {self.id_format!r} must have the placeholder {{id}} once, and no other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probability(_Submission):
+    """One probability a row: that of one class."""
+
+    of: str
+    """The class whose probability is asked for."""
+    label: str = "label"
+    """Name of the column with the probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbabilityPerClass(_Submission):
+    """One column a class, in the order of `Competition.classes` unless the sample says another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLabel(_Submission):
+    """The most probable class itself."""
+
+    label: str = "label"
+    """Name of the column with the class."""
+
+
+TrainLayout = FilenameLabels | FolderLabels | CsvLabels
+Submission = Probability | ProbabilityPerClass | ClassLabel
+FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
+
+
+def mirror_classes(labels: tuple[str, ...], flip: FlipRule) -> tuple[int, ...] | None:
+    """Return, for each class, the position of the mirrored image's class, (C,); None where flips are forbidden."""
+    if flip == "forbidden":
+        return None
+    swaps: Mapping[str, str] = {} if isinstance(flip, str) else flip
+    return tuple(labels.index(swaps.get(label, label)) for label in labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competition:
+    """Everything kagglekit needs to know of a competition."""
+
+    name: str
+    """Name that users type and the workspace folder is called: lower-case letters, digits and hyphens."""
+    kaggle: str
+    """The competition's slug at Kaggle; empty for one that is not there."""
+    classes: Mapping[str, str]
+    """Label as the data writes it -> name for people; the order is that of probabilities."""
+    train: TrainLayout
+    """Where training images and their labels are."""
+    test: str | tuple[str, ...]
+    """Path pattern(s) with `{id}` of test images; the first that matches any image is used."""
+    submission: Submission
+    """What a row of the submission is."""
+    metric: str | metrics.Metric | Callable[..., float] = "log_loss"
+    """`log_loss`, `accuracy`, a Metric, or a callable (truth (N,), probabilities (N, C)) -> float, lower is better."""
+    valid: FilenameLabels | FolderLabels | None = None
+    """Where the data brings a validation set of its own, if it does (setting `validation = "valid"`)."""
+    groups: CsvGroups | None = None
+    """Table of groups that folds never split."""
+    flip: FlipRule = "forbidden"
+    """Whether a mirrored image keeps its class: allowed, forbidden, or class -> class of the mirrored image."""
+    leaderboard: Mapping[str, float] = field(default_factory=dict)
+    """Known leaderboard lines: name -> score."""
+    url: str = ""
+    """The competition's page; made from the slug when left out."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} must be lower-case letters, digits and single hyphens")
+        self._check_classes()
+        self._check_flip()
+        metrics.resolve(self.metric)
+        for pattern in self.test_patterns:
+            patterns.check_images(pattern, "id")
+        if not self.test_patterns:
+            raise ValueError("test must have at least one path pattern")
+        object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))
+        object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
+        if self.kaggle and not self.url:
+            object.__setattr__(self, "url", f"https://www.kaggle.com/competitions/{self.kaggle}")
+
+    def _check_classes(self) -> None:
+        if not isinstance(self.classes, Mapping):  # a list of pairs of letters would pass for one
+            raise ValueError(f"classes must map labels to names, not be a {type(self.classes).__name__}")  # noqa: TRY004
+        if len(self.classes) < 2:
+            raise ValueError(f"classes must map at least two labels to names, not {len(self.classes)}")
+        form = self.submission
+        taken = self.classes if isinstance(form, ProbabilityPerClass) else (form.label,)
+        if form.id in taken:
+            raise ValueError(f"submission.id {form.id!r} is the name of another column too")
+        if isinstance(form, Probability):
+            if form.of not in self.classes:
+                raise ValueError(f"submission.of {form.of!r} is not one of the classes")
+            if len(self.classes) != 2:
+                raise ValueError(f"Probability needs two classes, not {len(self.classes)}: use ProbabilityPerClass")
+
+    def _check_flip(self) -> None:
+        if isinstance(self.flip, str):
+            if self.flip not in ("allowed", "forbidden"):
+                raise ValueError(f"flip {self.flip!r} is not 'allowed', 'forbidden' or a mapping of classes")
+            return
+        for label, mirrored in self.flip.items():
+            for named in (label, mirrored):
+                if named not in self.classes:
+                    raise ValueError(f"flip names {named!r}, which is not one of the classes")
+            if self.flip.get(mirrored) != label:
+                raise ValueError(
+                    f"flip must swap: {label!r} becomes {mirrored!r}, and {mirrored!r} must become {label!r}"
+                )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels as the data writes them, in the order of probabilities."""
+        return tuple(self.classes)
+
+    def caption(self, place: int) -> str:
+        """Return what pictures call the class at a position: its label, and its name for people where that differs."""
+        label = self.labels[place]
+        meaning = self.classes[label]
+        return label if meaning == label else f"{label}: {meaning}"
+
+    @property
+    def test_patterns(self) -> tuple[str, ...]:
+        """All test patterns, in the order in which they are tried."""
+        return (self.test,) if isinstance(self.test, str) else tuple(self.test)
+
+    @property
+    def mirror_classes(self) -> tuple[int, ...] | None:
+        """For each class, the position of the mirrored image's class, (C,); None where flips are forbidden."""
+        return mirror_classes(self.labels, self.flip)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the description as plain values, for a run's record."""
+        return {
+            "name": self.name,
+            "kaggle": self.kaggle,
+            "classes": dict(self.classes),
+            "train": repr(self.train),
+            "valid": repr(self.valid),
+            "test": list(self.test_patterns),
+            "groups": repr(self.groups),
+            "flip": self.flip if isinstance(self.flip, str) else dict(self.flip),
+            "submission": repr(self.submission),
+            "metric": metrics.resolve(self.metric).name,
+        }

@@ -1,0 +1,69 @@
+"""What tables must be, wherever they come from; messages name the source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kagglekit.competitions.competition import Competition
+from kagglekit.base.errors import PluginError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check_train(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
+    """Return the table of training images with its columns in order; raise PluginError, naming `source`."""
+    _check_images(table, ("id", "path", "label"), source)
+    unknown = sorted(set(table["label"]) - set(competition.labels))
+    if unknown:
+        example = table["path"][table["label"] == unknown[0]].iloc[0]
+        raise PluginError(
+            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, such as {example}: "
+            "move the images away, or add the class to the plugin."
+        )
+    missing = [label for label in competition.labels if label not in set(table["label"])]
+    if missing:
+        raise PluginError(
+            f"{source}: no training image of class {missing[0]!r}: is the data complete? Download it again, or take "
+            "the class out of the plugin."
+        )
+    if competition.groups is not None and "group" not in table:
+        raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
+    if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
+        raise PluginError(f"{source}: column 'group' has empty values.")
+    if "group" in table and not all(isinstance(value, str) for value in table["group"]):
+        raise PluginError(f"{source}: column 'group' must hold strings.")
+    if "valid" in table and not all(isinstance(value, bool | np.bool_) for value in table["valid"]):
+        raise PluginError(f"{source}: column 'valid' must hold True and False, with none missing.")
+    columns = [c for c in ("id", "path", "label", "group", "valid") if c in table]
+    return table[columns].reset_index(drop=True)
+
+
+def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the table of test images with its columns in order; raise PluginError, naming `source`."""
+    _check_images(table, ("id", "path"), source)
+    return table[["id", "path"]].reset_index(drop=True)
+
+
+def _some(labels: tuple[str, ...]) -> str:
+    return str(list(labels)) if len(labels) <= 10 else f"[{', '.join(map(repr, labels[:10]))}, …]"
+
+
+def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
+    if not table.columns.is_unique:
+        raise PluginError(f"{source}: the table has a column twice: {list(table.columns)}.")
+    for column in columns:
+        if column not in table:
+            raise PluginError(f"{source}: the table has no column {column!r}; it has {list(table.columns)}.")
+        if table[column].isna().any() or not all(isinstance(value, str) for value in table[column]):
+            raise PluginError(f"{source}: column {column!r} must hold strings, with none missing.")
+    if table.empty:
+        raise PluginError(f"{source}: the table has no rows.")
+    twice = table["id"][table["id"].duplicated()]
+    if len(twice):
+        paths = table["path"][table["id"] == twice.iloc[0]].tolist()
+        raise PluginError(
+            f"{source}: id {twice.iloc[0]!r} stands for two images: {paths[0]} and {paths[1]}; rename one."
+        )

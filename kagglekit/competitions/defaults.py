@@ -1,0 +1,54 @@
+"""What kagglekit does unless a plugin does it otherwise: hooks answered from the description alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from kagglekit.competitions.datafiles import DataFiles
+
+
+@hookimpl(trylast=True)
+def recipe() -> Mapping[str, Any]:
+    """No settings of its own."""
+    return {}
+
+
+@hookimpl(trylast=True)
+def augmentations() -> Mapping[str, list[Any]]:
+    """No policies beside kagglekit's own."""
+    return {}
+
+
+@hookimpl(trylast=True)
+def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
+    """Read the declared training layout."""
+    from kagglekit.competitions import layout
+
+    return layout.read_train(competition, files)
+
+
+@hookimpl(trylast=True)
+def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
+    """Read the declared test pattern."""
+    from kagglekit.competitions import layout
+
+    return layout.read_test(competition, files)
+
+
+@hookimpl(trylast=True)
+def submission(
+    competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Lay rows out in the declared format."""
+    from kagglekit.competitions import submissions
+
+    return submissions.lay_out(competition, ids, probabilities, sample)

@@ -1,0 +1,121 @@
+"""A folder in the course's layout, with no plugin: `train/<class>/`, optionally `valid/<class>/`, and `test/`."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from kagglekit.base import patterns
+from kagglekit.competitions.competition import ClassLabel, Competition, FolderLabels, Probability, ProbabilityPerClass, Submission
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.base.errors import UserError
+from kagglekit.competitions.hookspecs import hookimpl
+from kagglekit.competitions.installed import GROUP
+from kagglekit.competitions.layout import natural_key
+
+_VALID = ("valid", "val", "validation")
+_TEST = ("test", "test1")
+_SAMPLES = ("sample_submission.csv", "sampleSubmission.csv")
+
+
+class FolderPlugin:
+    """Describes what lies in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raise UserError where the folder has another layout."""
+        self.folder = folder.resolve()
+        self._files = DataFiles.from_folders([self.folder], str(self.folder))
+        self._classes = self._labels("train")
+        if len(self._classes) < 2:
+            raise UserError(
+                f"{folder} is no competition: no train/<class>/ folders with images for two classes or more; "
+                "`kagglekit new NAME` writes a plugin for another layout."
+            )
+        self._valid = next((name for name in _VALID if self._labels(name)), None)
+
+    def _labels(self, part: str) -> list[str]:
+        pattern = patterns.compile_pattern(f"{part}/{{label}}/")
+        found = {
+            match["label"] for path in self._files.paths if patterns.is_image(path) and (match := pattern.match(path))
+        }
+        return sorted(found, key=natural_key)
+
+    @hookimpl
+    def competition(self) -> Competition:
+        """Classes are the folders below `train/`; a sample submission decides on the format, where there is one."""
+        submission, endings = self._submission()
+        return Competition(
+            name=_slug(self.folder.name),
+            kaggle="",
+            classes={label: label for label in self._classes},
+            train=FolderLabels("train/{label}"),
+            valid=FolderLabels(f"{self._valid}/{{label}}") if self._valid else None,
+            test=self._test_patterns(endings),
+            flip="allowed",
+            submission=submission,
+        )
+
+    def _test_patterns(self, endings: Sequence[str]) -> tuple[str, ...]:
+        """Return the shapes of `test/` that are there, or the usual one."""
+        shapes = [f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings]
+        images = [path for path in self._files.paths if patterns.is_image(path)]
+        there = [shape for shape in shapes if any(patterns.compile_pattern(shape).fullmatch(path) for path in images)]
+        return tuple(there) or (f"{_TEST[0]}/{{id}}",)
+
+    @hookimpl
+    def recipe(self) -> Mapping[str, Any]:
+        """A validation set that the folder brings is what scores."""
+        return {"validation": "valid"} if self._valid else {}
+
+    def _submission(self) -> tuple[Submission, Sequence[str]]:
+        """Return the format, and the endings that test images have after their id: none where the id has it."""
+        path = self._files.first(_SAMPLES)
+        if path is None:
+            return ProbabilityPerClass(), ("",)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        rows = [row for row in rows if len(row) == len(header)]
+        if not rows:
+            raise UserError(f"{path} is empty: put the competition's own there, or take it away.")
+        values = {row[1] for row in rows} if len(header) == 2 else set()
+        if len(values) == 1 and values <= set(self._classes) and all(map(_is_number, self._classes)):
+            raise UserError(
+                f"{path} has {values.pop()!r} in every row, which may be a class or a probability: "
+                "`kagglekit new NAME` writes a plugin that can say which."
+            )
+        format_ = self._format(header, values)
+        if format_ is None:
+            raise UserError(
+                f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "
+                "`kagglekit new NAME` writes a plugin that can say what one has to do with the other."
+            )
+        if patterns.is_image(rows[0][0]):
+            return format_, ("",)
+        return format_, sorted(patterns.IMAGE_ENDINGS)
+
+    def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
+        if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):
+            return ProbabilityPerClass(id=header[0])
+        if len(header) == 2 and values <= set(self._classes):
+            return ClassLabel(id=header[0], label=header[1])
+        if len(header) == 2 and len(self._classes) == 2 and all(_is_number(value) for value in values):
+            return Probability(id=header[0], label=header[1], of=self._classes[1])
+        return None
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _slug(name: str) -> str:
+    """Return a name for the workspace that no installed competition has."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "folder"
+    return f"{slug}-folder" if slug in {entry.name for entry in entry_points(group=GROUP)} else slug

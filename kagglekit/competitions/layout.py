@@ -1,0 +1,212 @@
+"""From files and a declared layout to tables of training and test images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from kagglekit.base import patterns
+from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.base.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Order numbers inside text by value: 2 before 10."""
+    return [(int(part), "") if _DIGITS.fullmatch(part) else (-1, part) for part in _DIGITS.split(text) if part]
+
+
+def has_train(competition: Competition, files: DataFiles) -> bool:
+    """Say whether any training image is there."""
+    layouts = competition.train
+    return any(_any_match(_image_pattern(layouts, alternative), files) for alternative in layouts.alternatives)
+
+
+def has_test(competition: Competition, files: DataFiles) -> bool:
+    """Say whether any test image is there."""
+    return any(_any_match(pattern, files) for pattern in competition.test_patterns)
+
+
+def has_tables(competition: Competition, files: DataFiles) -> bool:
+    """Say whether the CSV files that the description names, and a sample submission, are there."""
+    named = [
+        layout.csv for layout in (competition.train, competition.groups) if isinstance(layout, CsvLabels | CsvGroups)
+    ]
+    return all(files.first([name]) for name in named) and files.first(competition.submission.sample) is not None
+
+
+def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
+    """Return `id`, `path`, `label`, and where the competition has them `group` and `valid`; sorted by id.
+
+    An id is the path below the train folder without the image's ending. Raises UserError for images
+    or label rows that don't fit the layout.
+    """
+    import pandas as pd
+
+    table = _read_layout(competition.train, competition, files)
+    if competition.valid is not None:
+        valid = _read_layout(competition.valid, competition, files)
+        valid["id"] = "valid/" + valid["id"]
+        table = pd.concat([table.assign(valid=False), valid.assign(valid=True)], ignore_index=True)
+    if competition.groups is not None:
+        table["group"] = _groups(competition.groups, table, files)
+    order = sorted(range(len(table)), key=lambda row: natural_key(table["id"].iloc[row]))
+    return table.drop(columns="key").iloc[order].reset_index(drop=True)
+
+
+def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
+    """Return `id` (what the test pattern's `{id}` matches) and `path`, in natural order of the ids."""
+    import pandas as pd
+
+    pattern = _first_matching(competition.test_patterns, files)
+    if pattern is None:
+        wanted = " or ".join(competition.test_patterns[:3])
+        more = ", …" if len(competition.test_patterns) > 3 else ""
+        raise UserError(f"{files.origin} has no test images: looked for {wanted}{more}.")
+    found = list(_matches(pattern, files))
+    _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, competition.test), files)
+    rows = [(match["id"], str(files.paths[path])) for path, match in found]
+    rows.sort(key=lambda row: natural_key(row[0]))
+    return pd.DataFrame(rows, columns=["id", "path"], dtype="str")
+
+
+def read_csv(files: DataFiles, name: str) -> pd.DataFrame:
+    """Read a CSV of the data with every value as a string. Raises UserError where it is missing or broken."""
+    import pandas as pd
+
+    path = files.first([name])
+    if path is None:
+        raise UserError(f"{files.origin} has no {name}: download the competition's data again.")
+    try:
+        return pd.read_csv(path, dtype="str", keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read as CSV ({error}): download it again.") from error
+
+
+def _image_pattern(layout: FilenameLabels | FolderLabels | CsvLabels, alternative: str) -> str:
+    return f"{alternative}/" if isinstance(layout, FolderLabels) else alternative
+
+
+def _matches(pattern: str, files: DataFiles) -> Iterable[tuple[str, re.Match[str]]]:
+    """Yield (path, match) for the images that `pattern` describes; one that ends in a slash means all below."""
+    compiled = patterns.compile_pattern(pattern)
+    match = compiled.match if pattern.endswith("/") else compiled.fullmatch
+    for path in files.paths:
+        found = match(path) if patterns.is_image(path) else None
+        if found is not None:
+            yield path, found
+
+
+def _any_match(pattern: str, files: DataFiles) -> bool:
+    return next(iter(_matches(pattern, files)), None) is not None
+
+
+def _first_matching(candidates: Iterable[str], files: DataFiles) -> str | None:
+    return next((pattern for pattern in candidates if _any_match(pattern, files)), None)
+
+
+def _read_layout(
+    layout: FilenameLabels | FolderLabels | CsvLabels, competition: Competition, files: DataFiles
+) -> pd.DataFrame:
+    """Return `id`, `path`, `label` and `key`: what a table may call the image."""
+    import pandas as pd
+
+    pattern = _first_matching([_image_pattern(layout, p) for p in layout.alternatives], files)
+    if pattern is None:
+        raise UserError(f"{files.origin} has no images like {' or '.join(layout.alternatives)}.")
+    found = list(_matches(pattern, files))
+    if isinstance(layout, CsvLabels):
+        keys = [patterns.without_ending(match["id"]) for _, match in found]
+        labels = _csv_labels(layout, keys, files)
+    else:
+        keys = ["" for _ in found]
+        labels = [match["label"] for _, match in found]
+        _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, layout), files)
+    folder = patterns.folder_of(pattern)
+    start = len(folder) + 1 if folder else 0
+    ids = [patterns.without_ending(path[start:]) for path, _ in found]
+    paths = [str(files.paths[path]) for path, _ in found]
+    return pd.DataFrame({"id": ids, "path": paths, "label": labels, "key": keys}, dtype="str")
+
+
+def _check_strays(pattern: str, found: set[str], others: list[str], files: DataFiles) -> None:
+    """An image beside the others that fits no other part's pattern would be lost without a word: refuse it."""
+    folder = patterns.folder_of(pattern)
+    if not folder:
+        return
+    start = f"{folder.lower()}/"
+    strays = [p for p in files.paths if p.lower().startswith(start) and patterns.is_image(p) and p not in found]
+    strays = [path for path in strays if not any(_fits(other, path) for other in others)]
+    if strays:
+        raise UserError(
+            f"{len(strays)} images under {folder}/ do not fit {pattern!r}, such as {strays[0]!r}: "
+            "move them out of the folder, or name their shape in the plugin too."
+        )
+
+
+def _other_patterns(competition: Competition, part: object) -> list[str]:
+    """Return the image patterns of all declared parts but one: parts may share a folder."""
+    layouts = [layout for layout in (competition.train, competition.valid) if layout not in (None, part)]
+    tests = competition.test_patterns if part != competition.test else ()
+    return [*(_image_pattern(layout, p) for layout in layouts if layout for p in layout.alternatives), *tests]
+
+
+def _fits(pattern: str, path: str) -> bool:
+    compiled = patterns.compile_pattern(pattern)
+    return (compiled.match if pattern.endswith("/") else compiled.fullmatch)(path) is not None
+
+
+def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str]:
+    table = read_csv(files, layout.csv)
+    _require_columns(table, (layout.id, layout.label), layout.csv)
+    keys = [patterns.without_ending(value) for value in table[layout.id]]
+    labels = dict(zip(keys, table[layout.label], strict=True))
+    if len(labels) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"{layout.csv} has {twice!r} twice in column {layout.id!r}: remove one row.")
+    wanted = [patterns.without_ending(image_id) for image_id in ids]
+    missing = [image_id for image_id in wanted if image_id not in labels]
+    if missing:
+        raise UserError(
+            f"{len(missing)} training images have no row in {layout.csv}, such as {missing[0]!r}: remove them, or "
+            "download the data again."
+        )
+    unused = labels.keys() - set(wanted)
+    if unused:
+        raise UserError(
+            f"{len(unused)} rows of {layout.csv} have no image, such as {min(unused)!r}: remove them, or download the "
+            "data again."
+        )
+    return [labels[image_id] for image_id in wanted]
+
+
+def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[str]:
+    rows = read_csv(files, groups.csv)
+    _require_columns(rows, (groups.image, groups.group), groups.csv)
+    known: dict[str, str] = {}
+    for image, group in zip(rows[groups.image], rows[groups.group], strict=True):
+        before = known.setdefault(patterns.without_ending(image), group)
+        if before != group or not group:
+            what = f"two groups, {before!r} and {group!r}" if group else "no group"
+            raise UserError(f"{groups.csv} gives {image!r} {what}: folds can't keep groups together.")
+    names = zip(table["id"], table["key"], strict=True)
+    found = [known.get(id_, known.get(id_.rpartition("/")[2], known.get(key))) for id_, key in names]
+    missing = [image_id for image_id, group in zip(table["id"], found, strict=True) if group is None]
+    if missing:
+        raise UserError(
+            f"{len(missing)} training images have no group in {groups.csv}, such as {missing[0]!r}: "
+            "folds can't keep groups together without it."
+        )
+    return [group for group in found if group is not None]
+
+
+def _require_columns(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    for column in columns:
+        if column not in table.columns:
+            raise UserError(f"{name} has no column {column!r}; it has {', '.join(table.columns)}.")

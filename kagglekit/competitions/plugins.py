@@ -1,0 +1,236 @@
+"""Finding, loading and checking plugins.
+
+Names come from entry-point metadata, so that listing imports no plugin; a run loads one plugin into a
+fresh manager.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from kagglekit.competitions import hookspecs
+from kagglekit.base import storage
+from kagglekit.competitions.competition import Competition
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.competitions.installed import GROUP
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from kagglekit.competitions.datafiles import DataFiles
+
+
+FILE_MODULE = "kagglekit_plugin_"
+"""What the modules of plugins in a single file are called, before their own name."""
+
+
+def load(name: str) -> Plugin:
+    """Load the plugin called `name` and check its hooks.
+
+    `name` is a name, an alias, a path to a .py file or to a folder with one; or to a folder in the course's
+    layout, which needs no plugin.
+    """
+    # a plugin may import albumentations, which would ask the network for its newest version
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    path = Path(name)
+    if name.endswith(".py"):
+        return Plugin(name, _import_file(path))
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found and path.is_dir():
+        return _load_folder(name, path)
+    if name not in found and ("/" in name or "\\" in name):
+        raise UserError(
+            f"no plugin file or folder {name!r}: give the path of a .py file or a folder with train/<class>/."
+        )
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=1)
+        written = Path(f"kagglekit-{name}")
+        if written.is_dir():
+            raise UserError(
+                f"no competition called {name!r} is installed: type ./{written}, or pip install ./{written}."
+            )
+        hint = f"did you mean {near[0]!r}?" if near else "a path to a plugin file works too."
+        raise UserError(f"no competition called {name!r}: {hint} `kagglekit list` shows all.")
+    try:
+        module = importlib.import_module(found[name].value)
+    except (Exception, SystemExit) as error:
+        raise _import_failed(name, error) from error
+    return Plugin(name, module)
+
+
+def _load_folder(name: str, path: Path) -> Plugin:
+    written = sorted(path.glob("kagglekit_*.py"))
+    if len(written) == 1:
+        return Plugin(name, _import_file(written[0]))
+    from kagglekit.competitions.folder_plugin import FolderPlugin
+
+    described = FolderPlugin(path)
+    return Plugin(name, described, data=described.folder)
+
+
+def _import_file(path: Path) -> ModuleType:
+    name, path = str(path), path.resolve()
+    if not path.is_file():
+        raise UserError(f"no plugin file {name!r}: give the path of a .py file, or a name from `kagglekit list`.")
+    spec = importlib.util.spec_from_file_location(f"{FILE_MODULE}{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{name!r} can't be imported: a plugin is a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _import_failed(name, error) from error
+    return module
+
+
+def _import_failed(name: str, error: BaseException) -> PluginError:
+    return PluginError(f"plugin {name!r} can't be imported: {type(error).__name__}: {_one_line(error)}")
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
+class Plugin:
+    """One loaded plugin; each method calls one hook and checks what it returns."""
+
+    def __init__(self, name: str, module: object, data: Path | None = None) -> None:
+        """Register `module` and kagglekit's defaults in a fresh manager; a misspelt hook is an error.
+
+        `data` is the folder that a plugin describes, if it describes one.
+        """
+        self.name = name
+        self.module = module
+        self.data = data
+        self._manager = pluggy.PluginManager("kagglekit")
+        self._manager.add_hookspecs(hookspecs)
+        try:
+            from kagglekit.competitions import defaults
+
+            self._manager.register(defaults, "kagglekit defaults")
+            self._manager.register(module, name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"plugin {name!r}: {self._explain(error)}") from error
+
+    @property
+    def file(self) -> Path | None:
+        """The plugin's source; None for a folder that needs no plugin."""
+        file = getattr(self.module, "__file__", None)
+        return None if file is None else Path(file)
+
+    def _explain(self, error: pluggy.PluginValidationError) -> str:
+        known = [name for name, value in vars(hookspecs).items() if hasattr(value, "kagglekit_spec")]
+        marked = [n for n, f in vars(self.module).items() if hasattr(f, "kagglekit_impl") and n not in known]
+        if not marked:
+            return _one_line(error)
+        near = difflib.get_close_matches(marked[0], known, n=1)
+        return f"hook {marked[0]!r} does not exist" + (
+            f", did you mean {near[0]!r}?" if near else f"; hooks are {', '.join(known)}"
+        )
+
+    def call(self, hook: str, expected: type | tuple[type, ...], **arguments: Any) -> Any:
+        """Call a hook and check the type of its result.
+
+        Raises PluginError, naming plugin and hook, for a ValueError in it or a result of another type.
+        """
+        try:
+            result = getattr(self._manager.hook, hook)(**arguments)
+        except Exception as error:
+            # a misspelt or missing field of the description is a TypeError
+            if isinstance(error, ValueError) or (isinstance(error, TypeError) and hook == "competition"):
+                raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {_one_line(error)}") from error
+            error.add_note(f"in plugin {self.name!r}, hook {hook!r}")
+            raise
+        if not isinstance(result, expected):
+            wanted = " or ".join(kind.__name__ for kind in (expected if isinstance(expected, tuple) else (expected,)))
+            got = f"{type(result).__name__} ({_one_line(repr(result)):.60})"
+            raise PluginError(f"plugin {self.name!r}, hook {hook!r}: returned {got}, not {wanted}")
+        return result
+
+    def digest(self) -> str:
+        """Return a hash of the plugin's source, all modules of a package; of nothing for a folder."""
+        if self.file is None:
+            return ""
+        sources = sorted(self.file.parent.rglob("*.py")) if self.file.name == "__init__.py" else [self.file]
+        return storage.digest([storage.file_sha256(source) for source in sources], 32)
+
+    def has(self, hook: str) -> bool:
+        """Say whether the plugin has the hook itself."""
+        return hasattr(getattr(self.module, hook, None), "kagglekit_impl")
+
+    def _source(self, hook: str, files: DataFiles) -> str:
+        """Name where a table comes from: the plugin's hook, or the data as the description says to read it."""
+        return f"plugin {self.name!r}, hook {hook!r}" if self.has(hook) else files.origin
+
+    def competition(self) -> Competition:
+        """Return the description."""
+        described = self.call("competition", (Competition, type(None)))
+        if not isinstance(described, Competition):
+            raise PluginError(f"plugin {self.name!r} has no hook 'competition' that returns a Competition")
+        return described
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the competition's own settings."""
+        settings = dict(self.call("recipe", (Mapping, type(None))) or {})
+        for key in settings:
+            if not isinstance(key, str):
+                raise PluginError(f"plugin {self.name!r}, hook 'recipe': no setting called {key!r}: names are strings")
+        return settings
+
+    def augmentations(self, size: tuple[int, int]) -> Mapping[str, list[Any]]:
+        """Return the plugin's own augmentation policies for images of `size` (height, width), as it offers them."""
+        offered: Mapping[str, list[Any]] = self.call("augmentations", Mapping, size=size)
+        return offered
+
+    def train_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
+        """Return the checked table of training images."""
+        import pandas as pd
+
+        from kagglekit.competitions import contracts
+
+        table: pd.DataFrame = self.call("train_table", pd.DataFrame, competition=competition, files=files)
+        return contracts.check_train(table, competition, self._source("train_table", files))
+
+    def test_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
+        """Return the checked table of test images."""
+        import pandas as pd
+
+        from kagglekit.competitions import contracts
+
+        table: pd.DataFrame = self.call("test_table", pd.DataFrame, competition=competition, files=files)
+        return contracts.check_test(table, self._source("test_table", files))
+
+    def submission(
+        self,
+        competition: Competition,
+        ids: list[str],
+        probabilities: NDArray[np.float64],
+        sample: pd.DataFrame | None,
+    ) -> pd.DataFrame:
+        """Return the laid-out submission; `submission.check` judges it."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.call(
+            "submission",
+            pd.DataFrame,
+            competition=competition,
+            ids=ids,
+            probabilities=probabilities,
+            sample=sample,
+        )
+        return frame

@@ -1,0 +1,1 @@
+"""From an archive or a folder to tables of images, and the folds they are split into."""

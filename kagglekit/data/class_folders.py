@@ -1,0 +1,111 @@
+"""The course's folders, for fastai, Keras, YOLO or timm: train/<class>/, valid/<class>/, sample/…, test/unknown/."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kagglekit.base import storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import submissions
+from kagglekit.competitions.competition import Competition, Submission
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.folder_plugin import FolderPlugin
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data import exclusions, folds, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write(
+    plugin: Plugin, files: DataFiles, out: Path, *, valid: int, sample: Sequence[int], seed: int, console: Console
+) -> None:
+    """Lay a competition's images out in `out`, which must not be there; the originals stay where they are.
+
+    `valid` images (whole groups, where the competition has groups) make the validation set; `sample` gives how many
+    images of each part are in the small set too. Raises UserError where the images don't allow it.
+    """
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir()) or out.is_mount() or out.samefile(Path.cwd())):
+        raise UserError(f"{out} is there already, and is not an empty folder of its own: give another, or remove it.")
+    competition = plugin.competition()
+    train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+    listed = exclusions.of(Workspace.of(competition.name))
+    if len(listed):
+        train, _ = tables.without(train, listed, console)
+    if not 0 < valid < len(train):
+        raise UserError(f"--valid {valid}: there are {len(train)} training images, and both parts need some.")
+    groups = train["group"].to_numpy() if "group" in train else None
+    held = folds.held_out(train["label"].to_numpy(), groups, valid, seed)
+    parts = {"train": train[~held], "valid": train[held]}
+    small = {name: folds.sample(parts[name], count, seed) for name, count in zip(parts, sample, strict=True) if count}
+    if out.exists():
+        out.rmdir()
+    linked, copied = 0, 0
+    with storage.replacing_folder(out) as new:
+        for folder, table in (*parts.items(), *((f"sample/{name}", table) for name, table in small.items())):
+            for source, place in _places(table):
+                by_link = _bring(source, new / folder / place)
+                linked, copied = linked + by_link, copied + (not by_link)
+        for source in map(Path, test["path"]):
+            by_link = _bring(source, new / "test" / "unknown" / source.name)
+            linked, copied = linked + by_link, copied + (not by_link)
+        _bring_sample(plugin, competition, files, new, console)
+    counts = ", ".join(f"{name} {len(table)}" for name, table in (*parts.items(), ("test", test)))
+    console.say(f"{out}: {counts}; {linked} hard links, {copied} copies")
+
+
+def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, new: Path, console: Console) -> None:
+    """Copy the sample submission, if a run on the new folder, which has no plugin, reads the same out of it."""
+    answers = files.first(competition.submission.sample)
+    if answers is None:
+        return
+    copied = Path(shutil.copy2(answers, new / "sample_submission.csv"))
+    try:
+        read = _read_back(Plugin(new.name, FolderPlugin(new)), DataFiles.from_folders([new], str(new)))
+    except UserError:
+        read = None
+    if read != _read_back(plugin, files):
+        copied.unlink()
+        console.warn(
+            f"{answers.name} is left out: without the plugin it would be read as another format; `kagglekit run` on "
+            "the folder writes a column a class"
+        )
+
+
+def _read_back(plugin: Plugin, files: DataFiles) -> tuple[Submission, set[str]]:
+    """Return the format that a plugin writes, and the ids of the test images as it writes them."""
+    competition = plugin.competition()
+    ids = {submissions.written_id(competition, each) for each in plugin.test_table(competition, files)["id"]}
+    return dataclasses.replace(competition.submission, sample=(), id_format="{id}"), ids
+
+
+def _places(table: pd.DataFrame) -> list[tuple[Path, str]]:
+    """Return (image file, path below the part's folder): the file's own name, or its id where two are called alike."""
+    sources = [Path(path) for path in table["path"]]
+    names = [f"{label}/{source.name}" for label, source in zip(table["label"], sources, strict=True)]
+    if len(set(names)) < len(names):
+        ids = [image.replace("/", "_") for image in table["id"]]
+        rows = zip(table["label"], ids, sources, strict=True)
+        names = [f"{label}/{image}{source.suffix}" for label, image, source in rows]
+    return list(zip(sources, names, strict=True))
+
+
+def _bring(source: Path, target: Path) -> bool:
+    """Link an image, or copy it where that can't be; say whether it was linked."""
+    if target.exists():
+        raise UserError(f"two images would be {target.name}, one of them {source}: rename one.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another disk, or one that has no links
+        shutil.copy2(source, target)
+        return False
+    return True

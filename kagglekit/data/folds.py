@@ -1,0 +1,122 @@
+"""Who scores whom: folds, hold-outs and samples, fixed by seed and saved by id.
+
+N images; a fold is an array of N integers: the part that scores the image, or -1 where it only trains.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kagglekit.base.errors import UserError
+from kagglekit.recipe import Recipe
+
+Fold = NDArray[np.int64]
+TRAIN_ONLY = -1
+
+
+def assign(table: pd.DataFrame, recipe: Recipe) -> Fold:
+    """Return each training image's fold, (N,); stratified by label, grouped when the table has groups.
+
+    Raises UserError where the data doesn't allow what the recipe asks for.
+    """
+    if recipe.validation == "valid":
+        if "valid" not in table or not table["valid"].any():
+            raise UserError("validation = 'valid': the data brings no validation set; use folds or holdout.")
+        return np.where(table["valid"], 0, TRAIN_ONLY).astype(np.int64)
+    labels = table["label"].to_numpy()
+    groups = table["group"].to_numpy() if "group" in table else None
+    if recipe.validation == "holdout":
+        if recipe.holdout >= len(table):
+            raise UserError(f"holdout = {recipe.holdout}: there are only {len(table)} training images.")
+        held = held_out(labels, groups, recipe.holdout, recipe.seed)
+        return np.where(held, 0, TRAIN_ONLY).astype(np.int64)
+    return split(labels, groups, recipe.num_folds, recipe.seed)
+
+
+def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
+    """Return a hold-out, (N,): `count` images, classes in proportion; or whole groups of about as many.
+
+    Raises UserError where the data doesn't allow it.
+    """
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    if groups is None:
+        counts = np.unique(labels, return_counts=True)[1]
+        classes = len(counts)
+        if counts.min() < 2:
+            raise UserError(f"holdout = {count}: a class has only one image, and both parts need one of each class.")
+        if min(count, len(labels) - count) < classes:
+            raise UserError(f"holdout = {count}: both parts need an image of each of {classes} classes.")
+        (_, held), *_ = StratifiedShuffleSplit(1, test_size=count, random_state=seed).split(labels, labels)
+        return np.isin(np.arange(len(labels)), held)
+    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    if len(names) < 2:
+        raise UserError(f"holdout = {count}: there is only one group, and it can't be split.")
+    sizes = np.cumsum([(groups == name).sum() for name in names[:-1]])
+    whole = int(np.abs(sizes - count).argmin()) + 1
+    return np.isin(groups, names[:whole])
+
+
+def split(labels: NDArray[Any], groups: NDArray[Any] | None, parts: int, seed: int) -> Fold:
+    """Return a part from 0 to `parts` - 1 for each row, (N,), by scikit-learn's stratified (group) k-fold."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rarest = counts.argmin()
+    if groups is None and counts[rarest] < parts:
+        if counts[rarest] < 2:
+            raise UserError(
+                f"class {classes[rarest]!r} has only one readable training image, and scoring needs two: add some, or "
+                "take the class out of the plugin."
+            )
+        raise UserError(
+            f"folds = {parts}: class {classes[rarest]!r} has only {counts[rarest]} training images; use fewer folds."
+        )
+    if groups is not None and len(np.unique(groups)) < parts:
+        if len(np.unique(groups)) < 2:
+            raise UserError(
+                f"all {len(labels)} training images are in one group, {groups[0]!r}, which folds can't split: nothing "
+                "is left to score on; does the plugin name the right column of groups?"
+            )
+        raise UserError(f"folds = {parts}: there are only {len(np.unique(groups))} groups; use fewer folds.")
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    made = splitter(n_splits=parts, shuffle=True, random_state=seed)
+    fold = np.empty(len(labels), np.int64)
+    with warnings.catch_warnings():
+        # a class that fewer groups than folds hold can't be spread evenly, and that is nobody's fault
+        warnings.filterwarnings("ignore", message="The least populated class")
+        if groups is not None and counts.max() < parts:
+            raise UserError(f"folds = {parts}: no class has as many images; use fewer folds.")
+        for part, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
+            fold[scored] = part
+    return fold
+
+
+def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.DataFrame:
+    """Return `count` rows of a table in the table's order; all where it has fewer.
+
+    Classes (and the data's own validation set) keep their proportion, but `least` images of each are taken
+    first, so that folds stay possible.
+    """
+    if count <= 0 or count >= len(table):
+        return table
+    if "label" not in table:
+        chosen = np.random.default_rng(seed).permutation(len(table))[:count]
+        return table.iloc[np.sort(chosen)].reset_index(drop=True)
+    # taken in turn from each class, shuffled inside
+    shuffled = table.sample(frac=1.0, random_state=seed)
+    parts = shuffled.groupby([column for column in ("label", "valid") if column in table])
+    rank = parts.cumcount()
+    share = ((rank + 0.5) / parts["label"].transform("size")).where(rank >= least, rank - least)
+    kept = share.sort_values(kind="stable").index[:count].to_numpy()
+    return table.loc[np.sort(kept)].reset_index(drop=True)
+
+
+def scored(fold: Fold) -> NDArray[np.int64]:
+    """Return the folds that score, in order."""
+    return np.unique(fold[fold != TRAIN_ONLY])

@@ -1,0 +1,150 @@
+"""What the data holds, as tables: images, and the rows that the submission asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kagglekit.base import devices
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.competitions import submissions
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data import folds
+from kagglekit.images import scan
+from kagglekit.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Training and test images, and the sample submission where there is one."""
+
+    train: pd.DataFrame
+    """The images to train on: `id`, `path`, `label`, optionally `group` and `valid`."""
+    test: pd.DataFrame
+    """All test images: `id`, `path`."""
+    sample: pd.DataFrame | None
+    """The sample submission, as strings."""
+    asked: pd.DataFrame
+    """The test images to predict: those that get a row, or, of a run on a sample, some of them."""
+    dropped: pd.DataFrame
+    """The training images that were left out by the user's word: `id`, `reason`."""
+
+
+@dataclass(frozen=True)
+class Audited(Tables):
+    """Tables whose image files have been looked at; `train` and `asked` have `content`, the hash of each file.
+
+    `train` is left with the readable images; an unreadable one of `asked` has an empty `content`.
+    """
+
+    quarantine: pd.DataFrame
+    """The unreadable images: `part`, `id`, `path`, `reason`."""
+    seen: Mapping[str, scan.Seen]
+    """What each readable file is, by its path."""
+
+
+def read(
+    plugin: Plugin,
+    competition: Competition,
+    files: DataFiles,
+    recipe: Recipe,
+    console: Console,
+    *,
+    drops: pd.DataFrame | None = None,
+) -> Tables:
+    """Read both tables and the sample submission, and say what was found.
+
+    `drops` lists training images that are left out: `id`, `reason`.
+    """
+    train = plugin.train_table(competition, files)
+    test = plugin.test_table(competition, files)
+    sample = submissions.read_sample(competition, files)
+    groups = f", {train['group'].nunique()} groups" if "group" in train else ""
+    console.say(
+        f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
+        f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows asked for'}"
+    )
+    dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
+    if drops is not None and len(drops):
+        train, dropped = without(train, drops, console)
+    asked = test if sample is None else _asked(competition, test, sample, console)
+    count, seed = recipe.sample, recipe.seed
+    return Tables(
+        train=folds.sample(train, count, seed, recipe.num_folds),
+        test=test,
+        sample=sample,
+        asked=folds.sample(asked, count, seed),
+        dropped=dropped,
+    )
+
+
+def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the training images without those of the user's list, and that part of the list.
+
+    Raises UserError where a class would have none left.
+    """
+    listed = train["id"].isin(drops["id"])
+    console.say(f"{listed.sum()} training images are left out, as your list of drops says")
+    strange = drops["id"][~drops["id"].isin(train["id"])]
+    if len(strange):
+        console.warn(f"{len(strange)} ids of your list of drops are no training image's, such as {strange.iloc[0]!r}")
+    kept = train[~listed].reset_index(drop=True)
+    lost = sorted(set(train["label"]) - set(kept["label"]))
+    if lost:
+        raise UserError(f"the list of drops leaves no training image of class {lost[0]!r}: take some of its ids out.")
+    return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
+
+
+def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
+    """Return the test images that the sample submission asks for; raise UserError where most are missing."""
+    wanted = set(sample[competition.submission.id])
+    written = [submissions.written_id(competition, test_id) for test_id in test["id"]]
+    asked = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
+    if len(asked) * 2 < len(wanted):
+        raise UserError(
+            f"the sample submission asks for {len(wanted)} ids such as {min(wanted)!r}, and only {len(asked)} of "
+            f"them have a test image (their ids are such as {written[0]!r}): is the data complete, and do the "
+            "plugin's test pattern and id_format give such ids?"
+        )
+    if len(asked) < len(wanted):
+        missing = len(wanted) - len(asked)
+        console.warn(f"{missing} ids of the sample submission have no test image: their rows get the class prior")
+    if len(asked) < len(test):
+        console.say(f"{len(test) - len(asked)} test images are not in the sample submission: they get no row")
+    return asked
+
+
+def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Audited:
+    """Audit every image that is to be used; `folder` keeps what was seen for the next time."""
+    both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
+    workers = recipe.threads or devices.cores()
+    verdict = scan.audit(both["path"].tolist(), folder, recipe.max_megapixels, workers, console)
+    readable = [place not in verdict.unreadable for place in range(len(both))]
+    both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
+    reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]
+    bad = both.loc[[not fine for fine in readable], ["part", "id", "path"]].assign(reason=reasons)
+    count = len(found.train)
+    train = found.train.assign(content=both["content"][:count].to_numpy())
+    asked = found.asked.assign(content=both["content"][count:].to_numpy())
+    kept = train[train["content"] != ""].reset_index(drop=True)
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    seen = {path: one for path, one in zip(both["path"], verdict.seen, strict=True) if one is not None}
+    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)
+
+
+def check_classes(found: Tables, audited: Audited) -> None:
+    """Raise UserError where no image of a class can be read."""
+    lost = sorted(set(found.train["label"]) - set(audited.train["label"]))
+    if lost:
+        bad, own = audited.quarantine, found.train["id"][found.train["label"] == lost[0]]
+        first = bad[(bad["part"] == "train") & bad["id"].isin(own)].iloc[0]
+        raise UserError(
+            f"no training image of class {lost[0]!r} can be read, such as {first['path']}: it {first['reason']}."
+        )

@@ -1,0 +1,123 @@
+"""A folder with all that a Kaggle notebook without network needs to predict and to write submission.csv."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kagglekit.base import storage
+from kagglekit.base.errors import UserError
+from kagglekit.deploy import standalone
+from kagglekit.deploy.fitted_run import Portable
+from kagglekit.images import decoding
+
+_MODULES = (decoding, standalone)
+WHEELS = "wheels"
+
+
+def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
+    """Write a bundle of a run and its exported file; with `python`, such as 3.12, onnxruntime's wheels for it too.
+
+    Raises UserError where the folder has files already, or the plugin does what a bundle can't.
+    """
+    about = run.record["bundle"]
+    if about["own_hooks"]:
+        raise UserError(
+            f"the plugin has a hook {about['own_hooks'][0]!r} of its own, which a bundle can't take along: predict "
+            f"with `kagglekit predict {run.run.id}` instead."
+        )
+    if run.run.synthetic:
+        raise UserError(f"run {run.run.id} is a rehearsal on drawn images: nothing of it can be submitted.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already, and not empty: give another folder, or remove it.")
+    table = pd.read_parquet(run.run.folder / "images.parquet")
+    counts = table[table["part"] == "train"]["label"].value_counts()
+    prior = np.array([counts.get(label, 0) for label in run.labels], dtype=np.float64)
+    about = about | {
+        "run": run.run.id,
+        "prior": (prior / prior.sum()).tolist(),
+        "preprocessing": {name: dataclasses.asdict(made) for name, made in run.preprocessings().items()},
+        "max_megapixels": run.recipe.max_megapixels,
+    }
+    if folder.exists():
+        folder.rmdir()
+    with storage.replacing_folder(folder) as new:
+        shutil.copyfile(model, new / "model.onnx")
+        shutil.copyfile(run.run.folder / "recipe.toml", new / "recipe.toml")
+        for module in _MODULES:
+            assert module.__file__ is not None
+            shutil.copyfile(module.__file__, new / Path(module.__file__).name)
+        storage.write_json(new / "bundle.json", about)
+        storage.write_json(new / "notebook.ipynb", _notebook(run, about))
+        if python:
+            _download(python, new / WHEELS)
+
+
+def _download(python: str, folder: Path) -> None:
+    """Fetch onnxruntime and what it needs for Kaggle's Linux and another Python; raise UserError where pip can't."""
+    command = [sys.executable, "-m", "pip", "download", "onnxruntime", "--only-binary=:all:", "--dest", str(folder)]
+    command += ["--disable-pip-version-check", "--python-version", python, "--implementation", "cp"]
+    command += [word for platform in _PLATFORMS for word in ("--platform", platform)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it says no reason"]
+        raise UserError(f"--wheels {python}: pip can't download onnxruntime: {said[-1]}")
+
+
+_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64", "any")
+
+
+def _notebook(run: Portable, about: dict[str, Any]) -> dict[str, Any]:
+    result = run.run.result or {}
+    title = (
+        f"# {run.record['competition']['name']}\n\nRun {run.run.id}: out-of-fold {result.get('metric')} "
+        f"{run.out_of_fold:.5f}. Made by kagglekit; needs numpy, Pillow, OpenCV and onnxruntime, and no network.\n\n"
+        "On Kaggle: upload the bundle's folder as a dataset, open this notebook, add that dataset and the "
+        "competition's data as input, and run it."
+    )
+    cells: list[dict[str, Any]] = [{"cell_type": "markdown", "metadata": {}, "source": title, "id": "about"}]
+    for name, source in (("where", _WHERE.replace("SLUG", repr(about["slug"]))), ("predict", _PREDICT)):
+        cell = {"cell_type": "code", "metadata": {}, "source": source.strip(), "id": name}
+        cells.append(cell | {"execution_count": None, "outputs": []})
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+_WHERE = """
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+slug = SLUG
+kaggle = Path(os.environ.get("KAGGLEKIT_INPUT", "/kaggle/input"))
+bundles = [path.parent for depth in ("*", "*/*", "*/*/*") for path in sorted(kaggle.glob(f"{depth}/bundle.json"))]
+bundle = Path(os.environ.get("KAGGLEKIT_BUNDLE") or next(iter(bundles), "."))
+if not (bundle / "bundle.json").is_file():
+    raise SystemExit(f"add the bundle's folder as a dataset: there is none below {kaggle}")
+places = [kaggle / slug, kaggle / "competitions" / slug] if slug else []
+found = os.environ.get("KAGGLEKIT_DATA") or next((path for path in places if path.is_dir()), None)
+if found is None:
+    raise SystemExit(f"add the data of {slug or 'the competition'} as input, or set KAGGLEKIT_DATA to its folder")
+data = Path(found)
+if importlib.util.find_spec("onnxruntime") is None:  # `kagglekit bundle --wheels` brings it along
+    wheels = ["--no-index", "--find-links", str(bundle / "wheels")]
+    subprocess.run([sys.executable, "-m", "pip", "install", *wheels, "onnxruntime"], check=True)
+print("bundle:", bundle)
+print("data:", data)
+"""
+_PREDICT = """
+sys.path.insert(0, str(bundle))
+import decoding
+import standalone
+
+standalone.main(bundle, data, Path("submission.csv"), decoding)
+"""

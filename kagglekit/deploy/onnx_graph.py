@@ -1,0 +1,196 @@
+"""One ONNX graph of a whole run: networks, views, heads, means and finishing steps.
+
+N images, V views, D features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.errors import UserError
+from kagglekit.deploy.fitted_run import WHOLE, Network, Portable
+from kagglekit.heads.logistic import LogisticHead
+from kagglekit.heads.mlp import MlpHead
+from kagglekit.models import onnx_export
+from kagglekit.pipeline import tta
+
+if TYPE_CHECKING:
+    import onnx
+
+PROBABILITIES = "probabilities"
+"""What the output is called, (N, C)."""
+_NETWORK = "network"
+"""How the names of what a network brings along begin."""
+_LARGEST = 2_000_000_000
+"""Bytes, a little less than the format allows."""
+_TINY = 1e-15
+"""What logarithms are taken of at least, as the heads and the finishing steps do."""
+_END = np.iinfo(np.int64).min
+
+
+def compose(run: Portable, part: str = WHOLE, *, floats: bool = False, half: bool = False) -> onnx.ModelProto:
+    """Return the graph of a part of a run: batches of images (N, H, W, 3), an input a preprocessing, to probabilities.
+
+    Images are uint8 RGB, or with `floats` float32 RGB in [0, 1]. With `half` the networks compute in half precision;
+    heads and finishing steps, which take logarithms, never do. Raises UserError for a graph too large for a file.
+    """
+    return _Composer(run, floats=floats, half=half).compose(part)
+
+
+class _Composer:
+    """A graph that grows; values are known by their names."""
+
+    def __init__(self, run: Portable, *, floats: bool, half: bool) -> None:
+        import onnx
+
+        self._run, self._floats, self._half = run, floats, half
+        self._graph = onnx.GraphProto(name="run")
+        self._header: onnx.ModelProto | None = None
+        self._count = 0
+
+    def compose(self, part: str) -> onnx.ModelProto:
+        import onnx
+
+        kind = onnx.TensorProto.FLOAT if self._floats else onnx.TensorProto.UINT8
+        stacked = {}
+        for name, preprocessing in self._run.preprocessings().items():
+            shape = ["batch", *preprocessing.size, 3]
+            self._graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+            stacked[preprocessing] = self._views(self._pixels(name))
+        output = self._run.recipe.output if not self._run.trained else "logits"
+        computed = []
+        for place, network in enumerate(self._run.networks(part)):
+            images = stacked[network.backbone.preprocessing]
+            computed.append(self._by_view(self._network(network, f"{_NETWORK}{place}.", images, output)))
+        found = self._mean_of_trained(computed) if self._run.trained else self._head(computed, part)
+        for step, value in self._run.steps.items():
+            if value is not None:
+                found = {"temperature": self._temper, "clip": self._clip}[step](found, value)
+        self._graph.node.append(onnx.helper.make_node("Identity", [found], [PROBABILITIES]))
+        shape = ["batch", len(self._run.labels)]
+        self._graph.output.append(onnx.helper.make_tensor_value_info(PROBABILITIES, onnx.TensorProto.FLOAT, shape))
+        assert self._header is not None
+        size = sum(len(tensor.raw_data) for tensor in self._graph.initializer)
+        if size > _LARGEST:
+            raise UserError(
+                f"the file would hold {size / 1e9:.1f} GB of weights, and one file can hold {_LARGEST / 1e9:.1f}: use "
+                "fewer models or a smaller backbone."
+            )
+        return onnx.helper.make_model(
+            self._graph,
+            opset_imports=self._header.opset_import,
+            ir_version=self._header.ir_version,
+            producer_name="kagglekit",
+        )
+
+    # --- growing
+
+    def _node(self, operation: str, *inputs: str, **attributes: Any) -> str:
+        import onnx
+
+        self._count += 1
+        name = f"{operation.lower()}{self._count}"
+        self._graph.node.append(onnx.helper.make_node(operation, list(inputs), [name], name, **attributes))
+        return name
+
+    def _constant(self, value: NDArray[Any] | Sequence[int] | float) -> str:
+        import onnx
+
+        array = np.asarray(value)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        self._count += 1
+        name = f"constant{self._count}"
+        self._graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def _pixels(self, images: str) -> str:
+        """Return images in the units of uint8 pixels."""
+        return self._node("Mul", images, self._constant(255.0)) if self._floats else images
+
+    def _views(self, images: str) -> str:
+        """Return the views of all images one after another, (V * N, H, W, 3): each network runs once."""
+        seen = [images if view == tta.PLAIN else self._mirrored(images) for view in self._run.views]
+        return seen[0] if len(seen) == 1 else self._node("Concat", *seen, axis=0)
+
+    def _mirrored(self, images: str) -> str:
+        return self._node("Slice", images, *(self._constant([number]) for number in (-1, _END, 2, -1)))
+
+    def _network(self, network: Network, prefix: str, images: str, output: str) -> str:
+        """Take a network in, with names of its own; return the name of its output."""
+        import onnx
+
+        model = network.graph()
+        prefixed = onnx.compose.add_prefix(onnx_export.halved(model) if self._half else model, prefix)
+        self._header = prefixed
+        self._graph.node.append(onnx.helper.make_node("Identity", [images], [prefix + onnx_export.IMAGES]))
+        self._graph.node.extend(prefixed.graph.node)
+        self._graph.initializer.extend(prefixed.graph.initializer)
+        return prefix + output
+
+    def _by_view(self, rows: str) -> list[str]:
+        """(V * N, …) -> V times (N, …)."""
+        import onnx
+
+        count = len(self._run.views)
+        if count == 1:
+            return [rows]
+        self._count += 1
+        names = [f"view{place}.{self._count}" for place in range(count)]
+        self._graph.node.append(onnx.helper.make_node("Split", [rows], names, axis=0, num_outputs=count))
+        return names
+
+    # --- from what networks say to probabilities; the same steps as in `Portable.combine`
+
+    def _mean_of_trained(self, computed: Sequence[Sequence[str]]) -> str:
+        back = [
+            self._plain_classes(self._node("Softmax", logits, axis=1), place)
+            for network in computed
+            for place, logits in enumerate(network)
+        ]
+        return self._mean(back)
+
+    def _head(self, computed: Sequence[Sequence[str]], part: str) -> str:
+        head = self._run.heads[part]
+        logs = []
+        for place in range(len(self._run.views)):
+            beside = [network[place] for network in computed]
+            rows = beside[0] if len(beside) == 1 else self._node("Concat", *beside, axis=1)  # (N, D)
+            if isinstance(head, LogisticHead):
+                standard = self._node("Sub", rows, self._constant(head.mean))
+                standard = self._node("Div", standard, self._constant(head.scale))
+                scores = self._linear(standard, head.weights, head.bias)
+            else:
+                assert isinstance(head, MlpHead)
+                hidden = self._node("Relu", self._linear(rows, head.hidden_weights, head.hidden_bias))
+                scores = self._linear(hidden, head.weights, head.bias)
+            logs.append(self._log(self._plain_classes(self._node("Softmax", scores, axis=1), place)))
+        return self._node("Softmax", self._mean(logs), axis=1)
+
+    def _linear(self, rows: str, weights: NDArray[Any], bias: NDArray[Any]) -> str:
+        return self._node("Gemm", rows, self._constant(weights), self._constant(bias))
+
+    def _plain_classes(self, probabilities: str, view: int) -> str:
+        """Return a view's probabilities of the unmirrored classes."""
+        classes = self._run.view_classes[view]
+        if classes == tuple(range(len(classes))):
+            return probabilities
+        return self._node("Gather", probabilities, self._constant(list(classes)), axis=1)
+
+    def _mean(self, values: Sequence[str]) -> str:
+        return values[0] if len(values) == 1 else self._node("Mean", *values)
+
+    def _log(self, probabilities: str) -> str:
+        return self._node("Log", self._node("Clip", probabilities, self._constant(_TINY)))
+
+    def _temper(self, probabilities: str, temperature: float) -> str:
+        scores = self._node("Div", self._log(probabilities), self._constant(temperature))
+        return self._node("Softmax", scores, axis=1)
+
+    def _clip(self, probabilities: str, edge: float) -> str:
+        clipped = self._node("Clip", probabilities, self._constant(edge), self._constant(1 - edge))
+        return self._node("Div", clipped, self._node("ReduceSum", clipped, self._constant([1]), keepdims=1))

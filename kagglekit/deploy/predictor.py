@@ -1,0 +1,128 @@
+"""Predicting any images with an exported file, which knows its classes and its preprocessing.
+
+N images, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import devices, parallel
+from kagglekit.base.errors import UserError
+from kagglekit.deploy.onnx_graph import PROBABILITIES
+from kagglekit.images import decoding, files
+from kagglekit.images.decoding import ImageError, Pixels, Preprocessing
+from kagglekit.models import batch_sizes, sessions
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file to predict."""
+
+    id: str
+    """What it is called in the result."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found out about an image."""
+
+    id: str
+    probabilities: Probabilities | None
+    """(C,); None where it can't be read."""
+    error: str = ""
+    """Why it can't be."""
+
+
+class Predictor:
+    """An exported file, opened."""
+
+    def __init__(self, file: Path, provider: str, warn: sessions.Say, *, batch: int = 0, threads: int = 0) -> None:
+        """Open a file where `provider` says; a `batch` of 0 is found by measuring.
+
+        Raises UserError for a file that is none of kagglekit's, or a provider that can't be had.
+        """
+        try:
+            self.session = sessions.open_on(file, provider, 1, warn)
+        except UserError:
+            raise
+        except Exception as error:  # onnxruntime has a class of its own for every way to fail
+            reason = " ".join(str(error).split())[-200:]
+            raise UserError(f"{file} can't be opened: {reason}: export the run again.") from error
+        about = self.session.metadata
+        if "kagglekit" not in about:
+            raise UserError(f"{file} is no file that `kagglekit export` has written: it does not say its classes.")
+        self.classes: dict[str, str] = json.loads(about["classes"])
+        """Label -> name for people, in the order of probabilities."""
+        self.preprocessings = {
+            name: Preprocessing.from_plain(plain) for name, plain in json.loads(about["preprocessing"]).items()
+        }
+        if about["precision"] == "float16" and about["checked_on"] == "cpu" and self.session.device == "cuda":
+            warn(f"{file.name} was checked on a CPU, which computes half precision in single: export it here again")
+        self._floats = about["input"] == "float32"
+        self._batch = batch
+        self._sizes = batch_sizes.BatchSizes(self.session.device)
+        self._workers = threads or devices.cores()
+        self._max_megapixels = int(about["max_megapixels"])
+
+    def predict(self, wanted: Iterable[Image]) -> Iterator[Row]:
+        """Yield a row an image, in their order, few in memory at a time; one that can't be read costs only itself."""
+        source = iter(wanted)
+
+        def chunks() -> Iterator[list[Image]]:
+            while chunk := list(islice(source, self._batch or self._sizes.next())):
+                yield chunk
+
+        for rows in parallel.overlapped(chunks(), self._compute, self._workers):
+            yield from rows
+
+    def run(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
+        """Compute preprocessed images, each uint8 (H, W, 3) by the name of its input: (N, C)."""
+        feeds = {name: np.stack([image[name] for image in batch]) for name in self.preprocessings}
+        if self._floats:
+            feeds = {name: pixels.astype(np.float32) / 255 for name, pixels in feeds.items()}  # type: ignore[misc]
+        try:
+            (found,) = self.session.run((PROBABILITIES,), feeds, self._sizes.note)
+        except Exception:
+            # onnxruntime has no class of its own for memory that is not there; what else fails, fails for one image too
+            if len(batch) == 1:
+                raise
+            self._sizes.leave_out(len(batch))
+            middle = len(batch) // 2
+            found = np.concatenate([self.run(batch[:middle]), self.run(batch[middle:])])
+        return found
+
+    def prepare(self, image: Pixels) -> dict[str, Pixels]:
+        """Scale and crop an image for each input."""
+        return {name: preprocessing.apply(image) for name, preprocessing in self.preprocessings.items()}
+
+    def _compute(self, chunk: Sequence[Image]) -> list[Row]:
+        prepared: list[dict[str, Pixels]] = []
+        errors: dict[int, str] = {}
+        for place, image in enumerate(chunk):
+            try:
+                content, _ = files.read_bytes(image.path)
+                prepared.append(self.prepare(decoding.decode_whole(content, self._max_megapixels)))
+            except ImageError as error:
+                errors[place] = str(error)
+        rows = iter(self.run(prepared)) if prepared else iter(())
+        return [
+            Row(image.id, None, errors[place]) if place in errors else _row(image.id, next(rows))
+            for place, image in enumerate(chunk)
+        ]
+
+
+def _row(name: str, probabilities: Probabilities) -> Row:
+    if np.isfinite(probabilities).all():
+        return Row(name, probabilities)
+    return Row(name, None, "gets no numbers: some are too large for the file's precision; use the float32 file")

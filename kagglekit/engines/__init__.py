@@ -1,1 +1,0 @@
-"""Shared engines: images, backbones, export, inference, features, heads, folds, finish."""

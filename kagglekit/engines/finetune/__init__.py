@@ -1,1 +1,0 @@
-"""Fine-tuning: the backbone itself is trained, in steps."""

@@ -1,0 +1,176 @@
+"""Features of frozen backbones, from the bank or computed into it.
+
+N images, V views, D features (of all backbones side by side).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import devices
+from kagglekit.base.console import Advance, Console
+from kagglekit.base.errors import UserError
+from kagglekit.heads import inference
+from kagglekit.images import decoding
+from kagglekit.images.row_store import Bank
+from kagglekit.models import batch_sizes, sessions
+from kagglekit.models.backbone import Backbone
+from kagglekit.recipe import Recipe
+
+_FLUSH_EVERY = 20.0
+"""Seconds of work that a killed command may lose."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of some images: in the bank, and copied to memory only where they are asked for."""
+
+    contents: Sequence[bytes]
+    """Hash of what each image file holds."""
+    banks: list[list[Bank]]
+    """[backbone][view]"""
+    widths: list[int]
+    """Features of each backbone."""
+
+    def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features of the images at `places` (N,): (N, V, D)."""
+        digests = [self.contents[place] for place in places.tolist()]
+        rows = np.empty((len(places), len(self.banks[0]), sum(self.widths)), np.float32)
+        start = 0
+        for width, views in zip(self.widths, self.banks, strict=True):
+            for view, bank in enumerate(views):
+                bank.gather(digests, rows[:, view, start : start + width])
+            start += width
+        return rows
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Consecutive images' features as rows (N, V, D) that stay in the bank until they are read."""
+
+    features: Features
+    start: int
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, V, D)."""
+        return self.count, len(self.features.banks[0]), sum(self.features.widths)
+
+    def __getitem__(self, places: NDArray[np.int64], /) -> NDArray[np.float32]:
+        return self.features.rows(self.start + places)
+
+
+class FeatureEngine:
+    """Frozen backbones, opened once, with their place in the bank."""
+
+    def __init__(
+        self,
+        backbones: Sequence[Backbone],
+        views: Sequence[str],
+        recipe: Recipe,
+        folder: Path,
+        *,
+        batch_size: int = 0,
+        warn: sessions.Say = print,
+    ) -> None:
+        """Open a session a backbone; `folder` is the bank's, a `batch_size` of 0 takes what suits the device.
+
+        `warn` is told where a GPU that is there could not be opened.
+
+        Raises UserError where CUDA is asked for and a session does not get it, or logits where there are none.
+        """
+        self._requests = [
+            request for backbone in backbones for request in _open(backbone, views, recipe, warn)
+        ]  # in the order of backbones, then of views
+        self._banks = [Bank(folder, _address(request)) for request in self._requests]
+        self._num_views = len(views)
+        on_cpu = any(request.session.device == "cpu" for request in self._requests)
+        self.device: devices.Device = "cpu" if on_cpu else "cuda"
+        smallest = min((backbone.preprocessing.size for backbone in backbones), key=math.prod)
+        self._batch = batch_size or batch_sizes.automatic_batch(self.device, smallest)
+        self._workers = recipe.threads or devices.cores()
+
+    def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:
+        """Return the features of readable images, having computed those that the bank did not have.
+
+        `contents` are the hashes of what the files at `paths` hold.
+        """
+        first: dict[bytes, str] = {}
+        for path, content in zip(paths, contents, strict=True):
+            first.setdefault(content, path)  # files of one content are one image
+        todo = [
+            inference.Task(path, content, lacking)
+            for content, path in first.items()
+            if (lacking := self._missing(content))
+        ]
+        if todo:
+            if len(todo) < len(first):
+                console.say(f"features: {len(first) - len(todo)} of {len(first)} images are in the bank")
+            with console.progress("features", len(todo), "images") as advance:
+                self._fill(todo, advance)
+        else:
+            console.say(f"features: all {len(paths)} images are in the bank")
+        banks = [self._banks[start : start + self._num_views] for start in range(0, len(self._banks), self._num_views)]
+        widths = [r.backbone.outputs[r.output] for r in self._requests[:: self._num_views]]
+        return Features(contents, banks, widths)
+
+    def _missing(self, content: bytes) -> list[int]:
+        return [number for number, bank in enumerate(self._banks) if content not in bank]
+
+    def _fill(self, tasks: Sequence[inference.Task], advance: Advance) -> None:
+        flushed = time.monotonic()
+        try:
+            for result in inference.compute(tasks, self._requests, batch_size=self._batch, workers=self._workers):
+                for number, row in result.rows.items():
+                    self._banks[number].add(result.content, row)
+                if time.monotonic() - flushed > _FLUSH_EVERY:
+                    self._flush()
+                    flushed = time.monotonic()
+                advance(1)
+        finally:  # what was computed before a failure or Ctrl-C is kept
+            self._flush()
+
+    def _flush(self) -> None:
+        for bank in self._banks:
+            bank.flush()
+
+
+def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe, warn: sessions.Say) -> list[inference.Request]:
+    """Open one session, and return a request a view."""
+    if recipe.output not in backbone.outputs:
+        raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
+    session = sessions.open_on(Path(backbone.graph), recipe.provider, 1, warn)
+    return [inference.Request(backbone, session, recipe.output, view) for view in views]
+
+
+def _address(request: inference.Request) -> dict[str, Any]:
+    """Everything that decides the numbers of a row, besides the image's content."""
+    return {
+        "backbone": request.backbone.name,
+        "weights": request.backbone.sha256,
+        "made_by": request.backbone.made_by,
+        "preprocessing": asdict(request.backbone.preprocessing),
+        "preprocessing_version": decoding.PREPROCESSING_VERSION,
+        "view": request.view,
+        "output": request.output,
+        "precision": "float32" if request.session.device == "cpu" else "tf32",
+        "provider": request.session.device,
+        "versions": {name: version(name) for name in ("opencv-python-headless", "pillow")}
+        | {"onnxruntime": _onnxruntime_version()},
+    }
+
+
+def _onnxruntime_version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

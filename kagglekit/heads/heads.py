@@ -1,0 +1,186 @@
+"""Heads on frozen features: regularised multinomial logistic regression, or a small network.
+
+N images, V views, D features, C classes, F fits on inner folds. Views are extra training rows; at prediction
+each view's probabilities are brought back to the unmirrored classes and averaged. Heads are saved as arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.metrics import clustered_error, log_loss_rows
+from kagglekit.data import folds
+from kagglekit.heads import mlp
+from kagglekit.heads.logistic import COLUMNS, LogisticHead, LogisticPaths, LogisticRows
+from kagglekit.heads.row_file import Places, Rows, read
+from kagglekit.recipe import Recipe
+
+Array = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+INNER_FOLDS = 3
+PATIENCE = 2
+
+
+class Head(Protocol):
+    """A fitted classifier of rows."""
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen inside the training part, for the log."""
+
+    def probabilities(self, rows: Array) -> Floats:
+        """(N, D) -> (N, C)."""
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All that is needed to predict."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Images to learn from: their rows (N, V, D), labels (N,), groups (N,) or None."""
+
+    rows: Rows
+    labels: Labels
+    groups: NDArray[np.object_] | None
+    view_classes: tuple[tuple[int, ...], ...]
+    """For each view, the class that an image of class c shows in it, (V, C)."""
+
+    def shown(self, places: Places) -> Labels:
+        """Return the class that each view of the images at `places` (N,) shows, (N, V)."""
+        return np.array(self.view_classes)[:, self.labels[places]].T
+
+    def flat(self, places: Places) -> tuple[Array, Labels]:
+        """Return every view of the images at `places` as a row of its own, in memory, with the class it shows."""
+        rows = self.rows[places]
+        return rows.reshape(-1, rows.shape[2]), self.shown(places).reshape(-1)
+
+    def clusters(self, places: Places) -> Labels:
+        """Return the cluster of each image, (N,): its group, or itself where there are none."""
+        if self.groups is None or len(np.unique(self.groups[places])) < 2:
+            return np.arange(len(places))
+        return np.unique(self.groups[places], return_inverse=True)[1].astype(np.int64)
+
+    def inner_parts(self, places: Places, seed: int) -> folds.Fold:
+        """Return inner folds of the images at `places`, (N,): for choices that must not see the others."""
+        return _inner_parts(self.labels[places], None if self.groups is None else self.groups[places], seed)
+
+
+def _inner_parts(labels: Labels, groups: NDArray[np.object_] | None, seed: int) -> folds.Fold:
+    if groups is not None and len(np.unique(groups)) >= 2:
+        return folds.split(labels, groups, min(INNER_FOLDS, len(np.unique(groups))), seed)
+    rarest = int(np.unique(labels, return_counts=True)[1].min())
+    if rarest < 2:  # can't be spread over parts, so classes are not kept in proportion
+        return folds.split(np.zeros_like(labels), None, INNER_FOLDS, seed)
+    return folds.split(labels, None, min(INNER_FOLDS, rarest), seed)
+
+
+def fit(training: Training, part: Mask, recipe: Recipe, scratch: Path | None = None) -> Head:
+    """Fit the head that the recipe names on a part (N,) of the images; nothing else of them is looked at.
+
+    `scratch` is a folder for temporary files.
+    """
+    places = np.flatnonzero(part)
+    if recipe.head == "mlp":
+        return _fit_mlp(training, places, recipe)
+    classes = len(training.view_classes[0])
+    rows = LogisticRows(training.rows, places, training.shown(places), classes, scratch)
+    try:
+        strengths = sorted(recipe.strengths)
+        strength = strengths[0] if len(strengths) == 1 else _choose(training, rows, places, strengths, recipe.seed)
+        whole = LogisticPaths(rows, np.ones((1, len(places)), bool))
+        whole.advance([0], [strength])
+        return whole.head(0, f"C {strength:g}")
+    finally:
+        rows.close()
+
+
+def load(arrays: Mapping[str, NDArray[Any]], chosen: str) -> Head:
+    """Return the head that `arrays()` was asked of."""
+    kind = mlp.MlpHead if "hidden_weights" in arrays else LogisticHead
+    return kind(**arrays, chosen=chosen)
+
+
+def predict(head: Head, rows: Array, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+    """Return probabilities from all views, brought back to the plain view's classes: (N, V, D) -> (N, C).
+
+    Views are joined by the geometric mean: on dogs and cats it lost 2% less than the arithmetic one, in each
+    of four splits.
+    """
+    count, views, width = rows.shape
+    flat = head.probabilities(rows.reshape(-1, width)).reshape(count, views, -1)  # (N, V, C)
+    return joined(flat, view_classes)
+
+
+def joined(views: Floats, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+    """Return the geometric mean over views (N, V, …, C) of what they say of the plain view's classes: (N, …, C)."""
+    # class c shows as view_classes[v][c] in view v: read its probability there
+    back = np.stack([views[:, view][..., list(classes)] for view, classes in enumerate(view_classes)], axis=1)
+    return softmax(np.log(np.clip(back, 1e-15, None)).mean(axis=1))
+
+
+def predict_rows(head: Head, rows: Rows, places: Places, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+    """Predict the images at `places` (N,) of rows that need not be in memory: (N, C)."""
+    if not len(places):
+        return np.empty((0, len(view_classes[0])))
+    return np.concatenate([predict(head, block, view_classes) for block in read(rows, places)])
+
+
+def _choose(training: Training, rows: LogisticRows, places: Places, strengths: Sequence[float], seed: int) -> float:
+    """Return the strongest regularisation whose log loss is within one standard error of the best one's.
+
+    A weaker one that wins by luck costs more than it gains: on dogs and cats this rule gave 0.0284 where the
+    plain minimum gave 0.0293 (mean of four splits). Strengths are tried from strong to weak regularisation,
+    until the loss has grown `PATIENCE` times in a row: the weakest take the longest.
+    """
+    inner = training.inner_parts(places, seed)
+    held = np.stack([inner == part for part in np.unique(inner)])  # (F, N)
+    paths = LogisticPaths(rows, ~held)
+    losses: list[Floats] = []
+    best = 0
+    for strength in strengths:
+        paths.advance(range(len(held)), [strength] * len(held))
+        losses.append(_held_out_losses(training, paths, places, held))
+        if losses[-1].mean() < losses[best].mean():
+            best = len(losses) - 1
+        if len(losses) - 1 - best >= PATIENCE:
+            break
+    clusters = training.clusters(places)
+    excesses = [rows_ - losses[best] for rows_ in losses[:best]]
+    fine = [excess.mean() <= clustered_error(excess, clusters) for excess in excesses]
+    return strengths[[*fine, True].index(True)]
+
+
+def _held_out_losses(training: Training, paths: LogisticPaths, places: Places, held: Mask) -> Floats:
+    """Return each image's log loss by the fit that has not seen it, (N,); `held` (F, N) says which that is."""
+    losses = np.empty(len(places))
+    labels = training.labels[places]
+    together = max(1, COLUMNS // len(training.view_classes[0]))
+    for start in range(0, len(held), together):
+        some = range(start, min(start + together, len(held)))
+        for block, probabilities in paths.probabilities(some):
+            for fit_, rows in zip(some, joined(probabilities, training.view_classes).transpose(1, 0, 2), strict=True):
+                here = held[fit_, block]
+                losses[block][here] = log_loss_rows(labels[block][here], rows[here])
+    return losses
+
+
+def _fit_mlp(training: Training, places: Places, recipe: Recipe) -> mlp.MlpHead:
+    """Choose the epochs on one inner part, then train as long on all rows of the part."""
+    held = training.inner_parts(places, recipe.seed) == 0
+    rows, labels = training.rows[places[held]], training.labels[places[held]]
+    settings = mlp.Settings(len(training.view_classes[0]), recipe.mlp_width, recipe.mlp_dropout, recipe.seed)
+    losses = [
+        float(log_loss_rows(labels, predict(head, rows, training.view_classes)).mean())
+        for head in mlp.epochs(*training.flat(places[~held]), settings, recipe.mlp_epochs)
+    ]
+    best = int(np.argmin(losses)) + 1
+    *_, last = mlp.epochs(*training.flat(places), settings, best)
+    return last

@@ -1,0 +1,88 @@
+"""Running backbones over image files: each worker decodes a few images and computes them itself.
+
+N images in a chunk, H x W pixels, D features. On a CPU every worker runs the session with one
+thread, so that no core waits for another; onnxruntime and the decoders release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import parallel
+from kagglekit.images import decoding, files
+from kagglekit.models.backbone import Backbone
+from kagglekit.models.sessions import Session
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One output of one backbone for one view."""
+
+    backbone: Backbone
+    session: Session
+    output: str
+    view: str
+
+    def run(self, pixels: Sequence[decoding.Pixels]) -> Rows:
+        """Compute N images, uint8 (H, W, 3) each: (N, D)."""
+        batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
+        (out,) = self.session.run([self.output], {"images": batch})
+        return np.asarray(out, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image file that features are wanted of."""
+
+    path: str
+    content: bytes
+    """Hash of what the audit saw in it."""
+    requests: Sequence[int]
+    """Positions of the requests that it is to be computed for."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """One image's features."""
+
+    content: bytes
+    rows: dict[int, Rows] = field(default_factory=dict)
+    """Position of the request -> (D,)."""
+
+
+def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: int, workers: int) -> Iterator[Computed]:
+    """Yield each task's result in order; raise UserError for a file that is no longer what the audit saw."""
+
+    def work(chunk: Sequence[Task]) -> list[Computed]:
+        return _compute_chunk(chunk, requests)
+
+    for chunk in parallel.overlapped(parallel.chunks(tasks, batch_size), work, workers):
+        yield from chunk
+
+
+def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[Computed]:
+    """Decode each image once, scale it once a preprocessing, and run each request on the images that lack it."""
+    results = [Computed(task.content) for task in chunk]
+    pixels: list[dict[decoding.Preprocessing, decoding.Pixels]] = []
+    wanted: list[list[int]] = [[] for _ in requests]
+    for place, task in enumerate(chunk):
+        scaled: dict[decoding.Preprocessing, decoding.Pixels] = {}
+        pixels.append(scaled)
+        image = files.decode(task.path, task.content)
+        for number in task.requests:
+            preprocessing = requests[number].backbone.preprocessing
+            if preprocessing not in scaled:
+                scaled[preprocessing] = preprocessing.apply(image)
+            wanted[number].append(place)
+    for number, (request, places) in enumerate(zip(requests, wanted, strict=True)):
+        if places:
+            rows = request.run([pixels[place][request.backbone.preprocessing] for place in places])
+            for place, row in zip(places, rows, strict=True):
+                results[place].rows[number] = row
+    return results

@@ -1,0 +1,108 @@
+"""A small network on features: batch norm, dropout, one hidden layer; trained by torch, predicted by numpy.
+
+N rows, D features, M hidden units, C classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats, softmax
+
+Rows = NDArray[np.float32]
+_BATCH = 128
+_RATE = 1e-3
+_DECAY = 1e-2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the network is."""
+
+    classes: int
+    width: int
+    dropout: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class MlpHead:
+    """Two linear maps with a ReLU between them; the batch norms are folded into them."""
+
+    hidden_weights: Rows
+    """(D, M)"""
+    hidden_bias: Rows
+    weights: Rows
+    """(M, C)"""
+    bias: Rows
+    chosen: str
+
+    def probabilities(self, rows: Rows) -> Floats:
+        """(N, D) -> (N, C)."""
+        hidden = np.maximum(rows @ self.hidden_weights + self.hidden_bias, 0)  # (N, M)
+        return softmax((hidden @ self.weights + self.bias).astype(np.float64))
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All that is needed to predict."""
+        names = ("hidden_weights", "hidden_bias", "weights", "bias")
+        return {name: getattr(self, name) for name in names}
+
+
+def epochs(rows: Rows, labels: NDArray[np.int64], settings: Settings, count: int) -> Iterator[MlpHead]:
+    """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads.
+
+    Draws from torch's global generator, whose state it restores: one training at a time in a process.
+    """
+    import torch
+    from torch import nn
+
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]), contextlib.ExitStack() as stack:
+        torch.set_num_threads(1)  # the order of sums, and so the numbers, must not depend on the cores
+        stack.callback(torch.set_num_threads, threads)
+        torch.manual_seed(settings.seed)
+        network = nn.Sequential(
+            nn.BatchNorm1d(rows.shape[1]),
+            nn.Dropout(settings.dropout / 2),
+            nn.Linear(rows.shape[1], settings.width),
+            nn.ReLU(),
+            nn.BatchNorm1d(settings.width),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.width, settings.classes),
+        )
+        optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
+        generator = torch.Generator().manual_seed(settings.seed)
+        x, y = torch.from_numpy(rows), torch.from_numpy(labels)
+        for epoch in range(1, count + 1):
+            network.train()
+            order = torch.randperm(len(x), generator=generator)
+            # a last batch of one row has no variance to normalise by, so it is left out of the epoch
+            for start in range(0, max(len(x) - 1, 1), _BATCH):
+                batch = order[start : start + _BATCH]
+                loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            yield _folded(network.eval(), f"{epoch} epochs")
+
+
+def _folded(network: Any, chosen: str) -> MlpHead:
+    first, hidden, second, last = network[0], network[2], network[4], network[6]
+    hidden_weights, hidden_bias = _fold(first, hidden)
+    weights, bias = _fold(second, last)
+    return MlpHead(hidden_weights, hidden_bias, weights, bias, chosen)
+
+
+def _fold(norm: Any, linear: Any) -> tuple[Rows, Rows]:
+    """Return weights (in, out) and bias (out,) of a batch norm followed by a linear layer."""
+    scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
+    shift = norm.bias.detach().numpy() - norm.running_mean.numpy() * scale
+    weights = linear.weight.detach().numpy().T
+    bias = shift @ weights + linear.bias.detach().numpy()
+    return (weights * scale[:, None]).astype(np.float32), bias.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Image files: decoding, scanning, and rows on disk by image content."""

@@ -1,0 +1,53 @@
+"""Image files on disk: reading them, and what is usual among them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from kagglekit.base import storage
+from kagglekit.base.errors import UserError
+from kagglekit.images import decoding
+from kagglekit.images.decoding import ImageError
+
+_LOOKED_AT = 64
+"""Images whose shapes tell what is usual."""
+
+
+def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
+    """Return a file's bytes and its `storage.full_stamp`; raise ImageError where it can't be read or is empty."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            content = file.read()
+    except OSError as error:
+        raise ImageError(f"can't be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"can't be read: {error}") from error
+    if not content:
+        raise ImageError("is empty")
+    return content, storage.full_stamp(status)
+
+
+def decode(path: str, audited: bytes) -> decoding.Pixels:
+    """Decode an image file, (H, W, 3); raise UserError where it no longer holds what the audit saw in it."""
+    try:
+        content, _ = read_bytes(path)
+    except decoding.ImageError as error:
+        raise UserError(f"{path} {error}, and could be a moment ago: type the command again.") from error
+    if hashlib.blake2b(content, digest_size=16).digest() != audited:
+        raise UserError(f"{path} has changed while the run was going: type the command again.")
+    return decoding.decode(content)
+
+
+def usual_shape(paths: Sequence[str]) -> tuple[int, int]:
+    """Return the median height and width of some of the image files, of which only the headers are read."""
+    shapes = []
+    for path in paths[:: max(len(paths) // _LOOKED_AT, 1)]:
+        with Image.open(path) as image:
+            shapes.append((image.height, image.width))
+    return int(np.median([tall for tall, _ in shapes])), int(np.median([wide for _, wide in shapes]))

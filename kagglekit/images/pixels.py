@@ -1,0 +1,79 @@
+"""Images decoded and scaled once: later epochs, folds and runs read uint8 pixels (H, W, 3) from a bank on disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from kagglekit.base import parallel
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.images import decoding, files
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.images.row_store import Bank
+
+
+def bank(
+    preprocessing: Preprocessing,
+    paths: Sequence[str],
+    contents: Sequence[bytes],
+    *,
+    folder: Path,
+    workers: int,
+    console: Console,
+) -> Bank:
+    """Return a bank that holds the pixels of all images; `contents` are the hashes of what the files hold.
+
+    Raises UserError for a file that is no longer what the audit saw.
+    """
+    found = Bank(folder, _address(preprocessing))
+    first = dict(zip(reversed(contents), reversed(paths), strict=True))  # files of one content are one image
+    todo = [(content, path) for content, path in first.items() if content not in found]
+    if not todo:
+        return found
+    _check_space(len(todo), preprocessing.size, folder, console)
+
+    def prepare(image: tuple[bytes, str]) -> decoding.Pixels:
+        return preprocessing.apply(files.decode(image[1], image[0]))
+
+    try:
+        with console.progress("pixels", len(todo), "images") as advance:
+            prepared = parallel.overlapped(todo, prepare, workers)
+            for (content, _), pixels in zip(todo, prepared, strict=True):
+                found.add(content, pixels)
+                advance(1)
+    finally:  # what was decoded before a failure or Ctrl-C is kept
+        found.flush()
+    return found
+
+
+def _check_space(images: int, size: tuple[int, int], folder: Path, console: Console) -> None:
+    """Say how much disk pixels take where it is much; raise UserError where there is less."""
+    needed = images * size[0] * size[1] * 3
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    what = f"pixels of {images} images at {size[0]}x{size[1]} take {needed / 1e9:.1f} GB"
+    if needed > free:
+        raise UserError(
+            f"{what}, and {free / 1e9:.1f} are free at {folder}: free some, use a smaller --set image_size, "
+            "or let KAGGLEKIT_HOME name another disk."
+        )
+    if needed > _MUCH:
+        console.say(f"{what} in {folder}")
+
+
+_MUCH = 1e9
+
+
+def _address(preprocessing: Preprocessing) -> dict[str, object]:
+    """Everything that decides the pixels, besides the image's content; normalising comes later."""
+    geometry = {key: value for key, value in asdict(preprocessing).items() if key not in ("mean", "std")}
+    versions = {name: version(name) for name in ("opencv-python-headless", "pillow")}
+    return {
+        "pixels": geometry,
+        "preprocessing_version": decoding.PREPROCESSING_VERSION,
+        "versions": versions,
+    }

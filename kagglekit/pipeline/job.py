@@ -1,0 +1,33 @@
+"""What all stages of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kagglekit.base.console import Console
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data.tables import Audited
+from kagglekit.models.backbone import Backbone
+from kagglekit.recipe import Recipe
+from kagglekit.runs.store import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run about to be made: everything is decided, nothing is computed."""
+
+    run: Run
+    plugin: Plugin
+    competition: Competition
+    recipe: Recipe
+    tables: Audited
+    backbones: Sequence[Backbone]
+    batch_size: int
+    """Images that are computed together."""
+    workspace: Workspace
+    synthetic: bool
+    """Whether the images are drawn: a rehearsal."""
+    console: Console

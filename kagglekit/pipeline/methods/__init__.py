@@ -1,0 +1,1 @@
+"""The ways from images to probabilities by id."""

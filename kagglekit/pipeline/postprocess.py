@@ -1,0 +1,242 @@
+"""Finishing steps on probabilities, and the gate that every step must pass to be kept.
+
+N scored images, C classes. A step is chosen on other folds and scored on this one; it is kept if the
+lower bound of its paired, group-bootstrapped gain is above zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats
+from kagglekit.base.metrics import Metric, clustered_error
+from kagglekit.data import folds
+from kagglekit.pipeline.predictions import Predictions
+
+Truth = NDArray[np.int64]
+RESAMPLES = 2000
+SLOW_RESAMPLES = 400
+"""For metrics without rows, which are computed anew for each."""
+CONFIDENCE = 0.95
+CROSS_FITTED_PARTS = 5
+MISTAKES_TO_SHARPEN = 10
+"""With fewer wrong rows nothing tells how much confidence is too much: a sharper temperature is not on offer."""
+
+TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
+CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows with known truth: (N,), (N, C), and the clusters that bootstraps draw, (N,)."""
+
+    truth: Truth
+    probabilities: Floats
+    clusters: NDArray[np.int64]
+    fold: folds.Fold
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a change gained out-of-fold, in the metric's units (above zero is better), and whether it is kept."""
+
+    before: float
+    after: float
+    gain: float
+    low: float
+    """Lower bound of the gain."""
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A finishing step and its judgement."""
+
+    step: str
+    value: float | None
+    """The step's parameter, chosen on all scored rows, for the test set; None where it has none."""
+    judgement: Judgement
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"step": self.step, "value": self.value} | asdict(self.judgement)
+
+    def line(self) -> str:
+        """Say it in one line."""
+        j = self.judgement
+        value = "" if self.value is None else f" {self.value:g}"
+        return (
+            f"finish: {self.step}{value}: {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
+            f"at least {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
+        )
+
+
+def temper(probabilities: Floats, temperature: float) -> Floats:
+    """Return rows with their log probabilities divided by `temperature`, normalised, (N, C)."""
+    scores = np.log(np.clip(probabilities, 1e-15, None)) / temperature
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result: Floats = scores / scores.sum(axis=1, keepdims=True)
+    return result
+
+
+def clip(probabilities: Floats, edge: float) -> Floats:
+    """Return rows kept within [edge, 1 - edge], normalised, (N, C); an edge of 0 changes nothing."""
+    clipped = np.clip(probabilities, edge, 1 - edge)
+    result: Floats = clipped / clipped.sum(axis=1, keepdims=True)
+    return result
+
+
+STEPS: dict[str, tuple[Callable[[Floats, float], Floats], Sequence[float]]] = {
+    "temperature": (temper, TEMPERATURES),
+    "clip": (clip, CLIPS),
+}
+"""Step -> (how it is applied, values on offer)."""
+
+
+def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> tuple[Floats, list[Gate]]:
+    """Offer the steps one after another; return out-of-fold probabilities with the kept ones, and the gates."""
+    gates: list[Gate] = []
+    current = scored.probabilities
+    parts = _parts(scored, seed)
+    for step in steps:
+        chain = [gate.step for gate in gates if gate.judgement.kept] + [step]
+        after = np.empty_like(current)
+        for part in np.unique(parts):
+            here = parts == part
+            # the whole chain is chosen anew: a step kept before was, for the other folds, chosen on this one too
+            after[here] = _fit_chain(scored, chain, ~here, metric)[0][here]
+        judgement = judge(scored, current, after, metric, seed)
+        gates.append(Gate(step, _fit_chain(scored, chain, np.ones(len(parts), bool), metric)[1], judgement))
+        if judgement.kept:
+            current = after
+    return current, gates
+
+
+def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) -> tuple[Scored, Floats, list[Gate]]:
+    """Offer other predictions of the same rows, such as test-time augmentation.
+
+    Returns the rows to go on with, the test set's probabilities (M, C) that go with them, and the gates.
+    """
+    gates: list[Gate] = []
+    test = predictions.test
+    for offer in predictions.offers:
+        judgement = judge(scored, scored.probabilities, offer.oof, metric, seed)
+        gates.append(Gate(offer.name, None, judgement))
+        if judgement.kept:
+            scored, test = replace(scored, probabilities=offer.oof), offer.test
+    return scored, test, gates
+
+
+def _fit_chain(
+    scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric
+) -> tuple[Floats, float]:
+    """Choose the steps of a chain on some rows; return all rows (N, C) after it, and the last step's value."""
+    rows, value = scored.probabilities, float("nan")
+    for step in chain:
+        apply, _ = STEPS[step]
+        truth, seen = scored.truth[chosen_on], rows[chosen_on]
+        value = _best(truth, seen, apply, on_offer(step, truth, seen), metric)
+        rows = apply(rows, value)
+    return rows, value
+
+
+def on_offer(step: str, truth: Truth, probabilities: Floats) -> Sequence[float]:
+    """Return the values that a step may take on these rows."""
+    values = STEPS[step][1]
+    if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
+        return [value for value in values if value >= 1]
+    return values
+
+
+def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
+    """Apply the kept steps to other rows, such as the test set's, (N, C)."""
+    for gate in gates:
+        if gate.judgement.kept and gate.value is not None:
+            probabilities = STEPS[gate.step][0](probabilities, gate.value)
+    return probabilities
+
+
+def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Judgement:
+    """Compare two sets of probabilities of the same rows; the one gate that steps must pass to be kept."""
+    gains = _bootstrap_gains(scored, before, after, metric, seed)
+    score_before, score_after = metric.score(scored.truth, before), metric.score(scored.truth, after)
+    sign = 1.0 if metric.lower_is_better else -1.0
+    low = float(np.quantile(gains, 1 - CONFIDENCE))
+    gain = sign * (score_before - score_after)
+    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # one group says nothing about others
+    return Judgement(score_before, score_after, gain, low, kept=proven)
+
+
+def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> tuple[float, float]:
+    """Return the 95% interval of what `after` (N, C) gains over `before`, bootstrapped over whole clusters.
+
+    It has no ends for a single cluster, which says nothing about others.
+    """
+    if len(np.unique(scored.clusters)) < 2:
+        return -float("inf"), float("inf")
+    low, high = np.quantile(_bootstrap_gains(scored, before, after, metric, seed), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
+    """Return the score's standard error; rows of one cluster count as one observation."""
+    if metric.per_row is None:
+        return float(np.std(_bootstrap_scores(scored, probabilities, metric, seed), ddof=1))
+    return clustered_error(metric.per_row(scored.truth, probabilities), scored.clusters)
+
+
+def _parts(scored: Scored, seed: int) -> folds.Fold:
+    """Return the folds, or, where a hold-out has only one, parts of it that keep clusters whole."""
+    if len(np.unique(scored.fold)) > 1:
+        return scored.fold
+    clusters = np.unique(scored.clusters)
+    if len(clusters) < 2:
+        return np.arange(len(scored.truth)) % CROSS_FITTED_PARTS
+    shuffled = np.random.default_rng(seed).permutation(len(clusters)) % min(CROSS_FITTED_PARTS, len(clusters))
+    parts: folds.Fold = shuffled[np.searchsorted(clusters, scored.clusters)]
+    return parts
+
+
+def _best(
+    truth: Truth,
+    probabilities: Floats,
+    apply: Callable[[Floats, float], Floats],
+    values: Sequence[float],
+    metric: Metric,
+) -> float:
+    scores = [metric.score(truth, apply(probabilities, value)) for value in values]
+    return values[int(np.argmin(scores) if metric.lower_is_better else np.argmax(scores))]
+
+
+def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Floats:
+    sign = 1.0 if metric.lower_is_better else -1.0
+    if metric.per_row is None:
+        first = _bootstrap_scores(scored, before, metric, seed)
+        return sign * (first - _bootstrap_scores(scored, after, metric, seed))
+    gains = sign * (metric.per_row(scored.truth, before) - metric.per_row(scored.truth, after))
+    sums = np.bincount(scored.clusters, weights=gains)
+    sizes = np.bincount(scored.clusters)
+    random = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    for draw in range(RESAMPLES):
+        chosen = random.integers(0, len(sums), len(sums))
+        means[draw] = sums[chosen].sum() / sizes[chosen].sum()
+    return means
+
+
+def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> Floats:
+    """Return the score of resamples of whole clusters; the same seed draws the same ones."""
+    random = np.random.default_rng(seed)
+    order = np.argsort(scored.clusters, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
+    scores = []
+    for _ in range(SLOW_RESAMPLES):
+        chosen = random.integers(0, len(members), len(members))
+        rows = np.concatenate([members[cluster] for cluster in chosen])
+        scores.append(metric.score(scored.truth[rows], probabilities[rows]))
+    return np.array(scores)

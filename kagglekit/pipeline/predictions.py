@@ -1,0 +1,38 @@
+"""What every method hands on: probabilities by id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kagglekit.base.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Other probabilities of the same rows, which must prove themselves out-of-fold to be taken."""
+
+    name: str
+    oof: Floats
+    """(N, C)"""
+    test: Floats
+    """(M, C)"""
+    alone: bool = False
+    """Whether an image is predicted without others and without chance, so that an exported file can do it."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities by id, before finishing."""
+
+    train: pd.DataFrame
+    """The readable training images, with `fold`."""
+    oof: Floats
+    """Out-of-fold probabilities of the scored training images, (N, C)."""
+    test: Floats
+    """Probabilities of the rows of `Tables.asked`, (M, C); NaN where an image could not be read."""
+    prior: Floats
+    """The classes' shares in training, (C,): what an image that was not predicted gets."""
+    offers: tuple[Offer, ...] = ()
+    """Such as test-time augmentation; each is judged against what was kept before."""

@@ -1,0 +1,198 @@
+"""Before a run: everything is decided, nothing is computed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kagglekit import recipe
+from kagglekit.base import devices, environment, storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins
+from kagglekit.competitions.competition import ClassLabel, Competition, Probability
+from kagglekit.data import exclusions, sources, tables
+from kagglekit.data.tables import Audited
+from kagglekit.images import decoding, scan
+from kagglekit.images.files import usual_shape
+from kagglekit.models import backbone, batch_sizes, registry
+from kagglekit.pipeline import rehearsal
+from kagglekit.pipeline.job import Job
+from kagglekit.recipe import Recipe
+from kagglekit.runs import store
+from kagglekit.training import budget, start
+
+_PACKAGES = (
+    "kagglekit",
+    "accelerate",
+    "albucore",
+    "albumentations",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+    "timm",
+    "torch",
+)
+"""Whose versions may decide a digit of the results."""
+
+
+def prepare(
+    plugin: plugins.Plugin,
+    data_path: Path | None,
+    settings: Mapping[str, Any],
+    console: Console,
+    *,
+    synthetic: bool = False,
+    remember: bool = True,
+) -> Job:
+    """Settle the recipe, find (or draw) and audit the data, and get the backbones ready.
+
+    `remember` says whether the next command without `--data` is to look at `data_path` too.
+    """
+    seconds: dict[str, float] = {}
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
+    console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
+    if plugin.data is not None:
+        labels = ", ".join(competition.labels)
+        console.say(f"no plugin: the classes are {labels}; a row of the submission holds {_row(competition)}")
+    with _timed(seconds, "data"):
+        if synthetic:
+            workspace = workspace.synthetic
+            data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
+        files = sources.find(competition, data_path, workspace, console, remember and plugin.data is None)
+        listed = None if synthetic else exclusions.of(workspace)
+        found = tables.read(plugin, competition, files, chosen, console, drops=listed)
+    with _timed(seconds, "audit"):
+        audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
+        tables.check_classes(found, audited)
+    key = _key(plugin, competition, chosen, audited)
+    with _timed(seconds, "backbones"):
+        native = usual_shape(audited.train["path"].tolist())
+        work = budget.Work(len(audited.train), len(audited.asked), spent=sum(seconds.values()), native=native)
+        decided, chosen, used = _settle(workspace, key, chosen, work, console)
+    this = store.open_run(
+        workspace,
+        key | {"backbones": [backbone.record() for backbone in used], "settings": decided["settings"]},
+        synthetic,
+    )
+    this.seconds |= seconds
+    return Job(
+        run=this,
+        plugin=plugin,
+        competition=competition,
+        recipe=chosen,
+        tables=audited,
+        backbones=used,
+        batch_size=decided["batch_size"],
+        workspace=workspace,
+        synthetic=synthetic,
+        console=console,
+    )
+
+
+def _settle(
+    workspace: Workspace, key: dict[str, Any], chosen: Recipe, work: budget.Work, console: Console
+) -> tuple[dict[str, Any], Recipe, list[backbone.Backbone]]:
+    """Decide what depends on the machine, once for a key; return it, the recipe with it, and the backbones."""
+    decided = store.decide(workspace, key, lambda: _decide(chosen, work))
+    settled = recipe.resolve(chosen.as_dict() | decided["settings"], "decision", Path(os.devnull), {})
+    console.say(f"method {settled.method}: {decided['why']}")
+    try:
+        return decided, settled, prepare_backbones(decided, settled, console)
+    except UserError:  # such as a hub that has gone since: the next command may decide otherwise
+        store.forget(workspace, key)
+        raise
+
+
+def _row(competition: Competition) -> str:
+    form = competition.submission
+    if isinstance(form, Probability):
+        return f"the probability of {form.of}"
+    return "the class" if isinstance(form, ClassLabel) else "a probability a class"
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
+    """Settle what depends on the machine and the moment."""
+    device = devices.choose(chosen.provider)
+    specs, reason = chosen.backbone, ""
+    if specs == ("auto",):
+        specs, reason = registry.default_trained(device)
+    plan = budget.choose(replace(chosen, backbone=specs), specs[0].partition("=")[0], work, device)
+    if chosen.backbone == ("auto",) and plan.settings["method"] == "features":
+        specs, reason = registry.default(device)
+    return {
+        "device": device,
+        "backbones": list(specs),
+        "reason": reason,
+        "settings": plan.settings,
+        "why": plan.reason,
+        "batch_size": chosen.batch_size or batch_sizes.automatic_batch(device, chosen.shape or batch_sizes.USUAL_SIZE),
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Console) -> list[backbone.Backbone]:
+    """Return the backbones that were decided on, ready to run."""
+    if decided["reason"]:
+        names = ", ".join(decided["backbones"])
+        console.say(f"backbone {names} on {decided['device']}: {decided['reason']} (decided {decided['when']})")
+    ready = [registry.resolve(spec, chosen, console.say) for spec in decided["backbones"]]
+    for one in ready:
+        console.say(
+            f"weights of {one.name}: {one.source}, licence {one.licence}, "
+            f"sha256 {one.sha256[:12]}, {one.parameters / 1e6:.1f} M parameters"
+        )
+    return ready
+
+
+def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Audited) -> dict[str, Any]:
+    """Everything that a run's results are made from, but the backbones."""
+    return {
+        "plugin": plugin.digest(),
+        "competition": competition.describe(),
+        "recipe": {name: value for name, value in chosen.as_dict().items() if name not in recipe.WITHOUT_RESULT},
+        "start": start.digest(chosen.start) if chosen.start else "",
+        "augment": _augment_digest(chosen),
+        "train": _fingerprint(found.train),
+        "test": _fingerprint(found.asked),
+        "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
+        "device": devices.choose(chosen.provider),
+        "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
+        "versions": {name: environment.installed_version(name) for name in _PACKAGES}
+        | {"audit": scan.AUDIT_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},
+    }
+
+
+def _augment_digest(chosen: Recipe) -> str:
+    """Return a hash of the policy's file; nothing for a policy with a name, which the code and the plugin decide."""
+    if not chosen.augment.endswith(".json"):
+        return ""
+    if not Path(chosen.augment).is_file():
+        raise UserError(f"augment = {chosen.augment!r}: no such file.")
+    return storage.file_sha256(Path(chosen.augment))
+
+
+def _fingerprint(table: pd.DataFrame) -> str:
+    """Return a digest of a table and of its files' contents, wherever they lie."""
+    return storage.digest(table.drop(columns="path").to_csv(index=False), 32)

@@ -1,0 +1,42 @@
+"""What a run does where there is no data yet: it says how to get it, and rehearses on drawn images."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from kagglekit.base.console import Console
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.recipe import Recipe
+
+
+def draw(competition: Competition, workspace: Workspace, recipe: Recipe, console: Console) -> tuple[Path, Recipe]:
+    """Draw a competition; return its archive, and the recipe with a hold-out and epochs that fit it."""
+    from kagglekit.competitions import synthetic
+
+    drawn = synthetic.draw(competition, workspace.data, recipe.num_folds)
+    most = len(drawn.train) // 3
+    if recipe.validation == "holdout" and recipe.holdout > most:
+        recipe = dataclasses.replace(recipe, holdout=most)
+        console.say(f"holdout = {most}, of {len(drawn.train)} synthetic training images")
+    # drawn images are learnt in no time: one epoch of each model shows that all works
+    return drawn.archive, dataclasses.replace(recipe, phases=(*recipe.phases, "all epochs=1"))
+
+
+def how_to_get_data(plugin: Plugin) -> str:
+    """Return a paragraph on the ways to real data."""
+    competition = plugin.competition()
+    workspace = Workspace.of(competition.name)
+    ways = f"name its archive or folder (`kagglekit run {plugin.name} --data PATH`), or put it into {workspace.data}"
+    if competition.kaggle:
+        ways = (
+            f"accept the rules at {competition.url}/rules, then type `kagglekit download {plugin.name}`; or download "
+            f"the archive from {competition.url}/data, and {ways}"
+        )
+    return (
+        f"there is no data of {competition.name} yet. To get it, {ways}. Until then this is a rehearsal on a SYNTHETIC "
+        "competition: images drawn in the declared layout, in an archive with a sample submission. All steps are "
+        "real, the score means nothing, and the submission can't be submitted."
+    )

@@ -1,0 +1,143 @@
+"""One run, as a straight line: from a name to a validated submission."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kagglekit import recipe
+from kagglekit.base import distributed, environment, storage
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins, submissions
+from kagglekit.data import exclusions, sources
+from kagglekit.pipeline import finalize, rehearsal, summary
+from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods import features, finetune
+from kagglekit.pipeline.prepare import prepare
+from kagglekit.runs import store
+from kagglekit.runs.stages import Stages
+
+METHODS = {"features": features, "finetune": finetune}
+
+
+def run(
+    name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console, fold: int | None = None
+) -> store.Run:
+    """Take a competition from its data to a submission; return the run.
+
+    `settings` are those of the command line. Where there is no data yet it is a rehearsal. A run that is finished
+    already is shown again, one that was killed goes on. With `fold` only that fold's models are trained.
+    """
+    plugin = plugins.load(name)
+    with distributed.first_goes_first():  # which may be bringing the data from Kaggle
+        absent = (
+            data_path is None and plugin.data is None and sources.is_absent(Workspace.of(plugin.competition().name))
+        )
+        if absent:
+            console.warn(rehearsal.how_to_get_data(plugin))
+        job = prepare(plugin, data_path or plugin.data, settings, console, synthetic=absent)
+    return go(job, fold)
+
+
+def go(job: Job, fold: int | None = None) -> store.Run:
+    """Make a run that is prepared, or go on with it; one that is finished already is only shown."""
+    method = METHODS[job.recipe.method].stages(job)
+    stages = Stages(job.run.folder, job.run.key, (*method, *finalize.stages(job.run, method)), job.console.warn)
+    if fold is not None:
+        _check_fold(job, fold)
+        with _logging(job, f"log-fold{fold}.txt"):
+            with job.run.locked(job.console):
+                _record(job)
+                finetune.prepare(job, stages)
+            finetune.predict(job, stages, fold)
+        return job.run
+    with job.run.locked(job.console):
+        _warn_of_quarantine(job)
+        if distributed.agree(stages.all_made()):
+            job.console.say(f"run {job.run.id} is finished already, nothing has changed since")
+            _show(job)
+        else:
+            with _logging(job, "log.txt"):
+                _record(job)
+                predictions = METHODS[job.recipe.method].predict(job, stages)
+                if predictions is not None:  # only the first process has them
+                    finalize.conclude(job, predictions, stages)
+                    _show(job)
+    return job.run
+
+
+def _logging(job: Job, name: str) -> AbstractContextManager[None]:
+    """Write down what is said; of several processes only the first one does."""
+    return job.console.logging_to(job.run.folder / name) if distributed.is_first() else nullcontext()
+
+
+def _show(job: Job) -> None:
+    result = job.run.result
+    if distributed.is_first() and result is not None:
+        summary.show(job.run, job.plugin, result, job.console)
+
+
+def _check_fold(job: Job, fold: int) -> None:
+    folds = sorted({member.fold for member in finetune.members(job.recipe, job.backbones)})
+    if job.recipe.method != "finetune":
+        raise UserError(f"--fold {fold}: only method finetune trains fold by fold; use --method finetune.")
+    if fold not in folds:
+        raise UserError(f"--fold {fold}: this run has folds {folds[0]} to {folds[-1]}.")
+
+
+def _record(job: Job) -> None:
+    """Write what the run is made from, before it is made, and the list of images that can't be used."""
+    if not distributed.is_first():
+        return
+    folder = job.run.folder
+    before = storage.read_json(folder / "run.json") or {}
+    storage.write_text(folder / "recipe.toml", recipe.to_toml(job.recipe))
+    record = {
+        "competition": job.competition.describe(),
+        "leaderboard": dict(job.competition.leaderboard),
+        "bundle": submissions.describe(job.competition, [hook for hook in submissions.HOOKS if job.plugin.has(hook)]),
+        "backbones": [backbone.record() for backbone in job.backbones],
+        "batch_size": job.batch_size,
+        "train_images": len(job.tables.train),
+        "test_images": len(job.tables.asked),
+        "dropped": len(job.tables.dropped),
+        "seed": job.recipe.seed,
+        "synthetic": job.synthetic,
+        "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        "gone_on": before.get("gone_on", -1) + 1,
+    }
+    storage.write_json(folder / "run.json", record | environment.environment())
+    _record_images(job)
+    if len(job.tables.dropped):
+        exclusions.write(folder / "drops.csv", job.tables.dropped)
+    bad, listed = job.tables.quarantine, _quarantine_list(job)
+    if len(bad) or listed.exists():
+        with storage.replacing(listed) as temporary:
+            bad.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _record_images(job: Job) -> None:
+    """Write down which files the run is made from: export, report and audit look at them again."""
+    both = [job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")]
+    job.run.write_frame("images.parquet", pd.concat(both, ignore_index=True))
+
+
+def _quarantine_list(job: Job) -> Path:
+    return job.run.folder / "quarantine.csv"
+
+
+def _warn_of_quarantine(job: Job) -> None:
+    """Say loudly what becomes of unreadable images."""
+    bad, listed = job.tables.quarantine, _quarantine_list(job)
+    for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
+        rows = bad[bad["part"] == part]
+        if len(rows):
+            example = f"{rows['id'].iloc[0]} ({rows['reason'].iloc[0]})"
+            job.console.warn(f"{len(rows)} {part} images can't be read, such as {example}: {fate}; all are in {listed}")

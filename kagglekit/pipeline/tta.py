@@ -1,0 +1,104 @@
+"""Views of an image that a trained model predicts: as it is, mirrored, augmented, and among its look-alikes.
+
+N images, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats
+from kagglekit.pipeline.predictions import Offer
+from kagglekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from kagglekit.training.scoring import Scorer
+
+PLAIN, MIRROR, NEIGHBOURS = "plain", "mirror", "neighbours"
+MIRRORED = "mirrored view"
+"""What the step is called that predicts both."""
+_AUGMENTED_EPOCH = 2_000_000
+"""Augmented views draw where no epoch of training does."""
+_BLOCK = 1024
+"""Images whose neighbours are found together."""
+
+
+def names(recipe: Recipe, *, mirrors: bool, models: int) -> list[str]:
+    """Return the views of a run with `models` models a fold: only the plain one where others could not be judged."""
+    if models < 2:
+        return [PLAIN]
+    mirrored = [MIRROR] if mirrors else []
+    augmented = [f"augmented{number}" for number in range(recipe.tta)]
+    return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if recipe.neighbours else [])]
+
+
+def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> dict[str, Floats]:
+    """Return what the model says of the unmirrored classes in each view, (N, C) each."""
+    found: dict[str, Floats] = {}
+    found[PLAIN], pooled = scorer.predict(contents)
+    for view in views:
+        if view not in (PLAIN, NEIGHBOURS):
+            found[view] = _predict_other(view, contents, scorer)
+    if NEIGHBOURS in views:
+        own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
+        found[NEIGHBOURS] = average_neighbours(
+            own, pooled, scorer.trainer.recipe.neighbours, scorer.trainer.world.device.type
+        )
+    return found
+
+
+def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floats:
+    drawing = scorer.trainer.data.augmenter
+    if view == MIRROR:
+        mirrored, _ = scorer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
+        assert drawing.mirror is not None  # else there is no such view
+        return mirrored[:, list(drawing.mirror)]
+    # not mirrored: that is a view of its own, and which class an image shows is not known here
+    still = dataclasses.replace(drawing, mirror=None, erasing=0.0)
+    epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
+    augmented, _ = scorer.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
+    return augmented
+
+
+def offers(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tuple[Offer, ...]:
+    """Return what may improve on the plain view, from the least change to the largest.
+
+    `by_view` holds out-of-fold and test probabilities, means over a fold's models and over all models.
+    """
+    seen = {view: pair for view, pair in by_view.items() if view != NEIGHBOURS}
+    made = []
+    if MIRROR in seen:
+        made.append(Offer(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
+    if len(seen) > len(made) + 1:
+        made.append(Offer(f"{recipe.tta} augmented views", *_mean(list(seen.values()))))
+    if NEIGHBOURS in by_view:
+        made.append(Offer(f"mean of {recipe.neighbours} neighbours", *by_view[NEIGHBOURS]))
+    return tuple(made)
+
+
+def _mean(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    return np.mean([oof for oof, _ in pairs], axis=0), np.mean([test for _, test in pairs], axis=0)
+
+
+def average_neighbours(probabilities: Floats, pooled: NDArray[np.float16], count: int, device: str) -> Floats:
+    """Return the mean of each image's probabilities (N, C) and those of its `count` nearest neighbours.
+
+    Near is what points in the same direction of the `pooled` features (N, D). No label is used: so the test set can be
+    treated exactly as the held-out part that the step is judged on.
+    """
+    import torch
+
+    taken = min(count + 1, len(pooled))  # an image is its own nearest
+    features = torch.nn.functional.normalize(torch.from_numpy(pooled).to(device).float(), dim=1)
+    rows = torch.from_numpy(probabilities).to(device)
+    means = [
+        rows[(features[start : start + _BLOCK] @ features.T).topk(taken, dim=1).indices].mean(1)
+        for start in range(0, len(features), _BLOCK)
+    ]
+    found: Floats = torch.cat(means).cpu().numpy() if means else probabilities
+    return found

@@ -1,0 +1,156 @@
+"""From a finished run to its `report.html`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kagglekit.base import storage
+from kagglekit.base.console import Console
+from kagglekit.base.figures import as_svg
+from kagglekit.deploy import fitted_run
+from kagglekit.pages import page, pictures
+from kagglekit.pipeline import summary
+from kagglekit.report import cards, charts, facts, galleries, shown, stats
+from kagglekit.runs import findings
+from kagglekit.runs.findings import Findings
+from kagglekit.runs.stages import Stage, Stages
+from kagglekit.runs.store import Run
+from kagglekit.training import plots
+from kagglekit.training.lr_finder import Curve as Sweep
+
+REPORT_VERSION = 1
+"""Raised whenever the same run would get another report."""
+FILE = "report.html"
+WORST = 20
+"""Rows of the list of the most expensive images."""
+MOST_PAIRS = 20
+"""Pairs of classes that are confused."""
+LARGEST_MATRIX = 20
+"""Classes of a confusion matrix that a page has room for."""
+MOST_GROUPS = 100
+_MOST_TRAININGS = 6
+_MOST_STEPS = 1500
+"""Points that a plot of a training is drawn from."""
+_WIDEST_SHEET = 1400
+"""Pixels."""
+
+
+def write(run: Run, console: Console, *, again: bool = False) -> Path:
+    """Write a finished run's report, unless it is written already; return its path.
+
+    `again` writes it in any case. Raises UserError for a run that is not finished.
+    """
+    path = run.folder / FILE
+    stage = Stage("report", (FILE,), after=("finish", "result"))
+    stages = Stages(run.folder, f"report {REPORT_VERSION}", (stage,), console.warn)
+    found = findings.read(run)
+    with run.locked(console):
+        if again:
+            stages.forget(stage.name)
+        if not stages.is_made(stage.name):
+            started = time.perf_counter()
+            stages.make(stage.name, lambda: storage.write_text(path, render(found, console)))
+            took = f"{path.stat().st_size / 1e6:.1f} MB in {time.perf_counter() - started:.1f} s"
+            console.say(f"{'SYNTHETIC ' if run.synthetic else ''}report, {took}: {path}")
+    return path
+
+
+def render(found: Findings, console: Console) -> str:
+    """Return the page."""
+    networks = cards.Networks(fitted_run.Portable(found.run, console), console)
+    matrix = stats.confusion(found.truth, found.predicted, len(found.labels))
+    bins = stats.reliability(found.truth, found.probabilities)
+    error = stats.calibration_error(bins)
+    curves = facts.finishing_curves(found)
+    return page.render(
+        "report.html.j2",
+        found=found,
+        score=summary.scored(found.result),
+        scorer=summary.SCORERS[found.result["validation"]],
+        standing=facts.standing(found),
+        lines=facts.leaderboard(found),
+        sent=storage.read_json(found.run.folder / "kaggle.json") or {},
+        facts=facts.facts(found),
+        settings=facts.settings(found),
+        galleries=cards.make(found, networks, console),
+        inside=cards.look_inside(found, networks, console),
+        problem=networks.unexplained,
+        gates={gate["step"]: gate for gate in found.result["finish"]},
+        classes_shown=len(galleries.classes_shown(found.truth, found.losses)),
+        most_answers=cards.MOST_ANSWERS,
+        matrix=matrix if len(found.labels) <= LARGEST_MATRIX else None,
+        pairs=stats.most_confused(matrix, MOST_PAIRS),
+        classes=stats.by_class(found.truth, found.probabilities, found.names),
+        groups=[] if found.groups is None else stats.by_group(found.truth, found.probabilities, found.groups),
+        most_groups=MOST_GROUPS,
+        worst=_worst(found),
+        mean_loss=float(found.losses.mean()),
+        curves=curves,
+        finishing=charts.finishing(curves),
+        calibration_error=error,
+        calibration=charts.calibration(bins, error),
+        trainings=_trainings(found),
+        num_trainings=len(_trained(found.run)),
+        sheet=_sheet(found.run),
+    )
+
+
+def _worst(found: Findings) -> list[Mapping[str, Any]]:
+    ids, predicted = found.table["id"].tolist(), found.predicted
+    return [
+        {
+            "id": ids[row.place],
+            "truth": found.names[found.truth[row.place]],
+            "predicted": found.names[predicted[row.place]],
+            "probability": float(found.probabilities[row.place, found.truth[row.place]]),
+            "loss": row.loss,
+            "so_far": row.so_far,
+        }
+        for row in stats.worst_rows(found.losses, WORST)
+    ]
+
+
+def _trainings(found: Findings) -> list[shown.Training]:
+    """Return the curves of the first models; all others lie in their folders too."""
+    return [_training(folder) for folder in _trained(found.run)[:_MOST_TRAININGS]]
+
+
+def _trained(run: Run) -> list[Path]:
+    """Return the folders of all models that have left a history, fold by fold."""
+    folders = [path.parent for path in run.folder.glob("models/*/history.json")]
+    return sorted(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
+
+
+def _training(folder: Path) -> shown.Training:
+    history = _thinned(storage.read_json(folder / "history.json"))
+    phases = dict.fromkeys(record["phase"] for record in history)
+    finders = []
+    for phase in phases:
+        swept = storage.read_json(folder / f"finder-{phase}.json")
+        if swept is None:
+            continue
+        curve = Sweep(tuple(swept["rates"]), tuple(swept["losses"]), swept["stopped"], swept["smoothing"])
+        suggestions = swept["suggestions"]
+        found = ", ".join(f"{name} {rate:.2g}" for name, rate in suggestions.items()) or "none"
+        text = f"Learning-rate finder of {folder.name} before {phase}: suggestions {found}"
+        finders.append((phase, as_svg(lambda figure, c=curve, s=suggestions: plots.draw_finder(figure, c, s), text)))  # type: ignore[misc]
+    text = f"Loss and learning rate of {folder.name} by step; phases: {', '.join(phases)}"
+    return shown.Training(
+        name=folder.name, history=as_svg(lambda figure: plots.draw_history(figure, history), text), finders=finders
+    )
+
+
+def _thinned(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return all epochs, and so many steps that a plot of them stays small."""
+    steps = [place for place, record in enumerate(history) if record["kind"] == "step"]
+    kept = set(steps[:: -(-len(steps) // _MOST_STEPS) or 1])
+    return [record for place, record in enumerate(history) if place in kept or record["kind"] != "step"]
+
+
+def _sheet(run: Run) -> str:
+    file = run.folder / "augmentations.png"
+    return pictures.sheet(file, _WIDEST_SHEET) if file.is_file() else ""

@@ -1,0 +1,188 @@
+"""Runs side by side: settings, scores image by image, and whether they err alike.
+
+N images that both runs have scored, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kagglekit import recipe
+from kagglekit.base import metrics
+from kagglekit.base.arrays import Floats
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.pipeline import postprocess, summary
+from kagglekit.runs import findings
+from kagglekit.runs.findings import Findings
+from kagglekit.runs.store import Run
+
+_MOST = 10
+"""Images named of those that changed sides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A run beside another, on the images that both have scored."""
+
+    images: int
+    before: float
+    """Log loss of the first."""
+    after: float
+    """Log loss of the second."""
+    gain: float
+    """Of the second; above zero is better."""
+    low: float
+    high: float
+    """The gain's 95% interval, bootstrapped over whole groups."""
+    better: list[str]
+    """Ids that only the second gets right, those that gained most first."""
+    worse: list[str]
+    """Ids that only the first gets right."""
+    correlation: float
+    """Of the two runs' errors (truth less probability), over images and classes."""
+    blend: float
+    """Log loss of the mean of both runs' probabilities."""
+    blend_gain: float
+    """Of the mean over the better run of the two."""
+    blend_low: float
+    blend_high: float
+
+    @property
+    def verdict(self) -> str:
+        """Say which run is better, if that is proven."""
+        if self.low > 0:
+            return "by log loss the second is better, and that is proven"
+        if self.high < 0:
+            return "by log loss the first is better, and that is proven"
+        return "by log loss neither is proven to be better"
+
+    @property
+    def blend_verdict(self) -> str:
+        """Say whether a blend is worth it."""
+        if self.blend_low > 0:
+            return "a blend is worth it"
+        return "a blend would hurt" if self.blend_high < 0 else "a blend has no proven gain"
+
+
+def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
+    """Compare two runs' out-of-fold probabilities; raise UserError where they share no scored image."""
+    if first.labels != second.labels:
+        raise UserError(f"runs {first.run.id} and {second.run.id} have different classes: nothing can be compared.")
+    same = ["id", "label", "content"]
+    shared = first.table.assign(first=range(len(first.table))).merge(
+        second.table[same].assign(second=range(len(second.table))), on=same
+    )
+    if shared.empty:
+        raise UserError(f"runs {first.run.id} and {second.run.id} have scored no image in common.")
+    truth = first.truth[shared["first"]]
+    one, other = first.probabilities[shared["first"]], second.probabilities[shared["second"]]
+    clusters = shared["group"] if "group" in shared else shared["id"]
+    numbers = np.unique(clusters.astype(str), return_inverse=True)[1].astype(np.int64)
+    scored = postprocess.Scored(truth, one, numbers, np.zeros(len(truth), np.int64))
+    metric = metrics.METRICS["log_loss"]
+    low, high = postprocess.gain_interval(scored, one, other, metric, seed)
+    losses = [metrics.log_loss_rows(truth, rows) for rows in (one, other)]
+    right = [metrics.correct_rows(truth, rows) > 0 for rows in (one, other)]
+    order = np.argsort(losses[1] - losses[0], kind="stable")  # gained most first
+    ids = shared["id"].to_numpy(dtype=object)
+    mean, better_one = (one + other) / 2, one if losses[0].mean() <= losses[1].mean() else other
+    blend_low, blend_high = postprocess.gain_interval(scored, better_one, mean, metric, seed)
+    blend = float(metrics.log_loss_rows(truth, mean).mean())
+    known = np.eye(len(first.labels))[truth]
+    return Difference(
+        images=len(truth),
+        before=float(losses[0].mean()),
+        after=float(losses[1].mean()),
+        gain=float((losses[0] - losses[1]).mean()),
+        low=low,
+        high=high,
+        better=[str(ids[place]) for place in order if right[1][place] and not right[0][place]],
+        worse=[str(ids[place]) for place in order[::-1] if right[0][place] and not right[1][place]],
+        correlation=_correlation((known - one).ravel(), (known - other).ravel()),
+        blend=blend,
+        blend_gain=min(float(losses[0].mean()), float(losses[1].mean())) - blend,
+        blend_low=blend_low,
+        blend_high=blend_high,
+    )
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    if first.std() == 0 or second.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def compare(runs: Sequence[Run], console: Console) -> None:
+    """Print runs side by side, each beside the first; raise UserError for less than two of one competition."""
+    if len({run.folder for run in runs}) < 2:
+        raise UserError("compare takes two runs or more: `kagglekit runs` lists them.")
+    found = [findings.read(run) for run in runs]
+    names = {one.record["competition"]["name"] for one in found}
+    if len(names) > 1:
+        raise UserError(
+            f"the runs are of different competitions ({', '.join(sorted(names))}): nothing can be compared."
+        )
+    if any(one.result["synthetic"] for one in found):
+        console.warn("a rehearsal is among them: scores of SYNTHETIC images say nothing")
+    console.table(f"runs of {names.pop()}", ("", *(f">{one.run.id}" for one in found)), _beside(found))
+    _tell_settings(found, console)
+    for other in found[1:]:
+        _tell(found[0], other, difference(found[0], other, found[0].recipe.seed), console)
+
+
+def _beside(found: Sequence[Findings]) -> list[tuple[str, ...]]:
+    """Return the closing numbers, a column a run."""
+    columns = [dict(summary.facts(one.result)) for one in found]
+    names = [name for name in columns[0] if all(name in column for column in columns) and not name.startswith("stage ")]
+    return [(name, *(column[name] for column in columns)) for name in names]
+
+
+def _tell_settings(found: Sequence[Findings], console: Console) -> None:
+    settings = [one.recipe.as_dict() for one in found]
+    differing = [name for name in settings[0] if any(each[name] != settings[0][name] for each in settings[1:])]
+    rows = [(name, *(recipe.shown(each[name]) for each in settings)) for name in differing]
+    rows += [row for row in _surroundings(found) if len(set(row[1:])) > 1]
+    if rows:
+        console.table("settings that differ", ("", *(f">{one.run.id}" for one in found)), rows)
+    else:
+        console.say("the settings are the same; the plugin, the data, or a file that a setting names differs")
+
+
+def _surroundings(found: Sequence[Findings]) -> list[tuple[str, ...]]:
+    """Return what else a run is made with, a column a run."""
+    counts = [
+        (words, *(str(one.record.get(key, 0)) for one in found))
+        for words, key in (("training images", "train_images"), ("test images", "test_images"), ("dropped", "dropped"))
+    ]
+    names = sorted({name for one in found for name in one.record["versions"]})
+    versions = [(f"version of {name}", *(one.record["versions"].get(name, "") for one in found)) for name in names]
+    return [*counts, ("device", *(one.result["device"] for one in found)), *versions]
+
+
+def _tell(first: Findings, second: Findings, found: Difference, console: Console) -> None:
+    console.table(
+        f"{first.run.id} (first) and {second.run.id} (second), {found.images} images that both have scored",
+        ("", ">"),
+        [
+            ("log loss of the first", f"{found.before:.5f}"),
+            ("log loss of the second", f"{found.after:.5f}"),
+            ("gain of the second, 95% interval", f"{found.gain:+.5f} ({found.low:+.5f} to {found.high:+.5f})"),
+            ("only the first is right", f"{len(found.worse)} images"),
+            ("only the second is right", f"{len(found.better)} images"),
+            ("correlation of their errors", f"{found.correlation:.3f}"),
+            ("log loss of their mean", f"{found.blend:.5f}"),
+            (
+                "gain of the mean over the better, 95% interval",
+                f"{found.blend_gain:+.5f} ({found.blend_low:+.5f} to {found.blend_high:+.5f})",
+            ),
+        ],
+    )
+    console.say(f"{found.verdict}; {found.blend_verdict}")
+    for words, ids in (("only the second gets right", found.better), ("only the first gets right", found.worse)):
+        if ids:
+            more = f" and {len(ids) - _MOST} more" if len(ids) > _MOST else ""
+            console.say(f"{words}: {', '.join(ids[:_MOST])}{more}")

@@ -1,0 +1,195 @@
+"""Where a run's networks looked: by the models of the image's own fold, which have not seen it.
+
+N images, V views, D features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import devices
+from kagglekit.deploy.fitted_run import Network, Portable
+from kagglekit.images.decoding import Pixels, Preprocessing
+from kagglekit.pipeline import tta
+from kagglekit.report import gradcam
+from kagglekit.report.gradcam import Maps
+
+if TYPE_CHECKING:
+    import torch
+
+Box = tuple[float, float, float, float]
+"""A part of an image in shares of its sides: top, left, height, width."""
+_BATCH = 8
+_GRID = 48
+"""Places of a side, where maps of several parts of an image are laid over one another."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as each of a run's preprocessings makes it."""
+
+    pixels: Mapping[Preprocessing, Pixels]
+    seen: Mapping[Preprocessing, Box]
+    """The part of the image that is left."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An image, and the class whose evidence is looked for."""
+
+    image: Prepared
+    part: str
+    """The part of the run that predicts it: `fold0` …"""
+    label: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where an image speaks for a class."""
+
+    values: Maps
+    """(h, w), above zero where it does."""
+    box: Box
+    """The part of the image that the values are of."""
+
+
+class Attention:
+    """The networks of one run, loaded once each."""
+
+    def __init__(self, run: Portable) -> None:
+        """Take a run; raise UserError where its backbones are no longer what they were."""
+        import torch
+
+        self._run = run
+        self._models: dict[tuple[str, ...], Any] = {}
+        self.preprocessings = tuple(run.preprocessings().values())
+        on_gpu = run.recipe.provider != "cpu" and torch.cuda.is_available()
+        self.device = "cuda" if on_gpu else "cpu"
+        if not on_gpu:
+            devices.keep_memory()
+
+    def prepare(self, image: Pixels) -> Prepared:
+        """Return a decoded image (H, W, 3) as the run's networks take it."""
+        return Prepared(
+            {preprocessing: preprocessing.apply(image) for preprocessing in self.preprocessings},
+            {preprocessing: preprocessing.seen(*image.shape[:2]) for preprocessing in self.preprocessings},
+        )
+
+    def maps(self, asked: Sequence[Asked]) -> list[Evidence | None]:
+        """Return where each image has evidence for its class; None where no network's features are of places."""
+        found: list[Evidence | None] = [None] * len(asked)
+        for part in dict.fromkeys(image.part for image in asked):
+            places = [place for place, image in enumerate(asked) if image.part == part]
+            for start in range(0, len(places), _BATCH):
+                some = places[start : start + _BATCH]
+                for place, evidence in zip(some, self._batch([asked[at] for at in some], part), strict=True):
+                    found[place] = evidence
+            if self._run.trained:
+                self._models.clear()  # each fold has its own, and memory must not grow with them
+        return found
+
+    def model(self, network: Network) -> Any:
+        """Return a network as a timm model, ready to compute."""
+        key = (network.name, network.backbone.sha256, str(network.weights))
+        if key not in self._models:
+            self._models[key] = network.model().requires_grad_(requires_grad=False).to(self.device)
+        return self._models[key]
+
+    def _batch(self, asked: Sequence[Asked], part: str) -> list[Evidence | None]:
+        networks = self._run.networks(part)
+        head = None if self._run.trained else self._head(networks, part)
+        labels = np.array([image.label for image in asked])
+        found: list[list[Evidence]] = [[] for _ in asked]
+        for view, classes in zip(self._run.views, self._run.view_classes, strict=True):
+            mirrored = view != tta.PLAIN
+            for network, maps in self._of_view(networks, asked, head, np.array(classes)[labels], mirrored=mirrored):
+                for evidence, image, values in zip(found, asked, maps, strict=True):
+                    box = image.image.seen[network.backbone.preprocessing]
+                    evidence.append(Evidence(values[:, ::-1] if mirrored else values, box))
+        return [_together(evidence) for evidence in found]
+
+    def _of_view(
+        self,
+        networks: Sequence[Network],
+        asked: Sequence[Asked],
+        head: Callable[[Sequence[Any]], Any] | None,
+        labels: NDArray[np.int64],
+        *,
+        mirrored: bool,
+    ) -> list[tuple[Network, Maps]]:
+        """Return each network's evidence for `labels` (N,), (N, h, w), of those that it can be had of."""
+        import torch
+
+        models = [self.model(network) for network in networks]
+        images = [image.image for image in asked]
+        seen = [
+            normalised(images, network.backbone.preprocessing, mirrored=mirrored).to(self.device)
+            for network in networks
+        ]
+        with torch.no_grad():
+            maps = [model.forward_features(batch) for model, batch in zip(models, seen, strict=True)]
+            pooled = [model.forward_head(each, pre_logits=True) for model, each in zip(models, maps, strict=True)]
+        wanted = torch.from_numpy(labels).to(self.device)
+        found = []
+        for place, (network, model, batch) in enumerate(zip(networks, models, seen, strict=True)):
+
+            def scores(features: Any, place: int = place, model: Any = model) -> Any:
+                if head is None:
+                    return model.forward_head(features)
+                return head([*pooled[:place], model.forward_head(features, pre_logits=True), *pooled[place + 1 :]])
+
+            evidence = gradcam.evidence(model, batch, maps[place], scores, wanted)
+            if evidence is not None:
+                found.append((network, evidence))
+        return found
+
+    def _head(self, networks: Sequence[Network], part: str) -> Callable[[Sequence[Any]], Any]:
+        """Return what turns the frozen networks' outputs side by side (N, D) into scores (N, C)."""
+        import torch
+
+        arrays = self._run.heads[part].arrays()
+        head = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+
+        def scores(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+            beside = torch.cat(list(rows), dim=1)
+            if "hidden_weights" in head:
+                hidden = torch.relu(beside @ head["hidden_weights"] + head["hidden_bias"])
+                return hidden @ head["weights"] + head["bias"]
+            return ((beside - head["mean"]) / head["scale"]) @ head["weights"] + head["bias"]
+
+        if self._run.recipe.output == "pooled":
+            return scores
+        classifiers = [self.model(network).get_classifier() for network in networks]
+        return lambda rows: scores([layer(pooled) for layer, pooled in zip(classifiers, rows, strict=True)])
+
+
+def normalised(images: Sequence[Prepared], preprocessing: Preprocessing, *, mirrored: bool = False) -> torch.Tensor:
+    """Return images as a network with this preprocessing sees them: (N, 3, H, W)."""
+    import torch
+
+    pixels = np.stack([image.pixels[preprocessing] for image in images])
+    batch = torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1] if mirrored else pixels)).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    return (batch.float() / 255 - mean) / std
+
+
+def _together(found: Sequence[Evidence]) -> Evidence | None:
+    """Return the mean of several networks' and views' evidence; where they saw other parts, over the whole image."""
+    if not found:
+        return None
+    if len({evidence.box for evidence in found}) == 1:
+        height, width = max((evidence.values.shape for evidence in found), key=lambda shape: shape[0] * shape[1])
+        scaled = [cv2.resize(np.ascontiguousarray(evidence.values), (width, height)) for evidence in found]
+        return Evidence(np.asarray(np.mean(scaled, axis=0), np.float32), found[0].box)
+    whole = np.zeros((_GRID, _GRID), np.float32)
+    for evidence in found:
+        top, left, tall, wide = (round(_GRID * share) for share in evidence.box)
+        part = whole[max(top, 0) : top + tall, max(left, 0) : left + wide]
+        part += cv2.resize(np.ascontiguousarray(evidence.values), (part.shape[1], part.shape[0]))
+    return Evidence(np.asarray(whole / len(found), np.float32), (0.0, 0.0, 1.0, 1.0))

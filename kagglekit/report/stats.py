@@ -1,0 +1,177 @@
+"""What probabilities and truth tell of each other.
+
+N images, C classes, B bins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import metrics
+from kagglekit.base.arrays import Floats
+from kagglekit.pipeline import postprocess
+
+Truth = NDArray[np.int64]
+BINS = 10
+
+
+def confusion(truth: Truth, predicted: Truth, classes: int) -> NDArray[np.int64]:
+    """Return counts by true class (rows) and predicted class (columns), (C, C)."""
+    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Confused:
+    """A class that is taken for another."""
+
+    truth: int
+    predicted: int
+    images: int
+    share: float
+    """Of the true class's images."""
+
+
+def most_confused(matrix: NDArray[np.int64], count: int) -> list[Confused]:
+    """Return the pairs of classes that are confused most often, at most `count`."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = [np.unravel_index(place, wrong.shape) for place in order]
+    sizes = matrix.sum(axis=1)
+    return [Confused(int(a), int(b), int(wrong[a, b]), wrong[a, b] / sizes[a]) for a, b in pairs if wrong[a, b]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a part of the images fares: a class, or a group."""
+
+    name: str
+    images: int
+    accuracy: float
+    """Share that is right; of a class its recall."""
+    precision: float
+    """Share of what is called this class that is; NaN where nothing is, and for groups."""
+    loss: float
+    """Mean log loss."""
+    share: float
+    """Of the log loss of all images."""
+
+
+def by_class(truth: Truth, probabilities: Floats, names: Sequence[str]) -> list[Part]:
+    """Return a row a class that has images, in the classes' order."""
+    predicted = probabilities.argmax(axis=1)
+    rows = _rows(truth, probabilities)
+    parts = []
+    for place in np.unique(truth):
+        called = predicted == place
+        precision = float((truth[called] == place).mean()) if called.any() else math.nan
+        parts.append(_part(names[place], truth == place, *rows, precision))
+    return parts
+
+
+def by_group(truth: Truth, probabilities: Floats, groups: NDArray[np.object_]) -> list[Part]:
+    """Return a row a group, the one with the largest loss first."""
+    rows = _rows(truth, probabilities)
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    places = np.split(order, starts[1:])
+    parts = [_part(str(name), here, *rows, math.nan) for name, here in zip(names, places, strict=True)]
+    return sorted(parts, key=lambda part: -part.loss)
+
+
+def _rows(truth: Truth, probabilities: Floats) -> tuple[Floats, Floats]:
+    """Return each row's log loss and whether it is right, (N,) each."""
+    return metrics.log_loss_rows(truth, probabilities), metrics.correct_rows(truth, probabilities)
+
+
+def _part(name: str, here: NDArray[Any], losses: Floats, right: Floats, precision: float) -> Part:
+    return Part(
+        name=name,
+        images=len(losses[here]),
+        accuracy=float(right[here].mean()),
+        precision=precision,
+        loss=float(losses[here].mean()),
+        share=float(losses[here].sum() / max(losses.sum(), 1e-300)),
+    )
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images whose most probable class has about the same probability."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    """Mean probability."""
+    accuracy: float
+    least: float
+    """Of the accuracy's 95% interval."""
+    most: float
+
+
+def reliability(truth: Truth, probabilities: Floats) -> list[Bin]:
+    """Return the bins that hold images, from unsure to sure; they are equally wide, from 1 / C to 1.
+
+    Intervals: E. B. Wilson, "Probable inference" (1927).
+    """
+    confidence, right = probabilities.max(axis=1), metrics.correct_rows(truth, probabilities)
+    edges = np.linspace(1 / probabilities.shape[1], 1, BINS + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    bins = []
+    for number in np.unique(place):
+        here = place == number
+        accuracy, count = float(right[here].mean()), int(here.sum())
+        least, most = _wilson(accuracy, count)
+        bins.append(Bin(edges[number], edges[number + 1], count, float(confidence[here].mean()), accuracy, least, most))
+    return bins
+
+
+def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    # rounding must not leave the share outside
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Return the expected calibration error: the bins' mean distance between probability and accuracy.
+
+    Source: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities" (2015).
+    """
+    total = sum(entry.images for entry in bins)
+    return sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins) / total
+
+
+def loss_by_value(truth: Truth, probabilities: Floats, step: str) -> Mapping[float, float]:
+    """Return value on offer -> log loss of all rows after a finishing step with it.
+
+    They flatter the best value, which was found on the same rows.
+    """
+    apply, _ = postprocess.STEPS[step]
+    values = sorted(postprocess.on_offer(step, truth, probabilities))
+    return {value: float(metrics.log_loss_rows(truth, apply(probabilities, value)).mean()) for value in values}
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A row that costs much."""
+
+    place: int
+    loss: float
+    so_far: float
+    """Share of the whole loss that it and those before it cost."""
+
+
+def worst_rows(losses: Floats, count: int) -> list[Worst]:
+    """Return the `count` rows with the largest loss, the largest first."""
+    order = np.argsort(-losses, kind="stable")[:count]
+    shares = np.minimum(np.cumsum(losses[order]) / max(losses.sum(), 1e-300), 1.0)
+    return [Worst(int(place), float(losses[place]), float(share)) for place, share in zip(order, shares, strict=True)]

@@ -1,0 +1,1 @@
+"""Fine-tuning: policies, schedules, the learning-rate finder, the loop and its checkpoints."""

@@ -1,0 +1,117 @@
+"""What a policy makes of one training image, with mirroring and erasing.
+
+H, W: height and width in pixels; C classes. Images are uint8 RGB (H, W, 3) of the size that the network sees, before
+and after. What becomes of an image depends on the seed, the epoch and the image's content, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kagglekit.images.decoding import Pixels
+from kagglekit.training import policies
+
+cv2.setNumThreads(0)  # images are augmented in parallel already
+
+
+class _Private(threading.local):
+    """One thread's own copy of the transforms, all drawing from two generators that each image starts anew.
+
+    Other augmenters may be made of the same transforms, which hold their generators. Seeding each transform, as
+    `Compose.set_random_seed` does, takes as long as a small transform: setting one state takes a tenth of it.
+    """
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        self.transforms = copy.deepcopy(list(transforms))
+        self._bits = np.random.PCG64(0)
+        self.random = np.random.Generator(self._bits)
+        self._python = random.Random(0)
+        for transform in self.transforms:
+            transform.set_random_state(self.random, self._python)
+
+    def start(self, digest: bytes) -> None:
+        """Begin the random numbers of one image; `digest` has 40 bytes that look random."""
+        state, increment = (int.from_bytes(digest[start : start + 16], "little") for start in (0, 16))
+        self._bits.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": state, "inc": increment | 1},  # an odd number, or some states are never reached
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        self._python.seed(int.from_bytes(digest[32:], "little"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Augmenter:
+    """Augments training images: mirrors, applies a policy, erases a rectangle. Can be pickled for worker processes."""
+
+    transforms: Sequence[Any]
+    """The policy, see `policies`; its transforms must draw from their own generators, as all of albumentations do."""
+    mirror: tuple[int, ...] | None
+    """For each class the class of the mirrored image, (C,); None where flips are forbidden."""
+    mirror_share: float
+    """Share of the images that is mirrored, from 0 to 1."""
+    erasing: float
+    """Share of the images in which a rectangle is erased, from 0 to 1."""
+    seed: int
+    """From 0 to 2**64 - 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("mirror_share", "erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not from 0 to 1")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_private"}
+
+    @cached_property
+    def _private(self) -> _Private:
+        return _Private(self.transforms)
+
+    def __call__(self, image: Pixels, label: int, *, epoch: int, content: bytes) -> tuple[Pixels, int]:
+        """Return the augmented image, a new array, and its class, which mirroring may change.
+
+        `content` identifies the image, such as a hash of its file. Raises UserError if the policy gives something
+        else than a uint8 image of the same size.
+        """
+        key = self.seed.to_bytes(8, "little") + epoch.to_bytes(8, "little") + content
+        private = self._private
+        private.start(hashlib.blake2b(key, digest_size=40).digest())
+        # both are drawn before the policy draws, so that another policy mirrors and erases the same images
+        mirroring, erasing = private.random.random(2)
+        if self.mirror is not None and mirroring < self.mirror_share:
+            pixels, label = cv2.flip(image, 1), self.mirror[label]
+        else:
+            pixels = image.copy()
+        for transform in private.transforms:
+            pixels = transform(image=pixels)["image"]
+        if not policies.is_image(pixels, image):
+            raise policies.not_an_image("the augmentation policy", pixels, image)
+        if erasing < self.erasing:
+            _erase(pixels, private.random)
+        return pixels, label
+
+
+_ERASED = (0.1, 0.4)
+"""Smallest and largest share of a side that is erased."""
+_GREY = 128
+
+
+def _erase(pixels: Pixels, generator: np.random.Generator) -> None:
+    """Fill one rectangle with grey or noise, in place."""
+    height, width = (max(1, round(side * generator.uniform(*_ERASED))) for side in pixels.shape[:2])
+    top, left = generator.integers(0, (pixels.shape[0] - height + 1, pixels.shape[1] - width + 1))
+    noisy = generator.random() < 0.5
+    pixels[top : top + height, left : left + width] = (
+        generator.integers(0, 256, (height, width, 3), dtype=np.uint8) if noisy else _GREY
+    )

@@ -1,0 +1,169 @@
+"""Batches for training: which images in which order, augmented, mixed; the same whatever loads them.
+
+B images in a batch, H x W pixels, C classes. An epoch's order depends on seed and epoch, a sample on seed, epoch and
+image: so any number of workers gives the same batches, and a killed command can go on inside an epoch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import parallel
+from kagglekit.competitions import plugins
+from kagglekit.images.decoding import Pixels
+from kagglekit.images.row_store import Bank
+from kagglekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from kagglekit.training.augmenter import Augmenter
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images to train on: a data set whose keys are (epoch, place)."""
+
+    pixels: Bank
+    contents: Sequence[bytes]
+    labels: NDArray[np.int64]
+    augmenter: Augmenter | None
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Pixels, int]:
+        epoch, place = key
+        image, label = np.asarray(self.pixels.row(self.contents[place])), int(self.labels[place])
+        if self.augmenter is None:
+            return image, label
+        return self.augmenter(image, label, epoch=epoch, content=self.contents[place])
+
+
+@dataclass(frozen=True)
+class Order:
+    """The batches of one epoch from a step on, as keys of `Samples`; each process takes its part of every batch."""
+
+    count: int
+    batch: int
+    seed: int
+    epoch: int
+    first_step: int
+    rank: int
+    processes: int
+
+    def __len__(self) -> int:
+        return steps(self.count, self.batch) - self.first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        for step in range(self.first_step, steps(self.count, self.batch)):
+            batch = order[step * self.batch : (step + 1) * self.batch]
+            yield [(self.epoch, int(place)) for place in batch[self.rank :: self.processes]]
+
+
+def steps(count: int, batch: int) -> int:
+    """Return an epoch's steps; images that don't fill a last batch wait for the next epoch's order."""
+    return max(count // batch, 1)
+
+
+@dataclass(frozen=True)
+class _Epochs:
+    """Several epochs' batches, one after another."""
+
+    orders: Sequence[Order]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.orders))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return chain.from_iterable(self.orders)
+
+
+def load(
+    samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
+    epochs = _Epochs(orders)
+    if not workers or not _can_travel(samples.augmenter):
+        # a thread is one batch ahead: there is a core to spare between the steps of a training
+        yield from parallel.overlapped(epochs, lambda keys: _collate([samples[key] for key in keys]), 1)
+        return
+    from torch.utils.data import DataLoader
+
+    # anything with keys is a data set, whatever its type says
+    loader: DataLoader[Any] = DataLoader(
+        samples,  # type: ignore[arg-type]
+        batch_sampler=epochs,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        pin_memory=pinned,
+    )
+    yield from loader
+
+
+def _can_travel(augmenter: Augmenter | None) -> bool:
+    """Say whether a worker can have an augmenter: one that starts afresh can't import a plugin in a single file."""
+    return multiprocessing.get_start_method() == "fork" or plugins.FILE_MODULE.encode() not in pickle.dumps(augmenter)
+
+
+def _collate(rows: Sequence[tuple[Pixels, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    images, labels = zip(*rows, strict=True)
+    return torch.from_numpy(np.stack(images)), torch.tensor(labels)
+
+
+def _start_worker(_number: int) -> None:
+    import cv2
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which still needs its batches
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def targets(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:
+    """Return rows of probabilities, (B, C): the truth, a share of it spread over all classes (Szegedy et al. 2016)."""
+    from torch.nn.functional import one_hot
+
+    return one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
+
+
+def mix(
+    images: torch.Tensor, truth: torch.Tensor, recipe: Recipe, key: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix images (B, 3, H, W) and their truth (B, C) with others of the batch, as the recipe says.
+
+    Mix-up: Zhang et al. 2018; cut-mix: Yun et al. 2019. What is drawn depends on `key` only.
+    """
+    random = np.random.default_rng(key)
+    if recipe.cutmix and random.random() < recipe.cutmix:
+        return _cutmix(images, truth, random)
+    if recipe.mixup:
+        share = float(random.beta(recipe.mixup, recipe.mixup))
+        other = random.permutation(len(images))
+        return images * share + images[other] * (1 - share), truth * share + truth[other] * (1 - share)
+    return images, truth
+
+
+def _cutmix(images: torch.Tensor, truth: torch.Tensor, random: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    height, width = images.shape[2:]
+    side = float(np.sqrt(1 - random.beta(1.0, 1.0)))
+    tall, wide = int(height * side), int(width * side)
+    top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
+    other = random.permutation(len(images))
+    mixed = images.clone()
+    mixed[:, :, top : top + tall, left : left + wide] = images[other, :, top : top + tall, left : left + wide]
+    kept = 1 - tall * wide / (height * width)
+    return mixed, truth * kept + truth[other] * (1 - kept)

@@ -1,0 +1,291 @@
+"""What fits into the budget: the method, and the folds, image size and epochs of recipe `quick`.
+
+Everything is settled before training starts, from a step that is measured on this machine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from kagglekit.base import devices, distributed
+from kagglekit.base.errors import UserError
+from kagglekit.models import timm_models
+from kagglekit.recipe import DEFAULT_FOLDS, Recipe
+from kagglekit.training import phases, precisions
+
+MIN_IMAGES = 2000
+"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features lose half as much."""
+MIN_EPOCHS, MAX_EPOCHS = 5, 12
+"""Of recipe `quick`: fewer leave the backbone half-way, and more teach it the training images by heart."""
+_SIDES = (192, 160, 128, 96)
+_ENLARGED = 1.2
+"""Times that small images are enlarged at most: more shows nothing new, and costs."""
+_MULTIPLE = 8
+"""Sides are multiples of this many pixels, which most networks halve several times."""
+_KEPT_BACK = 0.15
+"""Share of the budget for what is not foreseen, such as a machine that slows down."""
+_FIXED = 45.0
+"""Seconds for exporting the backbone, its features, the heads and the finish."""
+_FIXED_OF_MODEL = 6.0
+_STEPS_MEASURED = 3
+_PAIR = 3e-8
+"""Seconds that two images take to be compared in the search for look-alikes: 1,280 features, two cores."""
+_MAX_RATE_PER_CORE = 16.0
+"""Images a second that a core trains a small backbone at 224 x 224 on, at the very most: with this, measuring is spared
+where the answer is clear."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do."""
+
+    images: int
+    """Training images."""
+    test_images: int
+    spent: float
+    """Seconds since the command began."""
+    native: tuple[int, int]
+    """Height and width of a usual image."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image."""
+
+    step: float
+    forward: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was settled: settings of the recipe, and why."""
+
+    settings: dict[str, Any]
+    reason: str
+
+
+Measure = Callable[[str, tuple[int, int], Recipe], Speed]
+
+
+def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
+    """Settle the method and, for fine-tuning, the recipe's steps; raise UserError where the budget is too small."""
+    method, reason = _method(recipe, backbone, work, device)
+    if method == "features":
+        return Plan({"method": method, "folds": recipe.num_folds}, reason)
+    budget = recipe.budget_seconds(device)
+    limited = not math.isinf(budget)
+    # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is asked for
+    steps = recipe.recipe if recipe.recipe != "auto" else "quick" if device == "cpu" or limited else "eight-step"
+    # stored: a command that goes on in another number of processes takes the same steps
+    batch = recipe.train_batch or default_batch(device) * distributed.count()
+    settled = {"method": method, "recipe": steps, "folds": recipe.num_folds, "train_batch": batch}
+    if steps != "quick":
+        asked = f", as long as its steps say: budget = {recipe.budget} is for recipe quick"
+        return Plan(settled, f"{reason}; recipe {steps}{'' if recipe.budget == 'auto' else asked}")
+    if not limited:
+        return Plan(settled, f"{reason}; recipe quick, as long as its steps say")
+    settings, how = _fit_quick(recipe, backbone, work, budget, partial(measure, device=device))
+    return Plan(settled | settings, f"{reason}; {how}")
+
+
+def _method(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
+    budget = recipe.budget_seconds(device)
+    if recipe.method != "auto":
+        return recipe.method, "as the settings say"
+    if work.images < MIN_IMAGES:
+        return "features", f"{work.images} training images are too few to train a backbone on"
+    if math.isinf(budget):
+        return "finetune", f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
+    return _method_in(budget, recipe, backbone, work, device)
+
+
+def _method_in(budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
+    """Measure, unless the answer is clear, whether enough epochs fit."""
+    shape = recipe.shape or own_shape(backbone)
+    area = shape[0] * shape[1] / 224**2
+    at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
+    folds = _fold_counts(recipe)[-1]
+    if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
+        return "features", f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
+    epochs = max(_epochs(recipe, work, folds, measure(backbone, shape, recipe, device=device), budget), 0)
+    method = "finetune" if epochs >= MIN_EPOCHS else "features"
+    return method, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
+
+
+def _fit_quick(
+    recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure
+) -> tuple[dict[str, Any], str]:
+    """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
+    shapes = [recipe.shape] if recipe.shape else shapes_for(own_shape(backbone), work.native, recipe.crop)
+    fold_counts = _fold_counts(recipe)
+    fixed = phases.of(replace(recipe, recipe="quick"))
+    asked = any("epochs=" in change for change in recipe.phases if change.startswith("all "))
+    wanted = fixed[0].epochs if asked else 0
+    for shape in shapes:
+        speed = measure_(backbone, shape, recipe)
+        for folds in fold_counts:
+            epochs = _epochs(recipe, work, folds, speed, budget)
+            is_last = (shape, folds) == (shapes[-1], fold_counts[-1])
+            if epochs >= (wanted or MIN_EPOCHS) or (is_last and epochs >= (wanted or 1)):
+                chosen = wanted or min(epochs, MAX_EPOCHS)
+                settings = {
+                    "folds": folds,
+                    "image_size": list(shape),
+                    "phases": [f"all epochs={chosen}", *recipe.phases],
+                }
+                rate = 1 / speed.step
+                return settings, (
+                    f"recipe quick: {folds} folds at {shape[0]}x{shape[1]}, {chosen} epochs: a step was measured at "
+                    f"{rate:.0f} images/s, budget {budget / 60:.0f} min"
+                )
+    cure = f"{wanted} epochs" if wanted else "one epoch"
+    least = math.ceil(_cost(recipe, work, fold_counts[-1], speed).budget(wanted or 1) / 60)
+    raise UserError(
+        f"budget = {recipe.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images with "
+        f"{backbone}: give --budget {least}m or more, or use --method features."
+    )
+
+
+def _fold_counts(recipe: Recipe) -> list[int]:
+    """Return the numbers of folds to try, most first."""
+    return [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds that a run takes."""
+
+    fixed: float
+    """However many epochs there are."""
+    epoch: float
+    """For an epoch of all models."""
+
+    def epochs(self, budget: float) -> int:
+        return math.floor((budget * (1 - _KEPT_BACK) - self.fixed) / self.epoch)
+
+    def budget(self, epochs: int) -> float:
+        return (self.fixed + epochs * self.epoch) / (1 - _KEPT_BACK)
+
+
+def _epochs(recipe: Recipe, work: Work, folds: int, speed: Speed, budget: float) -> int:
+    """Return how many epochs of all folds' models fit."""
+    return _cost(recipe, work, folds, speed).epochs(budget)
+
+
+def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
+    parts = folds if recipe.validation == "folds" else 1
+    held = {"folds": work.images / folds, "holdout": recipe.holdout, "valid": 0}[recipe.validation]
+    together = recipe.models * len(recipe.backbone)
+    trained = work.images - held
+    inner = trained * recipe.inner_share
+    views = (2 + recipe.tta) if together > 1 else 1
+    alike = (held**2 + work.test_images**2) * _PAIR if recipe.neighbours and together > 1 else 0.0
+    of_model = _FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike
+    models = parts * together
+    return _Cost(
+        fixed=work.spent + _FIXED + 2 * work.images * speed.forward + models * of_model,
+        epoch=models * ((trained - inner) * speed.step + inner * speed.forward),
+    )
+
+
+def own_shape(backbone: str) -> tuple[int, int]:
+    """Return the height and width that timm's model was made for."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone)
+    size = config.input_size if config is not None else (3, 224, 224)
+    return int(size[1]), int(size[2])
+
+
+def shapes_for(own: tuple[int, int], native: tuple[int, int], crop: str) -> list[tuple[int, int]]:
+    """Return the shapes to try, largest first: squares of falling area, none much larger than the images are.
+
+    Where all of an image is kept (crop `squash`), they have its proportions, or nearly.
+    """
+    height, width = native
+    narrow = min(max(height / width, 0.5), 2.0) ** 0.5 if crop == "squash" else 1.0
+    limits = native if crop == "squash" else (min(native), min(native))
+    found = []
+    for side in (min(own), *(side for side in _SIDES if side < min(own))):
+        wanted = (side * narrow, side / narrow)
+        shape = tuple(_rounded(min(a, _ENLARGED * limit)) for a, limit in zip(wanted, limits, strict=True))
+        found.append((shape[0], shape[1]))
+    return list(dict.fromkeys(found))
+
+
+def _rounded(side: float) -> int:
+    return max(round(side / _MULTIPLE) * _MULTIPLE, 32)
+
+
+def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device) -> Speed:
+    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others.
+
+    A batch that does not fit in memory is halved, as in training. Of several GPUs each takes its share of a batch.
+    """
+    import torch
+
+    gpus = distributed.count() if device == "cuda" else 1
+    batch = max((recipe.train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
+    while True:
+        try:
+            speed = _measure_batch(backbone, shape, recipe, device, batch)
+            return Speed(speed.step / gpus, speed.forward)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise UserError(
+                    f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
+                    "--set image_size, or a smaller --backbone."
+                ) from None
+        torch.cuda.empty_cache()
+        batch = -(-batch // 2)
+
+
+def _measure_batch(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device, batch: int) -> Speed:
+    import torch
+
+    if device == "cpu":
+        devices.keep_memory()
+    model = timm_models.create(backbone, shape, num_classes=10).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters())
+    images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    precision = precisions.choose(recipe, device)
+    narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
+
+    def finish() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def step() -> None:
+        with autocast:
+            scores = model.train()(images)
+        torch.nn.functional.cross_entropy(scores.float(), labels).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+        finish()
+
+    def forward() -> None:
+        with torch.inference_mode(), autocast:
+            model.eval()(images)
+        finish()
+
+    return Speed(_seconds(step) / batch, _seconds(forward) / batch)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    work()  # the first is slower
+    started = time.perf_counter()
+    for _ in range(_STEPS_MEASURED):
+        work()
+    return (time.perf_counter() - started) / _STEPS_MEASURED
+
+
+def default_batch(device: devices.Device) -> int:
+    """Return the images of a step."""
+    return 32 if device == "cpu" else 64

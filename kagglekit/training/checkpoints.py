@@ -1,0 +1,74 @@
+"""Weights that are kept: inside epochs for a killed command, and by name after each phase."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kagglekit.base import storage
+
+if TYPE_CHECKING:
+    import torch
+
+State = Mapping[str, "torch.Tensor"]
+
+
+FILE = "progress.pt"
+"""What a killed training goes on from."""
+
+
+class Reminder:
+    """Says when the next checkpoint is due."""
+
+    def __init__(self, seconds: float) -> None:
+        """Let `seconds` pass between two."""
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Say whether it is time; if so, the next one is `seconds` away."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
+
+
+def save_progress(path: Path, progress: Mapping[str, Any]) -> None:
+    """Write all that a killed command needs to go on: tensors and plain values."""
+    import torch
+
+    with storage.replacing(path) as temporary:
+        torch.save(dict(progress), temporary)
+
+
+def load_progress(path: Path) -> dict[str, Any] | None:
+    """Return what `save_progress` wrote, on the CPU; None where there is nothing. Nothing else is unpickled."""
+    import torch
+
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
+
+
+def save_weights(path: Path, state: State, description: Mapping[str, Any]) -> None:
+    """Write a model's weights with what is needed to use them: classes, preprocessing, versions."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with storage.replacing(path) as temporary:
+        # one entry: the library writes several in an order of chance
+        save_file(tensors, temporary, metadata={"kagglekit": json.dumps(description, sort_keys=True)})
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return what `save_weights` wrote: (weights, description)."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["kagglekit"])
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118  not a mapping

@@ -1,0 +1,95 @@
+"""A sheet of pictures: what training makes of images."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from kagglekit.base import storage
+from kagglekit.images.decoding import Pixels
+from kagglekit.training.augmenter import Augmenter
+
+_WIDEST, _TALLEST = 200, 280
+"""Of a picture on the sheet, in pixels; a class name fits under most."""
+_MARGIN, _GAP, _LINE = 24, 10, 24
+_INK, _PALE, _ACCENT = (34, 34, 34), (120, 120, 120), (178, 60, 20)
+
+
+def draw_sheet(
+    augmenter: Augmenter,
+    images: Iterable[tuple[Pixels, int, bytes]],
+    caption: Callable[[int], str],
+    num_views: int,
+    path: Path,
+) -> None:
+    """Write a PNG of what training makes of images in its first `num_views` epochs.
+
+    `images` are (what the backbone would see of one, its class, the content that identifies it); `caption` names a
+    class.
+    """
+    rows, captions, notes = [], [], []
+    for plain, label, content in images:
+        made = [augmenter(plain, label, epoch=epoch, content=content) for epoch in range(num_views)]
+        rows.append([plain, *(pixels for pixels, _ in made)])
+        captions.append(caption(label))
+        notes.append(["", *(f"→ {caption(new)}" if new != label else "" for _, new in made)])
+    contact_sheet(rows, captions, path, notes=notes)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Pixels]],
+    captions: Sequence[str],
+    path: Path,
+    *,
+    notes: Sequence[Sequence[str]] = (),
+) -> None:
+    """Write a PNG with a row an image: first the plain one, then augmented ones; all of one size, (H, W, 3).
+
+    `captions` stand above the rows; `notes`, where given, has a text for under each picture, such as its new class.
+    """
+    height, width = rows[0][0].shape[:2]
+    scale = min(_WIDEST / width, _TALLEST / height)
+    height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    notes = notes or [[""] * len(row) for row in rows]
+    columns = [_MARGIN + place * (width + _GAP) + (_GAP if place else 0) for place in range(max(map(len, rows)))]
+    tall = [_LINE + height + (_LINE if any(under) else _GAP) + _GAP for under in notes]
+    sheet = Image.new("RGB", (columns[-1] + width + _MARGIN, 2 * _MARGIN + _LINE + sum(tall)), "white")
+    draw = ImageDraw.Draw(sheet)
+    small, large = _font(13), _font(15, bold=True)
+    for place, left in enumerate(columns):
+        draw.text((left + width / 2, _MARGIN), str(place or "plain"), _PALE, small, anchor="ma")
+    top = _MARGIN + _LINE
+    for row, caption, under, line in zip(rows, captions, notes, tall, strict=True):
+        draw.text((_MARGIN, top), _fitting(caption, sheet.width - 2 * _MARGIN, large), _INK, large)
+        for left, pixels, note in zip(columns, row, under, strict=False):
+            picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+            sheet.paste(picture, (left, top + _LINE))
+            draw.text((left, top + _LINE + height + 4), _fitting(note, width, small), _ACCENT, small)
+        top += line
+    with storage.replacing(path) as temporary:
+        sheet.save(temporary, "PNG")
+
+
+def _font(size: int, *, bold: bool = False) -> Any:
+    """Return matplotlib's font, which knows far more alphabets than Pillow's, without importing matplotlib."""
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is not None and spec.origin is not None:
+        fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+        file = fonts / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+        if file.is_file():
+            return ImageFont.truetype(str(file), size)
+    return ImageFont.load_default(size)
+
+
+def _fitting(text: str, width: float, font: Any) -> str:
+    """Return the text in one line, shortened to `width` pixels."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"

@@ -1,0 +1,355 @@
+"""The training loop: phases of epochs of steps, one model, on one part of the images.
+
+B images in a batch, N in a table, H x W pixels, C classes. What a step does depends on the seed and its number only,
+and all state is in checkpoints: a killed run goes on with the same numbers (bit for bit on a CPU).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import devices, interrupts, metrics, storage
+from kagglekit.base.console import Advance, Console
+from kagglekit.base.distributed import World
+from kagglekit.base.errors import UserError
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.images.row_store import Bank
+from kagglekit.recipe import Recipe
+from kagglekit.training import advice, batches, checkpoints, lr_finder, plots, schedules
+from kagglekit.training.augmenter import Augmenter
+from kagglekit.training.learner import Learner
+from kagglekit.training.phases import HEAD, START, Phase
+from kagglekit.training.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
+"""uint8 images (B, H, W, 3) and labels (B,)."""
+_TEMPERED_ON = 8
+"""Batches."""
+_MOST_WORKERS = 16
+"""Of a process: more only fill memory."""
+_FINDER_STEPS = 100
+_FINDER_EPOCH = 1_000_000
+"""Where the finder's batches start to be numbered: it sees other batches than the epochs do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What one model learns from, and what chooses its epochs."""
+
+    pixels: Bank
+    preprocessing: Preprocessing
+    contents: Sequence[bytes]
+    """Hashes of the images to train on, N."""
+    labels: NDArray[np.int64]
+    """Their classes, (N,)."""
+    inner_contents: Sequence[bytes]
+    """Hashes of the images that choose; none: nothing is chosen."""
+    inner_labels: NDArray[np.int64]
+    classes: int
+    augmenter: Augmenter
+
+
+class Trainer:
+    """One model in training."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: Data,
+        recipe: Recipe,
+        world: World,
+        *,
+        folder: Path,
+        console: Console,
+        seed: int,
+        batch: int,
+        description: dict[str, Any],
+    ) -> None:
+        """Get ready to train `model`; `folder` takes weights, checkpoints and plots, `batch` is that of a step."""
+        self.data, self.recipe, self.world, self.folder, self.console = data, recipe, world, folder, console
+        self.seed = seed
+        self.batch = max(min(batch, len(data.contents)) // world.size, 1) * world.size
+        part = -(-self.batch // world.size // recipe.accumulate)
+        self.learner = Learner(model, data.preprocessing, recipe, world, seed=seed, part=part, say=console.say)
+        self.description = description
+        self.progress = Progress()
+        self._best_weights: dict[str, torch.Tensor] | None = None
+        automatic = min(max(devices.cores() // world.size, 1), _MOST_WORKERS) if world.device.type == "cuda" else 0
+        self._loader_workers = automatic if recipe.loader_workers < 0 else recipe.loader_workers
+
+    # --- the line from the first phase to the last
+
+    def train(self, phases: Sequence[Phase], advance: Advance, start: str = START) -> None:
+        """Train through all phases, going on from a checkpoint where there is one.
+
+        `start` names the weights that it begins with: `features` with a head that was fitted on features.
+        """
+        self._resume()
+        if self.progress.phase == 0 and self.progress.at_start:
+            self._save_weights(start)
+        done = sum(phase.epochs for phase in phases[: self.progress.phase]) + self.progress.epoch
+        advance(done * self.images_per_epoch + self.progress.step * self.batch)
+        for number in range(self.progress.phase, len(phases)):
+            self._phase(phases[number], phases[number - 1].name if number else start, advance)
+
+    def _phase(self, phase: Phase, name_before: str, advance: Advance) -> None:
+        self.learner.begin(phase)
+        if self.progress.at_start:
+            self._prepare(phase, name_before)
+        if self._epochs(phase, advance):
+            self.learner.forget_steps()
+        self._keep_or_take_back(phase, name_before)
+        self.learner.end()
+        self._save_weights(phase.name)
+        self.progress = self.progress.next_phase()
+        if (
+            self.world.is_first
+        ):  # before the phase counts as done: a command that goes on from there draws nothing of it
+            plots.history_plot(self.progress.history, self.folder / "history.png", "training")
+            storage.write_json(self.folder / "history.json", [_writable(row) for row in self.progress.history])
+        self._save_progress()
+
+    def _prepare(self, phase: Phase, name_before: str) -> None:
+        """Note where a phase begins, and choose its learning rate."""
+        self.progress.before, _ = self._inner_loss()
+        if self.progress.before is not None:
+            self.console.say(f"{name_before}: inner loss {self.progress.before:.4f}")
+        if name_before == HEAD:
+            first = islice(self._batches(range(1), 0, augmented=phase.augment), _TEMPERED_ON)
+            temper = self.learner.temper_head(first)
+            if temper < 1:
+                self.console.say(f"{HEAD}: the head's scores are multiplied by {temper:g}, to fit training's batches")
+        self.progress.rate = self._choose_rate(phase)
+        self.progress.rate_share = phase.rate
+
+    def _epochs(self, phase: Phase, advance: Advance) -> bool:
+        """Train a phase's epochs; return whether it broke down."""
+        progress, ends = self.progress, set(_candidates(phase))
+        stream = self._batches(range(progress.epoch, phase.epochs), progress.step, augmented=phase.augment)
+        while progress.epoch < phase.epochs:
+            self._epoch(phase, islice(stream, self.steps_per_epoch - progress.step), advance)
+            broken, loss = self._judge_epoch(phase)
+            if loss is not None and (broken or progress.epoch in ends) and progress.note_candidate(loss):
+                self._best_weights = {name: value.clone() for name, value in self.learner.weights().items()}
+            if broken or (self.recipe.patience and progress.waited >= self.recipe.patience):
+                why = "the loss is no number any more" if broken else f"no better for {progress.waited} restarts"
+                self.console.say(f"{phase.name}: {why}: ended early")
+                advance((phase.epochs - progress.epoch) * self.images_per_epoch)
+                return broken
+            self._save_progress()
+        return False
+
+    def _epoch(self, phase: Phase, stream: Stream, advance: Advance) -> None:
+        self.learner.set_mode()
+        progress, number = self.progress, self._number(self.progress.epoch)
+        losses: list[torch.Tensor] = []
+        saving = checkpoints.Reminder(self.recipe.checkpoint_seconds)
+        with interrupts.deferred() as asked_to_stop:
+            for images, labels in stream:
+                at = progress.epoch + progress.step / self.steps_per_epoch
+                rate = progress.rate * schedules.share(phase.schedule, at, phase.epochs, phase.cycle, phase.multiplier)
+                self.learner.set_rate(rate)
+                losses.append(self.learner.step(images, labels, (number, progress.step)))
+                progress.note_step(phase.name, at, rate)
+                advance(len(images) * self.world.size)
+                stop, save = self.world.any_of(asked_to_stop(), saving.is_due())
+                if stop or save:
+                    self._note_losses(losses)
+                    self._save_progress()
+                if stop:
+                    raise interrupts.Interrupted
+            self._note_losses(losses)
+            if len(self.data.inner_contents):  # judging the epoch may take a while, and may be interrupted
+                self._save_progress()
+
+    def _note_losses(self, losses: list[torch.Tensor]) -> None:
+        """Write down the losses of steps, which stay on the device until then, so that it need not be waited for."""
+        import torch
+
+        if losses:
+            self.progress.note_losses(self.world.mean(torch.stack(losses)).tolist())
+            losses.clear()
+
+    # --- learning rate
+
+    def find_rate(self, phase: Phase) -> lr_finder.Curve:
+        """Sweep the learning rate as `phase` would train; the model, the optimiser and what is drawn stay as is."""
+        self.learner.begin(phase)
+        curve = self._sweep(phase)
+        self.learner.end()
+        return curve
+
+    def _sweep(self, phase: Phase) -> lr_finder.Curve:
+        learner, number = self.learner, self._number(_FINDER_EPOCH)
+        epochs = range(_FINDER_EPOCH, _FINDER_EPOCH + -(-_FINDER_STEPS // self.steps_per_epoch))
+        stream = enumerate(self._batches(epochs, 0, augmented=phase.augment))
+
+        def take_step(rate: float) -> float:
+            step, (images, labels) = next(stream)
+            learner.set_rate(rate)
+            return float(self.world.mean(learner.step(images, labels, (number, step))))
+
+        with learner.restored():
+            learner.set_mode()
+            return lr_finder.sweep(take_step, steps=_FINDER_STEPS)
+
+    def _choose_rate(self, phase: Phase) -> float:
+        """Return the phase's highest rate of the head."""
+        asked, progress = self.recipe.learning_rate, self.progress
+        usual = lr_finder.usual_rate(self.description["model"])
+        if asked or not phase.find:
+            return (asked or progress.rate / progress.rate_share or usual) * phase.rate
+        curve = self._sweep(phase)
+        found = lr_finder.suggestions(curve)
+        if self.world.is_first:
+            plots.finder_plot(curve, found, self.folder / f"finder-{phase.name}.png", f"{phase.name}: learning rate")
+            swept = dataclasses.asdict(curve) | {"suggestions": found}
+            storage.write_json(self.folder / f"finder-{phase.name}.json", swept)
+        if not found:
+            self.console.warn(f"{phase.name}: the finder suggests nothing ({lr_finder.why_none(curve)}): {usual:g}")
+            return usual * phase.rate
+        name = self.recipe.suggestion if self.recipe.suggestion in found else "valley"
+        rate, was_capped = lr_finder.capped(found[name], self.description["model"])
+        listed = ", ".join(f"{name} {value:.2g}" for name, value in found.items())
+        note = f", capped for {self.description['model']}" if was_capped else ""
+        self.console.say(f"{phase.name}: learning rate {rate:.2g} ({name}{note}; {listed})")
+        return rate * phase.rate
+
+    # --- judging
+
+    def _inner_loss(self) -> tuple[float | None, float]:
+        """Return the loss on the inner images, and its standard error; None where there are none."""
+        rows, labels = self.data.inner_contents, self.data.inner_labels
+        if not len(rows):
+            return None, 0.0
+        losses = metrics.log_loss_rows(labels, self.learner.predict(self.data.pixels, rows))
+        return float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
+
+    def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None]:
+        """End an epoch; return whether the training has broken down, and the inner loss, infinite if so."""
+        progress = self.progress
+        train_loss, (loss, _) = progress.train_loss / self.steps_per_epoch, self._inner_loss()
+        inner = "" if loss is None else f", inner {loss:.4f}"
+        self.console.say(f"{phase.name}: epoch {progress.epoch + 1} of {phase.epochs}: train {train_loss:.4f}{inner}")
+        progress.note_epoch(phase.name, train_loss, loss)
+        if math.isfinite(train_loss) and math.isfinite(loss or 0.0):
+            return False, loss
+        if loss is None:
+            raise UserError(
+                f"{phase.name}: the training loss is {train_loss}: use a lower --set learning_rate (it was "
+                f"{progress.rate:.2g}), or --set inner_share=0.1, which takes such a step back."
+            )
+        return True, math.inf
+
+    def _keep_or_take_back(self, phase: Phase, name_before: str) -> None:
+        """Go back to the weights before a phase that made the inner loss worse, or to its best; say how it went."""
+        progress = self.progress
+        epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
+        if progress.worse_than_before:
+            self.learner.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
+            self.learner.forget_steps()
+            epochs[-1]["taken_back"] = True
+            self.console.say(
+                f"{phase.name}: inner loss {progress.before:.4f} -> {progress.best:.4f}: worse, the step is taken back"
+            )
+            loss, spread = progress.best, 0.0
+        else:
+            self.learner.load_weights(self._best_weights or self.learner.weights())
+            loss, spread = self._inner_loss()
+        self._best_weights = None
+        judged = advice.PhaseLosses(
+            name=phase.name,
+            train_loss=epochs[-1]["train_loss"],
+            valid_loss=loss,
+            before=progress.before,
+            spread=spread,
+            train_is_augmented=phase.augment,
+            kind=phase.trains,
+            num_epochs=len(epochs),
+            num_classes=self.data.classes,
+            recipe=self.recipe,
+            trend=tuple(progress.trend),
+        )
+        for line in advice.judge(judged):
+            self.console.say(line)
+
+    # --- data
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return batches.steps(len(self.data.contents), self.batch)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images of an epoch: those that fill whole batches."""
+        return self.steps_per_epoch * self.batch
+
+    def _number(self, epoch: int) -> int:
+        """Return a number that no other epoch of this training has."""
+        return self.progress.phase * 1000 + epoch
+
+    def _batches(self, epochs: range, first_step: int, *, augmented: bool) -> Stream:
+        """Yield the batches of several epochs of this phase, the first of them from `first_step` on."""
+        data, world = self.data, self.world
+        samples = batches.Samples(data.pixels, data.contents, data.labels, data.augmenter if augmented else None)
+        orders = [
+            batches.Order(len(data.contents), self.batch, self.seed, self._number(epoch), start, world.rank, world.size)
+            for epoch, start in zip(epochs, (first_step, *[0] * len(epochs)), strict=False)
+        ]
+        return batches.load(samples, orders, self._loader_workers, pinned=world.device.type == "cuda")
+
+    # --- what is kept
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / checkpoints.FILE
+
+    def _weights(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+    def _save_weights(self, name: str) -> None:
+        if self.world.is_first:
+            checkpoints.save_weights(self._weights(name), self.learner.weights(), self.description | {"phase": name})
+        self.world.wait()
+
+    def _save_progress(self) -> None:
+        if self.world.is_first:
+            progress = dict(vars(self.progress))
+            kept = {"progress": progress, "learner": self.learner.state(), "best": self._best_weights}
+            checkpoints.save_progress(self._checkpoint, kept)
+
+    def _resume(self) -> None:
+        found = checkpoints.load_progress(self._checkpoint)
+        if found is not None:
+            self.progress = Progress(**found["progress"])
+            self.learner.load_state(found["learner"])
+            self._best_weights = found["best"]
+            self.console.say(f"going on from step {self.progress.num_steps}")
+
+
+def _writable(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as JSON can hold it: without numbers that are none."""
+    odd = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {key: None if key in odd else value for key, value in row.items()}
+
+
+def _candidates(phase: Phase) -> list[int]:
+    """Return the epochs whose end may be chosen: where the rate has come down."""
+    if phase.schedule == "one-cycle":
+        return [phase.epochs]
+    if phase.schedule == "flat":
+        return list(range(1, phase.epochs + 1))
+    return schedules.cycle_ends(phase.epochs, phase.cycle, phase.multiplier)

@@ -1,0 +1,365 @@
+"""The learning-rate finder: a short sweep from a tiny rate to a huge one, and what its curve suggests.
+
+K steps of a sweep. Sources: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3,
+for the sweep; Kingma & Ba, "Adam" (2015), section 3, for the average's bias correction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kagglekit.base.arrays import Floats
+
+if TYPE_CHECKING:
+    import torch
+
+_SMOOTHING = 0.9
+"""Quiets the noise of batches to a quarter; its lag of nine steps is undone by `Curve.centres`."""
+_SETTLED = 5
+"""Steps before a loss can count as diverged: the average's first values are single batches."""
+_FEWEST = 20
+"""Finite losses that a curve must have before it is read."""
+_NOISE = 8.0
+"""Standard errors of the smoothed curve that a fall needs: it is the largest of many, so two would be chance."""
+_LEAST_FALL = 0.01
+"""Share of the loss that a fall needs where there is no noise."""
+
+
+class _Average:
+    """An exponential average of losses, without the start's bias, and of the log rates with the same weights."""
+
+    def __init__(self, smoothing: float) -> None:
+        self.loss = self.log_rate = math.nan
+        self._smoothing = smoothing
+        self._weight = 0.0
+
+    def take(self, rate: float, loss: float) -> None:
+        """Count one step in, unless its loss is NaN or infinite."""
+        if not math.isfinite(loss):
+            return
+        if self._weight == 0:
+            self.loss, self.log_rate = loss, math.log(rate)
+        self._weight = self._smoothing * self._weight + 1 - self._smoothing
+        share = (1 - self._smoothing) / self._weight
+        self.loss += share * (loss - self.loss)
+        self.log_rate += share * (math.log(rate) - self.log_rate)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a sweep saw. Raises ValueError where the rates don't rise from above zero, one for each loss."""
+
+    rates: tuple[float, ...]
+    """(K,) rising."""
+    losses: tuple[float, ...]
+    """(K,) as they came, NaN and infinity included."""
+    stopped: str = ""
+    """Why the sweep ended."""
+    smoothing: float = _SMOOTHING
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in zip((0.0, *self.rates), self.rates, strict=False))
+        if not rising or len(self.rates) != len(self.losses):
+            raise ValueError("a curve has one loss for each rate, and its rates rise from above zero.")
+
+    @property
+    def smoothed(self) -> tuple[float, ...]:
+        """(K,) exponential average of the finite losses so far; NaN before the first."""
+        return tuple(loss for loss, _ in self._averages)
+
+    @property
+    def centres(self) -> tuple[float, ...]:
+        """(K,) rates at which the smoothed losses really stand: averaged with the same weights.
+
+        An average looks back; drawn over `rates`, the curve and all that is read from it would lie at rates
+        about 1 / (1 - smoothing) steps too high.
+        """
+        return tuple(rate for _, rate in self._averages)
+
+    @cached_property
+    def _averages(self) -> tuple[tuple[float, float], ...]:
+        average, found = _Average(self.smoothing), []
+        for rate, loss in zip(self.rates, self.losses, strict=True):
+            average.take(rate, loss)
+            # rounding must not leave what was swept
+            found.append((average.loss, min(max(math.exp(average.log_rate), self.rates[0]), rate)))
+        return tuple(found)
+
+
+def sweep(
+    take_step: Callable[[float], float],
+    *,
+    lowest: float = 1e-7,
+    highest: float = 10.0,
+    steps: int = 100,
+    smoothing: float = _SMOOTHING,
+    diverged: float = 4.0,
+) -> Curve:
+    """Take steps at exponentially rising rates until the loss leaves: `take_step(rate)` returns a step's loss.
+
+    It ends early at a NaN or infinite loss, and where the smoothed loss is above its start and more than
+    `diverged` times its best. Raises ValueError for impossible limits.
+    """
+    if not (0 < lowest < highest < math.inf and steps >= 2 and 0 <= smoothing < 1 and diverged > 1):
+        raise ValueError(
+            f"a sweep from {lowest} to {highest} in {steps} steps, smoothing {smoothing}, diverged {diverged}: "
+            "it needs 0 < lowest < highest, at least 2 steps, smoothing from 0 to below 1, diverged above 1."
+        )
+    rates, losses = [], []
+    average, best, start = _Average(smoothing), math.inf, math.inf
+    stopped = f"the sweep reached {highest:g}"
+    for step in range(steps):
+        rate = lowest * (highest / lowest) ** (step / (steps - 1))
+        loss = float(take_step(rate))
+        rates.append(rate)
+        losses.append(loss)
+        if not math.isfinite(loss):
+            stopped = f"the loss was {loss} at {rate:.2g}"
+            break
+        average.take(rate, loss)
+        if step <= _SETTLED:
+            best = start = average.loss
+        best = min(best, average.loss)
+        # a best near zero is not left behind by one hard batch: above its start it must be, too
+        if average.loss > max(best + (diverged - 1) * abs(best), start):
+            stopped = f"the loss was more than {diverged:g} times its best at {rate:.2g}"
+            break
+    return Curve(tuple(rates), tuple(losses), stopped, smoothing)
+
+
+def suggestions(curve: Curve) -> dict[str, float]:
+    """Return name -> rate, all within what was swept; nothing where the curve shows no fall (`why_none`).
+
+    `valley`: two thirds down the longest fall; there if any is. `steepest`: where it falls fastest over the log
+    rate. `minimum/10`: a tenth of the rate at its lowest point. The last two are left out where the sweep is too
+    short to see them.
+    """
+    fall = _longest_fall(curve)
+    if isinstance(fall, str):
+        return {}
+    losses, rates, top, bottom = fall.losses, fall.rates, fall.top, fall.bottom
+    target = losses[top] - 2 / 3 * (losses[top] - losses[bottom])
+    valley = top + int(np.argmax(losses[top : bottom + 1] <= target))
+    found = {"valley": float(rates[valley])}
+    steepest = _steepest(fall)
+    if steepest is not None:
+        found["steepest"] = float(rates[steepest])
+    if rates[bottom] / 10 >= curve.rates[0]:
+        found["minimum/10"] = float(rates[bottom] / 10)
+    return found
+
+
+def why_none(curve: Curve) -> str:
+    """Return why a curve suggests nothing, or an empty text where it does suggest something."""
+    fall = _longest_fall(curve)
+    return fall if isinstance(fall, str) else ""
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """The smoothed curve without its unsettled start, and where on it the longest fall begins and ends."""
+
+    rates: Floats
+    losses: Floats
+    top: int
+    bottom: int
+
+
+def _longest_fall(curve: Curve) -> _Fall | str:
+    """Return the longest fall in steps, or why there is none."""
+    raw = np.array(curve.losses, np.float64)
+    finite = np.isfinite(raw)
+    count = int(finite.sum())
+    if count == 0:
+        return "no step of the sweep had a finite loss"
+    if count < _FEWEST:
+        return f"only {count} steps of the sweep had a finite loss ({curve.stopped}); {_FEWEST} are needed"
+    settled = slice(count // 10, None)  # the average's first values are as noisy as single batches
+    losses = np.array(curve.smoothed)[finite][settled]
+    rates = np.array(curve.centres)[finite][settled]
+    # robust: neither the fall nor an explosion at the end may count as noise
+    noise = float(np.median(np.abs(np.diff(raw[finite])))) / 0.954
+    noise *= math.sqrt((1 - curve.smoothing) / (1 + curve.smoothing))
+    tolerance = max(_NOISE * noise, _LEAST_FALL * abs(float(losses[0])))
+    falls = [(top, bottom) for top, bottom in _falls(losses, tolerance) if losses[top] - losses[bottom] > tolerance]
+    if not falls:
+        return f"the loss did not fall by more than its noise, {tolerance:.2g} ({curve.stopped})"
+    return _Fall(rates, losses, *max(falls, key=lambda fall: fall[1] - fall[0]))
+
+
+def _falls(losses: Floats, tolerance: float) -> Iterator[tuple[int, int]]:
+    """Yield where each fall has its highest and its lowest point; only a rise above `tolerance` ends one."""
+    top = bottom = 0
+    for place, loss in enumerate(losses):
+        risen = loss > losses[bottom] + tolerance
+        if risen:
+            yield top, bottom
+        if risen or loss >= losses[top]:
+            top = bottom = place
+        elif loss < losses[bottom]:
+            bottom = place
+    yield top, bottom
+
+
+def _steepest(fall: _Fall) -> int | None:
+    """Return the place of the steepest descent, seen over a tenth of the curve to each side; None if unseen."""
+    wide = max(len(fall.losses) // 10, 1)
+    logs = np.log(fall.rates)
+    slopes = (fall.losses[2 * wide :] - fall.losses[: -2 * wide]) / (logs[2 * wide :] - logs[: -2 * wide])
+    seen = slopes[max(fall.top - wide, 0) : max(fall.bottom - wide + 1, 0)]
+    if len(seen) == 0 or seen.min() >= 0:
+        return None
+    return max(fall.top, wide) + int(seen.argmin())
+
+
+_CAPS = {
+    # transformers, and what is trained like them
+    5e-4: """aimv2 beit cait coat convit crossvit csatv2 davit deit dm_nfnet efficientformer eva flexivit gcvit gmixer
+        gmlp hiera levit maxvit maxxvit mixer mvitv2 naflexvit nest pit pvt resmlp sam2 samvit sequencer2d swin
+        tiny_vit tnt twins vit volo xcit""",
+    # convnets that imitate them
+    1e-3: """caformer convformer convmixer convnext edgenext efficientvit fastvit focalnet inception_next mambaout
+        mobilevit nextvit poolformer rdnet repvit swiftformer vitamin""",
+    # convnets with batch norm
+    1e-2: """cs3 cspdarknet cspresne darknet densenet dla dpn eca_res ecaresne efficientnet ese_vovnet fbnet gernet
+        ghostnet hardcorenas hgnet hrnet inception lcnet mixnet mnasnet mobilenet mobileone nasnet pnasnet regnet
+        repvgg res2ne resne rexnet se_res selecsls semnasnet senet seresne skresne spnasnet tinynet tresnet vgg vovnet
+        wide_resnet xception""",
+}
+"""Highest rate -> how the names of its models begin."""
+_UNKNOWN_CAP = 3e-3
+
+
+def cap(family: str) -> float:
+    """Return the highest sensible AdamW rate to fine-tune a timm model with, by how its name begins.
+
+    Sources: the fine-tuning rates in Liu et al., "A ConvNet for the 2020s" (2022), and Steiner et al., "How to
+    train your ViT?" (2022), with room above; convnets with batch norm bear an order of magnitude more.
+    """
+    name = family.partition("=")[0].rsplit("/", 1)[-1].lower()
+    for wrapping in ("tf_", "test_", "legacy_", "gluon_"):
+        name = name.removeprefix(wrapping)
+    fitting = [
+        (len(start), rate) for rate, starts in _CAPS.items() for start in starts.split() if name.startswith(start)
+    ]
+    return max(fitting)[1] if fitting else _UNKNOWN_CAP
+
+
+def usual_rate(family: str) -> float:
+    """Return the rate to take where nothing is swept: a third of the highest, rounded down.
+
+    On State Farm tf_efficientnet_lite0 lost 0.3 less with it than with a tenth.
+    """
+    return 0.3 * cap(family)
+
+
+def capped(found: float, family: str) -> tuple[float, bool]:
+    """Return a rate no higher than the family's cap, and whether it had to be lowered; ValueError for no rate."""
+    if not 0 < found < math.inf:
+        raise ValueError(f"a learning rate is above 0 and finite, not {found}.")
+    highest = cap(family)
+    return min(found, highest), found > highest
+
+
+@contextlib.contextmanager
+def restored(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[None]:
+    """Put everything back when the block ends, however it ends, bit for bit.
+
+    That is the model's parameters, buffers, gradients, requires_grad and training flags, the optimiser's state and
+    groups, and the random state of Python, numpy and torch (every GPU, once CUDA is in use). Not the state of what
+    the block brings along: generators of its own, a gradient scaler, an average of weights.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.callback(_random_state())
+        stack.callback(_optimiser_state(optimiser))
+        stack.callback(_model_state(model))
+        yield
+
+
+Restore = Callable[[], None]
+
+
+def _random_state() -> Restore:
+    import torch
+
+    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+
+    def restore() -> None:
+        random.setstate(python)
+        np.random.set_state(legacy)
+        torch.set_rng_state(cpu)
+        if gpus is not None:
+            torch.cuda.set_rng_state_all(gpus)
+
+    return restore
+
+
+def _model_state(model: torch.nn.Module) -> Restore:
+    modes = [(module, module.training) for module in model.modules()]
+    members = [
+        (module, name, tensor)
+        for module in model.modules()
+        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    ]
+    values = [_kept(tensor) for _, _, tensor in members]
+    parameters = [(p, p.requires_grad, p.grad, _kept(p.grad)) for p in model.parameters()]
+
+    def restore() -> None:
+        for (module, name, tensor), value in zip(members, values, strict=True):
+            if getattr(module, name) is not tensor:  # replaced, not changed
+                setattr(module, name, tensor)
+            value()
+        for parameter, learns, gradient, value in parameters:
+            parameter.requires_grad_(learns)
+            parameter.grad = gradient
+            value()
+        for module, training in modes:
+            module.training = training
+
+    return restore
+
+
+def _optimiser_state(optimiser: torch.optim.Optimizer) -> Restore:
+    # not state_dict: loading one casts the state to its parameter's type
+    state = {parameter: dict(values) for parameter, values in optimiser.state.items()}
+    groups = [(group, dict(group)) for group in optimiser.param_groups]
+    values = [_kept(value) for part in (*state.values(), *(kept for _, kept in groups)) for value in part.values()]
+
+    def restore() -> None:
+        optimiser.state.clear()
+        optimiser.state.update({parameter: dict(kept) for parameter, kept in state.items()})
+        for group, kept in groups:
+            group.clear()
+            group.update(kept)
+        optimiser.param_groups[:] = [group for group, _ in groups]
+        for value in values:
+            value()
+
+    return restore
+
+
+def _kept(value: Any) -> Restore:
+    """Return what gives a tensor its present values again; other values, never changed in place, need nothing.
+
+    The copy lies in main memory: a GPU may have no room for a second model.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return lambda: None
+    saved = value.detach().to("cpu", copy=True)
+
+    def restore() -> None:
+        with torch.no_grad():
+            value.copy_(saved)
+
+    return restore

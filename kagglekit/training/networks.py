@@ -1,0 +1,101 @@
+"""A timm model to train: pretrained weights, a new head, and what the recipe regularises it with.
+
+D features, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kagglekit.base.arrays import Floats
+from kagglekit.base.errors import UserError
+from kagglekit.models import timm_models
+from kagglekit.models.backbone import Backbone, weights_of
+from kagglekit.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
+    """Return the backbone with its pretrained weights and a new head for `classes`, in evaluation mode.
+
+    Raises UserError where the architecture can't be regularised as the recipe asks.
+    """
+    import torch
+
+    pretrained, _, _ = timm_models.load_model(backbone.name, weights_of(backbone), backbone.preprocessing.size)
+    torch.manual_seed(recipe.seed)  # of the new head
+    model = _create(backbone, classes, recipe)
+    own = model.state_dict()
+    same = {key: value for key, value in pretrained.state_dict().items() if _fits(own.get(key), value)}
+    head = {name for name, _ in _head_parameters(model)}
+    left = set(own) - set(same) - head
+    if left:
+        raise RuntimeError(f"{backbone.name}: no pretrained weights for {', '.join(sorted(left)[:3])}")
+    model.load_state_dict({key: value for key, value in same.items() if key not in head}, strict=False)
+    new_head = model.get_classifier()
+    if isinstance(new_head, torch.nn.Linear):
+        # EfficientNet's own start is by the number of classes: with few of them it is wrong with great certainty
+        new_head.reset_parameters()
+    if recipe.compile:
+        model.compile(dynamic=False)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def check_regularisation(backbone: Backbone, recipe: Recipe) -> None:
+    """Raise UserError where the architecture can't be regularised as the recipe asks; nothing is loaded."""
+    import torch
+
+    if recipe.dropout or recipe.drop_path:
+        with torch.device("meta"):
+            _create(backbone, 2, recipe)
+
+
+def _create(backbone: Backbone, classes: int, recipe: Recipe) -> Any:
+    asked = {"drop_rate": recipe.dropout, "drop_path_rate": recipe.drop_path}
+    arguments = {name: value for name, value in asked.items() if value}
+    try:
+        return timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
+    except TypeError as error:
+        off = " ".join(f"--set {_SETTINGS[name]}=0" for name in arguments if name in str(error)) or "--set drop_path=0"
+        raise UserError(f"{backbone.name} can't take {', '.join(arguments)}: use {off}.") from error
+
+
+_SETTINGS = {"drop_rate": "dropout", "drop_path_rate": "drop_path"}
+
+
+def _fits(own: Any, value: Any) -> bool:
+    return own is not None and own.shape == value.shape
+
+
+def _head_parameters(model: Any) -> list[tuple[str, Any]]:
+    names = model.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+    return [(name, value) for name, value in model.named_parameters() if name.startswith(prefixes)]
+
+
+def set_head(model: Any, weights: Floats, bias: Floats) -> bool:
+    """Give the model's last layer weights (D, C) and bias (C,) fitted on its features; False where it has no such."""
+    import torch
+
+    layer = model.get_classifier()
+    if not isinstance(layer, torch.nn.Linear) or layer.weight.shape != weights.T.shape:
+        return False
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weights.T))
+        layer.bias.copy_(torch.from_numpy(bias))
+    return True
+
+
+def describe(backbone: Backbone, labels: tuple[str, ...], versions: Mapping[str, str]) -> dict[str, Any]:
+    """Return what weights need to be used again."""
+    return {
+        "model": backbone.name,
+        "classes": list(labels),
+        "preprocessing": dataclasses.asdict(backbone.preprocessing),
+        "pretrained_sha256": backbone.sha256,
+        "versions": dict(versions),
+    }

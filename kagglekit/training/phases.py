@@ -1,0 +1,139 @@
+"""Named recipes of fine-tuning: which layers learn in which step, for how long, how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from kagglekit.base.errors import UserError
+from kagglekit.recipe import Recipe
+from kagglekit.training.layers import Part
+from kagglekit.training.schedules import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One step of a recipe; `phases` in a recipe changes its fields by name."""
+
+    name: str
+    trains: Part
+    """Which layers learn: the head, the last stage too, the later half of the stages too, or all."""
+    epochs: int
+    rate: float = 1.0
+    """Highest rate as a share of the learning rate."""
+    schedule: Schedule = "one-cycle"
+    cycle: int = 1
+    """Epochs of the first restart of schedule `cosine`."""
+    multiplier: int = 2
+    """How many times as long each restart is as the one before."""
+    augment: bool = True
+    """Whether images are augmented."""
+    find: bool = True
+    """Whether the learning-rate finder runs first; else the rate of the phase before is kept."""
+    rates: tuple[float, ...] = ()
+    """Differential rates of this phase; nothing takes the recipe's."""
+
+
+HEAD = "features"
+"""The step that fits the head on precomputed features, all at once; its epochs say only whether it is done."""
+START = "start"
+"""What weights are called that no step has changed."""
+_ON_FEATURES = Phase(name=HEAD, trains="head", epochs=1)
+
+RECIPES: dict[str, tuple[Phase, ...]] = {
+    "quick": (
+        # On State Farm a fitted head made the outcome worse: it is very sure of what tells its drivers' features apart,
+        # and those change at once when batch norms adapt.
+        dataclasses.replace(_ON_FEATURES, epochs=0),
+        Phase(name="all", trains="all", epochs=4, find=False),
+    ),
+    "eight-step": (
+        _ON_FEATURES,
+        Phase(name="head", trains="head", epochs=3, schedule="cosine", multiplier=1),
+        Phase(name="all", trains="all", epochs=7, schedule="cosine"),
+    ),
+    "ladder": (
+        _ON_FEATURES,
+        Phase(name="head", trains="head", epochs=2, schedule="cosine", multiplier=1),
+        Phase(name="late", trains="late", epochs=3, rate=0.1, schedule="cosine", find=False, rates=(1.0,)),
+        Phase(name="later", trains="later", epochs=4, rate=0.01, schedule="cosine", find=False, rates=(1.0,)),
+        Phase(name="all", trains="all", epochs=0, rate=0.001, schedule="cosine", find=False, rates=(1.0,)),
+    ),
+}
+"""Name -> steps; those with 0 epochs are done only if a recipe's `phases` asks for them."""
+
+STEPS = {
+    HEAD: "1 augmentation on, features precomputed; 2 strength chosen; 3 head on precomputed features",
+    "head": "4 head with augmentation, warm restarts",
+    "all": "5 unfreeze; 6 earlier layers slower; 7 learning-rate finder again; 8 all layers, restarts growing",
+}
+"""The course's eight steps, as the phases of `eight-step` do them."""
+
+_TYPES: dict[str, Any] = get_type_hints(Phase)
+
+
+def starts_on_features(recipe: Recipe) -> bool:
+    """Say whether a head on precomputed features is where training starts; raise UserError as `of` does."""
+    return not recipe.start and any(phase.name == HEAD for phase in _done(recipe))
+
+
+def of(recipe: Recipe) -> tuple[Phase, ...]:
+    """Return the phases that train, after a head on precomputed features; raise UserError where there are none.
+
+    Raises it too for a change that can't be made.
+    """
+    found = tuple(phase for phase in _done(recipe) if phase.name != HEAD)
+    if not found:
+        raise UserError(f"phases = {', '.join(recipe.phases)!r} leave nothing to train: use --method features.")
+    return found
+
+
+def _done(recipe: Recipe) -> tuple[Phase, ...]:
+    phases = {phase.name: phase for phase in RECIPES[recipe.recipe]}
+    for change in recipe.phases:
+        name, *words = change.split() or [""]
+        if not name:
+            raise UserError("phases: an empty change: write it as STEP setting=value, such as 'all epochs=6'.")
+        if name not in phases:
+            raise UserError(f"phases: recipe {recipe.recipe!r} has no step {name!r}: it has {', '.join(phases)}.")
+        phases[name] = dataclasses.replace(phases[name], **dict(_setting(name, word) for word in words))
+    return tuple(phase for phase in phases.values() if phase.epochs > 0)
+
+
+def _setting(phase: str, word: str) -> tuple[str, Any]:
+    key, equals, text = word.partition("=")
+    known = [name for name in _TYPES if name != "name"]
+    if not equals or key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
+        raise UserError(f"phases: {word!r} of step {phase!r} is not a setting=value of it: {hint}")
+    try:
+        value = _parse(_TYPES[key], text)
+        if (key in ("cycle", "multiplier") and value < 1) or (key == "rate" and value == 0):
+            raise ValueError(text)
+        return key, value
+    except ValueError:
+        raise UserError(f"phases: {key} of step {phase!r} can't be {text!r}.") from None
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind in (int, float):
+        return _checked(kind(text))
+    if kind is bool:
+        return {"true": True, "false": False}[text] if text in ("true", "false") else int(text) == 1
+    if choices := get_args(kind):
+        if Ellipsis in choices:
+            return tuple(_checked(float(part)) for part in text.split("/"))
+        if text not in choices:
+            raise ValueError(text)
+    return text
+
+
+def _checked(value: Any) -> Any:
+    """Return a number that is neither negative nor infinite; raise ValueError for others."""
+    if not 0 <= value < math.inf:
+        raise ValueError(str(value))
+    return value

@@ -1,0 +1,65 @@
+"""Predicting with a model that is trained: through onnxruntime, on pixels that are decoded already.
+
+N images, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import devices, parallel
+from kagglekit.base.arrays import Floats, softmax
+from kagglekit.models import batch_sizes, onnx_export, sessions
+from kagglekit.models.backbone import Backbone
+
+if TYPE_CHECKING:
+    from kagglekit.training.loop import Trainer
+
+View = Callable[[Any, bytes], Any]
+"""(pixels (H, W, 3), content of the file) -> pixels."""
+
+
+class Scorer:
+    """A trained model as a graph; of several processes each predicts a part, and all get all of it."""
+
+    def __init__(self, trainer: Trainer, backbone: Backbone, warn: sessions.Say) -> None:
+        """Take the weights that `trainer` has come to."""
+        self.trainer = trainer
+        graph = onnx_export.trained(backbone, trainer.learner.bare, trainer.learner.weights())
+        recipe = trainer.recipe
+        if trainer.world.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()  # onnxruntime needs what training no longer does
+        self._session = sessions.open_on(graph, recipe.provider, 1, warn)
+        self.device = self._session.device
+        self._batch = recipe.batch_size or batch_sizes.automatic_batch(self.device, backbone.preprocessing.size)
+        # processes on one CPU share its cores
+        self._workers = max((recipe.threads or devices.cores()) // trainer.world.size, 1)
+
+    def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
+        """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.
+
+        `view` changes each image's pixels.
+        """
+        world, pixels = self.trainer.world, self.trainer.data.pixels
+        if not contents:
+            return np.empty((0, self.trainer.data.classes)), np.empty((0, 1), np.float16)
+        # every process has equally many, so that rows can be gathered
+        mine = np.resize(np.arange(len(contents)), -(-len(contents) // world.size) * world.size)
+        some = [contents[place] for place in mine[world.rank :: world.size]]
+
+        def compute(chunk: Sequence[bytes]) -> list[NDArray[Any]]:
+            images = [pixels.row(content) for content in chunk]
+            if view is not None:
+                images = [view(image, content) for image, content in zip(images, chunk, strict=True)]
+            return self._session.run(("logits", "pooled"), {onnx_export.IMAGES: np.stack(images)})
+
+        computed = list(parallel.overlapped(parallel.chunks(some, self._batch), compute, self._workers))
+        logits = world.all_rows(np.concatenate([rows for rows, _ in computed]), len(contents))
+        pooled = world.all_rows(np.concatenate([rows for _, rows in computed]), len(contents))
+        return softmax(logits.astype(np.float64)), pooled.astype(np.float16)

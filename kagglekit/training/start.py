@@ -1,0 +1,91 @@
+"""Starting from the weights that another run's phase has saved: `RUN:PHASE`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kagglekit.base import storage
+from kagglekit.base.errors import UserError
+from kagglekit.models import timm_models
+from kagglekit.models.backbone import Backbone
+from kagglekit.recipe import Recipe, read_file
+from kagglekit.runs import store
+from kagglekit.training import checkpoints
+
+if TYPE_CHECKING:
+    import torch
+
+
+def digest(start: str) -> str:
+    """Return a hash of the weights that RUN:PHASE means, of all folds; raise UserError where there are none."""
+    first = find(start)
+    return storage.digest([storage.file_sha256(path) for path in sorted(first.parents[1].glob(f"*/{first.name}"))], 32)
+
+
+def find(start: str, folder: str = "models/fold0-0") -> Path:
+    """Return the file that RUN:PHASE means for the model in a `folder` of the run; raise UserError for none."""
+    reference, colon, phase = start.rpartition(":")
+    if not colon:
+        raise UserError(f"--from {start!r}: write it as RUN:PHASE, for example --from 0a1b2c3d:all.")
+    run = store.find(reference)
+    path = run.folder / folder / f"{phase}.safetensors"
+    if not path.is_file():
+        there = sorted(found.stem for found in path.parent.glob("*.safetensors"))
+        has = f"it has {', '.join(there)}" if there else "it has no fine-tuned model of that fold"
+        raise UserError(f"--from {start!r}: run {run.id} has no phase {phase!r}: {has}.")
+    return path
+
+
+def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
+    """Raise UserError where the weights at `path` have seen images that they are to be scored on.
+
+    `now` is each image's fold by id, `fold` the one that is scored.
+    """
+    before = pd.read_parquet(path.parents[2] / "folds.parquet").set_index("id")["fold"]
+    shared = before.index.intersection(now.index)
+    seen = (before.loc[shared] != fold) & (now.loc[shared] == fold)
+    if seen.any():
+        raise UserError(
+            f"start = {start!r}: its folds are others than this run's: {seen.sum()} images that fold {fold} is scored "
+            f"on were learnt from, such as {seen.idxmax()}; use the same folds and seed."
+        )
+
+
+def chose_on_others(path: Path, recipe: Recipe) -> bool:
+    """Say whether the run of the weights at `path` may have learnt from images that choose epochs in this one."""
+    before = read_file(path.parents[2] / "recipe.toml")
+    now = recipe.as_dict()
+    return bool(recipe.inner_share) and any(before.get(name) != now[name] for name in _DECIDE_INNER)
+
+
+_DECIDE_INNER = ("inner_share", "seed", "validation", "holdout", "folds")
+
+
+def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Read weights, for the image size of the backbone, whatever size they were trained at.
+
+    Raises UserError where they are of another model, or tell other classes apart.
+    """
+    found, description = checkpoints.load_weights(path)
+    if description["model"] != backbone.name:
+        raise UserError(
+            f"start = {start!r}: these are weights of {description['model']}; use --backbone {description['model']}."
+        )
+    if description["classes"] != list(labels):
+        classes = ", ".join(description["classes"][:10])
+        raise UserError(
+            f"start = {start!r}: these weights tell other classes apart: {classes}; start from another run."
+        )
+    height, width = description["preprocessing"]["size"]
+    if (height, width) == backbone.preprocessing.size:
+        return found
+    model = timm_models.create(backbone.name, (height, width), num_classes=len(labels))
+    model.load_state_dict(found)
+    if hasattr(model, "set_input_size"):  # positions are resampled
+        model.set_input_size(img_size=backbone.preprocessing.size)
+    resized: dict[str, torch.Tensor] = model.state_dict()
+    return resized
