@@ -510,9 +510,9 @@ def doctor(
 ) -> None:
     """Examine what runs and submissions need, and say what cures what is missing."""
     from kagglekit.base.console import Console
-    from kagglekit.cli import doctor as examination
+    from kagglekit.cli import diagnosis
 
-    if not examination.examine(name, Console()):
+    if not diagnosis.examine(name, Console()):
         raise typer.Exit(1)
 
 
