@@ -422,7 +422,7 @@ import random
 import numpy as np
 import pandas as pd
 from kagglekit import Competition, FolderLabels, ProbabilityPerClass, hookimpl
-from kagglekit.layout import read_test, read_train
+from kagglekit.competitions.layout import read_test, read_train
 
 TIMES = itertools.count()
 

@@ -551,7 +551,7 @@ def test_a_competition_that_is_not_at_kaggle_is_one_line(
 
 def test_the_command_line_loads_neither_the_client_nor_requests() -> None:
     program = (
-        "import sys\nimport kagglekit.cli, kagglekit.cli.kaggle, kagglekit.doctor\n"
+        "import sys\nimport kagglekit.cli, kagglekit.cli.kaggle, kagglekit.cli.diagnosis\n"
         "found = {'requests', 'kagglesdk', 'urllib3'} & set(sys.modules)\n"
         "sys.exit(f'imported {found}' if found else 0)\n"
     )
