@@ -268,10 +268,49 @@ def test_the_finder_gives_the_same_curve_twice_and_leaves_no_trace(tmp_path: Pat
     assert drawn_next[2] == random.getstate()
 
 
-def test_the_finder_s_suggestion_is_what_a_phase_trains_with(tmp_path: Path) -> None:
-    trained, _ = after(tmp_path, with_(learning_rate=0.0), dataclasses.replace(FLAT, epochs=1))
-    said, (rate, *_) = trainers.said(trained), {row["rate"] for row in trained.progress.history if "rate" in row}
-    assert f"learning rate {rate:.2g}" in said or "the finder suggests nothing" in said
+def swept(monkeypatch: pytest.MonkeyPatch, curve: lr_finder.Curve) -> None:
+    """Let the finder see this curve, whatever the losses are."""
+    monkeypatch.setattr(lr_finder, "sweep", lambda *_, **__: curve)
+
+
+def rates_and_words(folder: Path) -> tuple[set[float], str]:
+    """The rates that a phase trained with, its schedule being flat, and what it said."""
+    trained, _ = after(folder, with_(learning_rate=0.0), dataclasses.replace(FLAT, epochs=1))
+    return {row["rate"] for row in trained.progress.history if "rate" in row}, trainers.said(trained)
+
+
+def test_the_finder_s_suggestion_is_what_a_phase_trains_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = np.geomspace(1e-5, 1e-1, 50)
+    falls = lr_finder.Curve(tuple(rates), tuple(np.interp(np.log10(rates), [-4, -2.5, -1], [0.7, 0.2, 3.0])))
+    swept(monkeypatch, falls)
+    suggested = lr_finder.suggestions(falls)["valley"]
+    used, said = rates_and_words(tmp_path)
+    assert used == {suggested}
+    assert 1e-4 < suggested < 10**-2.5
+    assert f"all: learning rate {suggested:.2g} (valley; valley {suggested:.2g}, " in said
+    written = json.loads((tmp_path / "finder-all.json").read_text())
+    assert written["suggestions"] == lr_finder.suggestions(falls)
+
+
+def test_a_suggestion_above_the_family_s_highest_rate_is_capped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = np.geomspace(1e-3, 10.0, 50)
+    swept(monkeypatch, lr_finder.Curve(tuple(rates), tuple(np.interp(np.log10(rates), [-2, 0, 1], [0.7, 0.2, 3.0]))))
+    used, said = rates_and_words(tmp_path)
+    assert used == {lr_finder.cap(TINY)}
+    assert f"learning rate {lr_finder.cap(TINY):.2g} (valley, capped for {TINY}; " in said
+
+
+def test_the_usual_rate_is_trained_with_where_the_finder_suggests_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept(monkeypatch, lr_finder.Curve(tuple(np.geomspace(1e-5, 1e-1, 50)), (0.7,) * 50))
+    used, said = rates_and_words(tmp_path)
+    usual = lr_finder.usual_rate(TINY)
+    assert used == {usual}
+    assert "all: the finder suggests nothing (the loss did not fall" in said
+    assert f": {usual:g}\n" in said
 
 
 def test_layers_are_read_from_the_model_from_stem_to_head() -> None:
