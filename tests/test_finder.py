@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kagglekit.training import lr_finder, plots
-from kagglekit.training.lr_finder import Curve
+from kagglekit.training.lr_finder import Sweep
 from tests.conftest import TINY
 
 FEW = settings(max_examples=60, deadline=None)
@@ -45,14 +45,14 @@ def noisy(loss: Callable[[float], float], noise: float, seed: int) -> Callable[[
 
 def test_the_average_has_no_bias_at_its_start_and_the_centres_undo_its_lag() -> None:
     logs = np.log10(rates(50))
-    line = Curve(rates(50), tuple((5 - 2 * logs).tolist()))
+    line = Sweep(rates(50), tuple((5 - 2 * logs).tolist()))
     assert line.smoothed[0] == line.losses[0]
     assert np.allclose(line.smoothed, 5 - 2 * np.log10(line.centres)), "a straight line must stay where it is"
-    assert Curve(rates(9), (0.7,) * 9).smoothed == (0.7,) * 9
+    assert Sweep(rates(9), (0.7,) * 9).smoothed == (0.7,) * 9
 
 
 def test_the_average_passes_over_losses_that_are_not_finite() -> None:
-    curve = Curve(rates(4), (math.nan, 2.0, math.inf, 2.0))
+    curve = Sweep(rates(4), (math.nan, 2.0, math.inf, 2.0))
     assert math.isnan(curve.smoothed[0])
     assert curve.smoothed[1:] == (2.0, 2.0, 2.0)
     assert curve.centres[2] == curve.centres[1]
@@ -61,7 +61,7 @@ def test_the_average_passes_over_losses_that_are_not_finite() -> None:
 @pytest.mark.parametrize(("given_rates", "losses"), [((1.0, 1.0), (1.0, 1.0)), ((0.0, 1.0), (1.0, 1.0)), ((1.0,), ())])
 def test_an_impossible_curve_is_refused(given_rates: tuple[float, ...], losses: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="rise from above zero"):
-        Curve(given_rates, losses)
+        Sweep(given_rates, losses)
 
 
 # Suggestions
@@ -70,7 +70,7 @@ def test_an_impossible_curve_is_refused(given_rates: tuple[float, ...], losses: 
 @FEW
 @given(st.lists(losses_, min_size=1, max_size=120))
 def test_suggestions_lie_within_what_was_swept_or_there_is_a_reason(losses: list[float]) -> None:
-    curve = Curve(rates(len(losses)), tuple(losses), "the end")
+    curve = Sweep(rates(len(losses)), tuple(losses), "the end")
     found = lr_finder.suggestions(curve)
     assert all(curve.rates[0] <= rate <= curve.rates[-1] for rate in found.values()), "NaN fails here, too"
     assert bool(found) == ("valley" in found)
@@ -81,9 +81,9 @@ def test_suggestions_lie_within_what_was_swept_or_there_is_a_reason(losses: list
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.25, 4.0, 1024.0]), st.floats(0.5, 2.0))
 def test_suggestions_do_not_depend_on_the_unit_of_the_loss(seed: int, unit: float, shift: float) -> None:
     curve = lr_finder.sweep(noisy(basin, 0.1, seed))
-    scaled = Curve(curve.rates, tuple(unit * loss for loss in curve.losses))
+    scaled = Sweep(curve.rates, tuple(unit * loss for loss in curve.losses))
     assert lr_finder.suggestions(scaled) == lr_finder.suggestions(curve)
-    shifted = Curve(curve.rates, tuple(loss + shift for loss in curve.losses))
+    shifted = Sweep(curve.rates, tuple(loss + shift for loss in curve.losses))
     assert lr_finder.suggestions(shifted) == pytest.approx(lr_finder.suggestions(curve)), "only differences may count"
 
 
@@ -92,7 +92,7 @@ def test_suggestions_do_not_depend_on_the_unit_of_the_loss(seed: int, unit: floa
 def test_losses_that_are_not_finite_change_suggestions_little(seed: int, broken: list[int]) -> None:
     curve = lr_finder.sweep(noisy(basin, 0.02, seed))
     holes = tuple(math.nan if place in broken else loss for place, loss in enumerate(curve.losses))
-    whole, holed = lr_finder.suggestions(curve), lr_finder.suggestions(Curve(curve.rates, holes))
+    whole, holed = lr_finder.suggestions(curve), lr_finder.suggestions(Sweep(curve.rates, holes))
     assert whole.keys() == holed.keys()
     assert all(abs(math.log10(holed[name] / rate)) < 0.75 for name, rate in whole.items())
 
@@ -113,7 +113,7 @@ def test_a_tenth_of_the_lowest_points_rate_is_left_out_where_it_was_not_swept() 
 
 def test_the_fall_after_an_explosion_is_not_taken() -> None:
     bumped = [basin(rate) if rate < 0.1 else 40.0 / (1 + rate) for rate in rates(100)]
-    assert lr_finder.suggestions(Curve(rates(100), tuple(bumped)))["valley"] < 1e-3
+    assert lr_finder.suggestions(Sweep(rates(100), tuple(bumped)))["valley"] < 1e-3
 
 
 FLAT: dict[str, Callable[[float], float]] = {
@@ -132,9 +132,9 @@ def test_nothing_is_suggested_where_nothing_falls(kind: str, noise: float) -> No
 
 
 def test_nothing_is_suggested_from_a_few_losses_or_none() -> None:
-    assert "no step" in lr_finder.why_none(Curve(rates(30), (math.nan,) * 30))
-    assert "no step" in lr_finder.why_none(Curve((), ()))
-    short = Curve(rates(9), tuple(9.0 - place for place in range(9)), "the loss was nan at 1e-05")
+    assert "no step" in lr_finder.why_none(Sweep(rates(30), (math.nan,) * 30))
+    assert "no step" in lr_finder.why_none(Sweep((), ()))
+    short = Sweep(rates(9), tuple(9.0 - place for place in range(9)), "the loss was nan at 1e-05")
     assert lr_finder.suggestions(short) == {}
     assert "only 9 steps" in lr_finder.why_none(short)
     assert short.stopped in lr_finder.why_none(short)
@@ -367,7 +367,7 @@ def test_two_sweeps_give_the_same_curve(training: Training) -> None:
 
 # Pictures
 
-BROKEN = Curve(rates(30), (math.nan,) * 30)
+BROKEN = Sweep(rates(30), (math.nan,) * 30)
 HOSTILE = "$\\frac{1}{0$ 猫\x00\n\ud800 😀 %s {} " + "long " * 100
 
 
@@ -411,12 +411,12 @@ def test_a_picture_is_a_png_with_the_same_bytes_each_time(draw: Callable[[Path, 
     "curve",
     [
         BROKEN,
-        Curve((), ()),
-        Curve((1e-3,), (1.0,)),
-        Curve(rates(40), (*[0.7] * 39, 1e38)),
+        Sweep((), ()),
+        Sweep((1e-3,), (1.0,)),
+        Sweep(rates(40), (*[0.7] * 39, 1e38)),
     ],
 )
-def test_a_curve_without_suggestions_can_be_drawn(curve: Curve, tmp_path: Path) -> None:
+def test_a_curve_without_suggestions_can_be_drawn(curve: Sweep, tmp_path: Path) -> None:
     plots.finder_plot(curve, lr_finder.suggestions(curve), tmp_path / "curve.png", "nothing")
     assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
 from kagglekit.base import metrics
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.metrics import Metric
 
 EPSILON = 1e-15
 
 
-def drawn(seed: int, num_rows: int, num_classes: int) -> tuple[metrics.Truth, metrics.Floats]:
+def drawn(seed: int, num_rows: int, num_classes: int) -> tuple[Labels, Floats]:
     random = np.random.default_rng(seed)
     probabilities = random.dirichlet(np.ones(num_classes), num_rows)
     return random.integers(0, num_classes, num_rows), probabilities
@@ -88,7 +89,7 @@ def test_the_direction_of_each_metric() -> None:
     }
 
 
-def brier_score(truth: metrics.Truth, probabilities: metrics.Floats) -> float:
+def brier_score(truth: Labels, probabilities: Floats) -> float:
     return float(((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1).mean())
 
 
@@ -105,7 +106,7 @@ def test_an_unknown_metric_lists_the_known() -> None:
         metrics.resolve("logloss")
 
 
-def directly(rows: metrics.Floats, clusters: np.ndarray) -> float:
+def directly(rows: Floats, clusters: np.ndarray) -> float:
     """Return the cluster-robust error of the mean, as its formula stands."""
     names = np.unique(clusters)
     squares = sum(((rows[clusters == name] - rows.mean()).sum()) ** 2 for name in names)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kagglekit.base.arrays import Indices, Mask
 from kagglekit.base.console import Advance
 
-Places = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 SAME_BITS = 6
 """Perceptual hashes that differ in no more of their 63 bits are of one picture: resized, compressed again, mirrored."""
 LIKE_BITS = 14
@@ -48,13 +47,13 @@ class Images:
     """(N,) equal where the files hold the same bytes."""
     looks: NDArray[np.uint64]
     """(N,) perceptual hashes."""
-    even: Flags
+    even: Mask
     """(N,) whether an image is too even for its hash to say anything."""
     mirrored: NDArray[np.uint64]
     """(N,) those of the mirrored images."""
     features: NDArray[np.float16] | None
     """(N, D), each of length 1; None where there are none."""
-    test: Flags
+    test: Mask
     """(N,) test images."""
     label: NDArray[np.int64]
     """(N,) position of the class, -1 for test images."""
@@ -65,7 +64,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Thresholds:
     """How close two images must be to count."""
 
     bits: int = SAME_BITS
@@ -91,18 +90,18 @@ class Pair:
 class Found:
     """Copies, and what they cross."""
 
-    limits: Limits
+    limits: Thresholds
     groups: NDArray[np.int64]
     """(N,) images of one group look alike, directly or by others; images alone are a group of their own."""
     crossing: dict[str, list[Pair]]
     """`test`, `label`, `fold` -> the closest pairs that cross it."""
     count: dict[str, int]
     """How many pairs cross it; `all` is of all pairs, `bytes` of those of the same bytes."""
-    crosses: dict[str, Flags]
+    crosses: dict[str, Mask]
     """`test`, `label`, `fold` -> (N,) whether an image is of a pair that crosses it."""
-    nearest: Places
+    nearest: Indices
     """(N,) the training image with the closest features, by which a training image may be known; -1 where none is."""
-    nearest_elsewhere: Places
+    nearest_elsewhere: Indices
     """(N,) the same among images of other groups (drivers, patients); -1 where there are no groups."""
 
 
@@ -115,7 +114,7 @@ def find(images: Images, advance: Advance) -> Found:
     return search.found()
 
 
-def limits(images: Images) -> Limits:
+def limits(images: Images) -> Thresholds:
     """Return how close images must be to count, from how many look-alikes a usual one of some has."""
     count = len(images.looks)
     some = np.random.default_rng(0).permutation(count)[:_SAMPLE]
@@ -126,15 +125,15 @@ def limits(images: Images) -> Limits:
         columns = slice(start, min(start + _BLOCK, count))
         close = _Close.of(images, some, columns)
         others = ~close.same  # files of one content are one image
-        alike += (close.within(Limits()) & others).sum(axis=1)
+        alike += (close.within(Thresholds()) & others).sum(axis=1)
         bits.append(np.sort(np.where(others, close.bits, 64), axis=1)[:, :_THIRD])
         if close.cosine is not None:
             cosines.append(-np.sort(-np.where(others, close.cosine, -1), axis=1)[:, :_THIRD])
     if np.median(alike) <= MANY:
-        return Limits()
+        return Thresholds()
     usual = -np.sort(-np.concatenate(cosines, axis=1), axis=1)[:, _THIRD - 1] if cosines else np.zeros(1)
     nearest = np.sort(np.concatenate(bits, axis=1), axis=1)[:, _THIRD - 1]
-    return Limits(
+    return Thresholds(
         bits=int(np.clip(np.median(nearest) - 1, 0, SAME_BITS)),
         cosine=max(SAME_COSINE, float(np.median(usual))),
         like_cosine=max(LIKE_COSINE, float(np.median(usual))),
@@ -146,9 +145,9 @@ def limits(images: Images) -> Limits:
 class _Close:
     """How close the images at some rows are to those at some columns; all are (rows, columns)."""
 
-    same: Flags
+    same: Mask
     """The same bytes."""
-    telling: Flags
+    telling: Mask
     """Neither is too even for its hash to say anything."""
     bits: NDArray[np.uint8]
     """In which hashes differ, mirrored or not, whichever are less."""
@@ -156,7 +155,7 @@ class _Close:
     """Of the features, where there are any."""
 
     @classmethod
-    def of(cls, images: Images, rows: slice | Places, columns: slice) -> _Close:
+    def of(cls, images: Images, rows: slice | Indices, columns: slice) -> _Close:
         looks = images.looks[rows][:, None]
         plain = np.bitwise_count(looks ^ images.looks[None, columns])
         mirrored = np.bitwise_count(looks ^ images.mirrored[None, columns])
@@ -170,7 +169,7 @@ class _Close:
             cosine=cosine,
         )
 
-    def within(self, limits: Limits) -> Flags:
+    def within(self, limits: Thresholds) -> Mask:
         """Return which pairs look alike."""
         near = self.telling & (self.bits <= limits.bits)
         if self.cosine is not None:
@@ -221,7 +220,9 @@ class _Search:
         first, second = np.nonzero(near)
         self._note(rows.start + first, columns.start + second, bits[near], None if cosine is None else cosine[near])
 
-    def _note(self, first: Places, second: Places, bits: NDArray[np.uint8], cosine: NDArray[np.float32] | None) -> None:
+    def _note(
+        self, first: Indices, second: Indices, bits: NDArray[np.uint8], cosine: NDArray[np.float32] | None
+    ) -> None:
         """Join pairs (K,) to groups, and keep the closest of those that cross something."""
         if not len(first):
             return
@@ -263,7 +264,7 @@ class _Search:
             self._keep(name, rows, close.max(axis=1), columns.start + close.argmax(axis=1))
             self._keep(name, columns, close.max(axis=0), rows.start + close.argmax(axis=0))
 
-    def _keep(self, name: str, where: slice, close: NDArray[np.float32], places: Places) -> None:
+    def _keep(self, name: str, where: slice, close: NDArray[np.float32], places: Indices) -> None:
         better = close > self._best[name][where]
         self._best[name][where][better] = close[better]
         self._place[name][where][better] = places[better]

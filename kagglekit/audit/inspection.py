@@ -40,7 +40,7 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class Inspection:
     """What the audit found."""
 
     competition: Competition
@@ -121,7 +121,7 @@ def inspect(
     console: Console,
     *,
     export: Export,
-) -> Findings:
+) -> Inspection:
     """Look at a competition's data, and at its labels beside the out-of-fold probabilities of a run.
 
     `export` is what `exporting` has begun.
@@ -138,7 +138,7 @@ def inspect(
     export.wait()
     rows, problem = _features(table, chosen, workspace, console)
     copies = _compare(table, seen, plugin.competition().labels, rows, console)
-    return Findings(
+    return Inspection(
         competition=plugin.competition(),
         table=table,
         seen=seen,

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from kagglekit.audit import duplicates
 from kagglekit.audit.duplicates import Pair
-from kagglekit.audit.inspection import Findings
+from kagglekit.audit.inspection import Inspection
 from kagglekit.base import devices, parallel, storage
 from kagglekit.base.console import Console
 from kagglekit.base.figures import BLUE, ORANGE, as_svg, legend
@@ -45,7 +45,7 @@ CROSSINGS = {
 }
 
 
-def write(found: Findings, folder: Path, name: str, console: Console) -> None:
+def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
     """Write the audit's files below `folder`; what somebody has edited there is kept under another name.
 
     `name` is what the competition is called by whoever types the next command.
@@ -72,7 +72,7 @@ def write(found: Findings, folder: Path, name: str, console: Console) -> None:
         stages.make("audit", work)
 
 
-def duplicates_table(found: Findings) -> pd.DataFrame:
+def duplicates_table(found: Inspection) -> pd.DataFrame:
     """Return every image that has a look-alike, group by group."""
     table = found.table.assign(look_alikes=found.copies.groups)
     table = table[table.groupby("look_alikes")["id"].transform("size") > 1]
@@ -82,7 +82,7 @@ def duplicates_table(found: Findings) -> pd.DataFrame:
     return table.sort_values(["look_alikes"], kind="stable")[columns]
 
 
-def labels_table(found: Findings) -> pd.DataFrame:
+def labels_table(found: Inspection) -> pd.DataFrame:
     """Return suspected label errors, the most suspect first."""
     names = list(found.competition.labels)
     rows = [
@@ -98,14 +98,14 @@ def labels_table(found: Findings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "label", "suggested", "margin", "path"])
 
 
-def odd_table(found: Findings) -> pd.DataFrame:
+def odd_table(found: Inspection) -> pd.DataFrame:
     """Return odd and unreadable images with the reasons."""
     rows = [found.table.iloc[one.place][["part", "id", "path"]].to_dict() | {"reason": one.reason} for one in found.odd]
     odd = pd.DataFrame(rows, columns=["part", "id", "path", "reason"])
     return pd.concat([found.unreadable[odd.columns], odd], ignore_index=True)
 
 
-def candidates(found: Findings) -> pd.DataFrame:
+def candidates(found: Inspection) -> pd.DataFrame:
     """Return the training images that a person may want to drop; `drop` says yes of those that are dropped already.
 
     Of copies with the same bytes and label all but the first; of copies with different labels all, unless they are
@@ -151,7 +151,7 @@ class Shelf:
     thumbs: list[Thumb]
 
 
-def _page(found: Findings, name: str, candidates_file: Path) -> str:
+def _page(found: Inspection, name: str, candidates_file: Path) -> str:
     groups, of = _groups(found)
     crossing = {name: found.copies.crossing[name][:_PAIRS] for name in CROSSINGS}
     odd, suspects = found.odd[:_SINGLE], found.suspects[:_SINGLE]
@@ -207,7 +207,7 @@ def _alike(pair: Pair) -> str:
     return f"{pair.bits} of 63 bits differ{close}"
 
 
-def _groups(found: Findings) -> tuple[list[list[int]], dict[int, int]]:
+def _groups(found: Inspection) -> tuple[list[list[int]], dict[int, int]]:
     """Return the groups of look-alikes that tell most, as places, and the size of each group by its first place."""
     size = dict(zip(*(column.tolist() for column in np.unique(found.copies.groups, return_counts=True)), strict=True))
     table = found.table.assign(look=found.copies.groups, place=np.arange(len(found.table)))
@@ -224,7 +224,7 @@ def _groups(found: Findings) -> tuple[list[list[int]], dict[int, int]]:
     return [members[look][:_OF_GROUP] for look in order], size
 
 
-def _pictures(found: Findings, places: list[int]) -> dict[int, tuple[str, tuple[int, int]]]:
+def _pictures(found: Inspection, places: list[int]) -> dict[int, tuple[str, tuple[int, int]]]:
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
     def read(place: int) -> tuple[str, tuple[int, int]]:
@@ -236,7 +236,7 @@ def _pictures(found: Findings, places: list[int]) -> dict[int, tuple[str, tuple[
     return dict(zip(places, parallel.overlapped(places, read, devices.cores()), strict=True))
 
 
-def parts_table(found: Findings) -> list[tuple[str, ...]]:
+def parts_table(found: Inspection) -> list[tuple[str, ...]]:
     """Return a row a part: images, and what is usual, least and most among their sizes and shapes."""
     rows: list[tuple[str, ...]] = []
     for part in ("train", "test"):
@@ -264,7 +264,7 @@ def parts_table(found: Findings) -> list[tuple[str, ...]]:
 PARTS_COLUMNS = ("part", ">images", ">usual size", ">smallest", ">largest", ">width / height", ">brightness of 255")
 
 
-def class_counts(found: Findings) -> list[tuple[str, int, float]]:
+def class_counts(found: Inspection) -> list[tuple[str, int, float]]:
     """Return (class, training images, share) in the classes' order."""
     counts = found.train["label"].value_counts()
     total = max(len(found.train), 1)
@@ -275,7 +275,7 @@ def class_counts(found: Findings) -> list[tuple[str, int, float]]:
     ]
 
 
-def group_counts(found: Findings) -> list[tuple[str, int, int]]:
+def group_counts(found: Inspection) -> list[tuple[str, int, int]]:
     """Return (group, training images, classes), the largest group first; nothing where there are no groups."""
     grouped = found.train[found.train["group"] != ""].groupby("group")["label"]
     table = grouped.agg(["size", "nunique"]).sort_values("size", ascending=False, kind="stable")
@@ -294,7 +294,7 @@ def balance(counts: Iterable[tuple[str, int, float]]) -> str:
     return f"{common} has {ratio:.1f} times as many images ({most}) as {rare} ({least})."
 
 
-def _draw_sizes(found: Findings) -> str:
+def _draw_sizes(found: Inspection) -> str:
     """Return the distribution of sizes and shapes, by part."""
     train = (found.table["part"] == "train").to_numpy()
     sides = np.array([(image.height, image.width) for image in found.seen], np.float64).reshape(-1, 2)

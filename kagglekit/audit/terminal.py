@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kagglekit.audit import page
-from kagglekit.audit.inspection import Findings
+from kagglekit.audit.inspection import Inspection
 from kagglekit.base.console import Console
 
 _MOST = 8
@@ -12,7 +12,7 @@ _MOST_CROSSING = 4
 """Pairs of each kind."""
 
 
-def tell(found: Findings, console: Console) -> None:
+def tell(found: Inspection, console: Console) -> None:
     """Print what the audit found."""
     console.table(f"{found.competition.name}: images", page.PARTS_COLUMNS, page.parts_table(found))
     counts = page.class_counts(found)
@@ -33,7 +33,7 @@ def tell(found: Findings, console: Console) -> None:
         console.say(f"{len(found.dropped)} training images are on your list of drops: runs leave them out")
 
 
-def _tell_copies(found: Findings, console: Console) -> None:
+def _tell_copies(found: Inspection, console: Console) -> None:
     count = found.copies.count
     if not count["all"]:
         console.say("no image is a copy or a look-alike of another")
@@ -61,7 +61,7 @@ def _tell_copies(found: Findings, console: Console) -> None:
         )
 
 
-def _tell_odd(found: Findings, console: Console) -> None:
+def _tell_odd(found: Inspection, console: Console) -> None:
     table = page.odd_table(found)
     if table.empty:
         console.say("no image is unreadable, tiny, blank, oddly coloured or oddly shaped")
@@ -70,7 +70,7 @@ def _tell_odd(found: Findings, console: Console) -> None:
     console.table(f"{len(table)} unreadable or odd images", ("part", "image", "reason"), rows)
 
 
-def _tell_suspects(found: Findings, console: Console) -> None:
+def _tell_suspects(found: Inspection, console: Console) -> None:
     if found.run is None:
         console.say("suspected label errors are listed after a run: the audit takes its out-of-fold probabilities")
         return

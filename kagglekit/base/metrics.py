@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Truth = NDArray[np.int64]  # (N,) positions in Competition.classes
-    Floats = NDArray[np.float64]
+    from kagglekit.base.arrays import Floats, Labels
 
 KAGGLE_EPSILON = 1e-15
 
@@ -25,15 +21,15 @@ class Metric:
 
     name: str
     """What tables call it."""
-    score: Callable[[Truth, Floats], float]
+    score: Callable[[Labels, Floats], float]
     """(truth (N,), probabilities (N, C)) -> the score of all rows."""
     lower_is_better: bool = True
     """Whether a smaller score wins."""
-    per_row: Callable[[Truth, Floats], Floats] | None = None
+    per_row: Callable[[Labels, Floats], Floats] | None = None
     """(truth (N,), probabilities (N, C)) -> (N,), where the score is the mean of these; gives exact errors."""
 
 
-def log_loss_rows(truth: Truth, probabilities: Floats) -> Floats:
+def log_loss_rows(truth: Labels, probabilities: Floats) -> Floats:
     """Return each row's log loss, (N,): rows divided by their sum, clipped to [1e-15, 1 - 1e-15], in float64.
 
     Source: Kaggle's multi-class log loss; for two classes it equals the binary log loss.
@@ -46,14 +42,14 @@ def log_loss_rows(truth: Truth, probabilities: Floats) -> Floats:
     return np.asarray(-np.log(rows[np.arange(len(truth)), truth]), dtype=np.float64)
 
 
-def correct_rows(truth: Truth, probabilities: Floats) -> Floats:
+def correct_rows(truth: Labels, probabilities: Floats) -> Floats:
     """Return 1.0 where the most probable class is the true one, else 0.0, (N,)."""
     import numpy as np
 
     return np.asarray(np.asarray(probabilities).argmax(axis=1) == truth, dtype=np.float64)
 
 
-def clustered_error(rows: Floats, clusters: NDArray[np.int64]) -> float:
+def clustered_error(rows: Floats, clusters: Labels) -> float:
     """Return the standard error of the mean of `rows` (N,), where rows of one cluster (N,) move together.
 
     It is NaN for a single cluster, which says nothing about others.
@@ -70,11 +66,11 @@ def clustered_error(rows: Floats, clusters: NDArray[np.int64]) -> float:
     return float(np.sqrt((sums**2).sum() * count / (count - 1)) / len(rows))
 
 
-def _mean_log_loss(truth: Truth, probabilities: Floats) -> float:
+def _mean_log_loss(truth: Labels, probabilities: Floats) -> float:
     return float(log_loss_rows(truth, probabilities).mean())
 
 
-def _accuracy(truth: Truth, probabilities: Floats) -> float:
+def _accuracy(truth: Labels, probabilities: Floats) -> float:
     return float(correct_rows(truth, probabilities).mean())
 
 
@@ -84,7 +80,7 @@ METRICS = {
 }
 
 
-def resolve(metric: str | Metric | Callable[[Truth, Floats], float]) -> Metric:
+def resolve(metric: str | Metric | Callable[[Labels, Floats], float]) -> Metric:
     """Return the Metric meant by a name, a Metric, or a callable (taken as lower is better).
 
     Raises ValueError for an unknown name.

@@ -39,9 +39,6 @@ class Finding:
     cure: str = ""
 
 
-Findings = Iterator[Finding]
-
-
 def examine(name: str | None, console: Console) -> bool:
     """Say what there is and what is missing, for a competition too where one is named; return whether all works."""
     well = True
@@ -54,7 +51,7 @@ def examine(name: str | None, console: Console) -> bool:
     return well
 
 
-def _findings(look: Callable[[], Findings]) -> Findings:
+def _findings(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from look()
     except UserError as error:
@@ -66,7 +63,7 @@ def _findings(look: Callable[[], Findings]) -> Findings:
         yield Finding("error", text, "pip install --upgrade --force-reinstall kagglekit")
 
 
-def _looks(name: str | None) -> Iterator[tuple[str, Callable[[], Findings]]]:
+def _looks(name: str | None) -> Iterator[tuple[str, Callable[[], Iterator[Finding]]]]:
     yield "python", _python
     yield "packages", _packages
     yield "computing", _computing
@@ -82,11 +79,11 @@ def _looks(name: str | None) -> Iterator[tuple[str, Callable[[], Findings]]]:
         yield "kaggle", functools.partial(_competition, name)
 
 
-def _python() -> Findings:
+def _python() -> Iterator[Finding]:
     yield Finding("ok", f"{platform.python_version()} on {platform.platform()}")
 
 
-def _packages() -> Findings:
+def _packages() -> Iterator[Finding]:
     versions = {package: environment.installed_version(package) for package in (*_NEEDED, *_RUNTIMES)}
     yield Finding("ok", ", ".join(f"{package} {version}" for package, version in versions.items() if version))
     for package in _NEEDED:
@@ -100,7 +97,7 @@ def _packages() -> Findings:
         yield Finding("warning", f"{' and '.join(there)} overwrite each other's files", cure)
 
 
-def _computing() -> Findings:
+def _computing() -> Iterator[Finding]:
     """What a session really computes on is seen when it has computed."""
     import numpy as np
 
@@ -132,7 +129,7 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _disk() -> Findings:
+def _disk() -> Iterator[Finding]:
     place = _existing(home())
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB are free in {place}"
@@ -145,7 +142,7 @@ def _disk() -> Findings:
         yield Finding("ok", text)
 
 
-def _workspace() -> Findings:
+def _workspace() -> Iterator[Finding]:
     place = _existing(home())
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         yield Finding("ok", f"{home()}{'' if home().exists() else ' (not made yet)'}")
@@ -154,7 +151,7 @@ def _workspace() -> Findings:
         yield Finding("error", f"{place} {what}", "let KAGGLEKIT_HOME name a folder that you own")
 
 
-def _weights() -> Findings:
+def _weights() -> Iterator[Finding]:
 
     there = [name for name in weights.EMBEDDED if weights.embedded_file(name) is not None]
     hub = "the model hub answers" if weights.hub_answers() else "the model hub does not answer"
@@ -165,7 +162,7 @@ def _weights() -> Findings:
         yield Finding("warning" if hub.endswith("hub answers") else "error", f"none is installed; {hub}", cure)
 
 
-def _credentials() -> Findings:
+def _credentials() -> Iterator[Finding]:
     found = credentials.find()
     if found is None:
         yield Finding("warning", "none: download and submit need them, all else works", credentials.HOW)
@@ -175,12 +172,12 @@ def _credentials() -> Findings:
         yield Finding("warning", found.warning())
 
 
-def _plugin(name: str) -> Findings:
+def _plugin(name: str) -> Iterator[Finding]:
     competition = plugins.load(name).competition()
     yield Finding("ok", f"{competition.name}, {len(competition.classes)} classes, {competition.url or 'not at Kaggle'}")
 
 
-def _data(name: str) -> Findings:
+def _data(name: str) -> Iterator[Finding]:
     plugin = plugins.load(name)
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
@@ -201,7 +198,7 @@ def _silent() -> Console:
     return Console(io.StringIO())
 
 
-def _competition(name: str) -> Findings:
+def _competition(name: str) -> Iterator[Finding]:
     """Whether Kaggle knows it and its rules are accepted: only then it lists the files."""
     competition = plugins.load(name).competition()
     if not competition.kaggle:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kagglekit.base import devices
+from kagglekit.base.arrays import Floats32, Indices
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.errors import UserError
 from kagglekit.heads import inference
@@ -41,7 +41,7 @@ class Features:
     widths: list[int]
     """Features of each backbone."""
 
-    def rows(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    def rows(self, places: Indices) -> Floats32:
         """Return the features of the images at `places` (N,): (N, V, D)."""
         digests = [self.contents[place] for place in places.tolist()]
         rows = np.empty((len(places), len(self.banks[0]), sum(self.widths)), np.float32)
@@ -66,7 +66,7 @@ class FeatureRows:
         """(N, V, D)."""
         return self.count, len(self.features.banks[0]), sum(self.features.widths)
 
-    def __getitem__(self, places: NDArray[np.int64], /) -> NDArray[np.float32]:
+    def __getitem__(self, places: Indices, /) -> Floats32:
         return self.features.rows(self.start + places)
 
 

@@ -14,17 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask, softmax
 from kagglekit.base.metrics import clustered_error, log_loss_rows
 from kagglekit.data import folds
 from kagglekit.heads import mlp
 from kagglekit.heads.logistic import COLUMNS, LogisticHead, LogisticPaths, LogisticRows
-from kagglekit.heads.row_file import Places, Rows, read
+from kagglekit.heads.row_file import Rows, read
 from kagglekit.recipe import Recipe
 
-Array = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 INNER_FOLDS = 3
 PATIENCE = 2
 
@@ -36,7 +33,7 @@ class Head(Protocol):
     def chosen(self) -> str:
         """What was chosen inside the training part, for the log."""
 
-    def probabilities(self, rows: Array) -> Floats:
+    def probabilities(self, rows: Floats32) -> Floats:
         """(N, D) -> (N, C)."""
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
@@ -53,22 +50,22 @@ class Training:
     view_classes: tuple[tuple[int, ...], ...]
     """For each view, the class that an image of class c shows in it, (V, C)."""
 
-    def shown(self, places: Places) -> Labels:
+    def shown(self, places: Indices) -> Labels:
         """Return the class that each view of the images at `places` (N,) shows, (N, V)."""
         return np.array(self.view_classes)[:, self.labels[places]].T
 
-    def flat(self, places: Places) -> tuple[Array, Labels]:
+    def flat(self, places: Indices) -> tuple[Floats32, Labels]:
         """Return every view of the images at `places` as a row of its own, in memory, with the class it shows."""
         rows = self.rows[places]
         return rows.reshape(-1, rows.shape[2]), self.shown(places).reshape(-1)
 
-    def clusters(self, places: Places) -> Labels:
+    def clusters(self, places: Indices) -> Labels:
         """Return the cluster of each image, (N,): its group, or itself where there are none."""
         if self.groups is None or len(np.unique(self.groups[places])) < 2:
             return np.arange(len(places))
         return np.unique(self.groups[places], return_inverse=True)[1].astype(np.int64)
 
-    def inner_parts(self, places: Places, seed: int) -> folds.Fold:
+    def inner_parts(self, places: Indices, seed: int) -> folds.Fold:
         """Return inner folds of the images at `places`, (N,): for choices that must not see the others."""
         return _inner_parts(self.labels[places], None if self.groups is None else self.groups[places], seed)
 
@@ -108,7 +105,7 @@ def load(arrays: Mapping[str, NDArray[Any]], chosen: str) -> Head:
     return kind(**arrays, chosen=chosen)
 
 
-def predict(head: Head, rows: Array, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+def predict(head: Head, rows: Floats32, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
     """Return probabilities from all views, brought back to the plain view's classes: (N, V, D) -> (N, C).
 
     Views are joined by the geometric mean: on dogs and cats it lost 2% less than the arithmetic one, in each
@@ -126,14 +123,14 @@ def joined(views: Floats, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
     return softmax(np.log(np.clip(back, 1e-15, None)).mean(axis=1))
 
 
-def predict_rows(head: Head, rows: Rows, places: Places, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+def predict_rows(head: Head, rows: Rows, places: Indices, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
     """Predict the images at `places` (N,) of rows that need not be in memory: (N, C)."""
     if not len(places):
         return np.empty((0, len(view_classes[0])))
     return np.concatenate([predict(head, block, view_classes) for block in read(rows, places)])
 
 
-def _choose(training: Training, rows: LogisticRows, places: Places, strengths: Sequence[float], seed: int) -> float:
+def _choose(training: Training, rows: LogisticRows, places: Indices, strengths: Sequence[float], seed: int) -> float:
     """Return the strongest regularisation whose log loss is within one standard error of the best one's.
 
     A weaker one that wins by luck costs more than it gains: on dogs and cats this rule gave 0.0284 where the
@@ -158,7 +155,7 @@ def _choose(training: Training, rows: LogisticRows, places: Places, strengths: S
     return strengths[[*fine, True].index(True)]
 
 
-def _held_out_losses(training: Training, paths: LogisticPaths, places: Places, held: Mask) -> Floats:
+def _held_out_losses(training: Training, paths: LogisticPaths, places: Indices, held: Mask) -> Floats:
     """Return each image's log loss by the fit that has not seen it, (N,); `held` (F, N) says which that is."""
     losses = np.empty(len(places))
     labels = training.labels[places]
@@ -172,7 +169,7 @@ def _held_out_losses(training: Training, paths: LogisticPaths, places: Places, h
     return losses
 
 
-def _fit_mlp(training: Training, places: Places, recipe: Recipe) -> mlp.MlpHead:
+def _fit_mlp(training: Training, places: Indices, recipe: Recipe) -> mlp.MlpHead:
     """Choose the epochs on one inner part, then train as long on all rows of the part."""
     held = training.inner_parts(places, recipe.seed) == 0
     rows, labels = training.rows[places[held]], training.labels[places[held]]

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kagglekit.base import parallel
+from kagglekit.base.arrays import Floats32
 from kagglekit.images import decoding, files
 from kagglekit.models.backbone import Backbone
 from kagglekit.models.sessions import Session
-
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Request:
     output: str
     view: str
 
-    def run(self, pixels: Sequence[decoding.Pixels]) -> Rows:
+    def run(self, pixels: Sequence[decoding.Pixels]) -> Floats32:
         """Compute N images, uint8 (H, W, 3) each: (N, D)."""
         batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
         (out,) = self.session.run([self.output], {"images": batch})
@@ -52,7 +50,7 @@ class Computed:
     """One image's features."""
 
     content: bytes
-    rows: dict[int, Rows] = field(default_factory=dict)
+    rows: dict[int, Floats32] = field(default_factory=dict)
     """Position of the request -> (D,)."""
 
 

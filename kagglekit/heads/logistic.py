@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask, softmax
 from kagglekit.heads.minimise import Minimiser
-from kagglekit.heads.row_file import Places, RowFile, Rows, blocks, read
+from kagglekit.heads.row_file import RowFile, Rows, blocks, read
 
-Array = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 _STEPS = 200
 _TOLERANCE = 1e-6
 """Change of the mean objective at which a fit has converged."""
@@ -39,15 +36,15 @@ COLUMNS = 512
 class LogisticHead:
     """Standardise, then softmax of a linear map."""
 
-    mean: Array
-    scale: Array
-    weights: Array
+    mean: Floats32
+    scale: Floats32
+    weights: Floats32
     """(D, C)"""
-    bias: Array
+    bias: Floats32
     """(C,)"""
     chosen: str
 
-    def probabilities(self, rows: Array) -> Floats:
+    def probabilities(self, rows: Floats32) -> Floats:
         """(N, D) -> (N, C)."""
         scores = ((rows - self.mean) / self.scale) @ self.weights + self.bias
         return softmax(scores.astype(np.float64))
@@ -65,7 +62,7 @@ class LogisticHead:
 class LogisticRows:
     """Rows turned into their principal coordinates, on disk, ready for any number of fits."""
 
-    def __init__(self, rows: Rows, places: Places, shown: Labels, classes: int, scratch: Path | None = None) -> None:
+    def __init__(self, rows: Rows, places: Indices, shown: Labels, classes: int, scratch: Path | None = None) -> None:
         """Read the images at `places` (N,) of `rows` three times.
 
         `shown` (N, V) are the classes that they show, `scratch` is a folder for what is made.
@@ -88,11 +85,11 @@ class LogisticRows:
         """Let go of the disk."""
         self._turned.close()
 
-    def blocks(self) -> Iterator[tuple[slice, Array]]:
+    def blocks(self) -> Iterator[tuple[slice, Floats32]]:
         """Yield (places, principal coordinates (B, V, R))."""
         return ((block, self._turned[block]) for block in blocks(self.shape[0]))
 
-    def _standard(self, block: Array) -> Array:
+    def _standard(self, block: Floats32) -> Floats32:
         """(B, V, D) -> (B * V, D)."""
         return (block.reshape(-1, block.shape[2]) - self.mean) / self.scale
 
@@ -109,10 +106,10 @@ class LogisticRows:
         spreads: Floats = np.sqrt(np.maximum(squares / counts - (sums / counts) ** 2, 1e-12))
         return spreads
 
-    def _moments(self) -> tuple[Array, Array]:
+    def _moments(self) -> tuple[Floats32, Floats32]:
         """Return the mean (D,) and the standard deviation (D,)."""
         _, views, features = self._source.shape
-        shift: Array = self._source[self._places[:1]].reshape(-1, features).mean(axis=0)  # keeps the squares small
+        shift: Floats32 = self._source[self._places[:1]].reshape(-1, features).mean(axis=0)  # keeps the squares small
         sums, squares = np.zeros((2, features))
         for block in read(self._source, self._places):
             flat = block.reshape(-1, features) - shift
@@ -123,7 +120,7 @@ class LogisticRows:
         deviation = np.sqrt(np.maximum(squares / count - (sums / count) ** 2, 1e-12))
         return (sums / count + shift).astype(np.float32), deviation.astype(np.float32)
 
-    def _decompose(self) -> tuple[Floats, Array]:
+    def _decompose(self) -> tuple[Floats, Floats32]:
         """Return the rows' sum of squares along each principal axis (R,), and the axes (D, R)."""
         from scipy.linalg import eigh
 
@@ -243,7 +240,9 @@ class LogisticPaths:
         return LogisticHead(self._rows.mean, self._rows.scale, weights, self._bias[fit].astype(np.float32), chosen)
 
 
-def _block_loss(rows: Array, truth: Labels, used: Mask, columns: Array, bias: Floats) -> tuple[Floats, Array, Array]:
+def _block_loss(
+    rows: Floats32, truth: Labels, used: Mask, columns: Floats32, bias: Floats
+) -> tuple[Floats, Floats32, Floats32]:
     """Return the summed log loss of F fits on some rows (B, R), and its derivatives (R, F * C) and (F, C).
 
     `used` (B, F) says which rows count for which fit.
@@ -262,6 +261,6 @@ def _block_loss(rows: Array, truth: Labels, used: Mask, columns: Array, bias: Fl
     return loss, rows.T @ scores.reshape(len(rows), count * classes), scores.sum(axis=0)
 
 
-def _side_by_side(weights: Floats) -> Array:
+def _side_by_side(weights: Floats) -> Floats32:
     """(F, R, C) -> (R, F * C)."""
     return np.ascontiguousarray(weights.transpose(1, 0, 2).reshape(weights.shape[1], -1), dtype=np.float32)

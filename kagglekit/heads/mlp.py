@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.arrays import Floats, Floats32, Labels, softmax
 
-Rows = NDArray[np.float32]
 _BATCH = 128
 _RATE = 1e-3
 _DECAY = 1e-2
@@ -35,15 +34,15 @@ class Settings:
 class MlpHead:
     """Two linear maps with a ReLU between them; the batch norms are folded into them."""
 
-    hidden_weights: Rows
+    hidden_weights: Floats32
     """(D, M)"""
-    hidden_bias: Rows
-    weights: Rows
+    hidden_bias: Floats32
+    weights: Floats32
     """(M, C)"""
-    bias: Rows
+    bias: Floats32
     chosen: str
 
-    def probabilities(self, rows: Rows) -> Floats:
+    def probabilities(self, rows: Floats32) -> Floats:
         """(N, D) -> (N, C)."""
         hidden = np.maximum(rows @ self.hidden_weights + self.hidden_bias, 0)  # (N, M)
         return softmax((hidden @ self.weights + self.bias).astype(np.float64))
@@ -54,7 +53,7 @@ class MlpHead:
         return {name: getattr(self, name) for name in names}
 
 
-def epochs(rows: Rows, labels: NDArray[np.int64], settings: Settings, count: int) -> Iterator[MlpHead]:
+def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> Iterator[MlpHead]:
     """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads.
 
     Draws from torch's global generator, whose state it restores: one training at a time in a process.
@@ -99,7 +98,7 @@ def _folded(network: Any, chosen: str) -> MlpHead:
     return MlpHead(hidden_weights, hidden_bias, weights, bias, chosen)
 
 
-def _fold(norm: Any, linear: Any) -> tuple[Rows, Rows]:
+def _fold(norm: Any, linear: Any) -> tuple[Floats32, Floats32]:
     """Return weights (in, out) and bias (out,) of a batch norm followed by a linear layer."""
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
     shift = norm.bias.detach().numpy() - norm.running_mean.numpy() * scale

@@ -14,10 +14,9 @@ from types import TracebackType
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Places = NDArray[np.int64]
+from kagglekit.base.arrays import Floats32, Indices
+
 BLOCK = 256
 """Images that are in memory at a time."""
 
@@ -29,7 +28,7 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(N, V, D)."""
 
-    def __getitem__(self, places: Places, /) -> Array:
+    def __getitem__(self, places: Indices, /) -> Floats32:
         """Return the images at `places` (B,): (B, V, D)."""
 
 
@@ -38,7 +37,7 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
-def read(rows: Rows, places: Places) -> Iterator[Array]:
+def read(rows: Rows, places: Indices) -> Iterator[Floats32]:
     """Yield the images at `places` (N,) in blocks, (B, V, D) each."""
     return (rows[places[block]] for block in blocks(len(places)))
 
@@ -65,12 +64,12 @@ class RowFile:
         """Let go of the disk."""
         self._file.close()
 
-    def __setitem__(self, places: slice, rows: Array) -> None:
+    def __setitem__(self, places: slice, rows: Floats32) -> None:
         with self._turn:
             self._file.seek(places.start * self._row_bytes)
             self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
 
-    def __getitem__(self, places: slice, /) -> Array:
+    def __getitem__(self, places: slice, /) -> Floats32:
         start, stop, _ = places.indices(self.shape[0])
         rows = np.empty((stop - start, *self.shape[1:]), np.float32)
         with self._turn:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.metrics import Metric, clustered_error
 from kagglekit.data import folds
 from kagglekit.pipeline.predictions import Predictions
 
-Truth = NDArray[np.int64]
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
 """For metrics without rows, which are computed anew for each."""
@@ -35,7 +34,7 @@ CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
 class Scored:
     """Rows with known truth: (N,), (N, C), and the clusters that bootstraps draw, (N,)."""
 
-    truth: Truth
+    truth: Labels
     probabilities: Floats
     clusters: NDArray[np.int64]
     fold: folds.Fold
@@ -145,7 +144,7 @@ def _fit_chain(
     return rows, value
 
 
-def on_offer(step: str, truth: Truth, probabilities: Floats) -> Sequence[float]:
+def on_offer(step: str, truth: Labels, probabilities: Floats) -> Sequence[float]:
     """Return the values that a step may take on these rows."""
     values = STEPS[step][1]
     if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
@@ -203,7 +202,7 @@ def _parts(scored: Scored, seed: int) -> folds.Fold:
 
 
 def _best(
-    truth: Truth,
+    truth: Labels,
     probabilities: Floats,
     apply: Callable[[Floats, float], Floats],
     values: Sequence[float],

@@ -20,7 +20,7 @@ from kagglekit.runs.findings import Findings
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.training import plots
-from kagglekit.training.lr_finder import Curve as Sweep
+from kagglekit.training.lr_finder import Sweep
 
 REPORT_VERSION = 1
 """Raised whenever the same run would get another report."""

@@ -48,7 +48,7 @@ def _tile(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageChannels:
     """The channels of a stage that answer most to a picture."""
 
     title: str
@@ -56,7 +56,7 @@ class Stage:
     channels: list[int]
 
 
-def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared) -> list[Stage]:
+def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared) -> list[StageChannels]:
     """Return for some stages, from early to late, the channels whose mean absolute output is the largest."""
     import torch
 
@@ -73,7 +73,9 @@ def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared
         best = np.argsort(-values.mean(axis=(1, 2)), kind="stable")[:CHANNELS]
         _, tall, wide = values.shape
         title = f"stage {place + 1} of {len(maps)}: {len(values)} channels of {tall} × {wide}"
-        stages.append(Stage(title, pictures.tiles([[_answer(values[channel]) for channel in best]]), best.tolist()))
+        stages.append(
+            StageChannels(title, pictures.tiles([[_answer(values[channel]) for channel in best]]), best.tolist())
+        )
     return stages
 
 

@@ -9,12 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats
-
-Truth = NDArray[np.int64]
-Places = NDArray[np.int64]
+from kagglekit.base.arrays import Floats, Indices, Labels
 
 MOST_PICTURES = 240
 """On one page."""
@@ -47,12 +43,12 @@ class Row:
     """One view's pictures of one true class."""
 
     label: int
-    places: Places
+    places: Indices
     of: int
     """How many there are to choose from."""
 
 
-def choose(truth: Truth, probabilities: Floats, losses: Floats, seed: int) -> Mapping[str, list[Row]]:
+def choose(truth: Labels, probabilities: Floats, losses: Floats, seed: int) -> Mapping[str, list[Row]]:
     """Return view's key -> a row a class that has images, in the classes' order.
 
     With many classes only those with the largest mean loss are shown; the same seed draws the same pictures.
@@ -79,7 +75,7 @@ def choose(truth: Truth, probabilities: Floats, losses: Floats, seed: int) -> Ma
     return chosen
 
 
-def classes_shown(truth: Truth, losses: Floats) -> list[int]:
+def classes_shown(truth: Labels, losses: Floats) -> list[int]:
     """Return the classes whose pictures are shown, in order: all, or those with the largest mean loss."""
     labels = np.unique(truth)
     most = MOST_PICTURES // (len(VIEWS) * _LEAST_EACH)

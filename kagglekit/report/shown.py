@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kagglekit.report.channels import Stage
+from kagglekit.report.channels import StageChannels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Answers:
 
     name: str
     source: str
-    stages: list[Stage]
+    stages: list[StageChannels]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import metrics
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.pipeline import postprocess
 
-Truth = NDArray[np.int64]
 BINS = 10
 
 
-def confusion(truth: Truth, predicted: Truth, classes: int) -> NDArray[np.int64]:
+def confusion(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Return counts by true class (rows) and predicted class (columns), (C, C)."""
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
@@ -64,7 +63,7 @@ class Part:
     """Of the log loss of all images."""
 
 
-def by_class(truth: Truth, probabilities: Floats, names: Sequence[str]) -> list[Part]:
+def by_class(truth: Labels, probabilities: Floats, names: Sequence[str]) -> list[Part]:
     """Return a row a class that has images, in the classes' order."""
     predicted = probabilities.argmax(axis=1)
     rows = _rows(truth, probabilities)
@@ -76,7 +75,7 @@ def by_class(truth: Truth, probabilities: Floats, names: Sequence[str]) -> list[
     return parts
 
 
-def by_group(truth: Truth, probabilities: Floats, groups: NDArray[np.object_]) -> list[Part]:
+def by_group(truth: Labels, probabilities: Floats, groups: NDArray[np.object_]) -> list[Part]:
     """Return a row a group, the one with the largest loss first."""
     rows = _rows(truth, probabilities)
     order = np.argsort(groups, kind="stable")
@@ -86,7 +85,7 @@ def by_group(truth: Truth, probabilities: Floats, groups: NDArray[np.object_]) -
     return sorted(parts, key=lambda part: -part.loss)
 
 
-def _rows(truth: Truth, probabilities: Floats) -> tuple[Floats, Floats]:
+def _rows(truth: Labels, probabilities: Floats) -> tuple[Floats, Floats]:
     """Return each row's log loss and whether it is right, (N,) each."""
     return metrics.log_loss_rows(truth, probabilities), metrics.correct_rows(truth, probabilities)
 
@@ -117,7 +116,7 @@ class Bin:
     most: float
 
 
-def reliability(truth: Truth, probabilities: Floats) -> list[Bin]:
+def reliability(truth: Labels, probabilities: Floats) -> list[Bin]:
     """Return the bins that hold images, from unsure to sure; they are equally wide, from 1 / C to 1.
 
     Intervals: E. B. Wilson, "Probable inference" (1927).
@@ -150,7 +149,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins) / total
 
 
-def loss_by_value(truth: Truth, probabilities: Floats, step: str) -> Mapping[float, float]:
+def loss_by_value(truth: Labels, probabilities: Floats, step: str) -> Mapping[float, float]:
     """Return value on offer -> log loss of all rows after a finishing step with it.
 
     They flatter the best value, which was found on the same rows.

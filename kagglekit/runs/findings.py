@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from kagglekit import recipe
 from kagglekit.base import metrics, storage
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.runs.store import Run, beside
-
-Truth = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class Findings:
     """Label -> name for people, in the order of probabilities."""
     table: pd.DataFrame
     """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` where there are groups."""
-    truth: Truth
+    truth: Labels
     """(N,)"""
     probabilities: Floats
     """Out-of-fold, as they were scored, (N, C)."""
@@ -56,7 +54,7 @@ class Findings:
         return tuple(self.classes.values())
 
     @cached_property
-    def predicted(self) -> Truth:
+    def predicted(self) -> Labels:
         """The most probable class of each row, (N,)."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 

@@ -15,9 +15,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kagglekit.base import parallel
+from kagglekit.base.arrays import Labels
 from kagglekit.competitions import plugins
 from kagglekit.images.decoding import Pixels
 from kagglekit.images.row_store import Bank
@@ -35,7 +35,7 @@ class Samples:
 
     pixels: Bank
     contents: Sequence[bytes]
-    labels: NDArray[np.int64]
+    labels: Labels
     augmenter: Augmenter | None
 
     def __len__(self) -> int:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kagglekit.base import devices, interrupts, metrics, storage
+from kagglekit.base.arrays import Labels
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import UserError
@@ -52,11 +52,11 @@ class Data:
     preprocessing: Preprocessing
     contents: Sequence[bytes]
     """Hashes of the images to train on, N."""
-    labels: NDArray[np.int64]
+    labels: Labels
     """Their classes, (N,)."""
     inner_contents: Sequence[bytes]
     """Hashes of the images that choose; none: nothing is chosen."""
-    inner_labels: NDArray[np.int64]
+    inner_labels: Labels
     classes: int
     augmenter: Augmenter
 
@@ -184,14 +184,14 @@ class Trainer:
 
     # --- learning rate
 
-    def find_rate(self, phase: Phase) -> lr_finder.Curve:
+    def find_rate(self, phase: Phase) -> lr_finder.Sweep:
         """Sweep the learning rate as `phase` would train; the model, the optimiser and what is drawn stay as is."""
         self.learner.begin(phase)
         curve = self._sweep(phase)
         self.learner.end()
         return curve
 
-    def _sweep(self, phase: Phase) -> lr_finder.Curve:
+    def _sweep(self, phase: Phase) -> lr_finder.Sweep:
         learner, number = self.learner, self._number(_FINDER_EPOCH)
         epochs = range(_FINDER_EPOCH, _FINDER_EPOCH + -(-_FINDER_STEPS // self.steps_per_epoch))
         stream = enumerate(self._batches(epochs, 0, augmented=phase.augment))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 _SMOOTHING = 0.9
-"""Quiets the noise of batches to a quarter; its lag of nine steps is undone by `Curve.centres`."""
+"""Quiets the noise of batches to a quarter; its lag of nine steps is undone by `Sweep.centres`."""
 _SETTLED = 5
 """Steps before a loss can count as diverged: the average's first values are single batches."""
 _FEWEST = 20
@@ -54,7 +54,7 @@ class _Average:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Sweep:
     """What a sweep saw. Raises ValueError where the rates don't rise from above zero, one for each loss."""
 
     rates: tuple[float, ...]
@@ -102,7 +102,7 @@ def sweep(
     steps: int = 100,
     smoothing: float = _SMOOTHING,
     diverged: float = 4.0,
-) -> Curve:
+) -> Sweep:
     """Take steps at exponentially rising rates until the loss leaves: `take_step(rate)` returns a step's loss.
 
     It ends early at a NaN or infinite loss, and where the smoothed loss is above its start and more than
@@ -132,10 +132,10 @@ def sweep(
         if average.loss > max(best + (diverged - 1) * abs(best), start):
             stopped = f"the loss was more than {diverged:g} times its best at {rate:.2g}"
             break
-    return Curve(tuple(rates), tuple(losses), stopped, smoothing)
+    return Sweep(tuple(rates), tuple(losses), stopped, smoothing)
 
 
-def suggestions(curve: Curve) -> dict[str, float]:
+def suggestions(curve: Sweep) -> dict[str, float]:
     """Return name -> rate, all within what was swept; nothing where the curve shows no fall (`why_none`).
 
     `valley`: two thirds down the longest fall; there if any is. `steepest`: where it falls fastest over the log
@@ -157,7 +157,7 @@ def suggestions(curve: Curve) -> dict[str, float]:
     return found
 
 
-def why_none(curve: Curve) -> str:
+def why_none(curve: Sweep) -> str:
     """Return why a curve suggests nothing, or an empty text where it does suggest something."""
     fall = _longest_fall(curve)
     return fall if isinstance(fall, str) else ""
@@ -173,7 +173,7 @@ class _Fall:
     bottom: int
 
 
-def _longest_fall(curve: Curve) -> _Fall | str:
+def _longest_fall(curve: Sweep) -> _Fall | str:
     """Return the longest fall in steps, or why there is none."""
     raw = np.array(curve.losses, np.float64)
     finite = np.isfinite(raw)

@@ -12,7 +12,7 @@ import numpy as np
 
 from kagglekit.base.arrays import Floats
 from kagglekit.base.figures import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, as_png, legend, plain
-from kagglekit.training.lr_finder import Curve, why_none
+from kagglekit.training.lr_finder import Sweep, why_none
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +23,13 @@ _SPAN = 8.0
 """Largest loss over smallest above which a linear axis would hide the end of the training."""
 
 
-def finder_plot(curve: Curve, suggestions: Mapping[str, float], path: Path, title: str) -> None:
+def finder_plot(curve: Sweep, suggestions: Mapping[str, float], path: Path, title: str) -> None:
     """Write the sweep as a PNG; the same input gives the same bytes."""
     with as_png(path, title) as figure:
         draw_finder(figure, curve, suggestions)
 
 
-def draw_finder(figure: Figure, curve: Curve, suggestions: Mapping[str, float]) -> None:
+def draw_finder(figure: Figure, curve: Sweep, suggestions: Mapping[str, float]) -> None:
     """Draw a sweep: losses as they came, their average, and each suggestion on it."""
     axes = figure.add_subplot()
     rates, losses = np.array(curve.rates), np.array(curve.losses, np.float64)
@@ -184,7 +184,7 @@ def _limits(losses: Floats, smoothed: Floats) -> tuple[float, float]:
 def _smoothed(losses: Floats) -> Floats:
     """Return a phase's average, over about a tenth of its steps."""
     keep = 1 - 1 / max(min(len(losses) / 10, 50), 2)
-    steps = Curve(tuple(range(1, len(losses) + 1)), tuple(losses.tolist()), smoothing=keep)
+    steps = Sweep(tuple(range(1, len(losses) + 1)), tuple(losses.tolist()), smoothing=keep)
     return np.array(steps.smoothed)
 
 

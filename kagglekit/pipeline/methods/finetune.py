@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kagglekit.training.augmenter import Augmenter
     from kagglekit.training.layers import Part
     from kagglekit.training.loop import Trainer
-    from kagglekit.training.lr_finder import Curve
+    from kagglekit.training.lr_finder import Sweep
 
 
 _SHEET_CLASSES, _SHEET_VIEWS = 6, 7
@@ -406,7 +406,7 @@ class _Method:
         return oof[self.fold != folds.TRAIN_ONLY] / each, whole
 
 
-def find_rate(job: Job, part: Part) -> tuple[Curve, dict[str, float], Path]:
+def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
     """Sweep the learning rate of the first fold's model with `part` of it unfrozen.
 
     Returns the curve, the suggestions by name (none where the curve has no fall), and the plot's file.
