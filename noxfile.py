@@ -17,7 +17,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; `nox -s tests -- -k bank` runs some of them."""
+    """Run the tests; `nox -s tests -- -k folds` runs some of them."""
     session.run(sys.executable, "-m", "pytest", *session.posargs)
 
 

@@ -2,7 +2,7 @@
 
 fastai is installed in a virtual environment of its own (some GB, two minutes), with the torch that it asks for: fastai
 2.8.12 with torch 2.14.1 when this was written. Its Learner reads the JPEG files, as fastai does in each epoch, and
-kagglekit its bank of pixels. fastai counts twice: with its own settings, and in the fastest of four ways (with its
+kagglekit its store of pixels. fastai counts twice: with its own settings, and in the fastest of four ways (with its
 worker processes or without, channels last or not). The clocks of both run from the end of the first step.
 
 This file is run in both environments: the part for fastai imports nothing of kagglekit.

@@ -84,9 +84,9 @@ class Measurements:
         return len(self.paths) / taken
 
     def kagglekit(self) -> float:
-        """What a run does, bank included, with nothing in the bank."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as bank, open(os.devnull, "w") as quiet:
-            engine = FeatureEngine([self.backbone], VIEWS, Recipe(), Path(bank))
+        """What a run does, cache included, with nothing in the cache."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as store, open(os.devnull, "w") as quiet:
+            engine = FeatureEngine([self.backbone], VIEWS, Recipe(), Path(store))
             return len(self.paths) / seconds(lambda: engine.compute(self.paths, self.contents, Console(quiet)))
 
     def torch_pillow(self) -> float:

@@ -1,7 +1,7 @@
 """Peak memory of a whole run on 1,600 and on 16,000 different images, with and without the backbone's export.
 
 The images are those of the real archive, or drawn ones where it is not here; each copy gets a few bytes after its
-end, so that no two files are equal and none comes out of the bank.
+end, so that no two files are equal and none comes out of the cache.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Training throughput: kagglekit's loop against a bare torch loop on tensors that are ready.
 
 Both train the same model with the same optimiser, batch, memory format and allocator setting, on all cores. kagglekit's
-reads pixels from a bank on disk, mirrors and augments them (`side-on`), goes through a DataLoader, and keeps a history
+reads pixels from a store on disk, mirrors and augments them (`side-on`), goes through a DataLoader, and keeps a history
 and checkpoints. The clock runs from the end of the first step to the end of the last. What a phase costs beside that
 (its first step, weights by name, plots) does not grow with the images, and is printed in seconds.
 """
@@ -31,7 +31,7 @@ from kagglekit.base.distributed import World
 from kagglekit.data import archives
 from kagglekit.images import pixels
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.models import timm_models, weights
 from kagglekit.recipe import Recipe
 from kagglekit.training import loop, phases, policies
@@ -49,9 +49,9 @@ EPOCHS = 2
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels of one size in a bank."""
+    """Pixels of one size in a store."""
 
-    bank: Bank
+    store: RowStore
     contents: Sequence[bytes]
     preprocessing: Preprocessing
 
@@ -65,18 +65,18 @@ def photographs(archive: Path, pattern: str, count: int, preprocessing: Preproce
     paths = [str(path) for path in found[:: max(len(found) // count, 1)][:count]]
     contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
     quiet, workers = Console(io.StringIO()), devices.cores()
-    bank = pixels.bank(preprocessing, paths, contents, folder=folder / "pixels", workers=workers, console=quiet)
-    return Images(bank, contents, preprocessing)
+    store = pixels.pixel_store(preprocessing, paths, contents, folder=folder / "pixels", workers=workers, console=quiet)
+    return Images(store, contents, preprocessing)
 
 
 def noise(count: int, preprocessing: Preprocessing, folder: Path) -> Images:
     """Return random pixels."""
-    bank, random = Bank(folder / "noise", {"size": preprocessing.size}), np.random.default_rng(0)
+    store, random = RowStore(folder / "noise", {"size": preprocessing.size}), np.random.default_rng(0)
     contents = [number.to_bytes(16, "big") for number in range(1, count + 1)]
-    for content in contents if contents[-1] not in bank else ():
-        bank.add(content, random.integers(0, 256, (*preprocessing.size, 3), dtype=np.uint8))
-    bank.flush()
-    return Images(bank, contents, preprocessing)
+    for content in contents if contents[-1] not in store else ():
+        store.add(content, random.integers(0, 256, (*preprocessing.size, 3), dtype=np.uint8))
+    store.flush()
+    return Images(store, contents, preprocessing)
 
 
 class _Clock:
@@ -128,7 +128,7 @@ class Contest:
         """Return what method `finetune` would train with, but that no image is kept back to choose epochs."""
         size, count = self.images.preprocessing.size, self.steps * self.batch
         data = loop.Data(
-            pixels=self.images.bank,
+            pixels=self.images.store,
             preprocessing=self.images.preprocessing,
             contents=list(itertools.islice(itertools.cycle(self.images.contents), count)),
             labels=np.arange(count, dtype=np.int64) % CLASSES,
@@ -193,7 +193,7 @@ class Contest:
         made = []
         contents = itertools.cycle(self.images.contents)
         for _ in range(min(4, self.steps)):
-            rows = np.stack([self.images.bank.row(content) for content in itertools.islice(contents, self.batch)])
+            rows = np.stack([self.images.store.row(content) for content in itertools.islice(contents, self.batch)])
             images = torch.from_numpy(rows).to(self.world.device).permute(0, 3, 1, 2).float() / 127.5 - 1
             made.append((images, torch.arange(self.batch, device=self.world.device) % CLASSES))
         return made

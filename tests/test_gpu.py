@@ -25,7 +25,7 @@ from kagglekit.deploy.fitted_run import Portable
 from kagglekit.deploy.predictor import Image, Predictor
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 from kagglekit.report import saliency
 from kagglekit.runs import store
@@ -70,12 +70,12 @@ def data(folder: Path) -> loop.Data:
     """Noise of two classes, of which one is brighter."""
     labels = np.arange(COUNT, dtype=np.int64) % 2
     contents = [int(place).to_bytes(16, "big") for place in range(1, COUNT + 1)]
-    bank, random = Bank(folder, {}), np.random.default_rng(0)
+    store, random = RowStore(folder, {}), np.random.default_rng(0)
     for content, label in zip(contents, labels, strict=True):
-        bank.add(content, (random.integers(0, 156, (SIDE, SIDE, 3)) + 99 * label).astype(np.uint8))
-    bank.flush()
+        store.add(content, (random.integers(0, 156, (SIDE, SIDE, 3)) + 99 * label).astype(np.uint8))
+    store.flush()
     return loop.Data(
-        pixels=bank,
+        pixels=store,
         preprocessing=Preprocessing(
             size=(SIDE, SIDE), crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
         ),
@@ -107,7 +107,7 @@ def train(folder: Path, precision: str = "float32", recipe: Recipe = RECIPE) -> 
     output = io.StringIO()
     trainer = loop.Trainer(
         timm.create_model("resnet18", num_classes=2),
-        data(folder / "bank"),
+        data(folder / "store"),
         recipe,
         World(DEVICE, precision),
         folder=folder,

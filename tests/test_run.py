@@ -303,7 +303,7 @@ def test_only_new_images_are_computed(cli: Cli, tiny: str, leaf: Path) -> None:
     assert "features: 36 images" in succeeded(cli(*command)).out
     (leaf / "leaf-data" / "test" / "T9.png").write_bytes(drawing.image(1, 999, ".png"))
     assert "features: 1 images" in succeeded(cli(*command)).out
-    assert "all 37 images are in the bank" in succeeded(cli(*command, "--seed", "5")).out
+    assert "all 37 images are in the cache" in succeeded(cli(*command, "--seed", "5")).out
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_features_are_computed_again_exactly_when_their_numbers_would_change(
     command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
     succeeded(cli(*command))
     done = succeeded(cli(*command, "--set", setting))
-    assert (f"features: {computed} images" if computed else "all 36 images are in the bank") in done.out
+    assert (f"features: {computed} images" if computed else "all 36 images are in the cache") in done.out
 
 
 def test_the_same_images_elsewhere_and_with_other_times_are_the_same_run(
@@ -384,7 +384,7 @@ def test_only_the_new_one_of_two_backbones_is_computed(cli: Cli, tiny: str, leaf
     command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone")
     for spec in (tiny, other):
         succeeded(cli(*command, spec))
-    assert "all 36 images are in the bank" in succeeded(cli(*command, f"{tiny},{other}")).out
+    assert "all 36 images are in the cache" in succeeded(cli(*command, f"{tiny},{other}")).out
 
 
 def test_two_backbones_side_by_side(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:

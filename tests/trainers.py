@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kagglekit.base.console import Console
 from kagglekit.base.distributed import World
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 from kagglekit.training import budget, loop, plots, policies
 from kagglekit.training.augmenter import Augmenter
@@ -54,7 +54,7 @@ def data(count: int = 16, inner: int = 4, *, classes: int = 2, recipe: Recipe = 
     """`count` images to learn from and `inner` others to choose on."""
     pixels = Pixels(count + inner, classes)
     given: dict[str, Any] = {
-        "pixels": cast("Bank", pixels),
+        "pixels": cast("RowStore", pixels),
         "preprocessing": Preprocessing(
             size=SIZE, crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
         ),

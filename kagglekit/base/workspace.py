@@ -40,7 +40,7 @@ class Workspace:
 
     @property
     def features(self) -> Path:
-        """The feature bank."""
+        """Features of frozen backbones."""
         return self.cache / "features"
 
     @property

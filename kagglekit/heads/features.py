@@ -1,4 +1,4 @@
-"""Features of frozen backbones, from the bank or computed into it.
+"""Features of frozen backbones, from the store or computed into it.
 
 N images, V views, D features (of all backbones side by side).
 """
@@ -21,7 +21,7 @@ from kagglekit.base.console import Advance, Console
 from kagglekit.base.errors import UserError
 from kagglekit.heads import inference
 from kagglekit.images import decoding
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.models import batch_sizes, sessions
 from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import Recipe
@@ -32,11 +32,11 @@ _FLUSH_EVERY = 20.0
 
 @dataclass(frozen=True)
 class Features:
-    """Features of some images: in the bank, and copied to memory only where they are asked for."""
+    """Features of some images: in the store, and copied to memory only where they are asked for."""
 
     contents: Sequence[bytes]
     """Hash of what each image file holds."""
-    banks: list[list[Bank]]
+    stores: list[list[RowStore]]
     """[backbone][view]"""
     widths: list[int]
     """Features of each backbone."""
@@ -44,18 +44,18 @@ class Features:
     def rows(self, places: Indices) -> Floats32:
         """Return the features of the images at `places` (N,): (N, V, D)."""
         digests = [self.contents[place] for place in places.tolist()]
-        rows = np.empty((len(places), len(self.banks[0]), sum(self.widths)), np.float32)
+        rows = np.empty((len(places), len(self.stores[0]), sum(self.widths)), np.float32)
         start = 0
-        for width, views in zip(self.widths, self.banks, strict=True):
-            for view, bank in enumerate(views):
-                bank.gather(digests, rows[:, view, start : start + width])
+        for width, views in zip(self.widths, self.stores, strict=True):
+            for view, store in enumerate(views):
+                store.gather(digests, rows[:, view, start : start + width])
             start += width
         return rows
 
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Consecutive images' features as rows (N, V, D) that stay in the bank until they are read."""
+    """Consecutive images' features as rows (N, V, D) that stay in the store until they are read."""
 
     features: Features
     start: int
@@ -64,14 +64,14 @@ class FeatureRows:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(N, V, D)."""
-        return self.count, len(self.features.banks[0]), sum(self.features.widths)
+        return self.count, len(self.features.stores[0]), sum(self.features.widths)
 
     def __getitem__(self, places: Indices, /) -> Floats32:
         return self.features.rows(self.start + places)
 
 
 class FeatureEngine:
-    """Frozen backbones, opened once, with their place in the bank."""
+    """Frozen backbones, opened once, with their folders in the store."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class FeatureEngine:
         batch_size: int = 0,
         warn: sessions.Say = print,
     ) -> None:
-        """Open a session a backbone; `folder` is the bank's, a `batch_size` of 0 takes what suits the device.
+        """Open a session a backbone; `folder` is the store's, a `batch_size` of 0 takes what suits the device.
 
         `warn` is told where a GPU that is there could not be opened.
 
@@ -92,7 +92,7 @@ class FeatureEngine:
         self._requests = [
             request for backbone in backbones for request in _open(backbone, views, recipe, warn)
         ]  # in the order of backbones, then of views
-        self._banks = [Bank(folder, _address(request)) for request in self._requests]
+        self._stores = [RowStore(folder, _address(request)) for request in self._requests]
         self._num_views = len(views)
         on_cpu = any(request.session.device == "cpu" for request in self._requests)
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
@@ -101,7 +101,7 @@ class FeatureEngine:
         self._workers = recipe.threads or devices.cores()
 
     def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:
-        """Return the features of readable images, having computed those that the bank did not have.
+        """Return the features of readable images, having computed those that the store did not have.
 
         `contents` are the hashes of what the files at `paths` hold.
         """
@@ -115,24 +115,26 @@ class FeatureEngine:
         ]
         if todo:
             if len(todo) < len(first):
-                console.say(f"features: {len(first) - len(todo)} of {len(first)} images are in the bank")
+                console.say(f"features: {len(first) - len(todo)} of {len(first)} images are in the cache")
             with console.progress("features", len(todo), "images") as advance:
                 self._fill(todo, advance)
         else:
-            console.say(f"features: all {len(paths)} images are in the bank")
-        banks = [self._banks[start : start + self._num_views] for start in range(0, len(self._banks), self._num_views)]
+            console.say(f"features: all {len(paths)} images are in the cache")
+        stores = [
+            self._stores[start : start + self._num_views] for start in range(0, len(self._stores), self._num_views)
+        ]
         widths = [r.backbone.outputs[r.output] for r in self._requests[:: self._num_views]]
-        return Features(contents, banks, widths)
+        return Features(contents, stores, widths)
 
     def _missing(self, content: bytes) -> list[int]:
-        return [number for number, bank in enumerate(self._banks) if content not in bank]
+        return [number for number, store in enumerate(self._stores) if content not in store]
 
     def _fill(self, tasks: Sequence[inference.Task], advance: Advance) -> None:
         flushed = time.monotonic()
         try:
             for result in inference.compute(tasks, self._requests, batch_size=self._batch, workers=self._workers):
                 for number, row in result.rows.items():
-                    self._banks[number].add(result.content, row)
+                    self._stores[number].add(result.content, row)
                 if time.monotonic() - flushed > _FLUSH_EVERY:
                     self._flush()
                     flushed = time.monotonic()
@@ -141,8 +143,8 @@ class FeatureEngine:
             self._flush()
 
     def _flush(self) -> None:
-        for bank in self._banks:
-            bank.flush()
+        for store in self._stores:
+            store.flush()
 
 
 def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe, warn: sessions.Say) -> list[inference.Request]:

@@ -1,4 +1,4 @@
-"""Images decoded and scaled once: later epochs, folds and runs read uint8 pixels (H, W, 3) from a bank on disk."""
+"""Images decoded and scaled once: later epochs, folds and runs read uint8 pixels (H, W, 3) from a store on disk."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 
 
-def bank(
+def pixel_store(
     preprocessing: Preprocessing,
     paths: Sequence[str],
     contents: Sequence[bytes],
@@ -24,12 +24,12 @@ def bank(
     folder: Path,
     workers: int,
     console: Console,
-) -> Bank:
-    """Return a bank that holds the pixels of all images; `contents` are the hashes of what the files hold.
+) -> RowStore:
+    """Return a store that holds the pixels of all images; `contents` are the hashes of what the files hold.
 
     Raises UserError for a file that is no longer what the audit saw.
     """
-    found = Bank(folder, _address(preprocessing))
+    found = RowStore(folder, _address(preprocessing))
     first = dict(zip(reversed(contents), reversed(paths), strict=True))  # files of one content are one image
     todo = [(content, path) for content, path in first.items() if content not in found]
     if not todo:

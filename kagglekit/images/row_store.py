@@ -1,4 +1,4 @@
-"""A bank on disk: content of an image -> its row (features, or pixels), for one way of computing it.
+"""Rows on disk: content of an image -> its row (features, or pixels), for one way of computing it.
 
 An address (such as backbone, weights, preprocessing, view, output, precision, provider, versions) has a folder
 of immutable segments, each a pair `<name>.rows.npy` and `<name>.ids.npy`. The second is written last, so
@@ -22,13 +22,13 @@ _SEGMENT_BYTES = 2**26
 _ID = np.dtype("V16")
 
 
-class Bank:
+class RowStore:
     """Rows of one address, all of one shape and type, by image content (16 bytes)."""
 
     def __init__(self, folder: Path, address: dict[str, Any]) -> None:
         """Open the address below `folder`; its segments are listed, rows stay on disk."""
         self._folder = folder / storage.digest(address, 32)
-        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._located: dict[bytes, tuple[Path, int]] = {}
         self._new: dict[bytes, NDArray[Any]] = {}
         self._open: dict[Path, NDArray[Any]] = {}
         description = self._folder / "address.json"
@@ -41,11 +41,11 @@ class Bank:
         rows = ids.with_name(ids.name.replace(".ids.npy", ".rows.npy"))
         if not rows.is_file():  # somebody has tidied up
             return
-        for place, content in enumerate(np.load(ids).tolist()):
-            self._places[content] = (rows, place)
+        for index, content in enumerate(np.load(ids).tolist()):
+            self._located[content] = (rows, index)
 
     def __contains__(self, content: bytes) -> bool:
-        return content in self._places or content in self._new
+        return content in self._located or content in self._new
 
     def add(self, content: bytes, row: NDArray[Any]) -> None:
         """Add one row; a full segment goes to disk."""
@@ -74,18 +74,18 @@ class Bank:
 
     def row(self, content: bytes) -> NDArray[Any]:
         """Return one row, on disk until it is looked at; raise KeyError where it is not there."""
-        path, place = self._places[content]
+        path, index = self._located[content]
         if path not in self._open:
             self._open[path] = np.load(path, mmap_mode="r")
-        found: NDArray[Any] = self._open[path][place]
+        found: NDArray[Any] = self._open[path][index]
         return found
 
     def gather(self, contents: Sequence[bytes], out: NDArray[Any]) -> None:
         """Copy the rows of `contents` (N) into `out` (N, …); raise KeyError for one that is not there."""
         by_segment: dict[Path, list[tuple[int, int]]] = {}
-        for position, content in enumerate(contents):
-            path, place = self._places[content]
-            by_segment.setdefault(path, []).append((position, place))
+        for row, content in enumerate(contents):
+            path, index = self._located[content]
+            by_segment.setdefault(path, []).append((row, index))
         for path, pairs in by_segment.items():
-            positions, places = np.array(pairs).T
-            out[positions] = np.load(path, mmap_mode="r")[places]
+            rows, indices = np.array(pairs).T
+            out[rows] = np.load(path, mmap_mode="r")[indices]

@@ -20,7 +20,7 @@ from kagglekit.base import parallel
 from kagglekit.base.arrays import Labels
 from kagglekit.competitions import plugins
 from kagglekit.images.decoding import Pixels
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Samples:
     """Images to train on: a data set whose keys are (epoch, place)."""
 
-    pixels: Bank
+    pixels: RowStore
     contents: Sequence[bytes]
     labels: Labels
     augmenter: Augmenter | None

@@ -17,7 +17,7 @@ from kagglekit.base.arrays import Floats
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import OwnError, UserError
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 from kagglekit.training import batches, layers, lr_finder
 from kagglekit.training.phases import Phase
@@ -243,7 +243,7 @@ class Learner:
 
     # --- predicting
 
-    def predict(self, pixels: Bank, contents: Sequence[bytes]) -> Floats:
+    def predict(self, pixels: RowStore, contents: Sequence[bytes]) -> Floats:
         """Return probabilities (N, C) of images by the hashes of their files, while the model is in training.
 
         All processes predict a part each, and all get all of it.

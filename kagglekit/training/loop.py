@@ -22,7 +22,7 @@ from kagglekit.base.console import Advance, Console
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 from kagglekit.training import advice, batches, checkpoints, lr_finder, plots, schedules
 from kagglekit.training.augmenter import Augmenter
@@ -48,7 +48,7 @@ _FINDER_EPOCH = 1_000_000
 class Data:
     """What one model learns from, and what chooses its epochs."""
 
-    pixels: Bank
+    pixels: RowStore
     preprocessing: Preprocessing
     contents: Sequence[bytes]
     """Hashes of the images to train on, N."""

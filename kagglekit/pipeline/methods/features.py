@@ -72,7 +72,7 @@ class _Method:
 
     @cached_property
     def features(self) -> features.Features:
-        """Features of the training images and then of the readable test images, computed where the bank has none."""
+        """Features of the training images and then of the readable test images, computed where the store has none."""
         job, train = self.job, self.job.tables.train
         engine = features.FeatureEngine(
             job.backbones,
@@ -113,7 +113,7 @@ class _Method:
         self.run.write_frame("folds.parquet", train[["id"]].assign(fold=folds.assign(train, self.job.recipe)))
 
     def write_provider(self) -> None:
-        assert self.features.banks  # computing them is the work
+        assert self.features.stores  # computing them is the work
 
     def write_heads(self) -> None:
         fold = self.train["fold"].to_numpy()

@@ -23,7 +23,7 @@ from kagglekit.data import folds
 from kagglekit.heads import features, heads
 from kagglekit.heads.logistic import LogisticHead
 from kagglekit.images import pixels
-from kagglekit.images.row_store import Bank
+from kagglekit.images.row_store import RowStore
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import tta
 from kagglekit.pipeline.job import Job
@@ -182,7 +182,7 @@ class _Method:
         self.run.write_frame("folds.parquet", self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe)))
 
     def write_features(self) -> None:
-        """Put features of the training images and pixels of all images into the banks."""
+        """Put features of the training images and pixels of all images into their stores."""
         used: set[str] = set()
         for backbone in self.job.backbones:
             if self.on_features:
@@ -203,9 +203,9 @@ class _Method:
 
         first = self.members[0]
         augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.seed, first.fold, first.number))
-        bank = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
+        store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
         places = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
-        some = [(bank.row(self.contents[place]), int(self.truth[place]), self.contents[place]) for place in places]
+        some = [(store.row(self.contents[place]), int(self.truth[place]), self.contents[place]) for place in places]
         sheet = self.run.folder / "augmentations.png"
         contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
 
@@ -327,10 +327,10 @@ class _Method:
         )
         return engine.compute(self.table["path"].tolist(), self.contents, self.job.console), engine.device
 
-    def _pixels(self, backbone: Backbone, paths: Sequence[str], contents: Sequence[bytes]) -> Bank:
+    def _pixels(self, backbone: Backbone, paths: Sequence[str], contents: Sequence[bytes]) -> RowStore:
         workers = self.recipe.threads or devices.cores()
         folder = self.job.workspace.cache / "pixels"
-        return pixels.bank(
+        return pixels.pixel_store(
             backbone.preprocessing, paths, contents, folder=folder, workers=workers, console=self.job.console
         )
 

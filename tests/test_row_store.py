@@ -1,4 +1,4 @@
-"""The feature bank and the index of contents."""
+"""The row store and the index of contents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from kagglekit.base import parallel, storage
 from kagglekit.heads import inference
 from kagglekit.images import appearance
-from kagglekit.images.row_store import SEGMENT_ROWS, Bank
+from kagglekit.images.row_store import SEGMENT_ROWS, RowStore
 from kagglekit.images.scan import Index, Seen
 from tests import drawing
 from tests.conftest import Cli
@@ -31,46 +31,46 @@ def row(number: int) -> np.ndarray:
 
 
 def test_rows_come_back_in_the_order_asked_for_by_another_process(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, ADDRESS)
+    store = RowStore(tmp_path, ADDRESS)
     count = SEGMENT_ROWS + 10
     for number in range(count):
-        bank.add(key(number), row(number))
-    bank.flush()
+        store.add(key(number), row(number))
+    store.flush()
     wanted = np.random.default_rng(0).permutation(count)
     out = np.empty((count, 5), np.float32)
-    Bank(tmp_path, ADDRESS).gather([key(int(number)) for number in wanted], out)
+    RowStore(tmp_path, ADDRESS).gather([key(int(number)) for number in wanted], out)
     assert (out[:, 0] == wanted).all()
 
 
 def test_other_addresses_hold_other_rows(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, ADDRESS)
-    bank.add(key(1), row(1))
-    bank.flush()
-    assert key(1) in Bank(tmp_path, ADDRESS)
-    assert key(1) not in Bank(tmp_path, ADDRESS | {"view": "mirror"})
+    store = RowStore(tmp_path, ADDRESS)
+    store.add(key(1), row(1))
+    store.flush()
+    assert key(1) in RowStore(tmp_path, ADDRESS)
+    assert key(1) not in RowStore(tmp_path, ADDRESS | {"view": "mirror"})
 
 
 def test_what_a_killed_command_left_half_written_is_not_seen(tmp_path: Path) -> None:
-    bank = Bank(tmp_path, ADDRESS)
-    bank.add(key(1), row(1))
-    bank.flush()
+    store = RowStore(tmp_path, ADDRESS)
+    store.add(key(1), row(1))
+    store.flush()
     (ids,) = tmp_path.glob("*/*.ids.npy")
     ids.with_name(".x.ids.npy.partial").write_bytes(ids.read_bytes()[:70])  # killed while writing the ids
     np.save(ids.with_name("y.rows.npy"), np.zeros((4, 5)))  # killed between rows and ids
     out = np.empty((1, 5), np.float32)
-    Bank(tmp_path, ADDRESS).gather([key(1)], out)
+    RowStore(tmp_path, ADDRESS).gather([key(1)], out)
     assert (out == 1).all()
 
 
 def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
-    first, second = Bank(tmp_path, ADDRESS), Bank(tmp_path, ADDRESS)
-    for bank, numbers in ((first, range(6)), (second, range(3, 9))):
+    first, second = RowStore(tmp_path, ADDRESS), RowStore(tmp_path, ADDRESS)
+    for store, numbers in ((first, range(6)), (second, range(3, 9))):
         for number in numbers:
-            bank.add(key(number), row(number))
+            store.add(key(number), row(number))
     first.flush()
     second.flush()
     out = np.empty((9, 5), np.float32)
-    Bank(tmp_path, ADDRESS).gather([key(number) for number in range(9)], out)
+    RowStore(tmp_path, ADDRESS).gather([key(number) for number in range(9)], out)
     assert (out[:, 0] == np.arange(9)).all()
 
 
