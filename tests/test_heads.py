@@ -14,8 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from kagglekit.base.errors import UserError
 from kagglekit.base.metrics import METRICS, Metric, log_loss_rows
 from kagglekit.data import folds
-from kagglekit.heads import heads, mlp
-from kagglekit.heads.logistic import LogisticHead, LogisticPaths, LogisticRows, softmax
+from kagglekit.heads import head_file, heads, mlp
+from kagglekit.heads.layers import Head, Linear, Relu, Softmax, Standardise, scores_by_torch
+from kagglekit.heads.logistic import LogisticPaths, LogisticRows, softmax
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
 from kagglekit.pipeline import postprocess
@@ -43,12 +44,12 @@ def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) 
     return heads.Training(np.stack([rows, mirrored], axis=1), labels, None, view_classes)
 
 
-def fit(data: heads.Training, recipe: Recipe) -> heads.Head:
+def fit(data: heads.Training, recipe: Recipe) -> Head:
     """Fit one head on all images."""
     return heads.fit(data, np.ones(len(data.labels), bool), recipe)
 
 
-def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> LogisticHead:
+def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> Head:
     """Fit all rows (N, D) at one strength after the other."""
     prepared = LogisticRows(rows[:, None], np.arange(len(labels)), labels[:, None], int(labels.max()) + 1)
     paths = LogisticPaths(prepared, np.ones((1, len(labels)), bool))
@@ -99,7 +100,7 @@ def test_a_head_sees_nothing_of_the_images_outside_its_part() -> None:
     data, part = training(90), np.arange(90) % 3 != 0
     changed = heads.Training(np.where(part[:, None, None], data.rows, 1e3), data.labels * part, None, SAME)
     for recipe in (Recipe(), Recipe(head="mlp", mlp_epochs=3)):
-        first, second = (heads.fit(one, part, recipe).arrays() for one in (data, changed))
+        first, second = (head_file.arrays(heads.fit(one, part, recipe)) for one in (data, changed))
         assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -181,9 +182,9 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
 def test_a_head_does_not_depend_on_what_else_was_drawn_before(head: str) -> None:
     recipe = Recipe(head=head, mlp_epochs=3)  # type: ignore[arg-type]
-    first = fit(training(), recipe).arrays()
+    first = head_file.arrays(fit(training(), recipe))
     np.random.default_rng().random(10)
-    second = fit(training(), recipe).arrays()
+    second = head_file.arrays(fit(training(), recipe))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -196,10 +197,46 @@ def test_folded_batch_norms_predict_what_the_network_does() -> None:
     norm, linear = nn.BatchNorm1d(8), nn.Linear(8, 4)
     norm.running_mean, norm.running_var = torch.randn(8), torch.rand(8) + 0.1
     nn.init.normal_(norm.weight)
-    weights, bias = mlp._fold(norm.eval(), linear)
+    folded = mlp._fold(norm.eval(), linear)
     expected = linear(norm(torch.from_numpy(rows))).detach().numpy()
-    assert np.allclose(rows @ weights + bias, expected, atol=1e-4)
+    assert np.allclose(rows @ folded.weights + folded.bias, expected, atol=1e-4)
     assert (head.probabilities(rows).argmax(axis=1) == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["logistic", "mlp"])
+def test_a_head_is_the_same_to_numpy_torch_and_its_file(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    rows, _ = blobs()
+    head = fit(training(), Recipe(head=kind, mlp_epochs=3))  # type: ignore[arg-type]
+    with torch.no_grad():
+        scores = scores_by_torch(head, "cpu")(torch.from_numpy(rows)).numpy()
+    assert np.allclose(softmax(scores.astype(np.float64)), head.probabilities(rows), atol=1e-6)
+    head_file.save(tmp_path / "heads.safetensors", {"fold0": head, "all": head})
+    read = head_file.load(tmp_path / "heads.safetensors")
+    assert list(read) == ["fold0", "all"]
+    assert read["all"].chosen == head.chosen
+    assert np.array_equal(read["all"].probabilities(rows), head.probabilities(rows))
+
+
+def test_a_head_is_one_linear_map_where_it_can_be() -> None:
+    rows, labels = blobs()
+    head = logistic(rows, labels, 0.1)
+    weights, bias = head.linear()
+    assert np.allclose(softmax(rows @ weights + bias), head.probabilities(rows), atol=1e-5)
+    (linear,) = (layer for layer in head.layers if isinstance(layer, Linear))
+    hidden = Head((linear, Relu(), linear, Softmax()), "")
+    with pytest.raises(ValueError, match="not a linear head: Linear, Relu, Linear, Softmax"):
+        hidden.linear()
+
+
+def test_a_file_refuses_a_head_that_it_would_not_give_back() -> None:
+    one = Linear(weights=np.eye(2, dtype=np.float32), bias=np.zeros(2, np.float32))
+    scale = Standardise(mean=np.zeros(2, np.float32), scale=np.ones(2, np.float32))
+    deep = Head((scale, one, Relu(), one, Relu(), one, Softmax()), "")
+    assert list(head_file.arrays(deep))[2::2] == ["hidden_hidden_weights", "hidden_weights", "weights"]
+    with pytest.raises(ValueError, match="can't say these layers"):
+        head_file.arrays(Head((one, Relu(), scale, one, Softmax()), ""))
 
 
 def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stronger_one() -> None:

@@ -63,12 +63,12 @@ def test_on_frozen_features_the_map_is_exact(
     if head == "mlp":  # not linear: what is shown is Grad-CAM's approximation
         assert any(evidence.any() for evidence in maps)
         return
-    fitted = portable.heads[part]
-    nothing = np.zeros(len(fitted.mean))
+    standardise, linear, _ = portable.heads[part].layers
+    nothing = np.zeros(len(standardise.mean))
     if head == "logistic on logits":  # which have a bias of their own
         nothing = portable.networks(part)[0].model().get_classifier().bias.detach().numpy()
     scores = np.array([evidence.mean() for evidence in maps])
-    scores += ((nothing - fitted.mean) / fitted.scale) @ fitted.weights + fitted.bias
+    scores += ((nothing - standardise.mean) / standardise.scale) @ linear.weights + linear.bias
     shown = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert shown == pytest.approx(found.unfinished[0], abs=1e-4)
 

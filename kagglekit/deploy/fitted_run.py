@@ -22,7 +22,8 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import mirror_classes
 from kagglekit.data import folds
-from kagglekit.heads import heads
+from kagglekit.heads import head_file, heads
+from kagglekit.heads.layers import Head
 from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
 from kagglekit.models import backbone, onnx_export, registry, timm_models
 from kagglekit.models.backbone import Backbone
@@ -130,9 +131,9 @@ class Portable:
         return tuple(same if view == tta.PLAIN else self.mirror or same for view in self.views)
 
     @cached_property
-    def heads(self) -> dict[str, heads.Head]:
+    def heads(self) -> dict[str, Head]:
         """Heads on frozen features, by part."""
-        return features.load_heads(self.run)
+        return head_file.load(self.run.folder / features.HEADS)
 
     @property
     def folds(self) -> dict[str, int]:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import WHOLE, Network, Portable
-from kagglekit.heads.logistic import LogisticHead
-from kagglekit.heads.mlp import MlpHead
+from kagglekit.heads.layers import Layer, Linear, Relu, Softmax, Standardise
 from kagglekit.models import onnx_export
 from kagglekit.pipeline import tta
 
@@ -160,19 +159,23 @@ class _Composer:
         for place in range(len(self._run.views)):
             beside = [network[place] for network in computed]
             rows = beside[0] if len(beside) == 1 else self._node("Concat", *beside, axis=1)  # (N, D)
-            if isinstance(head, LogisticHead):
-                standard = self._node("Sub", rows, self._constant(head.mean))
-                standard = self._node("Div", standard, self._constant(head.scale))
-                scores = self._linear(standard, head.weights, head.bias)
-            else:
-                assert isinstance(head, MlpHead)
-                hidden = self._node("Relu", self._linear(rows, head.hidden_weights, head.hidden_bias))
-                scores = self._linear(hidden, head.weights, head.bias)
-            logs.append(self._log(self._plain_classes(self._node("Softmax", scores, axis=1), place)))
+            for layer in head.layers:
+                rows = self._layer(layer, rows)
+            logs.append(self._log(self._plain_classes(rows, place)))
         return self._node("Softmax", self._mean(logs), axis=1)
 
-    def _linear(self, rows: str, weights: NDArray[Any], bias: NDArray[Any]) -> str:
-        return self._node("Gemm", rows, self._constant(weights), self._constant(bias))
+    def _layer(self, layer: Layer, rows: str) -> str:
+        match layer:
+            case Standardise():
+                return self._node(
+                    "Div", self._node("Sub", rows, self._constant(layer.mean)), self._constant(layer.scale)
+                )
+            case Linear():
+                return self._node("Gemm", rows, self._constant(layer.weights), self._constant(layer.bias))
+            case Relu():
+                return self._node("Relu", rows)
+            case Softmax():
+                return self._node("Softmax", rows, axis=1)
 
     def _plain_classes(self, probabilities: str, view: int) -> str:
         """Return a view's probabilities of the unmirrored classes."""

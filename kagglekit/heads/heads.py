@@ -1,15 +1,14 @@
 """Heads on frozen features: regularised multinomial logistic regression, or a small network.
 
 N images, V views, D features, C classes, F fits on inner folds. Views are extra training rows; at prediction
-each view's probabilities are brought back to the unmirrored classes and averaged. Heads are saved as arrays.
+each view's probabilities are brought back to the unmirrored classes and averaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +17,13 @@ from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask, softm
 from kagglekit.base.metrics import clustered_error, log_loss_rows
 from kagglekit.data import folds
 from kagglekit.heads import mlp
-from kagglekit.heads.logistic import COLUMNS, LogisticHead, LogisticPaths, LogisticRows
+from kagglekit.heads.layers import Head
+from kagglekit.heads.logistic import COLUMNS, LogisticPaths, LogisticRows
 from kagglekit.heads.row_file import Rows, read
 from kagglekit.recipe import Recipe
 
 INNER_FOLDS = 3
 PATIENCE = 2
-
-
-class Head(Protocol):
-    """A fitted classifier of rows."""
-
-    @property
-    def chosen(self) -> str:
-        """What was chosen inside the training part, for the log."""
-
-    def probabilities(self, rows: Floats32) -> Floats:
-        """(N, D) -> (N, C)."""
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All that is needed to predict."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +83,6 @@ def fit(training: Training, part: Mask, recipe: Recipe, scratch: Path | None = N
         return whole.head(0, f"C {strength:g}")
     finally:
         rows.close()
-
-
-def load(arrays: Mapping[str, NDArray[Any]], chosen: str) -> Head:
-    """Return the head that `arrays()` was asked of."""
-    kind = mlp.MlpHead if "hidden_weights" in arrays else LogisticHead
-    return kind(**arrays, chosen=chosen)
 
 
 def predict(head: Head, rows: Floats32, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
@@ -169,7 +149,7 @@ def _held_out_losses(training: Training, paths: LogisticPaths, places: Indices, 
     return losses
 
 
-def _fit_mlp(training: Training, places: Indices, recipe: Recipe) -> mlp.MlpHead:
+def _fit_mlp(training: Training, places: Indices, recipe: Recipe) -> Head:
     """Choose the epochs on one inner part, then train as long on all rows of the part."""
     held = training.inner_parts(places, recipe.seed) == 0
     rows, labels = training.rows[places[held]], training.labels[places[held]]

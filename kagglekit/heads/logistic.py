@@ -10,15 +10,13 @@ of their common rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask, softmax
+from kagglekit.heads.layers import Head, Linear, Softmax, Standardise
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import RowFile, Rows, blocks, read
 
@@ -30,33 +28,6 @@ _RANK_TOLERANCE = 1e-6
 """Share of the largest sum of squares below which a direction is rounding."""
 COLUMNS = 512
 """Scores a row that are computed together: more fits take turns, or many classes would need much memory."""
-
-
-@dataclass(frozen=True)
-class LogisticHead:
-    """Standardise, then softmax of a linear map."""
-
-    mean: Floats32
-    scale: Floats32
-    weights: Floats32
-    """(D, C)"""
-    bias: Floats32
-    """(C,)"""
-    chosen: str
-
-    def probabilities(self, rows: Floats32) -> Floats:
-        """(N, D) -> (N, C)."""
-        scores = ((rows - self.mean) / self.scale) @ self.weights + self.bias
-        return softmax(scores.astype(np.float64))
-
-    def linear(self) -> tuple[Floats, Floats]:
-        """Return weights (D, C) and bias (C,) that give the same scores of rows which are not standardised."""
-        weights = self.weights.astype(np.float64) / self.scale[:, None]
-        return weights, self.bias - self.mean @ weights
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All that is needed to predict."""
-        return {"mean": self.mean, "scale": self.scale, "weights": self.weights, "bias": self.bias}
 
 
 class LogisticRows:
@@ -234,10 +205,12 @@ class LogisticPaths:
             scores = (block.reshape(-1, block.shape[2]) @ columns).astype(np.float64)
             yield places, softmax(scores.reshape(*block.shape[:2], *bias.shape) + bias)
 
-    def head(self, fit: int, chosen: str) -> LogisticHead:
+    def head(self, fit: int, chosen: str) -> Head:
         """Return a fit as it is now."""
         weights = (self._rows.axes @ self._weights[fit]).astype(np.float32)
-        return LogisticHead(self._rows.mean, self._rows.scale, weights, self._bias[fit].astype(np.float32), chosen)
+        standardise = Standardise(mean=self._rows.mean, scale=self._rows.scale)
+        linear = Linear(weights=weights, bias=self._bias[fit].astype(np.float32))
+        return Head((standardise, linear, Softmax()), chosen)
 
 
 def _block_loss(

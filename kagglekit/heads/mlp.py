@@ -1,19 +1,19 @@
-"""A small network on features: batch norm, dropout, one hidden layer; trained by torch, predicted by numpy.
+"""A small network on features: batch norm, dropout, one hidden layer; trained by torch.
 
-N rows, D features, M hidden units, C classes.
+N rows, D features, C classes. As a head it is two linear maps with a ReLU between them: the batch norms are folded in.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Floats32, Labels, softmax
+from kagglekit.base.arrays import Floats32, Labels
+from kagglekit.heads.layers import Head, Linear, Relu, Softmax
 
 _BATCH = 128
 _RATE = 1e-3
@@ -30,30 +30,7 @@ class Settings:
     seed: int
 
 
-@dataclass(frozen=True)
-class MlpHead:
-    """Two linear maps with a ReLU between them; the batch norms are folded into them."""
-
-    hidden_weights: Floats32
-    """(D, M)"""
-    hidden_bias: Floats32
-    weights: Floats32
-    """(M, C)"""
-    bias: Floats32
-    chosen: str
-
-    def probabilities(self, rows: Floats32) -> Floats:
-        """(N, D) -> (N, C)."""
-        hidden = np.maximum(rows @ self.hidden_weights + self.hidden_bias, 0)  # (N, M)
-        return softmax((hidden @ self.weights + self.bias).astype(np.float64))
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All that is needed to predict."""
-        names = ("hidden_weights", "hidden_bias", "weights", "bias")
-        return {name: getattr(self, name) for name in names}
-
-
-def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> Iterator[MlpHead]:
+def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> Iterator[Head]:
     """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads.
 
     Draws from torch's global generator, whose state it restores: one training at a time in a process.
@@ -91,17 +68,15 @@ def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> It
             yield _folded(network.eval(), f"{epoch} epochs")
 
 
-def _folded(network: Any, chosen: str) -> MlpHead:
+def _folded(network: Any, chosen: str) -> Head:
     first, hidden, second, last = network[0], network[2], network[4], network[6]
-    hidden_weights, hidden_bias = _fold(first, hidden)
-    weights, bias = _fold(second, last)
-    return MlpHead(hidden_weights, hidden_bias, weights, bias, chosen)
+    return Head((_fold(first, hidden), Relu(), _fold(second, last), Softmax()), chosen)
 
 
-def _fold(norm: Any, linear: Any) -> tuple[Floats32, Floats32]:
-    """Return weights (in, out) and bias (out,) of a batch norm followed by a linear layer."""
+def _fold(norm: Any, linear: Any) -> Linear:
+    """Return a batch norm followed by a linear layer as one linear map."""
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
     shift = norm.bias.detach().numpy() - norm.running_mean.numpy() * scale
     weights = linear.weight.detach().numpy().T
     bias = shift @ weights + linear.bias.detach().numpy()
-    return (weights * scale[:, None]).astype(np.float32), bias.astype(np.float32)
+    return Linear(weights=(weights * scale[:, None]).astype(np.float32), bias=bias.astype(np.float32))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base import devices
 from kagglekit.deploy.fitted_run import Network, Portable
+from kagglekit.heads.layers import scores_by_torch
 from kagglekit.images.decoding import Pixels, Preprocessing
 from kagglekit.pipeline import tta
 from kagglekit.report import gradcam
@@ -153,15 +154,10 @@ class Attention:
         """Return what turns the frozen networks' outputs side by side (N, D) into scores (N, C)."""
         import torch
 
-        arrays = self._run.heads[part].arrays()
-        head = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        head = scores_by_torch(self._run.heads[part], self.device)
 
         def scores(rows: Sequence[torch.Tensor]) -> torch.Tensor:
-            beside = torch.cat(list(rows), dim=1)
-            if "hidden_weights" in head:
-                hidden = torch.relu(beside @ head["hidden_weights"] + head["hidden_bias"])
-                return hidden @ head["weights"] + head["bias"]
-            return ((beside - head["mean"]) / head["scale"]) @ head["weights"] + head["bias"]
+            return head(torch.cat(list(rows), dim=1))
 
         if self._run.recipe.output == "pooled":
             return scores

@@ -5,8 +5,6 @@ N training images, M test images, V views, D features, C classes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -21,19 +19,21 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
-from kagglekit.heads import features, heads
+from kagglekit.heads import features, head_file, heads
+from kagglekit.heads.layers import Head
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.runs.store import Run
 
+HEADS = "heads.safetensors"
+"""The run's heads by name: `fold0` …, and `all`."""
 ViewClasses = tuple[tuple[int, ...], ...]
 
 _STAGES = (
     Stage("folds", ("folds.parquet",)),
     Stage("features", ("provider.json",)),
-    Stage("heads", ("heads.safetensors", "heads.parquet"), after=("folds", "features")),
+    Stage("heads", (HEADS, "heads.parquet"), after=("folds", "features")),
     Stage("predict", ("predict.parquet",), after=("features", "heads")),
 )
 
@@ -119,12 +119,12 @@ class _Method:
         fold = self.train["fold"].to_numpy()
         scratch = self.job.workspace.cache
         oof, fitted = fit_heads(self.training, fold, self.job.recipe, scratch, self.job.console)
-        save_heads(self.run, fitted)
+        head_file.save(self.run.folder / HEADS, fitted)
         scored = self.train["id"][fold != folds.TRAIN_ONLY].tolist()
         self.run.write_probabilities("heads.parquet", scored, oof, self.labels)
 
     def write_predictions(self) -> None:
-        head = load_heads(self.run)["all"]
+        head = head_file.load(self.run.folder / HEADS)["all"]
         rows = features.FeatureRows(self.features, len(self.job.tables.train), len(self.readable))
         with threadpool_limits(1, user_api="blas"):
             test = heads.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (M, C)
@@ -165,13 +165,13 @@ def allowed_views(recipe: Recipe, mirror: tuple[int, ...] | None) -> tuple[str, 
 
 def fit_heads(
     training: heads.Training, fold: folds.Fold, recipe: Recipe, scratch: Path, console: Console
-) -> tuple[Floats, dict[str, heads.Head]]:
+) -> tuple[Floats, dict[str, Head]]:
     """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
     import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
 
     scoring: list[int] = folds.scored(fold).tolist()
     parts = {f"fold{part}": fold != part for part in scoring} | {"all": np.ones(len(fold), dtype=bool)}
-    fitted: dict[str, heads.Head] = {}
+    fitted: dict[str, Head] = {}
     # One BLAS thread each, heads side by side: numpy's and scipy's BLAS have a pool of threads each, and on few
     # cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on any
     # number of cores.
@@ -188,31 +188,3 @@ def fit_heads(
             oof[places] = heads.predict_rows(fitted[f"fold{part}"], training.rows, places, training.view_classes)
     console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
     return oof[fold != folds.TRAIN_ONLY], fitted
-
-
-def save_heads(run: Run, fitted: Mapping[str, heads.Head]) -> None:
-    """Save all heads as arrays."""
-    from safetensors.numpy import save_file
-
-    arrays = {
-        f"{name}.{key}": np.ascontiguousarray(array)
-        for name, head in fitted.items()
-        for key, array in head.arrays().items()
-    }
-    # one entry: the library writes several in an order of chance
-    chosen = json.dumps({name: head.chosen for name, head in fitted.items()})
-    with storage.replacing(run.folder / "heads.safetensors") as temporary:
-        save_file(arrays, temporary, metadata={"heads": chosen})
-
-
-def load_heads(run: Run) -> dict[str, heads.Head]:
-    """Read what `save_heads` wrote."""
-    from safetensors import safe_open
-
-    with safe_open(run.folder / "heads.safetensors", framework="np") as file:
-        chosen: dict[str, str] = json.loads(file.metadata()["heads"])
-        arrays: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in chosen}
-        for key in file.keys():  # noqa: SIM118  not a mapping
-            name, _, part = key.partition(".")
-            arrays[name][part] = file.get_tensor(key)
-    return {name: heads.load(arrays[name], chosen[name]) for name in chosen}

@@ -21,7 +21,7 @@ from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
 from kagglekit.heads import features, heads
-from kagglekit.heads.logistic import LogisticHead
+from kagglekit.heads.layers import Head
 from kagglekit.images import pixels
 from kagglekit.images.row_store import RowStore
 from kagglekit.models.backbone import Backbone
@@ -299,7 +299,7 @@ class _Method:
         if not networks.set_head(model, *head.linear()):
             self.job.console.say(f"{member.backbone.name} has no linear head on pooled features: it starts untrained")
 
-    def _head(self, backbone: Backbone, learnt: NDArray[np.int64]) -> LogisticHead:
+    def _head(self, backbone: Backbone, learnt: NDArray[np.int64]) -> Head:
         """Fit a head on precomputed features of the images to learn from."""
         import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set
 
@@ -311,9 +311,7 @@ class _Method:
         part[learnt] = True
         logistic = dataclasses.replace(self.recipe, head="logistic")
         with threadpool_limits(1, user_api="blas"):
-            head = heads.fit(training, part, logistic, self.job.workspace.cache)
-        assert isinstance(head, LogisticHead)
-        return head
+            return heads.fit(training, part, logistic, self.job.workspace.cache)
 
     def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
         pooled = dataclasses.replace(self.recipe, output="pooled")

@@ -1,0 +1,77 @@
+"""The file that keeps a run's heads: their arrays as safetensors, each named HEAD.ARRAY.
+
+An array is called as its field is, after one `hidden_` for each linear layer that follows its own; a ReLU stands
+between two linear layers, and a softmax closes every head.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base import storage
+from kagglekit.heads.layers import Head, Layer, Linear, Relu, Softmax, Standardise
+
+Arrays = dict[str, NDArray[Any]]
+_HIDDEN = "hidden_"
+
+
+def save(path: Path, fitted: Mapping[str, Head]) -> None:
+    """Write all heads by name; raises ValueError for one that the file can't say."""
+    from safetensors.numpy import save_file
+
+    named = {
+        f"{name}.{key}": np.ascontiguousarray(array)
+        for name, head in fitted.items()
+        for key, array in arrays(head).items()
+    }
+    # one entry: the library writes several in an order of chance
+    chosen = json.dumps({name: head.chosen for name, head in fitted.items()})
+    with storage.replacing(path) as temporary:
+        save_file(named, temporary, metadata={"heads": chosen})
+
+
+def load(path: Path) -> dict[str, Head]:
+    """Read what `save` wrote, in any version."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        chosen: dict[str, str] = json.loads(file.metadata()["heads"])
+        found: dict[str, Arrays] = {name: {} for name in chosen}
+        for key in file.keys():  # noqa: SIM118  not a mapping
+            name, _, part = key.partition(".")
+            found[name][part] = file.get_tensor(key)
+    return {name: Head(_layers(found[name]), chosen[name]) for name in chosen}
+
+
+def arrays(head: Head) -> Arrays:
+    """Return a head's arrays by their names in the file; raise ValueError for layers that those can't say."""
+    found: Arrays = {}
+    to_come = sum(isinstance(layer, Linear) for layer in head.layers)
+    for layer in head.layers:
+        to_come -= isinstance(layer, Linear)
+        before = _HIDDEN * to_come if isinstance(layer, Linear) else ""
+        found |= {before + name: array for name, array in vars(layer).items()}
+    if _kinds(_layers(found)) != _kinds(head.layers):
+        raise ValueError(f"heads.safetensors can't say these layers: {_kinds(head.layers)}")
+    return found
+
+
+def _layers(found: Mapping[str, NDArray[Any]]) -> tuple[Layer, ...]:
+    layers: list[Layer] = []
+    if "mean" in found:
+        layers.append(Standardise(mean=found["mean"], scale=found["scale"]))
+    for to_come in reversed(range(1 + max(name.count(_HIDDEN) for name in found))):
+        before = _HIDDEN * to_come
+        layers.append(Linear(weights=found[f"{before}weights"], bias=found[f"{before}bias"]))
+        layers.append(Relu() if to_come else Softmax())
+    return tuple(layers)
+
+
+def _kinds(layers: tuple[Layer, ...]) -> list[str]:
+    return [type(layer).__name__ for layer in layers]
