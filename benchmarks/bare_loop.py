@@ -136,12 +136,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = DataFiles.from_folders([archives.extract(DRIVERS, Path(folder)).folder], str(DRIVERS))
         table = plugin.train_table(plugin.competition(), files)
-        recipe = Recipe(folds=chosen.folds)
+        recipe = Recipe.of(folds=chosen.folds)
         if chosen.run:
             run = store.find(chosen.run)
             table = table.merge(pd.read_parquet(run.folder / "folds.parquet"), on="id", validate="1:1")
         else:
-            table = folds.sample(table, chosen.sample, recipe.seed, recipe.num_folds)
+            table = folds.sample(table, chosen.sample, recipe.data.seed, recipe.data.num_folds)
             table["fold"] = folds.assign(table, recipe)
         pixels = [
             Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC) for path in table["path"]

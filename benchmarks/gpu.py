@@ -129,7 +129,7 @@ def workers(job: Job, folder: Path) -> list[Row]:
     made, rows = warmed_up(job, folder), []
     bare = made.bare(job.precision)
     for count in [0, *(2**power for power in range(int(math.log2(devices.cores())) + 1))]:
-        rate = made.kagglekit(Recipe(loader_workers=count))
+        rate = made.kagglekit(Recipe.of(loader_workers=count))
         rows.append([f"{count} worker processes", f"{rate:.0f}", f"{rate / bare:.3f}", f"{job.model}, {job.precision}"])
     return rows
 
@@ -147,7 +147,7 @@ def memory(job: Job, folder: Path) -> list[Row]:
         peaks.append(torch.cuda.max_memory_allocated())
     each, there = (peaks[1] - peaks[0]) / 8, torch.cuda.get_device_properties(0).total_memory
     made = contest(job, 1, folder, 2 ** math.ceil(math.log2(1.5 * there / each)))
-    trainer = made.trainer(Recipe(loader_workers=min(devices.cores(), 4)), folder)
+    trainer = made.trainer(Recipe.of(loader_workers=min(devices.cores(), 4)), folder)
     rate = made.timed(trainer)
     losses = [row["loss"] for row in trainer.progress.history if row["kind"] == "step"]
     fine = "all finite" if np.isfinite(losses).all() else "NOT FINITE"

@@ -47,7 +47,7 @@ def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(name: str, paths: list[str], folder: Path, output: str) -> np.ndarray:
     """Return (N, V, D or K) of our path."""
-    recipe = Recipe(output=output)  # type: ignore[arg-type]
+    recipe = Recipe.of(output=output)
     engine = FeatureEngine([registry.resolve(name, recipe)], VIEWS, recipe, folder)
     contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
     return engine.compute(paths, contents, Console()).rows(np.arange(len(paths)))

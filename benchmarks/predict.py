@@ -41,7 +41,7 @@ def exported(folder: Path, backbone: str) -> Path:
     from kagglekit.base.console import Console
     from kagglekit.pipeline.run import run as take
 
-    settings = {"method": "features", "backbone": backbone, "views": "plain", "sample": 200, "folds": 2}
+    settings = {"method": "features", "backbone": backbone, "feature_views": "plain", "sample": 200, "folds": 2}
     with open(os.devnull, "w") as quiet:
         run = take("dogs-vs-cats", ARCHIVE if ARCHIVE.is_file() else None, settings, Console(quiet))
     with contextlib.redirect_stdout(io.StringIO()):

@@ -33,7 +33,7 @@ from kagglekit.images import pixels
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.models import timm_models, weights
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import Recipe, ScheduleSettings
 from kagglekit.training import loop, phases, policies
 from kagglekit.training.augmenter import Augmenter
 
@@ -136,10 +136,10 @@ class Contest:
             inner_labels=np.empty(0, np.int64),
             classes=CLASSES,
             augmenter=Augmenter(
-                transforms=policies.resolve(recipe.augment, size, {}),
+                transforms=policies.resolve(recipe.augmentation.augment, size, {}),
                 mirror=MIRROR,
-                mirror_share=recipe.mirror_share,
-                erasing=recipe.erasing,
+                mirror_share=recipe.augmentation.mirror_share,
+                erasing=recipe.augmentation.erasing,
                 seed=0,
             ),
         )
@@ -164,7 +164,7 @@ class Contest:
         """Train all layers for two epochs; return images a second."""
         clock = _Clock(self.total, self.world.device)
         started = time.perf_counter()
-        trainer.train(phases.of(Recipe(recipe="quick", phases=(f"all epochs={EPOCHS}",))), clock.advance)
+        trainer.train(phases.of(ScheduleSettings(plan="quick", phases=(f"all epochs={EPOCHS}",))), clock.advance)
         self.beside.append(time.perf_counter() - started - clock.seconds)
         return clock.rate
 

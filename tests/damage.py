@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Cli, Done
 
-QUICK = ("--folds", "2", "--set", "strengths=1", "--set", "finish=")
+QUICK = ("--folds", "2", "--set", "regularisation_grid=1", "--set", "finish=")
 """Heads that take no time."""
 HOME = "KAGGLEKIT_HOME"
 

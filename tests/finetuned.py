@@ -74,7 +74,7 @@ def small_export(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
     folder = cache.parent / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(folder))
-        registry.resolve(spec, Recipe(image_size=(32,)), lambda _: None)
+        registry.resolve(spec, Recipe.of(image_size=(32,)), lambda _: None)
     return spec, folder / ".cache"
 
 

@@ -16,8 +16,8 @@ from kagglekit.recipe import Recipe, parse_assignment, resolve
 from kagglekit.training import phases
 from kagglekit.training.advice import PhaseLosses, judge
 
-STRONGEST = Recipe(
-    recipe="eight-step",
+STRONGEST = Recipe.of(
+    plan="eight-step",
     augment="strong",
     erasing=0.25,
     mixup=0.2,
@@ -27,12 +27,12 @@ STRONGEST = Recipe(
     drop_path=0.1,
     ema=0.999,
 )
-WEAKEST = Recipe(recipe="eight-step", augment="none")
+WEAKEST = Recipe.of(plan="eight-step", augment="none")
 
 
 def said(train: float, valid: float | None, **more: Any) -> str:
     known = {"name": "all", "kind": "all", "num_epochs": 7, "num_classes": 10, "spread": 0.005}
-    known |= {"recipe": Recipe(recipe="eight-step")} | more
+    known |= {"settings": Recipe.of(plan="eight-step").as_dict()} | more
     lines = judge(PhaseLosses(train_loss=train, valid_loss=valid, **known))
     assert 1 <= len(lines) <= 3
     assert all(line and "\n" not in line for line in lines)
@@ -64,12 +64,18 @@ def test_over_fitting_is_met_in_the_order_of_the_course() -> None:
     assert "over-fitting" in text
     places = [text.index(cure) for cure in cures]
     assert places == sorted(places)
-    assert "--set sample=0" in said(0.02, 0.08, recipe=Recipe(sample=500))
+    assert "--set sample=0" in said(0.02, 0.08, settings=Recipe.of(sample=500).as_dict())
 
 
 @pytest.mark.parametrize(
     ("train", "valid", "more"),
-    [(0.1, 0.1, {}), (0.1, 0.11, {}), (0.1, 0.2, {"spread": 0.06}), (0.13, 0.1, {}), (0.3, 0.1, {"recipe": STRONGEST})],
+    [
+        (0.1, 0.1, {}),
+        (0.1, 0.11, {}),
+        (0.1, 0.2, {"spread": 0.06}),
+        (0.13, 0.1, {}),
+        (0.3, 0.1, {"settings": STRONGEST.as_dict()}),
+    ],
     ids=["equal", "a little above", "uncertain", "inflated by augmentation", "inflated by mix-up"],
 )
 def test_what_is_not_clear_is_not_called_a_fault(train: float, valid: float, more: dict[str, Any]) -> None:
@@ -80,14 +86,14 @@ def test_what_is_not_clear_is_not_called_a_fault(train: float, valid: float, mor
 
 
 def test_under_fitting_asks_for_less_regularisation_and_more_epochs() -> None:
-    text = said(0.3, 0.1, recipe=Recipe(recipe="eight-step", dropout=0.5, drop_path=0.1))
+    text = said(0.3, 0.1, settings=Recipe.of(plan="eight-step", dropout=0.5, drop_path=0.1).as_dict())
     assert "under-fitting: training loss clearly above" in text
     wanted = {"dropout": "0.25", "drop_path": "0", "augment": "light", "phases": "all epochs=14"}
     assert advised(text) == wanted
     assert "unfreeze" not in text
     assert "unfreeze more" in said(0.3, 0.1, kind="head", name="head")
     # without augmentation and dropout the two losses are measured alike
-    assert "under-fitting:" in said(0.13, 0.1, recipe=WEAKEST, train_is_augmented=False)
+    assert "under-fitting:" in said(0.13, 0.1, settings=WEAKEST.as_dict(), train_is_augmented=False)
 
 
 def test_what_only_guesses_is_under_fitting_however_alike_its_losses_are() -> None:
@@ -105,10 +111,10 @@ def test_a_rising_inner_loss_asks_for_fewer_epochs() -> None:
 
 
 def test_the_epochs_that_are_advised_keep_what_else_is_set_of_the_steps() -> None:
-    recipe = Recipe(recipe="eight-step", phases=("head epochs=1", "all epochs=9 cycle=2", "all rate=0.5"))
-    text = said(0.1, 0.14, trend=(0.2, 0.12, 0.13, 0.14), recipe=recipe)
-    changed = resolve({}, "none", Path("none"), {"recipe": "eight-step", **advised(text)})
-    head, everything = phases.of(changed)
+    recipe = Recipe.of(plan="eight-step", phases=("head epochs=1", "all epochs=9 cycle=2", "all rate=0.5"))
+    text = said(0.1, 0.14, trend=(0.2, 0.12, 0.13, 0.14), settings=recipe.as_dict())
+    changed = resolve({}, "none", Path("none"), {"plan": "eight-step", **advised(text)})
+    head, everything = phases.of(changed.schedule)
     assert (head.epochs, everything.epochs, everything.cycle, everything.rate) == (1, 2, 2, 0.5)
 
 
@@ -116,8 +122,10 @@ def test_a_step_that_made_it_worse_asks_for_a_lower_rate() -> None:
     text = said(0.1, 0.12, before=0.05)
     assert "made the inner loss worse" in text
     assert advised(text) == {"suggestion": "minimum/10"}
-    assert advised(said(0.1, 0.12, before=0.05, recipe=Recipe(learning_rate=0.01))) == {"learning_rate": "0.001"}
-    assert advised(said(0.1, 0.12, before=0.05, recipe=Recipe(suggestion="minimum/10"))) == {}
+    assert advised(said(0.1, 0.12, before=0.05, settings=Recipe.of(learning_rate=0.01).as_dict())) == {
+        "learning_rate": "0.001"
+    }
+    assert advised(said(0.1, 0.12, before=0.05, settings=Recipe.of(suggestion="minimum/10").as_dict())) == {}
     assert "worse" not in said(0.1, 0.12, before=0.119)
 
 
@@ -129,27 +137,27 @@ def test_a_loss_that_is_not_finite_is_called_broken(train: float, valid: float |
 
 
 def test_without_an_inner_part_only_the_training_loss_is_judged() -> None:
-    text = said(0.001, None, recipe=Recipe(inner_share=0.0))
+    text = said(0.001, None, settings=Recipe.of(validation_share=0.0).as_dict())
     assert "no inner loss" in text
     assert "can't show over-fitting" in text
-    assert advised(text) == {"inner_share": "0.1"}
+    assert advised(text) == {"validation_share": "0.1"}
     assert advised(said(0.001, None)) == {}
 
 
 def test_nothing_is_advised_that_is_set() -> None:
-    assert advised(said(0.02, 0.08, recipe=STRONGEST)) == {}
-    assert advised(said(0.3, 0.1, recipe=WEAKEST)) == {"phases": "all epochs=14"}
-    assert advised(said(0.3, 0.1, recipe=WEAKEST, num_epochs=50)) == {}
-    assert "a larger `backbone`" in said(0.3, 0.1, recipe=WEAKEST, num_epochs=50)
-    assert "augment=" not in said(0.02, 0.08, recipe=Recipe(augment="own.json"))
+    assert advised(said(0.02, 0.08, settings=STRONGEST.as_dict())) == {}
+    assert advised(said(0.3, 0.1, settings=WEAKEST.as_dict())) == {"phases": "all epochs=14"}
+    assert advised(said(0.3, 0.1, settings=WEAKEST.as_dict(), num_epochs=50)) == {}
+    assert "a larger `backbone`" in said(0.3, 0.1, settings=WEAKEST.as_dict(), num_epochs=50)
+    assert "augment=" not in said(0.02, 0.08, settings=Recipe.of(augment="own.json").as_dict())
     assert "augmentation in this step" in said(0.02, 0.08, train_is_augmented=False)
-    assert "drop_path" not in said(0.02, 0.08, kind="head", recipe=Recipe(dropout=0.5))
+    assert "drop_path" not in said(0.02, 0.08, kind="head", settings=Recipe.of(dropout=0.5).as_dict())
 
 
 shares = st.sampled_from([0.0, 0.1, 0.5, 0.9])
 recipes = st.builds(
-    Recipe,
-    recipe=st.just("eight-step"),
+    Recipe.of,
+    plan=st.just("eight-step"),
     augment=st.sampled_from(["none", "light", "side-on", "top-down", "strong", "own.json"]),
     phases=st.sampled_from([(), ("all epochs=5",), ("head epochs=1", "all cycle=2")]),
     learning_rate=st.sampled_from([0.0, 0.01]),
@@ -157,7 +165,7 @@ recipes = st.builds(
     sample=st.sampled_from([0, 100]),
     weight_decay=st.sampled_from([0.0, 0.01, 0.3]),
     ema=shares,
-    inner_share=st.sampled_from([0.0, 0.1]),
+    validation_share=st.sampled_from([0.0, 0.1]),
     **dict.fromkeys(("mixup", "cutmix", "label_smoothing", "erasing", "dropout", "drop_path"), shares),
 )
 values = st.sampled_from([0.001, 0.1, 0.3, 2.3, 50.0, math.nan])
@@ -169,8 +177,8 @@ def test_all_that_is_advised_can_be_set_and_changes_the_recipe(
     recipe: Recipe, train: float, valid: float | None, before: float | None, trend: list[float], augmented: bool
 ) -> None:
     more = {"before": before, "trend": tuple(trend), "train_is_augmented": augmented}
-    text = said(train, valid, recipe=recipe, num_epochs=5, **more)
+    text = said(train, valid, settings=recipe.as_dict(), num_epochs=5, **more)
     for name, value in advised(text).items():
         changed = resolve(recipe.as_dict(), "none", Path("none"), {name: value})
-        assert getattr(changed, name) != getattr(recipe, name)
-        phases.of(changed)
+        assert changed.as_dict()[name] != recipe.as_dict()[name]
+        phases.of(changed.schedule)

@@ -54,7 +54,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def quickly(tiny: str) -> tuple[str, ...]:
     """Return settings for `check` where nothing depends on how good heads are."""
-    settings = (f"backbone={tiny}", "folds=2", "views=plain", "strengths=0.3")
+    settings = (f"backbone={tiny}", "folds=2", "feature_views=plain", "regularisation_grid=0.3")
     return tuple(word for setting in settings for word in ("--set", setting))
 
 

@@ -162,7 +162,7 @@ def test_models_whose_logits_are_no_layer_on_the_pooled_features_offer_only_thes
 
 def test_another_image_size_makes_another_graph(tiny: str, tmp_path: Path) -> None:
     said: list[str] = []
-    small = registry.resolve(tiny, Recipe(image_size=(96,)), said.append)
+    small = registry.resolve(tiny, Recipe.of(image_size=(96,)), said.append)
     assert small.preprocessing.size == (96, 96)
     assert said
     assert small.graph != registry.resolve(tiny, Recipe(), said.append).graph

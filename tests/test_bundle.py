@@ -23,7 +23,7 @@ from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
 
-FEW = ("--folds", "2", "--set", "strengths=0.1", "--method", "features")
+FEW = ("--folds", "2", "--set", "regularisation_grid=0.1", "--method", "features")
 ALLOWED = ("onnxruntime", "numpy", "numpy.libs", "PIL", "pillow.libs", "cv2", "opencv_python_headless.libs")
 ALLOWED += ("flatbuffers", "google", "packaging")
 """What a clean environment with onnxruntime, numpy, Pillow and OpenCV has; nothing else can be imported."""

@@ -26,7 +26,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, tiny_export: tuple[str, Path])
     archive = drawing.dogs(tmp_path_factory.mktemp("given"), train=60)
     for strength in ("1e-5", "0.1"):
         words = ("run", "dogs-vs-cats", "--data", archive, "--backbone", spec, "--folds", "2", "--no-report")
-        damage.make(home, *words, "--set", f"strengths={strength}", "--set", "finish=")
+        damage.make(home, *words, "--set", f"regularisation_grid={strength}", "--set", "finish=")
     found = sorted((home / "dogs-vs-cats" / "runs").iterdir(), key=lambda run: (run / "result.json").stat().st_mtime_ns)
     return home, found
 
@@ -48,7 +48,7 @@ def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[
     losses = [json.loads((run / "result.json").read_text())["out_of_fold"] for run in (first, second)]
     assert f"{losses[0]:.5f}" in out
     assert f"{losses[1]:.5f}" in out
-    (line,) = (line for line in out.splitlines() if "strengths" in line)
+    (line,) = (line for line in out.splitlines() if "regularisation_grid" in line)
     assert "1e-05" in line
     assert "0.1" in line
     assert f"{losses[0] - losses[1]:+.5f}" in out

@@ -25,7 +25,7 @@ from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
 
-FEW = ("--folds", "2", "--set", "strengths=0.1")
+FEW = ("--folds", "2", "--set", "regularisation_grid=0.1")
 
 
 def table(run: Path, part: str) -> pd.DataFrame:
@@ -48,7 +48,9 @@ def exported(cli: Cli, home: Path, archive: Path, spec: str, *words: str, name: 
 
 
 @pytest.mark.parametrize(
-    "settings", [(), ("head=mlp", "mlp_epochs=3"), ("output=logits",), ("views=plain",), ("views=mirror",)], ids=str
+    "settings",
+    [(), ("head=mlp", "mlp_epochs=3"), ("output=logits",), ("feature_views=plain",), ("feature_views=mirror",)],
+    ids=str,
 )
 def test_the_file_gives_what_the_run_gave(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, settings: tuple[str, ...]

@@ -204,7 +204,7 @@ def test_what_can_not_be_done_is_one_line(cli: Cli, trained: tuple[str, ...], ho
     run = only_run(home).name
     short = trained[: trained.index("--set", trained.index("--folds"))]
     for words, message in (
-        (("--set", "phases=body epochs=2"), "recipe 'quick' has no step 'body'"),
+        (("--set", "phases=body epochs=2"), "plan 'quick' has no step 'body'"),
         (("--set", "phases=all epoch=2"), "did you mean 'epochs'"),
         (("--set", "phases=all epochs=many"), "epochs of step 'all' can't be 'many'"),
         (("--from", run), "write it as RUN:PHASE"),

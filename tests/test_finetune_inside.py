@@ -71,7 +71,7 @@ def test_neither_folds_nor_what_chooses_epochs_split_a_driver(tiny: str, tmp_pat
         "state-farm",
         folds=3,
         phases="all epochs=1",
-        inner_share=0.25,
+        validation_share=0.25,
         models=2,
     )
     method = finetuned.method(job)
@@ -106,7 +106,7 @@ def test_a_model_knows_nothing_of_the_labels_that_it_is_scored_on(
 ) -> None:
     archive = drawing.dogs(tmp_path, train=40)
     changes = f"features epochs={on_features},all epochs=2 schedule=flat"
-    job = finetuned.prepared(archive, tiny, phases=changes, inner_share=0.2)
+    job = finetuned.prepared(archive, tiny, phases=changes, validation_share=0.2)
     found: dict[str, list[bytes]] = {}
     for case in ("as it is", "held out", "learnt from"):
         (tmp_path / case).mkdir()
@@ -155,7 +155,7 @@ def test_with_one_model_views_stay_off_and_with_two_they_are_judged(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
     archive = drawing.drivers(tmp_path, each=1)
-    words = (*ONE_MODEL, "--set", "phases=all epochs=1", "--set", "tta=2")
+    words = (*ONE_MODEL, "--set", "phases=all epochs=1", "--set", "tta_views=2")
     one = succeeded(cli(*command(archive, tiny, *words, "--set", "models=1", name="state-farm")))
     assert "test-time augmentation stays off: it is judged on means of several models" in one.out
     assert [gate["step"] for gate in steps(finetuned.newest(home, "state-farm"))] == ["temperature", "clip"]

@@ -33,7 +33,7 @@ def test_the_course_s_folders_are_links_and_a_run_reads_them(cli: Cli, tiny: str
     one = next(iter(sorted((out / "train" / "cat").iterdir())))
     assert one.stat().st_nlink >= 2
     assert "is not an empty folder" in failed(cli(*words))
-    succeeded(cli("run", out, "--backbone", tiny, "--set", "strengths=0.1"))
+    succeeded(cli("run", out, "--backbone", tiny, "--set", "regularisation_grid=0.1"))
     (run,) = (home / "dogscats" / "runs").iterdir()
     assert len(pd.read_parquet(run / "oof.parquet")) == 6, "scored on the validation set"
     assert pd.read_csv(run / "submission.csv")["id"].tolist() == list(range(1, 13))
@@ -60,7 +60,7 @@ def test_a_run_reads_driver_folders_too(cli: Cli, tiny: str, tmp_path: Path, hom
     done = succeeded(cli(*words))
     assert "left out" not in done.out
     assert f"next: kagglekit run {out}" in done.out
-    succeeded(cli("run", out, "--method", "features", "--backbone", tiny, "--set", "strengths=0.1"))
+    succeeded(cli("run", out, "--method", "features", "--backbone", tiny, "--set", "regularisation_grid=0.1"))
     (run,) = (home / "farm" / "runs").iterdir()
     assert pd.read_csv(run / "submission.csv").columns.tolist() == ["img", *(f"c{number}" for number in range(10))]
     assert pd.read_csv(run / "submission.csv")["img"].tolist() == [f"img_{900 + number}.jpg" for number in range(8)]
@@ -93,7 +93,7 @@ def test_a_sample_submission_that_would_be_misread_is_left_out(
     done = succeeded(cli("folders", plugin, "out", "--data", archive, "--valid", "6", "--sample", "0,0"))
     assert "WARNING: sample_submission.csv is left out" in done.out
     assert "next: kagglekit run ./out" in done.out
-    succeeded(cli("run", "./out", "--backbone", tiny, "--set", "strengths=0.1"))
+    succeeded(cli("run", "./out", "--backbone", tiny, "--set", "regularisation_grid=0.1"))
     (run,) = (home / "out" / "runs").iterdir()
     assert pd.read_csv(run / "submission.csv").columns.tolist() == ["id", *names]
 

@@ -38,8 +38,8 @@ from tests.conftest import REPORT, Cli, succeeded
 GPUS = devices.cuda_gpus()
 DEVICE: devices.Device = "cuda"
 SIDE, COUNT, BATCH = 128, 128, 64
-RECIPE = Recipe(
-    method="finetune", recipe="quick", augment="none", batch_norm="frozen", loader_workers=0, learning_rate=5e-3
+RECIPE = Recipe.of(
+    method="finetune", plan="quick", augment="none", batch_norm="frozen", loader_workers=0, learning_rate=5e-3
 )
 ALL = Phase(name="all", trains="all", epochs=4, find=False)
 
@@ -158,7 +158,7 @@ def test_a_batch_that_does_not_fit_is_halved_in_memory_and_is_the_same_step(
 
 def test_worker_processes_give_the_same_batches(tmp_path: Path) -> None:
     without = train(tmp_path / "without").losses
-    workers = train(tmp_path / "workers", recipe=dataclasses.replace(RECIPE, loader_workers=2)).losses
+    workers = train(tmp_path / "workers", recipe=RECIPE.changed(loader_workers=2)).losses
     assert workers[0] == pytest.approx(without[0], rel=0.01)
     assert np.mean(workers) == pytest.approx(np.mean(without), rel=0.1)
 

@@ -99,7 +99,7 @@ def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
 def test_a_head_sees_nothing_of_the_images_outside_its_part() -> None:
     data, part = training(90), np.arange(90) % 3 != 0
     changed = heads.Training(np.where(part[:, None, None], data.rows, 1e3), data.labels * part, None, SAME)
-    for recipe in (Recipe(), Recipe(head="mlp", mlp_epochs=3)):
+    for recipe in (Recipe(), Recipe.of(head="mlp", mlp_epochs=3)):
         first, second = (head_file.arrays(heads.fit(one, part, recipe)) for one in (data, changed))
         assert all(np.array_equal(first[key], second[key]) for key in first)
 
@@ -170,7 +170,7 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
     head: str, views: tuple[tuple[int, ...], ...]
 ) -> None:
     data = training(view_classes=views)
-    fitted = fit(data, Recipe(head=head))  # type: ignore[arg-type]
+    fitted = fit(data, Recipe.of(head=head))
     probabilities = heads.predict(fitted, data.rows, views)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.95
     assert np.allclose(probabilities.sum(axis=1), 1)
@@ -181,7 +181,7 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
 def test_a_head_does_not_depend_on_what_else_was_drawn_before(head: str) -> None:
-    recipe = Recipe(head=head, mlp_epochs=3)  # type: ignore[arg-type]
+    recipe = Recipe.of(head=head, mlp_epochs=3)
     first = head_file.arrays(fit(training(), recipe))
     np.random.default_rng().random(10)
     second = head_file.arrays(fit(training(), recipe))
@@ -208,7 +208,7 @@ def test_a_head_is_the_same_to_numpy_torch_and_its_file(kind: str, tmp_path: Pat
     import torch
 
     rows, _ = blobs()
-    head = fit(training(), Recipe(head=kind, mlp_epochs=3))  # type: ignore[arg-type]
+    head = fit(training(), Recipe.of(head=kind, mlp_epochs=3))
     with torch.no_grad():
         scores = scores_by_torch(head, "cpu")(torch.from_numpy(rows)).numpy()
     assert np.allclose(softmax(scores.astype(np.float64)), head.probabilities(rows), atol=1e-6)
@@ -274,27 +274,27 @@ def table(count: int = 60) -> pd.DataFrame:
 
 
 def test_folds_are_stratified_and_change_with_the_seed() -> None:
-    first, second = (folds.assign(table(), Recipe(seed=seed)) for seed in (0, 1))
+    first, second = (folds.assign(table(), Recipe.of(seed=seed)) for seed in (0, 1))
     for part in range(5):
         assert table()["label"][first == part].value_counts().tolist() == [4, 4, 4]
     assert (first != second).any()
 
 
 def test_a_hold_out_has_about_the_size_that_was_asked_for() -> None:
-    fold = folds.assign(table(), Recipe(validation="holdout", holdout=12))
+    fold = folds.assign(table(), Recipe.of(validation="holdout", holdout=12))
     assert (fold == 0).sum() == 12
     assert (fold == folds.TRAIN_ONLY).sum() == 48
 
 
 @given(st.integers(3, 57), st.integers(0, 20))
 def test_a_hold_out_has_exactly_the_size_that_was_asked_for(count: int, seed: int) -> None:
-    fold = folds.assign(table(), Recipe(validation="holdout", holdout=count, seed=seed))
+    fold = folds.assign(table(), Recipe.of(validation="holdout", holdout=count, seed=seed))
     assert (fold == 0).sum() == count
 
 
 def test_a_hold_out_takes_whole_groups() -> None:
     grouped = table().assign(group=[f"g{n % 7}" for n in range(60)])
-    fold = folds.assign(grouped, Recipe(validation="holdout", holdout=20))
+    fold = folds.assign(grouped, Recipe.of(validation="holdout", holdout=20))
     assert (grouped.assign(fold=fold).groupby("group")["fold"].nunique() == 1).all()
     assert 12 <= (fold == 0).sum() <= 28
 
@@ -326,9 +326,9 @@ def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (Recipe(folds=21), "only 20 training images"),
-        (Recipe(validation="holdout", holdout=60), "only 60 training images"),
-        (Recipe(validation="valid"), "brings no validation set"),
+        (Recipe.of(folds=21), "only 20 training images"),
+        (Recipe.of(validation="holdout", holdout=60), "only 60 training images"),
+        (Recipe.of(validation="valid"), "brings no validation set"),
     ],
 )
 def test_folds_that_can_not_be_are_refused(recipe: Recipe, message: str) -> None:

@@ -277,7 +277,20 @@ def test_every_command_there_is_leaves_no_trace_of_a_token(
         assert done.code == code, done.err
         said[command] = said.get(command, "") + done.out + done.err
 
-    type_("run", DOGS, "--backbone", tiny, "--folds", "2", "--set", "strengths=1", "--submit", "--wait", "-m", "first")
+    type_(
+        "run",
+        DOGS,
+        "--backbone",
+        tiny,
+        "--folds",
+        "2",
+        "--set",
+        "regularisation_grid=1",
+        "--submit",
+        "--wait",
+        "-m",
+        "first",
+    )
     (features,) = (home / DOGS / "runs").iterdir()
     type_(
         "run", DOGS, "--backbone", tiny, "--method", "finetune", "--set", "phases=all epochs=1", "--folds", "2", *small

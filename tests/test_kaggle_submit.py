@@ -22,7 +22,7 @@ from tests.kaggle_server import Fault, State, hang, page, status
 
 DOGS = "dogs-vs-cats"
 SLUG = "dogs-vs-cats-redux-kernels-edition"
-QUICK = ("--folds", "2", "--set", "strengths=1")
+QUICK = ("--folds", "2", "--set", "regularisation_grid=1")
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_runs_and_info_find_a_run_by_its_id_the_end_of_it_and_its_path(
     assert "no runs" in cli("runs").out
     archive = drawing.dogs(tmp_path)
     assert cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny).code == 0
-    assert cli("run", "dogs-vs-cats", "--backbone", tiny, "--set", "strengths=1e-9").code == 0
+    assert cli("run", "dogs-vs-cats", "--backbone", tiny, "--set", "regularisation_grid=1e-9").code == 0
     good, bad = sorted(
         (home / "dogs-vs-cats" / "runs").iterdir(), key=lambda run: "1e-09" in run.joinpath("recipe.toml").read_text()
     )
@@ -74,7 +74,7 @@ def test_runs_and_info_find_a_run_by_its_id_the_end_of_it_and_its_path(
         shown = cli("info", reference).out
         assert f"run {good.name} of dogs-vs-cats" in shown
         assert "log loss ± standard error" in shown
-        assert "strengths = [" in shown
+        assert "regularisation_grid = [" in shown
     ambiguous = cli("info", "")
     assert ambiguous.code == 1
 

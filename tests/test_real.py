@@ -52,7 +52,7 @@ def test_drivers_from_the_real_archive_are_scored_on_drivers_never_seen(
         "--set",
         "image_size=96",
         "--set",
-        "strengths=0.003",
+        "regularisation_grid=0.003",
         "--sample",
         "1000",
     )

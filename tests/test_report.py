@@ -48,7 +48,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tiny_export: tuple[str, Pa
     files["groups.csv"] = "\n".join(rows).encode()
     given = damage.Given(place / "hostile.py", damage.write(place / "data", files))
     given.write_plugin(PLUGIN)
-    words = ("run", given.plugin, "--data", given.data, "--backbone", spec, "--folds", "2", "--set", "strengths=0.01")
+    words = (
+        "run",
+        given.plugin,
+        "--data",
+        given.data,
+        "--backbone",
+        spec,
+        "--folds",
+        "2",
+        "--set",
+        "regularisation_grid=0.01",
+    )
     damage.make(home, *words)
     yield damage.only_run(home / "hostile")
     shutil.rmtree(home)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import random
@@ -220,9 +219,7 @@ def refuse(*_: object) -> NoReturn:
     raise AssertionError("trained again")
 
 
-DRAWN_ALL = dataclasses.replace(
-    trainers.CALM, augment="light", mixup=0.3, ema=0.9, checkpoint_seconds=0.0, learning_rate=0.003
-)
+DRAWN_ALL = trainers.CALM.changed(augment="light", mixup=0.3, ema=0.9, checkpoint_seconds=0.0, learning_rate=0.003)
 PHASES = (
     Phase(name="head", trains="head", epochs=1, schedule="flat"),
     Phase(name="all", trains="all", epochs=2, schedule="cosine", multiplier=1),
@@ -282,7 +279,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(
 
 
 def test_the_best_restart_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calm = dataclasses.replace(trainers.CALM, checkpoint_seconds=0.0)
+    calm = trainers.CALM.changed(checkpoint_seconds=0.0)
     original = Learner.step
     ended = []
     for folder, die in ((tmp_path / "whole", False), (tmp_path / "killed", True)):
@@ -298,7 +295,7 @@ def test_the_best_restart_survives_a_kill(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_ctrl_c_in_a_step_ends_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seldom = dataclasses.replace(DRAWN_ALL, checkpoint_seconds=9999.0)
+    seldom = DRAWN_ALL.changed(checkpoint_seconds=9999.0)
     undisturbed = trainers.train(trainer(tmp_path / "whole", seldom), *PHASES)
     original, calls = Learner.step, iter(range(1, 100))
 

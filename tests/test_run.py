@@ -202,7 +202,9 @@ def test_a_plugin_in_one_file_runs_on_labels_from_a_csv(cli: Cli, tiny: str, lea
     assert len(pd.read_parquet(only_run(home, "leaf") / "oof.parquet")) == (folds["fold"] == 0).sum() == 9
 
 
-@pytest.mark.parametrize("settings", [("head=mlp",), ("output=logits",), ("views=mirror",), ("finish=",)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [("head=mlp",), ("output=logits",), ("feature_views=mirror",), ("finish=",)], ids=str
+)
 def test_each_choice_of_features_and_head_gives_a_good_submission(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, settings: tuple[str, ...]
 ) -> None:
@@ -284,7 +286,7 @@ def test_of_several_processes_the_others_see_the_data_that_the_first_has_brought
         yield
 
     monkeypatch.setattr(pipeline.distributed, "first_goes_first", downloading)
-    made = pipeline.run("dogs-vs-cats", None, {"backbone": tiny, "strengths": "1"}, Console(io.StringIO()))
+    made = pipeline.run("dogs-vs-cats", None, {"backbone": tiny, "regularisation_grid": "1"}, Console(io.StringIO()))
     assert not made.synthetic
 
 

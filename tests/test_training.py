@@ -31,7 +31,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_(recipe: Recipe = CALM, **more: Any) -> Recipe:
-    return dataclasses.replace(recipe, **more)
+    return recipe.changed(**more)
 
 
 def after(
@@ -329,7 +329,7 @@ def test_layers_are_read_from_the_model_from_stem_to_head() -> None:
 
 
 def test_steps_after_a_breakdown_start_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = with_(inner_share=0.25)
+    recipe = with_(validation_share=0.25)
     trained = trainers.trainer(tmp_path, recipe, of=trainers.data(inner=4, recipe=recipe))
     steps, learner = trained.learner.step, trained.learner
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import Recipe, ScheduleSettings
 from kagglekit.training import batches, budget, checkpoints, layers, phases, precisions, schedules, start
 from kagglekit.training.budget import Speed, Work
 from kagglekit.training.layers import Layers
@@ -156,7 +156,7 @@ def test_orders_differ_by_epoch_and_seed_and_go_on_from_a_step() -> None:
 
 
 def test_workers_load_the_same_batches() -> None:
-    of = trainers.data(20, recipe=dataclasses.replace(trainers.CALM, augment="light", erasing=0.5))
+    of = trainers.data(20, recipe=trainers.CALM.changed(augment="light", erasing=0.5))
     samples = batches.Samples(of.pixels, of.contents, of.labels, of.augmenter)
     orders = [order(20, 6, first_step=1), order(20, 6, epoch=1)]
     loaded = [list(batches.load(samples, orders, workers, pinned=False)) for workers in (0, 2)]
@@ -200,7 +200,7 @@ def test_mixed_truth_is_still_a_probability(
     torch.manual_seed(0)
     truth = batches.targets(torch.arange(count) % classes, classes, smoothing)
     images = torch.rand(count, 3, 12, 10)
-    recipe = Recipe(mixup=mixup, cutmix=cutmix)
+    recipe = Recipe.of(mixup=mixup, cutmix=cutmix)
     mixed, rows = batches.mix(images, truth, recipe, (1, key))
     assert mixed.shape == images.shape
     assert torch.allclose(rows.sum(1), torch.ones(count), atol=1e-5)
@@ -213,7 +213,7 @@ def test_mixed_truth_is_still_a_probability(
 def test_cut_mix_pastes_a_rectangle_and_counts_its_area() -> None:
     labels = torch.arange(6)
     images = labels.float().view(6, 1, 1, 1).expand(6, 3, 16, 16).contiguous()  # each image is its number
-    mixed, truth = batches.mix(images, batches.targets(labels, 6, 0.0), Recipe(cutmix=1.0), (3, 0))
+    mixed, truth = batches.mix(images, batches.targets(labels, 6, 0.0), Recipe.of(cutmix=1.0), (3, 0))
     for number in range(6):
         shares = torch.stack([(mixed[number, 0] == other).float().mean() for other in range(6)])
         assert torch.allclose(shares, truth[number], atol=1e-6)
@@ -223,7 +223,7 @@ def test_cut_mix_pastes_a_rectangle_and_counts_its_area() -> None:
 def test_mix_up_weighs_images_and_truth_alike() -> None:
     labels = torch.arange(5)
     images = torch.eye(5).view(5, 5, 1, 1).expand(5, 5, 4, 4).contiguous()
-    mixed, truth = batches.mix(images, batches.targets(labels, 5, 0.0), Recipe(mixup=1.0), (2, 7))
+    mixed, truth = batches.mix(images, batches.targets(labels, 5, 0.0), Recipe.of(mixup=1.0), (2, 7))
     assert torch.allclose(mixed[:, :, 0, 0], truth)
     assert not torch.equal(mixed, images)
 
@@ -236,23 +236,23 @@ def test_smoothing_spreads_a_share_over_all_classes() -> None:
 
 
 def test_changes_of_steps_are_taken_over() -> None:
-    recipe = Recipe(
-        recipe="eight-step",
+    schedule = ScheduleSettings(
+        plan="eight-step",
         phases=("head epochs=0", "all epochs=6 rates=0.03/0.1/1 schedule=cosine cycle=2 multiplier=1 augment=false"),
     )
-    (only,) = phases.of(recipe)
+    (only,) = phases.of(schedule)
     assert (only.name, only.epochs, only.rates, only.cycle, only.multiplier) == ("all", 6, (0.03, 0.1, 1.0), 2, 1)
     assert only.schedule == "cosine"
     assert only.augment is False
-    assert [phase.name for phase in phases.of(Recipe(recipe="ladder"))] == ["head", "late", "later"]
-    twice = Recipe(recipe="quick", phases=("all epochs=2 rate=0.5", "all epochs=3"))
+    assert [phase.name for phase in phases.of(ScheduleSettings(plan="ladder"))] == ["head", "late", "later"]
+    twice = ScheduleSettings(plan="quick", phases=("all epochs=2 rate=0.5", "all epochs=3"))
     assert (phases.of(twice)[0].epochs, phases.of(twice)[0].rate) == (3, 0.5)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("body epochs=2", "recipe 'quick' has no step 'body': it has features, all"),
+        ("body epochs=2", "plan 'quick' has no step 'body': it has features, all"),
         ("all epoch=2", "did you mean 'epochs'"),
         ("all epochs", "not a setting=value"),
         ("all name=x", "not a setting=value"),
@@ -274,7 +274,7 @@ def test_changes_of_steps_are_taken_over() -> None:
 )
 def test_a_change_that_can_not_be_made_is_refused(change: str, words: str) -> None:
     with pytest.raises(UserError) as refused:
-        phases.of(Recipe(recipe="quick", phases=(change,)))
+        phases.of(ScheduleSettings(plan="quick", phases=(change,)))
     assert words in str(refused.value)
 
 
@@ -312,7 +312,7 @@ def test_weights_of_one_size_start_another(tmp_path: Path) -> None:
 def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: Any) -> budget.Plan:
     monkeypatch.setattr(budget, "measure", lambda *_, **__: speed)
     work = Work(images=images, test_images=images // 4, spent=30.0, native=(480, 640))
-    return budget.choose(Recipe(**more), "tf_efficientnet_lite0", work, "cpu")
+    return budget.choose(Recipe.of(**more), "tf_efficientnet_lite0", work, "cpu")
 
 
 def fitted(minutes: float, speed: Speed, **more: Any) -> tuple[tuple[int, ...], int, int]:
@@ -322,11 +322,11 @@ def fitted(minutes: float, speed: Speed, **more: Any) -> tuple[tuple[int, ...], 
         share = shape[0] * shape[1] / 224**2
         return Speed(speed.step * share, speed.forward * share)
 
-    recipe = Recipe(budget=f"{minutes}m", **more)
+    recipe = Recipe.of(budget=f"{minutes}m", **more)
     work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
-    settings_, _ = budget._fit_quick(recipe, "resnet18", work, recipe.budget_seconds("cpu"), measure)
-    changed = dataclasses.replace(recipe, recipe="quick", phases=tuple(settings_["phases"]))
-    return tuple(settings_["image_size"]), settings_["folds"], phases.of(changed)[0].epochs
+    settings_, _ = budget._fit_quick(recipe, "resnet18", work, recipe.compute.budget_seconds("cpu"), measure)
+    changed = recipe.changed(plan="quick", phases=tuple(settings_["phases"]))
+    return tuple(settings_["image_size"]), settings_["folds"], phases.of(changed.schedule)[0].epochs
 
 
 @FEW
@@ -366,7 +366,7 @@ def test_what_is_set_stays_whatever_the_budget() -> None:
 
 
 def test_the_least_budget_that_is_named_is_enough() -> None:
-    for more in ({}, {"validation": "holdout", "holdout": 800}, {"models": 2, "neighbours": 5, "tta": 2}):
+    for more in ({}, {"validation": "holdout", "holdout": 800}, {"models": 2, "neighbours": 5, "tta_views": 2}):
         with pytest.raises(UserError) as refused:
             fitted(1.5, Speed(0.5, 0.2), **more)
         least = int(str(refused.value).partition("give --budget ")[2].partition("m or more")[0])
@@ -379,7 +379,9 @@ def test_a_hold_out_is_one_model_and_several_predict_more_views() -> None:
     few, speed = {"image_size": (96,), "folds": 5}, Speed(0.02, 0.01)
     of_folds, of_one = fitted(12, speed, **few), fitted(12, speed, validation="holdout", holdout=800, **few)
     assert of_one[2] > of_folds[2]
-    assert fitted(16, speed, models=2, tta=4, **few)[2] < fitted(8, speed, tta=4, **few)[2], "a view needs two models"
+    assert fitted(16, speed, models=2, tta_views=4, **few)[2] < fitted(8, speed, tta_views=4, **few)[2], (
+        "a view needs two models"
+    )
 
 
 def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,19 +393,19 @@ def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(budget, "measure", measure)
     work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
-    assert budget.choose(Recipe(), "resnet18", work, "cuda").settings["recipe"] == "eight-step"
+    assert budget.choose(Recipe(), "resnet18", work, "cuda").settings["plan"] == "eight-step"
     assert asked == []
-    plan = budget.choose(Recipe(method="finetune", budget="20m"), "resnet18", work, "cuda")
-    assert plan.settings["recipe"] == "quick"
+    plan = budget.choose(Recipe.of(method="finetune", budget="20m"), "resnet18", work, "cuda")
+    assert plan.settings["plan"] == "quick"
     assert "budget 20 min" in plan.reason
     assert set(asked) == {"cuda"}
-    plan = budget.choose(Recipe(method="finetune", recipe="ladder", budget="1m"), "resnet18", work, "cpu")
-    assert "budget = 1m is for recipe quick" in plan.reason, "said, for nothing is fitted"
+    plan = budget.choose(Recipe.of(method="finetune", plan="ladder", budget="1m"), "resnet18", work, "cpu")
+    assert "budget = 1m is for plan quick" in plan.reason, "said, for nothing is fitted"
 
 
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(UserError, match="precision = 'fp16' needs a GPU"):
-        precisions.choose(Recipe(precision="fp16"), "cpu")
+        precisions.choose(Recipe.of(precision="fp16"), "cpu")
     assert precisions.choose(Recipe(), "cpu") == "float32"
 
 
@@ -449,7 +451,7 @@ def test_a_measured_batch_that_does_not_fit_is_halved(
     tried.clear()
     monkeypatch.setenv("WORLD_SIZE", "4")
     fits = 64
-    assert budget.measure("resnet18", (64, 64), Recipe(train_batch=64), "cuda") == Speed(0.25, 0.5)
+    assert budget.measure("resnet18", (64, 64), Recipe.of(train_batch=64), "cuda") == Speed(0.25, 0.5)
     assert tried == [16], "a share of the step"
 
 
@@ -463,5 +465,5 @@ def test_nothing_is_measured_where_the_answer_is_clear(monkeypatch: pytest.Monke
     few = dataclasses.replace(work, images=100)
     assert budget.choose(Recipe(), "resnet18", few, "cuda").settings["method"] == "features"
     assert budget.choose(Recipe(), "resnet18", work, "cuda").settings == {
-        "method": "finetune", "recipe": "eight-step", "folds": 5, "train_batch": 64,
+        "method": "finetune", "plan": "eight-step", "folds": 5, "train_batch": 64,
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import hashlib
 import io
@@ -28,9 +27,9 @@ from kagglekit.training.phases import Phase
 from tests.conftest import TINY
 
 SIZE = (32, 32)
-CALM = Recipe(method="finetune", recipe="quick", augment="none", mirror_share=0.0, learning_rate=1e-3)
+CALM = Recipe.of(method="finetune", plan="quick", augment="none", mirror_share=0.0, learning_rate=1e-3)
 """Nothing is drawn, and nothing sweeps."""
-FROZEN = dataclasses.replace(CALM, batch_norm="frozen")
+FROZEN = CALM.changed(batch_norm="frozen")
 ALL = Phase(name="all", trains="all", epochs=2)
 
 
@@ -64,10 +63,10 @@ def data(count: int = 16, inner: int = 4, *, classes: int = 2, recipe: Recipe = 
         "inner_labels": pixels.labels[count:],
         "classes": classes,
         "augmenter": Augmenter(
-            transforms=policies.resolve(recipe.augment, SIZE, {}),
+            transforms=policies.resolve(recipe.augmentation.augment, SIZE, {}),
             mirror=None,
-            mirror_share=recipe.mirror_share,
-            erasing=recipe.erasing,
+            mirror_share=recipe.augmentation.mirror_share,
+            erasing=recipe.augmentation.erasing,
             seed=3,
         ),
     }

@@ -189,7 +189,7 @@ class Export:
         """Return a recipe that leaves it a core: reading images on all would make both slower."""
         if self.process is None:
             return chosen
-        return dataclasses.replace(chosen, threads=max((chosen.threads or devices.cores()) - 1, 1))
+        return chosen.changed(threads=max((chosen.compute.threads or devices.cores()) - 1, 1))
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def export_backbone() -> None:
 
 
 def _small(chosen: Recipe) -> Recipe:
-    return dataclasses.replace(chosen, image_size=(_SIDE,), crop="squash", output="pooled", views=("plain",))
+    return chosen.changed(image_size=(_SIDE,), crop="squash", output="pooled", feature_views=("plain",))
 
 
 def _features(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kagglekit.data.tables import Tables
     from kagglekit.runs.store import Run
 
-QUICK = {"method": "features", "backbone": "tf_efficientnet_lite0", "strengths": "0.01"}
+QUICK = {"method": "features", "backbone": "tf_efficientnet_lite0", "regularisation_grid": "0.01"}
 """What the contract's run is made with unless settings say otherwise: the contract is not about the score."""
 _REAL_IMAGES = 200
 

@@ -41,7 +41,7 @@ Name = Annotated[
         "kagglekit run state-farm --method finetune --budget 20m",
         "kagglekit run state-farm --method finetune --recipe eight-step --processes 2",
         "kagglekit run dogs-vs-cats --backbone tf_efficientnet_lite0,tf_efficientnet_lite2",
-        "kagglekit run ./leaf.py --set head=mlp --set views=plain",
+        "kagglekit run ./leaf.py --set head=mlp --set feature_views=plain",
         "kagglekit run dogs-vs-cats --submit --wait -m 'first try'",
     )
 )
@@ -100,7 +100,7 @@ def run(
     options = {
         "method": method,
         "budget": budget,
-        "recipe": recipe_,
+        "plan": recipe_,
         "start": from_,
         "backbone": backbone,
         "head": head,

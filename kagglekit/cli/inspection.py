@@ -51,11 +51,15 @@ def _info_competition(plugin: plugins.Plugin, console: Console) -> None:
 
 
 def _settings_table(plugin: plugins.Plugin, workspace: Workspace, console: Console) -> None:
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, {}).as_dict()
-    own = plugin.recipe()
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, {}, console.say)
+    of_plugin = recipe.flat(plugin.recipe(), plugin.name)
     meanings = recipe.meanings()
-    rows = [(key, _plain(value), "plugin" if key in own else "", meanings[key]) for key, value in chosen.items()]
-    console.table("settings (--set KEY=VALUE, or a line in recipe.toml)", ("key", "value", "from", "meaning"), rows)
+    console.say("Settings: --set KEY=VALUE, or in recipe.toml, as KEY = VALUE or below the [section].")
+    for section, values in chosen.by_section().items():
+        rows = [
+            (key, _plain(value), "plugin" if key in of_plugin else "", meanings[key]) for key, value in values.items()
+        ]
+        console.table(f"[{section}] {recipe.purpose(section)}", ("key", "value", "from", "meaning"), rows)
 
 
 def _plain(value: Any) -> str:
@@ -105,7 +109,7 @@ def runs(name: str | None) -> None:
 def _method(settings: dict[str, Any]) -> str:
     """Return how a run predicts: its head on frozen features, or its recipe of fine-tuning."""
     if settings.get("method") == "finetune":
-        return f"finetune, {settings['recipe']}"
+        return f"finetune, {settings['plan']}"
     return f"features, {settings.get('head', '')}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,11 +84,11 @@ def audit(
     plugin = plugins.load(name)
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings, console.say)
     if apply is not None:
         if run is not None or show:
             raise UserError("--apply looks at nothing: leave out --run and --open.")
-        chosen = dataclasses.replace(chosen, sample=0)
+        chosen = chosen.changed(sample=0)
         found = _tables(plugin, data_path, chosen, console)
         listed = exclusions.apply(apply, workspace, found.train)
         console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")

@@ -53,7 +53,7 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
         rows.append((suggestion, f"{rate:.2e}", f"{highest:.2e}" if was_capped else ""))
     if rows:
         console.table(f"learning rates for {model}, {part}", ("suggestion", ">rate", ">capped for its family"), rows)
-        chosen = next((row for row in rows if row[0] == job.recipe.suggestion), rows[0])
+        chosen = next((row for row in rows if row[0] == job.recipe.schedule.suggestion), rows[0])
         words = ["kagglekit", "run", name, "--method", "finetune", "--set", f"learning_rate={chosen[2] or chosen[1]}"]
         words += ["--data", str(data_path)] if data_path else []
         given = {key: value for key, value in settings.items() if key != "learning_rate"}
@@ -70,25 +70,27 @@ def augmentations(
     plugin = plugins.load(name)
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings, console.say)
     preprocessing = _preprocessing(chosen)
     size = preprocessing.size
-    policy = policies.resolve(chosen.augment, size, policies.of_plugin(plugin, size))
+    policy = policies.resolve(chosen.augmentation.augment, size, policies.of_plugin(plugin, size))
     augmenter = Augmenter(
         transforms=policy,
         mirror=competition.mirror_classes,
-        mirror_share=chosen.mirror_share,
-        erasing=chosen.erasing,
-        seed=chosen.seed,
+        mirror_share=chosen.augmentation.mirror_share,
+        erasing=chosen.augmentation.erasing,
+        seed=chosen.data.seed,
     )
     table = _training_images(plugin, competition, data_path, workspace, chosen, console)
     some = (
         (preprocessing.apply(decoding.decode(content)), label, hashlib.blake2b(content, digest_size=16).digest())
         for content, label in _some(table, competition.labels, num_images, chosen)
     )
-    sheet = workspace.folder / f"augmentations-{Path(chosen.augment).stem}.png"
+    sheet = workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
     contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
-    console.say(f"{chosen.augment} at {size[0]} x {size[1]}: {policies.describe(policy)}; {_beside(augmenter)}")
+    console.say(
+        f"{chosen.augmentation.augment} at {size[0]} x {size[1]}: {policies.describe(policy)}; {_beside(augmenter)}"
+    )
     console.say(f"written: {sheet}")
     return sheet
 
@@ -97,12 +99,12 @@ def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
     """Return what makes images for the first backbone; no weights are needed."""
     import torch
 
-    specs = chosen.backbone
+    specs = chosen.features.backbone
     if specs == ("auto",):
-        specs, _ = registry.default_trained(devices.choose(chosen.provider))
+        specs, _ = registry.default_trained(devices.choose(chosen.compute.provider))
     with torch.device("meta"):
         model = timm_models.create(specs[0].partition("=")[0])
-    return timm_models.preprocessing_of(model, chosen.shape).cropped(chosen.crop)
+    return timm_models.preprocessing_of(model, chosen.features.shape).cropped(chosen.features.crop)
 
 
 def _training_images(
@@ -125,8 +127,8 @@ def _training_images(
 
 def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, chosen: Recipe) -> Iterator[tuple[bytes, int]]:
     """Yield (file's content, class) of `count` readable images, spread over the classes; raise UserError for none."""
-    shuffled = table.sample(frac=1, random_state=chosen.seed)
-    readable = [_readable(shuffled["path"][shuffled["label"] == label], chosen.max_megapixels) for label in labels]
+    shuffled = table.sample(frac=1, random_state=chosen.data.seed)
+    readable = [_readable(shuffled["path"][shuffled["label"] == label], chosen.data.max_megapixels) for label in labels]
     found = False
     for place in range(count):
         label = place * len(labels) // count

@@ -24,18 +24,18 @@ def assign(table: pd.DataFrame, recipe: Recipe) -> Fold:
 
     Raises UserError where the data doesn't allow what the recipe asks for.
     """
-    if recipe.validation == "valid":
+    if recipe.data.validation == "valid":
         if "valid" not in table or not table["valid"].any():
             raise UserError("validation = 'valid': the data brings no validation set; use folds or holdout.")
         return np.where(table["valid"], 0, TRAIN_ONLY).astype(np.int64)
     labels = table["label"].to_numpy()
     groups = table["group"].to_numpy() if "group" in table else None
-    if recipe.validation == "holdout":
-        if recipe.holdout >= len(table):
-            raise UserError(f"holdout = {recipe.holdout}: there are only {len(table)} training images.")
-        held = held_out(labels, groups, recipe.holdout, recipe.seed)
+    if recipe.data.validation == "holdout":
+        if recipe.data.holdout >= len(table):
+            raise UserError(f"holdout = {recipe.data.holdout}: there are only {len(table)} training images.")
+        held = held_out(labels, groups, recipe.data.holdout, recipe.data.seed)
         return np.where(held, 0, TRAIN_ONLY).astype(np.int64)
-    return split(labels, groups, recipe.num_folds, recipe.seed)
+    return split(labels, groups, recipe.data.num_folds, recipe.data.seed)
 
 
 def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:

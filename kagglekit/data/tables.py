@@ -75,9 +75,9 @@ def read(
     if drops is not None and len(drops):
         train, dropped = without(train, drops, console)
     asked = test if sample is None else _asked(competition, test, sample, console)
-    count, seed = recipe.sample, recipe.seed
+    count, seed = recipe.data.sample, recipe.data.seed
     return Tables(
-        train=folds.sample(train, count, seed, recipe.num_folds),
+        train=folds.sample(train, count, seed, recipe.data.num_folds),
         test=test,
         sample=sample,
         asked=folds.sample(asked, count, seed),
@@ -124,8 +124,8 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
 def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Audited:
     """Audit every image that is to be used; `folder` keeps what was seen for the next time."""
     both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
-    workers = recipe.threads or devices.cores()
-    verdict = scan.audit(both["path"].tolist(), folder, recipe.max_megapixels, workers, console)
+    workers = recipe.compute.threads or devices.cores()
+    verdict = scan.audit(both["path"].tolist(), folder, recipe.data.max_megapixels, workers, console)
     readable = [place not in verdict.unreadable for place in range(len(both))]
     both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
     reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]

@@ -44,7 +44,7 @@ def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
         "run": run.run.id,
         "prior": (prior / prior.sum()).tolist(),
         "preprocessing": {name: dataclasses.asdict(made) for name, made in run.preprocessings().items()},
-        "max_megapixels": run.recipe.max_megapixels,
+        "max_megapixels": run.recipe.data.max_megapixels,
     }
     if folder.exists():
         folder.rmdir()

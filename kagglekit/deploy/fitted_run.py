@@ -83,7 +83,7 @@ class Portable:
             raise UserError(f"run {run.id} is not finished: type its command again to go on.")
         self.run = run
         self.record: dict[str, Any] = storage.read_json(run.folder / "run.json")
-        self.recipe = recipe.resolve({}, "", run.folder / "recipe.toml", {})
+        self.recipe = recipe.of_run(run.folder / "recipe.toml")
         self.meanings: dict[str, str] = self.record["competition"]["classes"]
         self.labels = tuple(self.meanings)
         self.mirror = mirror_classes(self.labels, self.record["competition"]["flip"])
@@ -108,14 +108,14 @@ class Portable:
 
     def _specs(self) -> Sequence[tuple[str, dict[str, Any]]]:
         records = self.record["backbones"]
-        automatic = self.recipe.backbone == ("auto",)
-        specs = [record["name"] for record in records] if automatic else self.recipe.backbone
+        automatic = self.recipe.features.backbone == ("auto",)
+        specs = [record["name"] for record in records] if automatic else self.recipe.features.backbone
         return list(zip(specs, records, strict=True))
 
     @property
     def trained(self) -> bool:
         """Whether the backbones were trained."""
-        return self.recipe.method == "finetune"
+        return self.recipe.training.method == "finetune"
 
     @cached_property
     def views(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class Portable:
         """Return the networks of a part of the run."""
         if not self.trained:
             return [Network(backbone.name, backbone) for backbone in self.backbones]
-        last = phases.of(self.recipe)[-1].name
+        last = phases.of(self.recipe.schedule)[-1].name
         return [
             Network(m.name, m.backbone, self.run.folder / m.folder / f"{last}.safetensors", len(self.labels))
             for m in finetune.members(self.recipe, self.backbones)
@@ -172,7 +172,7 @@ class Portable:
             ]
             found: Floats = np.mean(back, axis=0)
         else:
-            output = self.recipe.output
+            output = self.recipe.features.output
             by_view = [
                 np.concatenate([network[place][output] for network in outputs], axis=1)
                 for place in range(len(self.views))

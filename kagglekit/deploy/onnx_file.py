@@ -146,7 +146,7 @@ def _describe(
             "competition": competition["name"],
             "classes": json.dumps(run.meanings),
             "preprocessing": json.dumps({k: dataclasses.asdict(p) for k, p in run.preprocessings().items()}),
-            "max_megapixels": str(run.recipe.max_megapixels),
+            "max_megapixels": str(run.recipe.data.max_megapixels),
             "precision": precision,
             "checked_on": checked_on,
             "out_of_fold": json.dumps({metric: loss}),

@@ -60,7 +60,7 @@ class _Composer:
             shape = ["batch", *preprocessing.size, 3]
             self._graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
             stacked[preprocessing] = self._views(self._pixels(name))
-        output = self._run.recipe.output if not self._run.trained else "logits"
+        output = self._run.recipe.features.output if not self._run.trained else "logits"
         computed = []
         for place, network in enumerate(self._run.networks(part)):
             images = stacked[network.backbone.preprocessing]

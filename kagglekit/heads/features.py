@@ -98,7 +98,7 @@ class FeatureEngine:
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
         smallest = min((backbone.preprocessing.size for backbone in backbones), key=math.prod)
         self._batch = batch_size or batch_sizes.automatic_batch(self.device, smallest)
-        self._workers = recipe.threads or devices.cores()
+        self._workers = recipe.compute.threads or devices.cores()
 
     def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:
         """Return the features of readable images, having computed those that the store did not have.
@@ -149,10 +149,10 @@ class FeatureEngine:
 
 def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe, warn: sessions.Say) -> list[inference.Request]:
     """Open one session, and return a request a view."""
-    if recipe.output not in backbone.outputs:
+    if recipe.features.output not in backbone.outputs:
         raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
-    session = sessions.open_on(Path(backbone.graph), recipe.provider, 1, warn)
-    return [inference.Request(backbone, session, recipe.output, view) for view in views]
+    session = sessions.open_on(Path(backbone.graph), recipe.compute.provider, 1, warn)
+    return [inference.Request(backbone, session, recipe.features.output, view) for view in views]
 
 
 def _address(request: inference.Request) -> dict[str, Any]:

@@ -71,13 +71,13 @@ def fit(training: Training, part: Mask, recipe: Recipe, scratch: Path | None = N
     `scratch` is a folder for temporary files.
     """
     places = np.flatnonzero(part)
-    if recipe.head == "mlp":
+    if recipe.heads.head == "mlp":
         return _fit_mlp(training, places, recipe)
     classes = len(training.view_classes[0])
     rows = LogisticRows(training.rows, places, training.shown(places), classes, scratch)
     try:
-        strengths = sorted(recipe.strengths)
-        strength = strengths[0] if len(strengths) == 1 else _choose(training, rows, places, strengths, recipe.seed)
+        strengths = sorted(recipe.heads.regularisation_grid)
+        strength = strengths[0] if len(strengths) == 1 else _choose(training, rows, places, strengths, recipe.data.seed)
         whole = LogisticPaths(rows, np.ones((1, len(places)), bool))
         whole.advance([0], [strength])
         return whole.head(0, f"C {strength:g}")
@@ -151,12 +151,14 @@ def _held_out_losses(training: Training, paths: LogisticPaths, places: Indices, 
 
 def _fit_mlp(training: Training, places: Indices, recipe: Recipe) -> Head:
     """Choose the epochs on one inner part, then train as long on all rows of the part."""
-    held = training.inner_parts(places, recipe.seed) == 0
+    held = training.inner_parts(places, recipe.data.seed) == 0
     rows, labels = training.rows[places[held]], training.labels[places[held]]
-    settings = mlp.Settings(len(training.view_classes[0]), recipe.mlp_width, recipe.mlp_dropout, recipe.seed)
+    settings = mlp.Settings(
+        len(training.view_classes[0]), recipe.heads.mlp_width, recipe.heads.mlp_dropout, recipe.data.seed
+    )
     losses = [
         float(log_loss_rows(labels, predict(head, rows, training.view_classes)).mean())
-        for head in mlp.epochs(*training.flat(places[~held]), settings, recipe.mlp_epochs)
+        for head in mlp.epochs(*training.flat(places[~held]), settings, recipe.heads.mlp_epochs)
     ]
     best = int(np.argmin(losses)) + 1
     *_, last = mlp.epochs(*training.flat(places), settings, best)

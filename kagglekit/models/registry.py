@@ -56,9 +56,9 @@ def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
 
         name, _, file = spec.partition("=")
         say(f"{name}: loading weights and exporting to ONNX (once)")
-        backbone = onnx_export.export(name, weights.locate(name, file), recipe.shape, backbones_folder())
+        backbone = onnx_export.export(name, weights.locate(name, file), recipe.features.shape, backbones_folder())
         storage.write_json(pointer, dataclasses.asdict(backbone))
-    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.crop))
+    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.features.crop))
 
 
 def is_ready(spec: str, recipe: Recipe) -> bool:
@@ -76,7 +76,7 @@ def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
     return {
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
-        "image_size": recipe.shape,
+        "image_size": recipe.features.shape,
         "made_by": exporter(),
     }
 

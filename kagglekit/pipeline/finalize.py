@@ -46,10 +46,10 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
     metric = metrics.resolve(job.competition.metric)
 
     def finish_() -> None:
-        start, test, offers = postprocess.choose(scored, predictions, metric, job.recipe.seed)
+        start, test, offers = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
         # what temperature and clip were chosen on: the report draws the losses that the others would have
         run.write_probabilities("unfinished.parquet", train["id"].tolist(), start.probabilities, labels)
-        oof, gates = postprocess.finish(start, job.recipe.finish, metric, job.recipe.seed)
+        oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
         test = postprocess.apply_kept(test, gates)
         test[_unread(job, test)] = predictions.prior
         gates = [*offers, *gates]
@@ -67,8 +67,8 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
         left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
         if left_out:
             rest = replace(predictions, offers=tuple(offer for offer in predictions.offers if offer.alone))
-            start, _, offers = postprocess.choose(scored, rest, metric, job.recipe.seed)
-            oof, gates = postprocess.finish(start, job.recipe.finish, metric, job.recipe.seed)
+            start, _, offers = postprocess.choose(scored, rest, metric, job.recipe.data.seed)
+            oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
             gates = [*offers, *gates]
         return {
             "steps": {gate.step: gate.value for gate in gates if gate.judgement.kept},
@@ -106,7 +106,7 @@ def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
 
 
 def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: metrics.Metric) -> dict[str, Any]:
-    error = postprocess.standard_error(scored, oof, metric, job.recipe.seed)
+    error = postprocess.standard_error(scored, oof, metric, job.recipe.data.seed)
     return {
         "metric": metric.name,
         "lower_is_better": metric.lower_is_better,
@@ -118,11 +118,11 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
         "clusters": len(np.unique(scored.clusters)),
         "scored_images": len(scored.truth),
         "quarantined": len(job.tables.quarantine),
-        "validation": job.recipe.validation,
-        "sample": job.recipe.sample,
+        "validation": job.recipe.data.validation,
+        "sample": job.recipe.data.sample,
         "synthetic": job.synthetic,
         "backbones": [backbone.name for backbone in job.backbones],
-        "method": job.recipe.method,
+        "method": job.recipe.training.method,
         "device": storage.read_json(job.run.folder / "provider.json")["used"],
         "predicted_on": _predicted_on(job.run),
         "submission_sha256": storage.file_sha256(job.run.submission),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +62,7 @@ def prepare(
     seconds: dict[str, float] = {}
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings)
+    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings, console.say)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
@@ -109,8 +107,8 @@ def _settle(
 ) -> tuple[dict[str, Any], Recipe, list[backbone.Backbone]]:
     """Decide what depends on the machine, once for a key; return it, the recipe with it, and the backbones."""
     decided = store.decide(workspace, key, lambda: _decide(chosen, work))
-    settled = recipe.resolve(chosen.as_dict() | decided["settings"], "decision", Path(os.devnull), {})
-    console.say(f"method {settled.method}: {decided['why']}")
+    settled = chosen.changed(**decided["settings"])
+    console.say(f"method {settled.training.method}: {decided['why']}")
     try:
         return decided, settled, prepare_backbones(decided, settled, console)
     except UserError:  # such as a hub that has gone since: the next command may decide otherwise
@@ -134,12 +132,12 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
     """Settle what depends on the machine and the moment."""
-    device = devices.choose(chosen.provider)
-    specs, reason = chosen.backbone, ""
+    device = devices.choose(chosen.compute.provider)
+    specs, reason = chosen.features.backbone, ""
     if specs == ("auto",):
         specs, reason = registry.default_trained(device)
-    plan = budget.choose(replace(chosen, backbone=specs), specs[0].partition("=")[0], work, device)
-    if chosen.backbone == ("auto",) and plan.settings["method"] == "features":
+    plan = budget.choose(chosen.changed(backbone=specs), specs[0].partition("=")[0], work, device)
+    if chosen.features.backbone == ("auto",) and plan.settings["method"] == "features":
         specs, reason = registry.default(device)
     return {
         "device": device,
@@ -147,7 +145,8 @@ def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
         "reason": reason,
         "settings": plan.settings,
         "why": plan.reason,
-        "batch_size": chosen.batch_size or batch_sizes.automatic_batch(device, chosen.shape or batch_sizes.USUAL_SIZE),
+        "batch_size": chosen.compute.feature_batch
+        or batch_sizes.automatic_batch(device, chosen.features.shape or batch_sizes.USUAL_SIZE),
         "when": time.strftime("%Y-%m-%d %H:%M"),
     }
 
@@ -171,13 +170,13 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
     return {
         "plugin": plugin.digest(),
         "competition": competition.describe(),
-        "recipe": {name: value for name, value in chosen.as_dict().items() if name not in recipe.WITHOUT_RESULT},
-        "start": start.digest(chosen.start) if chosen.start else "",
+        "recipe": chosen.identity(),
+        "start": start.digest(chosen.training.start) if chosen.training.start else "",
         "augment": _augment_digest(chosen),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
-        "device": devices.choose(chosen.provider),
+        "device": devices.choose(chosen.compute.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
         "versions": {name: environment.installed_version(name) for name in _PACKAGES}
         | {"audit": scan.AUDIT_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},
@@ -186,11 +185,11 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
 
 def _augment_digest(chosen: Recipe) -> str:
     """Return a hash of the policy's file; nothing for a policy with a name, which the code and the plugin decide."""
-    if not chosen.augment.endswith(".json"):
+    if not chosen.augmentation.augment.endswith(".json"):
         return ""
-    if not Path(chosen.augment).is_file():
-        raise UserError(f"augment = {chosen.augment!r}: no such file.")
-    return storage.file_sha256(Path(chosen.augment))
+    if not Path(chosen.augmentation.augment).is_file():
+        raise UserError(f"augment = {chosen.augmentation.augment!r}: no such file.")
+    return storage.file_sha256(Path(chosen.augmentation.augment))
 
 
 def _fingerprint(table: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from kagglekit.base.console import Console
@@ -16,13 +15,13 @@ def draw(competition: Competition, workspace: Workspace, recipe: Recipe, console
     """Draw a competition; return its archive, and the recipe with a hold-out and epochs that fit it."""
     from kagglekit.competitions import synthetic
 
-    drawn = synthetic.draw(competition, workspace.data, recipe.num_folds)
+    drawn = synthetic.draw(competition, workspace.data, recipe.data.num_folds)
     most = len(drawn.train) // 3
-    if recipe.validation == "holdout" and recipe.holdout > most:
-        recipe = dataclasses.replace(recipe, holdout=most)
+    if recipe.data.validation == "holdout" and recipe.data.holdout > most:
+        recipe = recipe.changed(holdout=most)
         console.say(f"holdout = {most}, of {len(drawn.train)} synthetic training images")
     # drawn images are learnt in no time: one epoch of each model shows that all works
-    return drawn.archive, dataclasses.replace(recipe, phases=(*recipe.phases, "all epochs=1"))
+    return drawn.archive, recipe.changed(phases=(*recipe.schedule.phases, "all epochs=1"))
 
 
 def how_to_get_data(plugin: Plugin) -> str:

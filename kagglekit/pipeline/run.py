@@ -48,7 +48,7 @@ def run(
 
 def go(job: Job, fold: int | None = None) -> store.Run:
     """Make a run that is prepared, or go on with it; one that is finished already is only shown."""
-    method = METHODS[job.recipe.method].stages(job)
+    method = METHODS[job.recipe.training.method].stages(job)
     stages = Stages(job.run.folder, job.run.key, (*method, *finalize.stages(job.run, method)), job.console.warn)
     if fold is not None:
         _check_fold(job, fold)
@@ -66,7 +66,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
         else:
             with _logging(job, "log.txt"):
                 _record(job)
-                predictions = METHODS[job.recipe.method].predict(job, stages)
+                predictions = METHODS[job.recipe.training.method].predict(job, stages)
                 if predictions is not None:  # only the first process has them
                     finalize.conclude(job, predictions, stages)
                     _show(job)
@@ -86,7 +86,7 @@ def _show(job: Job) -> None:
 
 def _check_fold(job: Job, fold: int) -> None:
     folds = sorted({member.fold for member in finetune.members(job.recipe, job.backbones)})
-    if job.recipe.method != "finetune":
+    if job.recipe.training.method != "finetune":
         raise UserError(f"--fold {fold}: only method finetune trains fold by fold; use --method finetune.")
     if fold not in folds:
         raise UserError(f"--fold {fold}: this run has folds {folds[0]} to {folds[-1]}.")
@@ -108,7 +108,7 @@ def _record(job: Job) -> None:
         "train_images": len(job.tables.train),
         "test_images": len(job.tables.asked),
         "dropped": len(job.tables.dropped),
-        "seed": job.recipe.seed,
+        "seed": job.recipe.data.seed,
         "synthetic": job.synthetic,
         "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "gone_on": before.get("gone_on", -1) + 1,

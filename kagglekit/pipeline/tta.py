@@ -33,8 +33,8 @@ def names(recipe: Recipe, *, mirrors: bool, models: int) -> list[str]:
     if models < 2:
         return [PLAIN]
     mirrored = [MIRROR] if mirrors else []
-    augmented = [f"augmented{number}" for number in range(recipe.tta)]
-    return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if recipe.neighbours else [])]
+    augmented = [f"augmented{number}" for number in range(recipe.finish.tta_views)]
+    return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if recipe.finish.neighbours else [])]
 
 
 def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> dict[str, Floats]:
@@ -47,7 +47,7 @@ def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> 
     if NEIGHBOURS in views:
         own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
         found[NEIGHBOURS] = average_neighbours(
-            own, pooled, scorer.trainer.recipe.neighbours, scorer.trainer.world.device.type
+            own, pooled, scorer.trainer.recipe.finish.neighbours, scorer.trainer.world.device.type
         )
     return found
 
@@ -75,9 +75,9 @@ def offers(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tupl
     if MIRROR in seen:
         made.append(Offer(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
     if len(seen) > len(made) + 1:
-        made.append(Offer(f"{recipe.tta} augmented views", *_mean(list(seen.values()))))
+        made.append(Offer(f"{recipe.finish.tta_views} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:
-        made.append(Offer(f"mean of {recipe.neighbours} neighbours", *by_view[NEIGHBOURS]))
+        made.append(Offer(f"mean of {recipe.finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
     return tuple(made)
 
 

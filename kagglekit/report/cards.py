@@ -72,7 +72,7 @@ class _Overlay:
 
 def make(found: Findings, networks: Networks, console: Console) -> list[shown.Gallery]:
     """Return the five views with their pictures."""
-    chosen = galleries.choose(found.truth, found.probabilities, found.losses, found.recipe.seed)
+    chosen = galleries.choose(found.truth, found.probabilities, found.losses, found.recipe.data.seed)
     places = {
         view.key: {place for row in chosen[view.key] for place in row.places.tolist()} for view in galleries.VIEWS
     }
@@ -115,7 +115,7 @@ def _read(
         prepared = networks.attention.prepare(image) if wanted and networks.attention else None
         return _Picture(pictures.photo(image, longest), (image.shape[1], image.shape[0]), prepared)
 
-    workers = found.recipe.threads or devices.cores()
+    workers = found.recipe.compute.threads or devices.cores()
     read_all = dict(zip(places, parallel.overlapped(places, read, workers), strict=True))
     gone = [place for place in places if not read_all[place].source]
     if gone:

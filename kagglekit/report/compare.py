@@ -131,7 +131,7 @@ def compare(runs: Sequence[Run], console: Console) -> None:
     console.table(f"runs of {names.pop()}", ("", *(f">{one.run.id}" for one in found)), _beside(found))
     _tell_settings(found, console)
     for other in found[1:]:
-        _tell(found[0], other, difference(found[0], other, found[0].recipe.seed), console)
+        _tell(found[0], other, difference(found[0], other, found[0].recipe.data.seed), console)
 
 
 def _beside(found: Sequence[Findings]) -> list[tuple[str, ...]]:

@@ -61,7 +61,7 @@ def facts(found: Findings) -> Mapping[str, Facts]:
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
     left_out = [f"{result['quarantined']} unreadable of both"] if result["quarantined"] else []
     left_out += [f"{record['dropped']} dropped by your list"] if record.get("dropped") else []
-    method = result["method"] if result["method"] == "features" else f"{result['method']}, {found.recipe.recipe}"
+    method = result["method"] if result["method"] == "features" else f"{result['method']}, {found.recipe.schedule.plan}"
     backbones = [f"{b['name']} ({b['parameters'] / 1e6:.1f} M parameters, {b['licence']})" for b in record["backbones"]]
     scored = f"{result['scored_images']}{groups}"
     return {
@@ -124,7 +124,7 @@ def finishing_curves(found: Findings) -> list[Curve]:
     """Return the log loss of temperature and clip by value, each after the kept steps before it."""
     gates = {gate["step"]: gate for gate in found.result["finish"]}
     probabilities, curves = found.unfinished, []
-    asked = list(found.recipe.finish)
+    asked = list(found.recipe.finish.finish)
     for step in [*asked, *(step for step in postprocess.STEPS if step not in asked)]:
         gate = gates.get(step)
         curves.append(

@@ -70,7 +70,7 @@ class Attention:
         self._run = run
         self._models: dict[tuple[str, ...], Any] = {}
         self.preprocessings = tuple(run.preprocessings().values())
-        on_gpu = run.recipe.provider != "cpu" and torch.cuda.is_available()
+        on_gpu = run.recipe.compute.provider != "cpu" and torch.cuda.is_available()
         self.device = "cuda" if on_gpu else "cpu"
         if not on_gpu:
             devices.keep_memory()
@@ -159,7 +159,7 @@ class Attention:
         def scores(rows: Sequence[torch.Tensor]) -> torch.Tensor:
             return head(torch.cat(list(rows), dim=1))
 
-        if self._run.recipe.output == "pooled":
+        if self._run.recipe.features.output == "pooled":
             return scores
         classifiers = [self.model(network).get_classifier() for network in networks]
         return lambda rows: scores([layer(pooled) for layer, pooled in zip(classifiers, rows, strict=True)])

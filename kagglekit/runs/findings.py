@@ -91,7 +91,7 @@ def read(run: Run) -> Findings:
         run=run,
         record=record,
         result=result,
-        recipe=recipe.resolve({}, "", run.folder / "recipe.toml", {}),
+        recipe=recipe.of_run(run.folder / "recipe.toml"),
         classes=classes,
         table=table,
         truth=np.array([places[label] for label in table["label"]], dtype=np.int64),

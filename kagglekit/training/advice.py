@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from kagglekit.recipe import Recipe
+from typing import Any
 
 _CLEAR = 1.2
 """Ratio from which one loss counts as clearly above the other."""
@@ -45,14 +44,14 @@ class PhaseLosses:
     train_is_augmented: bool = True
     trend: tuple[float, ...] = ()
     """Inner loss after each epoch."""
-    recipe: Recipe
-    """What is set; it is never advised again."""
+    settings: Mapping[str, Any]
+    """All settings by name; what is set is never advised again."""
 
 
 def judge(losses: PhaseLosses) -> list[str]:
     """Return one to three lines for the log: the numbers, what they mean with what to set, what the trend says."""
     if not math.isfinite(losses.train_loss) or not math.isfinite(losses.valid_loss or 0.0):
-        return [f"{_numbers(losses)}: the training broke down. {_try(_gentler(losses.recipe))}"]
+        return [f"{_numbers(losses)}: the training broke down. {_try(_gentler(losses.settings))}"]
     trend = _trend(losses)
     return [f"{_numbers(losses)}.", _verdict(losses), *([trend] if trend else [])]
 
@@ -68,18 +67,18 @@ def _numbers(losses: PhaseLosses) -> str:
 
 
 def _verdict(losses: PhaseLosses) -> str:
-    train, valid, recipe = losses.train_loss, losses.valid_loss, losses.recipe
+    train, valid, settings = losses.train_loss, losses.valid_loss, losses.settings
     if min(train, math.inf if valid is None else valid) >= _GUESSING * math.log(losses.num_classes):
         return f"under-fitting: hardly better than guessing. {_try(_against_under_fitting(losses))}"
     if valid is None:
-        cure = _try(["--set inner_share=0.1"]) if recipe.inner_share == 0 else ""
+        cure = _try(["--set validation_share=0.1"]) if settings["validation_share"] == 0 else ""
         return f"the training loss alone can't show over-fitting, and there is no inner part. {cure}".rstrip()
     certain = abs(valid - train) > 2 * losses.spread
     if certain and valid > _CLEAR * train:
         return f"over-fitting: inner loss clearly above training loss. {_try(_against_over_fitting(losses))}"
-    inflated = losses.train_is_augmented or recipe.dropout > 0 or recipe.drop_path > 0
+    inflated = losses.train_is_augmented or settings["dropout"] > 0 or settings["drop_path"] > 0
     if certain and train > (_CLEAR_INFLATED if inflated else _CLEAR) * valid:
-        softened = [name for name in ("mixup", "cutmix", "label_smoothing") if getattr(recipe, name) > 0]
+        softened = [name for name in ("mixup", "cutmix", "label_smoothing") if settings[name] > 0]
         if softened:
             return f"no over-fitting; {' and '.join(softened)} raise the training loss, so under-fitting can't be seen."
         return f"under-fitting: training loss clearly above inner loss. {_try(_against_under_fitting(losses))}"
@@ -93,7 +92,7 @@ def _trend(losses: PhaseLosses) -> str:
     """
     trend, valid = losses.trend, losses.valid_loss
     if valid is not None and losses.before is not None and valid > losses.before + losses.spread:
-        return f"this step made the inner loss worse. {_try(_gentler(losses.recipe))}"
+        return f"this step made the inner loss worse. {_try(_gentler(losses.settings))}"
     if len(trend) < 2 or not all(map(math.isfinite, trend)):
         return ""
     best = min(range(len(trend)), key=trend.__getitem__)
@@ -106,34 +105,34 @@ def _trend(losses: PhaseLosses) -> str:
 
 
 def _against_over_fitting(losses: PhaseLosses) -> list[str]:
-    recipe = losses.recipe
-    data = ["--set sample=0"] if recipe.sample else ["more data"]
+    settings = losses.settings
+    data = ["--set sample=0"] if settings["sample"] else ["more data"]
     images = {"erasing": 0.25, "mixup": 0.2}  # more augmentation where the policy has no stronger one
-    if recipe.augment != "none" and not losses.train_is_augmented:
+    if settings["augment"] != "none" and not losses.train_is_augmented:
         augmentation = ["augmentation in this step, too"]
-    elif recipe.augment in _STRONGER:
-        augmentation = _settings({"augment": _STRONGER[recipe.augment]})
+    elif settings["augment"] in _STRONGER:
+        augmentation = _settings({"augment": _STRONGER[settings["augment"]]})
     else:
-        augmentation = _settings({k: v for k, v in images.items() if getattr(recipe, k) == 0})[:1]
+        augmentation = _settings({k: v for k, v in images.items() if settings[k] == 0})[:1]
     wanted = {
-        "dropout": 0.2 if recipe.dropout == 0 else 0.5,
+        "dropout": 0.2 if settings["dropout"] == 0 else 0.5,
         "weight_decay": 0.05,
         "label_smoothing": 0.1,
         "drop_path": 0.0 if losses.kind == "head" else 0.1,
         "ema": 0.999,
     }
-    regularisation = _settings({k: v for k, v in wanted.items() if getattr(recipe, k) < v})[:3]
+    regularisation = _settings({k: v for k, v in wanted.items() if settings[k] < v})[:3]
     better = "a `backbone` that generalises better (`kagglekit backbones`)"
     return [*data, *augmentation, better, *regularisation, "a smaller `backbone`"]
 
 
 def _against_under_fitting(losses: PhaseLosses) -> list[str]:
-    recipe = losses.recipe
-    less = {"dropout": recipe.dropout / 2 if recipe.dropout > 0.2 else 0.0}
+    settings = losses.settings
+    less = {"dropout": settings["dropout"] / 2 if settings["dropout"] > 0.2 else 0.0}
     less |= dict.fromkeys(("drop_path", "mixup", "cutmix", "label_smoothing", "erasing"), 0.0)
-    found = _settings({k: v for k, v in less.items() if getattr(recipe, k) > v})[:3]
-    if losses.train_is_augmented and recipe.augment in _WEAKER:
-        found += _settings({"augment": _WEAKER[recipe.augment]})
+    found = _settings({k: v for k, v in less.items() if settings[k] > v})[:3]
+    if losses.train_is_augmented and settings["augment"] in _WEAKER:
+        found += _settings({"augment": _WEAKER[settings["augment"]]})
     if 0 < losses.num_epochs < _MOST_EPOCHS:
         found.append(_epochs(losses, min(2 * losses.num_epochs, _MOST_EPOCHS)))
     if losses.kind != "all":
@@ -141,19 +140,19 @@ def _against_under_fitting(losses: PhaseLosses) -> list[str]:
     return found or ["a larger `backbone`"]
 
 
-def _gentler(recipe: Recipe) -> list[str]:
+def _gentler(settings: Mapping[str, Any]) -> list[str]:
     """Return what lowers the rate."""
-    if recipe.learning_rate > 0:
-        return _settings({"learning_rate": recipe.learning_rate / 10})
+    if settings["learning_rate"] > 0:
+        return _settings({"learning_rate": settings["learning_rate"] / 10})
     # unlike the others, a tenth of the lowest point's rate keeps a distance from where the loss explodes
-    gentle = {} if recipe.suggestion == "minimum/10" else {"suggestion": "minimum/10"}
+    gentle = {} if settings["suggestion"] == "minimum/10" else {"suggestion": "minimum/10"}
     return _settings(gentle) or ["a lower `learning_rate` than the finder suggests"]
 
 
 def _epochs(losses: PhaseLosses, number: int) -> str:
     """Return the setting that gives the step `number` epochs and keeps what else `phases` says."""
     changes: dict[str, list[str]] = {}
-    for change in losses.recipe.phases:
+    for change in losses.settings["phases"]:
         name, *words = change.split()
         changes.setdefault(name, []).extend(words)
     kept = [word for word in changes.get(losses.name, []) if not word.startswith("epochs=")]

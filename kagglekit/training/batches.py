@@ -148,10 +148,10 @@ def mix(
     Mix-up: Zhang et al. 2018; cut-mix: Yun et al. 2019. What is drawn depends on `key` only.
     """
     random = np.random.default_rng(key)
-    if recipe.cutmix and random.random() < recipe.cutmix:
+    if recipe.augmentation.cutmix and random.random() < recipe.augmentation.cutmix:
         return _cutmix(images, truth, random)
-    if recipe.mixup:
-        share = float(random.beta(recipe.mixup, recipe.mixup))
+    if recipe.augmentation.mixup:
+        share = float(random.beta(recipe.augmentation.mixup, recipe.augmentation.mixup))
         other = random.permutation(len(images))
         return images * share + images[other] * (1 - share), truth * share + truth[other] * (1 - share)
     return images, truth

@@ -1,4 +1,4 @@
-"""What fits into the budget: the method, and the folds, image size and epochs of recipe `quick`.
+"""What fits into the budget: the method, and the folds, image size and epochs of plan `quick`.
 
 Everything is settled before training starts, from a step that is measured on this machine.
 """
@@ -21,7 +21,7 @@ from kagglekit.training import phases, precisions
 MIN_IMAGES = 2000
 """With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features lose half as much."""
 MIN_EPOCHS, MAX_EPOCHS = 5, 12
-"""Of recipe `quick`: fewer leave the backbone half-way, and more teach it the training images by heart."""
+"""Of plan `quick`: fewer leave the backbone half-way, and more teach it the training images by heart."""
 _SIDES = (192, 160, 128, 96)
 _ENLARGED = 1.2
 """Times that small images are enlarged at most: more shows nothing new, and costs."""
@@ -76,27 +76,33 @@ def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) ->
     """Settle the method and, for fine-tuning, the recipe's steps; raise UserError where the budget is too small."""
     method, reason = _method(recipe, backbone, work, device)
     if method == "features":
-        return Plan({"method": method, "folds": recipe.num_folds}, reason)
-    budget = recipe.budget_seconds(device)
+        return Plan({"method": method, "folds": recipe.data.num_folds}, reason)
+    budget = recipe.compute.budget_seconds(device)
     limited = not math.isinf(budget)
     # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is asked for
-    steps = recipe.recipe if recipe.recipe != "auto" else "quick" if device == "cpu" or limited else "eight-step"
+    steps = (
+        recipe.schedule.plan
+        if recipe.schedule.plan != "auto"
+        else "quick"
+        if device == "cpu" or limited
+        else "eight-step"
+    )
     # stored: a command that goes on in another number of processes takes the same steps
-    batch = recipe.train_batch or default_batch(device) * distributed.count()
-    settled = {"method": method, "recipe": steps, "folds": recipe.num_folds, "train_batch": batch}
+    batch = recipe.training.train_batch or default_batch(device) * distributed.count()
+    settled = {"method": method, "plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
     if steps != "quick":
-        asked = f", as long as its steps say: budget = {recipe.budget} is for recipe quick"
-        return Plan(settled, f"{reason}; recipe {steps}{'' if recipe.budget == 'auto' else asked}")
+        asked = f", as long as its steps say: budget = {recipe.compute.budget} is for plan quick"
+        return Plan(settled, f"{reason}; plan {steps}{'' if recipe.compute.budget == 'auto' else asked}")
     if not limited:
-        return Plan(settled, f"{reason}; recipe quick, as long as its steps say")
+        return Plan(settled, f"{reason}; plan quick, as long as its steps say")
     settings, how = _fit_quick(recipe, backbone, work, budget, partial(measure, device=device))
     return Plan(settled | settings, f"{reason}; {how}")
 
 
 def _method(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
-    budget = recipe.budget_seconds(device)
-    if recipe.method != "auto":
-        return recipe.method, "as the settings say"
+    budget = recipe.compute.budget_seconds(device)
+    if recipe.training.method != "auto":
+        return recipe.training.method, "as the settings say"
     if work.images < MIN_IMAGES:
         return "features", f"{work.images} training images are too few to train a backbone on"
     if math.isinf(budget):
@@ -106,7 +112,7 @@ def _method(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -
 
 def _method_in(budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
     """Measure, unless the answer is clear, whether enough epochs fit."""
-    shape = recipe.shape or own_shape(backbone)
+    shape = recipe.features.shape or own_shape(backbone)
     area = shape[0] * shape[1] / 224**2
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
     folds = _fold_counts(recipe)[-1]
@@ -121,10 +127,14 @@ def _fit_quick(
     recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure
 ) -> tuple[dict[str, Any], str]:
     """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
-    shapes = [recipe.shape] if recipe.shape else shapes_for(own_shape(backbone), work.native, recipe.crop)
+    shapes = (
+        [recipe.features.shape]
+        if recipe.features.shape
+        else shapes_for(own_shape(backbone), work.native, recipe.features.crop)
+    )
     fold_counts = _fold_counts(recipe)
-    fixed = phases.of(replace(recipe, recipe="quick"))
-    asked = any("epochs=" in change for change in recipe.phases if change.startswith("all "))
+    fixed = phases.of(replace(recipe.schedule, plan="quick"))
+    asked = any("epochs=" in change for change in recipe.schedule.phases if change.startswith("all "))
     wanted = fixed[0].epochs if asked else 0
     for shape in shapes:
         speed = measure_(backbone, shape, recipe)
@@ -136,24 +146,24 @@ def _fit_quick(
                 settings = {
                     "folds": folds,
                     "image_size": list(shape),
-                    "phases": [f"all epochs={chosen}", *recipe.phases],
+                    "phases": [f"all epochs={chosen}", *recipe.schedule.phases],
                 }
                 rate = 1 / speed.step
                 return settings, (
-                    f"recipe quick: {folds} folds at {shape[0]}x{shape[1]}, {chosen} epochs: a step was measured at "
+                    f"plan quick: {folds} folds at {shape[0]}x{shape[1]}, {chosen} epochs: a step was measured at "
                     f"{rate:.0f} images/s, budget {budget / 60:.0f} min"
                 )
     cure = f"{wanted} epochs" if wanted else "one epoch"
     least = math.ceil(_cost(recipe, work, fold_counts[-1], speed).budget(wanted or 1) / 60)
     raise UserError(
-        f"budget = {recipe.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images with "
-        f"{backbone}: give --budget {least}m or more, or use --method features."
+        f"budget = {recipe.compute.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images "
+        f"with {backbone}: give --budget {least}m or more, or use --method features."
     )
 
 
 def _fold_counts(recipe: Recipe) -> list[int]:
     """Return the numbers of folds to try, most first."""
-    return [recipe.num_folds] if recipe.folds or recipe.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
+    return [recipe.data.num_folds] if recipe.data.folds or recipe.data.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
 
 
 @dataclass(frozen=True)
@@ -178,13 +188,13 @@ def _epochs(recipe: Recipe, work: Work, folds: int, speed: Speed, budget: float)
 
 
 def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
-    parts = folds if recipe.validation == "folds" else 1
-    held = {"folds": work.images / folds, "holdout": recipe.holdout, "valid": 0}[recipe.validation]
-    together = recipe.models * len(recipe.backbone)
+    parts = folds if recipe.data.validation == "folds" else 1
+    held = {"folds": work.images / folds, "holdout": recipe.data.holdout, "valid": 0}[recipe.data.validation]
+    together = recipe.training.models * len(recipe.features.backbone)
     trained = work.images - held
-    inner = trained * recipe.inner_share
-    views = (2 + recipe.tta) if together > 1 else 1
-    alike = (held**2 + work.test_images**2) * _PAIR if recipe.neighbours and together > 1 else 0.0
+    inner = trained * recipe.training.validation_share
+    views = (2 + recipe.finish.tta_views) if together > 1 else 1
+    alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
     of_model = _FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike
     models = parts * together
     return _Cost(
@@ -230,7 +240,7 @@ def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devic
     import torch
 
     gpus = distributed.count() if device == "cuda" else 1
-    batch = max((recipe.train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
+    batch = max((recipe.training.train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
     while True:
         try:
             speed = _measure_batch(backbone, shape, recipe, device, batch)

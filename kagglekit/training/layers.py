@@ -96,7 +96,7 @@ def set_mode(model: torch.nn.Module, recipe: Recipe) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             frozen = module.weight is not None and not module.weight.requires_grad
-            if frozen or recipe.batch_norm == "frozen":
+            if frozen or recipe.training.batch_norm == "frozen":
                 module.eval()
 
 

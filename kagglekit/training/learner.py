@@ -49,14 +49,14 @@ class Learner:
         import torch
 
         self.recipe, self.world, self.seed, self.part = recipe, world, seed, part
-        self._whole = part * recipe.accumulate
+        self._whole = part * recipe.training.accumulate
         world.reset_scaler()  # what fp16 has learnt of another model's gradients
         self.steps = 0
         self._size, self._say = preprocessing.size, say
         on_device: Any = model.to(world.device)
         self.model: Any = on_device.to(memory_format=torch.channels_last)
         self.layers = layers.Layers.read(self.model)
-        groups = layers.optimiser_groups(self.model, self.layers, recipe.weight_decay)
+        groups = layers.optimiser_groups(self.model, self.layers, recipe.training.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.ema = self._average()
         self._wrapped: Any = None
@@ -67,18 +67,20 @@ class Learner:
         self._std = 255 * torch.tensor(preprocessing.std, device=world.device).view(1, 3, 1, 1)
 
     def _average(self) -> Any:
-        if not self.recipe.ema:
+        if not self.recipe.training.ema:
             return None
         from timm.utils import ModelEmaV3
 
-        return ModelEmaV3(self.model, decay=self.recipe.ema, use_warmup=True)
+        return ModelEmaV3(self.model, decay=self.recipe.training.ema, use_warmup=True)
 
     # --- which layers learn, and how fast
 
     def begin(self, phase: Phase) -> None:
         """Let the layers of a phase learn, at their rates."""
         layers.freeze(self.model, self.layers, phase.trains)
-        self._relative = layers.scales(self.layers, phase.rates or self.recipe.rates, self.recipe.layer_decay)
+        self._relative = layers.scales(
+            self.layers, phase.rates or self.recipe.schedule.rates, self.recipe.schedule.layer_decay
+        )
         self._wrapped, self._prepared = self.world.prepare(self.model, self.optimiser)
         self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.world.device.type == "cuda":
@@ -128,11 +130,11 @@ class Learner:
                 if self.world.size > 1:  # the others are waiting for this one's gradients
                     raise self._too_large() from None
                 self._halve_part()
-        if self.recipe.gradient_clip:
-            self.world.clip(self._learning, self.recipe.gradient_clip)
+        if self.recipe.training.gradient_clip:
+            self.world.clip(self._learning, self.recipe.training.gradient_clip)
         self._prepared.step()
         self._prepared.zero_grad(set_to_none=True)
-        if self.recipe.batch_norm != "frozen":
+        if self.recipe.training.batch_norm != "frozen":
             self.world.share_buffers(self.model)
         self.steps += 1
         if self.ema is not None:
@@ -145,9 +147,9 @@ class Learner:
 
         torch.manual_seed(seed_of(self.seed, *key, self.world.rank))  # dropout and the like
         on_device = labels.to(self.world.device, non_blocking=True)
-        truth = batches.targets(on_device, self.model.num_classes, self.recipe.label_smoothing)  # (B, C)
+        truth = batches.targets(on_device, self.model.num_classes, self.recipe.augmentation.label_smoothing)  # (B, C)
         mixed = None
-        if self.recipe.mixup or self.recipe.cutmix:  # images of different parts are mixed
+        if self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix:  # images of different parts are mixed
             mixed, truth = batches.mix(self._normalised(images), truth, self.recipe, (self.seed, *key, self.world.rank))
         total = torch.zeros((), device=self.world.device)
         for start in range(0, len(images), self.part):
@@ -171,7 +173,7 @@ class Learner:
 
     def _too_large(self) -> UserError:
         height, width = self._size
-        more = f"--set accumulate={2 * self.recipe.accumulate}, " if self.part > 1 else ""
+        more = f"--set accumulate={2 * self.recipe.training.accumulate}, " if self.part > 1 else ""
         return OwnError(
             f"out of memory with {self.part} images of {height}x{width} computed together: use {more}a smaller "
             "--set image_size or train_batch, or another --backbone."
@@ -201,7 +203,7 @@ class Learner:
         import torch
 
         # images that are mixed are all on the device at once
-        count = self._whole if self.recipe.mixup or self.recipe.cutmix else self.part
+        count = self._whole if self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix else self.part
         images = torch.zeros((count, *self._size, 3), dtype=torch.uint8)
         try:
             with self.world.alone(self._wrapped):

@@ -81,13 +81,13 @@ class Trainer:
         self.data, self.recipe, self.world, self.folder, self.console = data, recipe, world, folder, console
         self.seed = seed
         self.batch = max(min(batch, len(data.contents)) // world.size, 1) * world.size
-        part = -(-self.batch // world.size // recipe.accumulate)
+        part = -(-self.batch // world.size // recipe.training.accumulate)
         self.learner = Learner(model, data.preprocessing, recipe, world, seed=seed, part=part, say=console.say)
         self.description = description
         self.progress = Progress()
         self._best_weights: dict[str, torch.Tensor] | None = None
         automatic = min(max(devices.cores() // world.size, 1), _MOST_WORKERS) if world.device.type == "cuda" else 0
-        self._loader_workers = automatic if recipe.loader_workers < 0 else recipe.loader_workers
+        self._loader_workers = automatic if recipe.compute.loader_workers < 0 else recipe.compute.loader_workers
 
     # --- the line from the first phase to the last
 
@@ -143,7 +143,7 @@ class Trainer:
             broken, loss = self._judge_epoch(phase)
             if loss is not None and (broken or progress.epoch in ends) and progress.note_candidate(loss):
                 self._best_weights = {name: value.clone() for name, value in self.learner.weights().items()}
-            if broken or (self.recipe.patience and progress.waited >= self.recipe.patience):
+            if broken or (self.recipe.schedule.patience and progress.waited >= self.recipe.schedule.patience):
                 why = "the loss is no number any more" if broken else f"no better for {progress.waited} restarts"
                 self.console.say(f"{phase.name}: {why}: ended early")
                 advance((phase.epochs - progress.epoch) * self.images_per_epoch)
@@ -155,7 +155,7 @@ class Trainer:
         self.learner.set_mode()
         progress, number = self.progress, self._number(self.progress.epoch)
         losses: list[torch.Tensor] = []
-        saving = checkpoints.Reminder(self.recipe.checkpoint_seconds)
+        saving = checkpoints.Reminder(self.recipe.compute.checkpoint_seconds)
         with interrupts.deferred() as asked_to_stop:
             for images, labels in stream:
                 at = progress.epoch + progress.step / self.steps_per_epoch
@@ -207,7 +207,7 @@ class Trainer:
 
     def _choose_rate(self, phase: Phase) -> float:
         """Return the phase's highest rate of the head."""
-        asked, progress = self.recipe.learning_rate, self.progress
+        asked, progress = self.recipe.schedule.learning_rate, self.progress
         usual = lr_finder.usual_rate(self.description["model"])
         if asked or not phase.find:
             return (asked or progress.rate / progress.rate_share or usual) * phase.rate
@@ -220,7 +220,7 @@ class Trainer:
         if not found:
             self.console.warn(f"{phase.name}: the finder suggests nothing ({lr_finder.why_none(curve)}): {usual:g}")
             return usual * phase.rate
-        name = self.recipe.suggestion if self.recipe.suggestion in found else "valley"
+        name = self.recipe.schedule.suggestion if self.recipe.schedule.suggestion in found else "valley"
         rate, was_capped = lr_finder.capped(found[name], self.description["model"])
         listed = ", ".join(f"{name} {value:.2g}" for name, value in found.items())
         note = f", capped for {self.description['model']}" if was_capped else ""
@@ -249,7 +249,7 @@ class Trainer:
         if loss is None:
             raise UserError(
                 f"{phase.name}: the training loss is {train_loss}: use a lower --set learning_rate (it was "
-                f"{progress.rate:.2g}), or --set inner_share=0.1, which takes such a step back."
+                f"{progress.rate:.2g}), or --set validation_share=0.1, which takes such a step back."
             )
         return True, math.inf
 
@@ -279,7 +279,7 @@ class Trainer:
             kind=phase.trains,
             num_epochs=len(epochs),
             num_classes=self.data.classes,
-            recipe=self.recipe,
+            settings=self.recipe.as_dict(),
             trend=tuple(progress.trend),
         )
         for line in advice.judge(judged):

@@ -27,7 +27,7 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     import torch
 
     pretrained, _, _ = timm_models.load_model(backbone.name, weights_of(backbone), backbone.preprocessing.size)
-    torch.manual_seed(recipe.seed)  # of the new head
+    torch.manual_seed(recipe.data.seed)  # of the new head
     model = _create(backbone, classes, recipe)
     own = model.state_dict()
     same = {key: value for key, value in pretrained.state_dict().items() if _fits(own.get(key), value)}
@@ -40,7 +40,7 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     if isinstance(new_head, torch.nn.Linear):
         # EfficientNet's own start is by the number of classes: with few of them it is wrong with great certainty
         new_head.reset_parameters()
-    if recipe.compile:
+    if recipe.compute.compile:
         model.compile(dynamic=False)
     return model.eval()  # type: ignore[no-any-return]
 
@@ -49,13 +49,13 @@ def check_regularisation(backbone: Backbone, recipe: Recipe) -> None:
     """Raise UserError where the architecture can't be regularised as the recipe asks; nothing is loaded."""
     import torch
 
-    if recipe.dropout or recipe.drop_path:
+    if recipe.training.dropout or recipe.training.drop_path:
         with torch.device("meta"):
             _create(backbone, 2, recipe)
 
 
 def _create(backbone: Backbone, classes: int, recipe: Recipe) -> Any:
-    asked = {"drop_rate": recipe.dropout, "drop_path_rate": recipe.drop_path}
+    asked = {"drop_rate": recipe.training.dropout, "drop_path_rate": recipe.training.drop_path}
     arguments = {name: value for name, value in asked.items() if value}
     try:
         return timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)

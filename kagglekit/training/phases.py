@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from kagglekit.base.errors import UserError
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ScheduleSettings
 from kagglekit.training.layers import Part
 from kagglekit.training.schedules import Schedule
 
@@ -43,7 +43,7 @@ START = "start"
 """What weights are called that no step has changed."""
 _ON_FEATURES = Phase(name=HEAD, trains="head", epochs=1)
 
-RECIPES: dict[str, tuple[Phase, ...]] = {
+PLANS: dict[str, tuple[Phase, ...]] = {
     "quick": (
         # On State Farm a fitted head made the outcome worse: it is very sure of what tells its drivers' features apart,
         # and those change at once when batch norms adapt.
@@ -63,7 +63,7 @@ RECIPES: dict[str, tuple[Phase, ...]] = {
         Phase(name="all", trains="all", epochs=0, rate=0.001, schedule="cosine", find=False, rates=(1.0,)),
     ),
 }
-"""Name -> steps; those with 0 epochs are done only if a recipe's `phases` asks for them."""
+"""Name -> its phases; those with 0 epochs are done only if the setting `phases` asks for them."""
 
 STEPS = {
     HEAD: "1 augmentation on, features precomputed; 2 strength chosen; 3 head on precomputed features",
@@ -75,30 +75,33 @@ STEPS = {
 _TYPES: dict[str, Any] = get_type_hints(Phase)
 
 
-def starts_on_features(recipe: Recipe) -> bool:
-    """Say whether a head on precomputed features is where training starts; raise UserError as `of` does."""
-    return not recipe.start and any(phase.name == HEAD for phase in _done(recipe))
+def starts_on_features(schedule: ScheduleSettings, start: str) -> bool:
+    """Say whether training starts from a head on precomputed features, not from another run's weights, `start`.
+
+    Raises UserError as `of` does.
+    """
+    return not start and any(phase.name == HEAD for phase in _done(schedule))
 
 
-def of(recipe: Recipe) -> tuple[Phase, ...]:
+def of(schedule: ScheduleSettings) -> tuple[Phase, ...]:
     """Return the phases that train, after a head on precomputed features; raise UserError where there are none.
 
     Raises it too for a change that can't be made.
     """
-    found = tuple(phase for phase in _done(recipe) if phase.name != HEAD)
+    found = tuple(phase for phase in _done(schedule) if phase.name != HEAD)
     if not found:
-        raise UserError(f"phases = {', '.join(recipe.phases)!r} leave nothing to train: use --method features.")
+        raise UserError(f"phases = {', '.join(schedule.phases)!r} leave nothing to train: use --method features.")
     return found
 
 
-def _done(recipe: Recipe) -> tuple[Phase, ...]:
-    phases = {phase.name: phase for phase in RECIPES[recipe.recipe]}
-    for change in recipe.phases:
+def _done(schedule: ScheduleSettings) -> tuple[Phase, ...]:
+    phases = {phase.name: phase for phase in PLANS[schedule.plan]}
+    for change in schedule.phases:
         name, *words = change.split() or [""]
         if not name:
             raise UserError("phases: an empty change: write it as STEP setting=value, such as 'all epochs=6'.")
         if name not in phases:
-            raise UserError(f"phases: recipe {recipe.recipe!r} has no step {name!r}: it has {', '.join(phases)}.")
+            raise UserError(f"phases: plan {schedule.plan!r} has no step {name!r}: it has {', '.join(phases)}.")
         phases[name] = dataclasses.replace(phases[name], **dict(_setting(name, word) for word in words))
     return tuple(phase for phase in phases.values() if phase.epochs > 0)
 

@@ -9,10 +9,10 @@ from kagglekit.recipe import Recipe
 
 def choose(recipe: Recipe, device: devices.Device) -> str:
     """Return float32, bf16 or fp16; raise UserError for what the device can't do."""
-    if recipe.precision == "fp16" and device == "cpu":
+    if recipe.compute.precision == "fp16" and device == "cpu":
         raise UserError("precision = 'fp16' needs a GPU: use --set precision=float32, or bf16.")
-    if recipe.precision != "auto":
-        return recipe.precision
+    if recipe.compute.precision != "auto":
+        return recipe.compute.precision
     if device == "cpu":
         return "float32"
     import torch

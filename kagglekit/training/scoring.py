@@ -35,11 +35,13 @@ class Scorer:
             import torch
 
             torch.cuda.empty_cache()  # onnxruntime needs what training no longer does
-        self._session = sessions.open_on(graph, recipe.provider, 1, warn)
+        self._session = sessions.open_on(graph, recipe.compute.provider, 1, warn)
         self.device = self._session.device
-        self._batch = recipe.batch_size or batch_sizes.automatic_batch(self.device, backbone.preprocessing.size)
+        self._batch = recipe.compute.feature_batch or batch_sizes.automatic_batch(
+            self.device, backbone.preprocessing.size
+        )
         # processes on one CPU share its cores
-        self._workers = max((recipe.threads or devices.cores()) // trainer.world.size, 1)
+        self._workers = max((recipe.compute.threads or devices.cores()) // trainer.world.size, 1)
 
     def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
         """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.

@@ -59,10 +59,10 @@ def chose_on_others(path: Path, recipe: Recipe) -> bool:
     """Say whether the run of the weights at `path` may have learnt from images that choose epochs in this one."""
     before = read_file(path.parents[2] / "recipe.toml")
     now = recipe.as_dict()
-    return bool(recipe.inner_share) and any(before.get(name) != now[name] for name in _DECIDE_INNER)
+    return bool(recipe.training.validation_share) and any(before.get(name) != now[name] for name in _DECIDE_INNER)
 
 
-_DECIDE_INNER = ("inner_share", "seed", "validation", "holdout", "folds")
+_DECIDE_INNER = ("validation_share", "seed", "validation", "holdout", "folds")
 
 
 def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -> dict[str, torch.Tensor]:

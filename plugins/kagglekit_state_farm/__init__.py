@@ -47,8 +47,8 @@ def recipe() -> dict[str, object]:
         "rates": [1.0],
         "augment": "in-car",
         "models": 2,
-        "inner_share": 0.0,
-        "tta": 0,
+        "validation_share": 0.0,
+        "tta_views": 0,
         "neighbours": 10,
     }
 

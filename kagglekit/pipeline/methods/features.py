@@ -89,7 +89,7 @@ class _Method:
                 f"run {job.run.id} has been computed on {before}, and onnxruntime opens {engine.device} now: "
                 f"give it {before} again, or take --provider {engine.device} for a run of its own."
             )
-        storage.write_json(provider, {"asked": job.recipe.provider, "used": engine.device})
+        storage.write_json(provider, {"asked": job.recipe.compute.provider, "used": engine.device})
         contents = [bytes.fromhex(content) for content in [*train["content"], *self.readable["content"]]]
         return engine.compute([*train["path"], *self.readable["path"]], contents, job.console)
 
@@ -152,15 +152,15 @@ def usable_views(competition: Competition, recipe: Recipe, console: Console) -> 
     views = allowed_views(recipe, mirror)
     maps = {"plain": same, "mirror": mirror or same}
     if not views:
-        raise UserError("views = ['mirror']: this competition forbids flips; use --set views=plain.")
-    if len(views) < len(recipe.views):
+        raise UserError("feature_views = ['mirror']: this competition forbids flips; use --set feature_views=plain.")
+    if len(views) < len(recipe.features.feature_views):
         console.say("view mirror is left out: this competition forbids flips")
     return views, tuple(maps[view] for view in views)
 
 
 def allowed_views(recipe: Recipe, mirror: tuple[int, ...] | None) -> tuple[str, ...]:
     """Return the recipe's views without the mirrored one where flips are forbidden (`mirror` is None)."""
-    return tuple(view for view in recipe.views if view == "plain" or mirror is not None)
+    return tuple(view for view in recipe.features.feature_views if view == "plain" or mirror is not None)
 
 
 def fit_heads(
@@ -177,7 +177,7 @@ def fit_heads(
     # number of cores.
     with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
         # the mlp draws from torch's one global generator
-        workers = 1 if recipe.head == "mlp" else recipe.threads or devices.cores()
+        workers = 1 if recipe.heads.head == "mlp" else recipe.compute.threads or devices.cores()
         work = parallel.overlapped(parts.values(), lambda part: heads.fit(training, part, recipe, scratch), workers)
         for name, head in zip(parts, work, strict=True):
             fitted[name] = head
@@ -186,5 +186,5 @@ def fit_heads(
         for part in scoring:
             places = np.flatnonzero(fold == part)
             oof[places] = heads.predict_rows(fitted[f"fold{part}"], training.rows, places, training.view_classes)
-    console.say(f"heads: {recipe.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
+    console.say(f"heads: {recipe.heads.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
     return oof[fold != folds.TRAIN_ONLY], fitted

@@ -68,14 +68,14 @@ class Member:
 
 def members(recipe: Recipe, backbones: Sequence[Backbone]) -> list[Member]:
     """Return all models of a run, fold by fold."""
-    count = recipe.num_folds if recipe.validation == "folds" else 1
-    each = [backbone for backbone in backbones for _ in range(recipe.models)]
+    count = recipe.data.num_folds if recipe.data.validation == "folds" else 1
+    each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
     return [Member(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
 
 
 def stages(job: Job) -> tuple[Stage, ...]:
     """Return the method's stages: each model is one."""
-    last = named.of(job.recipe)[-1].name
+    last = named.of(job.recipe.schedule)[-1].name
     first = (Stage("folds", ("folds.parquet",)), Stage("features", ("provider.json",)))
     files = (f"{last}.safetensors", "oof.parquet", "test.parquet", "provider.json")
     trained = (
@@ -122,11 +122,11 @@ class _Method:
         self.labels = job.competition.labels
         self.table = job.tables.train
         self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
-        self.phases = named.of(job.recipe)
-        self.on_features = named.starts_on_features(job.recipe)
+        self.phases = named.of(job.recipe.schedule)
+        self.on_features = named.starts_on_features(job.recipe.schedule, job.recipe.training.start)
         self.members = members(job.recipe, job.backbones)
         self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
-        self.device = devices.choose(job.recipe.provider)
+        self.device = devices.choose(job.recipe.compute.provider)
         self.truth = np.array([self.labels.index(label) for label in self.table["label"]], dtype=np.int64)
         self.contents = [bytes.fromhex(content) for content in self.table["content"]]
 
@@ -153,7 +153,7 @@ class _Method:
             )
         if self.device == "cpu":
             devices.keep_memory()
-            torch.set_num_threads(self.recipe.threads or max(devices.cores() // distributed.count(), 1))
+            torch.set_num_threads(self.recipe.compute.threads or max(devices.cores() // distributed.count(), 1))
         return distributed.World(self.device, precisions.choose(self.recipe, self.device))
 
     def check(self) -> None:
@@ -161,20 +161,21 @@ class _Method:
         recipe, warn = self.recipe, self.job.console.warn
         precisions.choose(recipe, self.device)
         for backbone in self.job.backbones:
-            self._augmenter(backbone, recipe.seed)
+            self._augmenter(backbone, recipe.data.seed)
             networks.check_regularisation(backbone, recipe)
-        if recipe.patience and not recipe.inner_share:
-            warn("patience has no effect: with inner_share = 0 no image is left to tell when to stop")
-        elif recipe.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
+        if recipe.schedule.patience and not recipe.training.validation_share:
+            warn("patience has no effect: with validation_share = 0 no image is left to tell when to stop")
+        elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
             warn("patience has no effect: a one-cycle step ends where its rate has come down")
-        if recipe.neighbours and len(self.predicted_views) == 1:
+        if recipe.finish.neighbours and len(self.predicted_views) == 1:
             warn("neighbours has no effect: it is judged on means of several models of each fold; --set models=2")
-        if recipe.train_batch % distributed.count():
-            warn(f"train_batch = {recipe.train_batch} is rounded: {distributed.count()} processes share it evenly")
-        if recipe.tta and recipe.augment == "none":
-            warn("tta has no effect worth its time: with augment = none all views are the same")
-        if recipe.head != "logistic" and self.on_features:
-            warn(f"head = {recipe.head} has no effect: fine-tuning starts from a logistic one")
+        batch = recipe.training.train_batch
+        if batch % distributed.count():
+            warn(f"train_batch = {batch} is rounded: {distributed.count()} processes share it evenly")
+        if recipe.finish.tta_views and recipe.augmentation.augment == "none":
+            warn("tta_views has no effect worth its time: with augment = none all views are the same")
+        if recipe.heads.head != "logistic" and self.on_features:
+            warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic one")
 
     # --- stages
 
@@ -194,7 +195,7 @@ class _Method:
             self.job.console.warn(f"the sheet of augmented images can't be drawn ({type(error).__name__}: {error})")
         storage.write_json(
             self.run.folder / "provider.json",
-            {"asked": self.recipe.provider, "used": self.device, "features": sorted(used)},
+            {"asked": self.recipe.compute.provider, "used": self.device, "features": sorted(used)},
         )
 
     def _draw_augmented(self) -> None:
@@ -202,7 +203,7 @@ class _Method:
         from kagglekit.training import learner
 
         first = self.members[0]
-        augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.seed, first.fold, first.number))
+        augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.data.seed, first.fold, first.number))
         store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
         places = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
         some = [(store.row(self.contents[place]), int(self.truth[place]), self.contents[place]) for place in places]
@@ -219,7 +220,7 @@ class _Method:
         groups = "" if self.groups is None else f" of {len(np.unique(self.groups[learnt[~inner]]))} groups"
         console.say(f"{member.name}: {(~inner).sum()} images{groups} to learn from, {inner.sum()} to choose epochs on")
         for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
-            if self.recipe.recipe == "eight-step":
+            if self.recipe.schedule.plan == "eight-step":
                 console.say(f"{member.name}: {name}: {named.STEPS[name]}")
         total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
         with console.progress(member.name, total, "images") as advance:
@@ -230,14 +231,14 @@ class _Method:
         test = [bytes.fromhex(content) for content in self.readable["content"]]
         self._write_views(member, "test", self.readable["id"].tolist(), test, scorer)
         if distributed.is_first():
-            storage.write_json(folder / "provider.json", {"asked": self.recipe.provider, "used": scorer.device})
+            storage.write_json(folder / "provider.json", {"asked": self.recipe.compute.provider, "used": scorer.device})
 
     def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
         """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
         from kagglekit.training import learner, loop
 
         backbone, recipe = member.backbone, self.recipe
-        seed = learner.seed_of(recipe.seed, member.fold, member.number)
+        seed = learner.seed_of(recipe.data.seed, member.fold, member.number)
         model = networks.build(backbone, len(self.labels), recipe)
         self._start(model, member, learnt)
         data = loop.Data(
@@ -259,20 +260,20 @@ class _Method:
             folder=folder,
             console=self.job.console,
             seed=seed,
-            batch=recipe.train_batch,
+            batch=recipe.training.train_batch,
             description=networks.describe(backbone, self.labels, versions),
         )
 
     def _inner(self, learnt: NDArray[np.int64], member: Member) -> NDArray[np.bool_]:
         """Say which of the images to learn from choose the epochs instead."""
-        count = round(len(learnt) * self.recipe.inner_share)
+        count = round(len(learnt) * self.recipe.training.validation_share)
         if not count:
             return np.zeros(len(learnt), bool)
         groups = None if self.groups is None else self.groups[learnt]
         if groups is not None and len(np.unique(groups)) < 2:
             groups = None
         # other models of the fold are judged on other images
-        seed = self.recipe.seed + member.number
+        seed = self.recipe.data.seed + member.number
         try:
             return folds.held_out(self.truth[learnt], groups, max(count, len(self.labels)), seed)
         except UserError:
@@ -281,16 +282,17 @@ class _Method:
 
     def _start(self, model: Any, member: Member, learnt: NDArray[np.int64]) -> None:
         """Set the weights that training starts from."""
-        if self.recipe.start:
+        origin = self.recipe.training.start
+        if origin:
             now = pd.Series(self.fold, index=self.table["id"])
-            path = start.find(self.recipe.start, member.folder)
-            start.check_folds(path, self.recipe.start, now, member.fold)
+            path = start.find(origin, member.folder)
+            start.check_folds(path, origin, now, member.fold)
             if start.chose_on_others(path, self.recipe):
                 self.job.console.warn(
-                    f"{member.name}: {self.recipe.start} has learnt from images that choose epochs here: their loss is "
-                    "too good; use its inner_share, folds and seed"
+                    f"{member.name}: {origin} has learnt from images that choose epochs here: their loss is "
+                    "too good; use its validation_share, folds and seed"
                 )
-            model.load_state_dict(start.weights(path, self.recipe.start, member.backbone, self.labels))
+            model.load_state_dict(start.weights(path, origin, member.backbone, self.labels))
             return
         if not self.on_features:
             return
@@ -309,12 +311,12 @@ class _Method:
         )
         part = np.zeros(len(self.table), bool)
         part[learnt] = True
-        logistic = dataclasses.replace(self.recipe, head="logistic")
+        logistic = self.recipe.changed(head="logistic")
         with threadpool_limits(1, user_api="blas"):
             return heads.fit(training, part, logistic, self.job.workspace.cache)
 
     def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
-        pooled = dataclasses.replace(self.recipe, output="pooled")
+        pooled = self.recipe.changed(output="pooled")
         engine = features.FeatureEngine(
             [backbone],
             self.views,
@@ -326,7 +328,7 @@ class _Method:
         return engine.compute(self.table["path"].tolist(), self.contents, self.job.console), engine.device
 
     def _pixels(self, backbone: Backbone, paths: Sequence[str], contents: Sequence[bytes]) -> RowStore:
-        workers = self.recipe.threads or devices.cores()
+        workers = self.recipe.compute.threads or devices.cores()
         folder = self.job.workspace.cache / "pixels"
         return pixels.pixel_store(
             backbone.preprocessing, paths, contents, folder=folder, workers=workers, console=self.job.console
@@ -343,10 +345,12 @@ class _Method:
 
         size = backbone.preprocessing.size
         return Augmenter(
-            transforms=policies.resolve(self.recipe.augment, size, policies.of_plugin(self.job.plugin, size)),
+            transforms=policies.resolve(
+                self.recipe.augmentation.augment, size, policies.of_plugin(self.job.plugin, size)
+            ),
             mirror=self.job.competition.mirror_classes,
-            mirror_share=self.recipe.mirror_share,
-            erasing=self.recipe.erasing,
+            mirror_share=self.recipe.augmentation.mirror_share,
+            erasing=self.recipe.augmentation.erasing,
             seed=seed,
         )
 
@@ -372,7 +376,7 @@ class _Method:
     def predictions(self) -> Predictions:
         """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
         by_view = {view: self._joined(view) for view in self.predicted_views}
-        if len(by_view) == 1 and (self.recipe.tta or tta.MIRROR in self.views):
+        if len(by_view) == 1 and (self.recipe.finish.tta_views or tta.MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on means of several models of each fold; "
                 "--set models=2 makes them"

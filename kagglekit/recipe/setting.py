@@ -1,0 +1,92 @@
+"""One setting: its default, its rule and its help stand beside the field that holds it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kagglekit.base.errors import UserError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must satisfy beyond its type."""
+
+    holds: Callable[[Any], bool]
+    words: str
+    """Goes on after "it", such as "must be 1 or more"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is known of a setting but its name, type and default."""
+
+    meaning: str
+    """A sentence for `kagglekit info`."""
+    rule: Rule | None
+    formerly: str
+    """An older name, which still works; empty where there is none."""
+    changes_results: bool
+    """If not, a run with another value is the same run."""
+
+
+def setting(
+    default: Value, meaning: str, rule: Rule | None = None, *, formerly: str = "", changes_results: bool = True
+) -> Value:
+    """Return a dataclass field with this default and everything that `Setting` holds."""
+    about = Setting(meaning=meaning, rule=rule, formerly=formerly, changes_results=changes_results)
+    field: Value = dataclasses.field(default=default, metadata={_ABOUT: about})
+    return field
+
+
+_ABOUT = "setting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Settings that belong together; raises UserError for a value that breaks its rule."""
+
+    def __post_init__(self) -> None:
+        for name, about in described(self).items():
+            value = getattr(self, name)
+            if about.rule is not None and not about.rule.holds(value):
+                raise UserError(f"setting {name} = {value!r}: it {about.rule.words}.")
+
+
+def described(section: Section | type[Section]) -> dict[str, Setting]:
+    """Return name -> what is known of it, of each setting of a section."""
+    return {field.name: field.metadata[_ABOUT] for field in dataclasses.fields(section)}
+
+
+def at_least(least: int, means: str = "") -> Rule:
+    """Return the rule for finite numbers from `least` on, which may mean something of its own."""
+    return Rule(lambda value: least <= value < math.inf, f"must be {_end(least, means)} or more")
+
+
+def from_to(least: int, most: float, means: str = "") -> Rule:
+    """Return the rule for numbers from `least` to `most`, both allowed."""
+    return Rule(lambda value: least <= value <= most, f"must be from {_end(least, means)} to {most}")
+
+
+def below_one(means: str = "") -> Rule:
+    """Return the rule for numbers from 0, which may mean something of its own, to anything below 1."""
+    return Rule(lambda value: 0 <= value < 1, f"must be at least {_end(0, means)} and below 1")
+
+
+def _end(number: int, means: str) -> str:
+    return f"{number} ({means})" if means else str(number)
+
+
+def each_once(what: str) -> Rule:
+    """Return the rule for a list that is not empty and holds nothing twice."""
+    return Rule(lambda values: len(set(values)) == len(values) > 0, f"must name each {what} once")
+
+
+POSITIVE_NUMBERS = Rule(
+    lambda values: len(values) > 0 and all(0 < value < math.inf for value in values), "must hold numbers above 0"
+)

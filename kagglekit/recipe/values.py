@@ -1,0 +1,52 @@
+"""A setting's value: from text or TOML to its type, and to text again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
+
+
+def coerce(kind: Any, value: Any) -> Any:
+    """Return `value` as `kind`; text from the command line is parsed, other types must already fit.
+
+    Raises ValueError or TypeError that says what is wanted.
+    """
+    if get_origin(kind) is tuple:
+        return _coerce_list(get_args(kind)[0], value)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"must be one of {', '.join(map(str, get_args(kind)))}")
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and kind in _PARSERS:
+        parse, wanted = _PARSERS[kind]
+        try:
+            return parse(value)
+        except (ValueError, KeyError):
+            raise ValueError(f"{wanted} is wanted") from None
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} is wanted, not {type(value).__name__}")
+    return value
+
+
+_PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    int: (int, "an integer"),
+    float: (float, "a number"),
+    bool: (lambda text: {"true": True, "false": False}[text.lower()], "true or false"),
+}
+
+
+def _coerce_list(element: Any, value: Any) -> tuple[Any, ...]:
+    """Return a list, text with commas, or a single integer as a tuple."""
+    if element is int and type(value) is int:
+        value = [value]
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise TypeError("a list is wanted")
+    return tuple(coerce(element, p.strip() if isinstance(p, str) else p) for p in parts if p != "")
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as it is typed after `--set key=`."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
