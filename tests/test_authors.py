@@ -395,7 +395,7 @@ def test_what_new_writes_passes_check(cli: Cli, tiny: str, home: Path, words: li
     done = succeeded(cli("check", "./kagglekit-leaf", "--set", f"backbone={tiny}"))
     for part in ("its hooks exist", "description is valid", "settings are valid", "found again", "go by id"):
         assert part in done.out
-    assert done.out.rstrip().endswith("./kagglekit-leaf keeps the contract")
+    assert done.out.rstrip().endswith("./kagglekit-leaf: all checks passed")
     assert (only_run(home / "leaf" / "synthetic") / "submission.synthetic.csv").is_file()
 
 
@@ -407,7 +407,7 @@ def test_a_competition_of_120_breeds_passes_check(cli: Cli, tiny: str, here: Pat
     assert loaded("dog-breed").competition().labels == tuple(f"breed_{number:03}" for number in range(120))
     done = succeeded(cli("check", "./kagglekit-dog-breed", *quickly(tiny)))
     assert "120 classes" in done.out
-    assert "./kagglekit-dog-breed keeps the contract" in done.out
+    assert "./kagglekit-dog-breed: all checks passed" in done.out
     written = pd.read_csv(only_run(home / "dog-breed" / "synthetic") / "submission.synthetic.csv")
     assert list(written.columns) == ["id", *(f"breed_{number:03}" for number in range(120))]
     assert np.allclose(written.drop(columns="id").sum(axis=1), 1)
@@ -516,7 +516,7 @@ def test_check_says_in_one_line_what_is_wrong(cli: Cli, tiny: str, here: Path, c
     message = failed(done)
     for part in words:
         assert part in message
-    assert "keeps the contract" not in done.out
+    assert "all checks passed" not in done.out
     if "lots" in fault:
         assert "position" not in message
 
@@ -538,7 +538,7 @@ def test_check_says_in_one_line_what_is_wrong_with_a_description(
     message = failed(done)
     for part in words:
         assert part in message
-    assert "keeps the contract" not in done.out
+    assert "all checks passed" not in done.out
 
 
 @pytest.mark.parametrize(
@@ -557,13 +557,13 @@ def test_check_has_nothing_against_a_submission_hook_that_goes_by_id(
     cli: Cli, tiny: str, here: Path, cheap: None, hook: str
 ) -> None:
     done = succeeded(cli("check", plugin_file(here, hook), *quickly(tiny)))
-    assert "./leaf.py keeps the contract" in done.out
+    assert "./leaf.py: all checks passed" in done.out
 
 
 def test_check_on_real_data_takes_a_sample_of_it(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     archive = drawing.dogs(tmp_path)
     done = succeeded(cli("check", "dogs-vs-cats", "--data", archive, "--set", f"backbone={tiny}"))
-    assert "dogs-vs-cats keeps the contract" in done.out
+    assert "dogs-vs-cats: all checks passed" in done.out
     assert "SYNTHETIC" not in done.out
     result = json.loads((only_run(home / "dogs-vs-cats") / "result.json").read_text())
     assert result["sample"] == 200

@@ -12,7 +12,19 @@ from kagglekit.recipe import Recipe
 from tests import drawing
 from tests.conftest import Cli
 
-HEAVY = ("torch", "timm", "pandas", "numpy", "onnxruntime", "albumentations", "cv2", "sklearn", "pyarrow", "PIL")
+HEAVY = (
+    "torch",
+    "timm",
+    "pandas",
+    "numpy",
+    "onnxruntime",
+    "albumentations",
+    "cv2",
+    "sklearn",
+    "pyarrow",
+    "PIL",
+    "rich",
+)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"]], ids=" ".join)

@@ -1,4 +1,4 @@
-"""Is everything here that a run and a submission need? A line each: ok, warning, or error with what cures it."""
+"""The work of `doctor`: one line per check, ok, warning or error, with the cure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that take a run elsewhere: `export`, `predict`, `bundle`."""
+"""The work of `export`, `predict` and `bundle`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""The commands that only look: `info`, `runs`, `backbones`; and `folders`, which lays out what is there."""
+"""The work of `info`, `runs` and `backbones`."""
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
 from typing import Any
 
 from kagglekit import recipe
@@ -176,25 +174,6 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
     cells = (run.id, score, *_leaderboard(run), f"{result['accuracy']:.2%}", backbones, method)
     images = f"{result['scored_images']}{' (sample)' if result['sample'] else ''}"
     return (run.synthetic, False, result["sample"] > 0, better), (*cells, images, seconds)
-
-
-def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample: str, seed: int) -> None:
-    """Write a competition's images as folders a class."""
-    from kagglekit.data import class_folders, sources
-
-    console = Console()
-    plugin = plugins.load(name)
-    counts = sample.split(",")
-    if len(counts) != 2 or not all(count.strip().isdecimal() for count in counts):
-        raise UserError(f"--sample {sample!r}: write it as TRAIN,VALID, for example --sample 200,50.")
-    workspace = Workspace.of(plugin.competition().name)
-    files = sources.find(plugin.competition(), data_path or plugin.data, workspace, console, plugin.data is None)
-    class_folders.write(
-        plugin, files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
-    )
-    # a word that is an installed competition's name would mean that one
-    path = f"./{out}" if len(out.parts) == 1 else str(out)
-    console.say(f"next: kagglekit run {shlex.quote(path)}")
 
 
 def backbones(pattern: str, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""The commands that talk to Kaggle: `download`, `submit` and `submissions`."""
+"""The work of `download`, `submit` and `submissions`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that look at data and models: `audit`, `report`, `compare`."""
+"""The work of `report`, `audit` and `compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands about training: `lr-find`, `augmentations`."""
+"""The work of `lr-find` and `augmentations`."""
 
 from __future__ import annotations
 

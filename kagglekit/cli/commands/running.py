@@ -1,0 +1,90 @@
+"""`run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kagglekit.cli.options import Backbones, Data, Message, Name, Provider, Seed, Set, Wait, examples, settings
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=examples(
+        "kagglekit run dogs-vs-cats --data dogs-vs-cats-redux-kernels-edition.zip",
+        "kagglekit run state-farm --sample 500",
+        "kagglekit run state-farm --method finetune --budget 20m",
+        "kagglekit run state-farm --method finetune --recipe eight-step --processes 2",
+        "kagglekit run dogs-vs-cats --backbone tf_efficientnet_lite0,tf_efficientnet_lite2",
+        "kagglekit run ./leaf.py --set head=mlp --set feature_views=plain",
+        "kagglekit run dogs-vs-cats --submit --wait -m 'first try'",
+    )
+)
+def run(
+    name: Name,
+    data: Data = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="features (classifiers on frozen backbones), finetune (train the backbone) or auto."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Time limit, such as 20m or 2h. Default: 20m on a CPU, none on a GPU."),
+    ] = None,
+    backbone: Backbones = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Phases of fine-tuning: quick, eight-step, ladder or auto.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN:PHASE", help="Start from the weights that a run saved after a phase."),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Train only this fold. Run again without --fold to combine all folds.")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Number of training processes on this machine, one per GPU.")
+    ] = 1,
+    head: Annotated[str | None, typer.Option(help="Classifier on the features: logistic or mlp.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of cross-validation folds.")] = None,
+    holdout: Annotated[
+        int | None, typer.Option(help="Validate on this many held-out images instead of cross-validation.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(help="Use only this many images, for a quick trial.")] = None,
+    seed: Seed = None,
+    provider: Provider = None,
+    set_: Set = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Submit to Kaggle at the end; download missing data first.")
+    ] = False,
+    message: Message = None,
+    wait: Wait = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
+) -> None:
+    """Train, predict, and write a validated submission.
+
+    If the run is killed, repeat the command: it resumes.
+    """
+    from kagglekit.cli import running
+
+    chosen = settings(
+        set_,
+        method=method,
+        budget=budget,
+        plan=recipe,
+        start=from_,
+        backbone=backbone,
+        head=head,
+        folds=folds,
+        holdout=holdout,
+        validation=None if holdout is None else "holdout",
+        sample=sample,
+        seed=seed,
+        provider=provider,
+    )
+    sending = running.Sending(message=message, wait=wait) if submit else None
+    if sending is None:
+        running.refuse_without_submit(message, wait=wait)
+    running.run(name, data, chosen, fold=fold, processes=processes, sending=sending, report=not no_report)

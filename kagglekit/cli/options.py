@@ -1,0 +1,61 @@
+"""Arguments and options that several commands share, each declared once, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Competition: a name, an alias, or the path of a plugin or of an image folder."
+    ),
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run: its id, the last characters of its id, or its path.")]
+NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create; it must not exist yet.")]
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data folder, or archive from Kaggle. Default: the workspace's data folder."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change any setting; repeatable. `info NAME` lists them."),
+]
+Backbone = Annotated[
+    str | None, typer.Option("--backbone", metavar="NAME", help="timm model: NAME, or NAME=FILE with its weights.")
+]
+Backbones = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone", metavar="NAME[,NAME…]", help="timm models to combine, each NAME, or NAME=FILE with its weights."
+    ),
+]
+Provider = Annotated[str | None, typer.Option("--provider", help="Where to compute: auto, cpu or cuda.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
+Message = Annotated[
+    str | None,
+    typer.Option("--message", "-m", metavar="TEXT", help="Description of the submission, which Kaggle shows."),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for Kaggle's score.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+
+
+def settings(assignments: Iterable[str] | None, **given: Any) -> dict[str, Any]:
+    """Return the settings of the command line: the options `given`, then what `--set` assigns.
+
+    Options that are None were not given. Raises UserError for an assignment that is not KEY=VALUE.
+    """
+    from kagglekit import recipe
+
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return chosen | dict(recipe.parse_assignment(text) for text in assignments or ())
+
+
+def examples(*commands: str) -> str:
+    """Return an epilog that shows `commands`, one per line."""
+    # \b keeps the lines as they are
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
