@@ -49,7 +49,7 @@ def test_list_shows_names_aliases_and_runs(cli: Cli) -> None:
 
 
 COMMANDS = ["run", "list", "info", "runs", "backbones", "lr-find", "augmentations"]
-COMMANDS += ["download", "submit", "submissions", "doctor"]
+COMMANDS += ["download", "submit", "submissions", "doctor", "guide"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -102,3 +102,11 @@ def test_backbones_shows_what_is_here_and_what_the_hub_has(cli: Cli) -> None:
     nothing = cli("backbones", "no-such-model")
     assert nothing.code == 1
     assert "no backbone matches 'no-such-model'" in nothing.err
+
+
+def test_guide_lists_its_topics_and_shows_one(cli: Cli) -> None:
+    assert "getting-started" in cli("guide").out
+    assert cli("guide", "getting-started").out.startswith("# Getting started")
+    unknown = cli("guide", "getting")
+    assert unknown.code == 1
+    assert "did you mean 'getting-started'?" in unknown.err

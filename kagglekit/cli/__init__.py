@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Take a Kaggle image-classification competition from its data to a validated submission with one command.",
-    epilog="Start with `kagglekit list`, then `kagglekit run dogs-vs-cats --data ARCHIVE`.",
+    epilog="Start with `kagglekit run dogs-vs-cats --data ARCHIVE`; `kagglekit guide` explains more.",
 )
 for _group in commands.GROUPS:
     app.add_typer(_group.commands)

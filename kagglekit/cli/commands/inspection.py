@@ -1,4 +1,4 @@
-"""`list`, `info`, `runs`, `backbones`."""
+"""`list`, `info`, `runs`, `backbones`, `guide`."""
 
 from __future__ import annotations
 
@@ -54,3 +54,14 @@ def backbones(
     from kagglekit.cli import inspection
 
     inspection.backbones(pattern, limit)
+
+
+@commands.command(epilog=examples("kagglekit guide", "kagglekit guide getting-started"))
+def guide(
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Page to show. Default: list all.")] = None,
+) -> None:
+    """Read the guide in the terminal."""
+    from kagglekit import guide
+    from kagglekit.base.console import Console
+
+    guide.show(topic, Console())
