@@ -148,7 +148,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
     with monkeypatch.context() as patch:
         damage.without_features(patch)
         succeeded(audit(cli, planted))
-        candidates = home / "pets" / "audit" / "drops.csv"
+        candidates = home / "pets" / "audit" / "candidates.csv"
         table = pd.read_csv(candidates, dtype=str, keep_default_na=False)
         assert set(table["id"]) == {"cat/same", "cat/4", "dog/other-label", "cat/blank"}
         assert (table["drop"] == "").all()
@@ -161,7 +161,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
         # the list is remembered, and an edited file is not written over
         again = succeeded(audit(cli, planted))
         assert "2 training images are on your list of drops" in again.out
-        assert "kept as drops.changed-" in again.out
+        assert "kept as candidates.changed-" in again.out
         assert (pd.read_csv(candidates, dtype=str)["drop"] == "yes").sum() == 2
     done = succeeded(planted.run(cli, tiny))
     assert "2 training images are left out, as your list of drops says" in done.out
@@ -363,14 +363,14 @@ def test_files_follow_what_is_found_and_a_list_of_somebody_is_kept(
     damage.without_features(monkeypatch)
     folder = home / "pets" / "audit"
     folder.mkdir(parents=True)
-    (folder / "drops.csv").write_text("id\nmine\n")
+    (folder / "candidates.csv").write_text("id\nmine\n")
     succeeded(audit(cli, planted))
-    (kept,) = folder.glob("drops.before-*.csv")
+    (kept,) = folder.glob("candidates.before-*.csv")
     assert kept.read_text() == "id\nmine\n"
     for dropped in ("cat/2", "cat/8"):
         (home / "pets" / "drops.csv").write_text(f"id,reason\n{dropped},dark\n")
         succeeded(audit(cli, planted))
-        assert exclusions.read(folder / "drops.csv")["id"].tolist() == [dropped]
+        assert exclusions.read(folder / "candidates.csv")["id"].tolist() == [dropped]
 
 
 def test_names_cannot_inject_into_the_audit(

@@ -328,7 +328,7 @@ def test_the_same_images_elsewhere_and_with_other_times_are_the_same_run(
     succeeded(cli(*command, leaf / "leaf-data"))
     shutil.copytree(leaf / "leaf-data", leaf / "copy", copy_function=shutil.copyfile)
     done = succeeded(cli(*command, leaf / "copy"))
-    assert "audit: 36 images" in done.out
+    assert "scan: 36 images" in done.out
     assert "finished already" in done.out
     assert only_run(home, "leaf")
 

@@ -26,7 +26,7 @@ from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.data import exclusions, folds, tables
-from kagglekit.data.tables import Audited
+from kagglekit.data.tables import Scanned
 from kagglekit.heads import features
 from kagglekit.images.scan import Seen
 from kagglekit.models import registry
@@ -128,9 +128,9 @@ def inspect(
     """
     workspace = Workspace.of(plugin.competition().name)
     dropped = exclusions.of(workspace)
-    audited = tables.look_at_images(found, export.beside(chosen), workspace.cache / "audit", console)
-    table = _table(audited, dropped, chosen, console)
-    seen = [audited.seen[path] for path in table["path"]]
+    scanned = tables.scan_images(found, export.beside(chosen), workspace.scan, console)
+    table = _table(scanned, dropped, chosen, console)
+    seen = [scanned.seen[path] for path in table["path"]]
     odd = outliers.find(seen)
     suspected = [] if run is None else _suspects(table, plugin.competition().labels, run)
     import matplotlib.figure  # noqa: F401  the page needs it; loading it takes the time of waiting
@@ -142,7 +142,7 @@ def inspect(
         competition=plugin.competition(),
         table=table,
         seen=seen,
-        unreadable=audited.quarantine,
+        unreadable=scanned.quarantine,
         copies=copies,
         leak=None if rows is None else _leak(table, copies),
         odd=odd,
@@ -153,13 +153,13 @@ def inspect(
     )
 
 
-def _table(audited: Audited, dropped: pd.DataFrame, chosen: Recipe, console: Console) -> pd.DataFrame:
-    kept = (~audited.train["id"].isin(dropped["id"])).to_numpy()  # runs draw folds without the others
-    train = audited.train.assign(part="train", fold=duplicates.NO_FOLD)
-    train.loc[kept, "fold"] = _folds(audited.train[kept].reset_index(drop=True), chosen, console)
+def _table(scanned: Scanned, dropped: pd.DataFrame, chosen: Recipe, console: Console) -> pd.DataFrame:
+    kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs draw folds without the others
+    train = scanned.train.assign(part="train", fold=duplicates.NO_FOLD)
+    train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), chosen, console)
     if "group" not in train:
         train["group"] = ""
-    readable = audited.asked[audited.asked["content"] != ""]
+    readable = scanned.asked[scanned.asked["content"] != ""]
     test = readable.assign(part="test", fold=duplicates.NO_FOLD, group="", label="")
     columns = ["id", "path", "part", "label", "group", "fold", "content"]
     return pd.concat([train[columns], test[columns]], ignore_index=True)

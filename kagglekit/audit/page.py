@@ -1,4 +1,4 @@
-"""The audit's files: a page to look at, tables to work with, and a list of drops to edit."""
+"""The audit's files: a page to look at, tables to work with, and a list of candidates to edit."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from kagglekit.runs.stages import Stage, Stages
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DROPS = "drops.csv"
-"""Candidates, for the user to say yes to."""
+CANDIDATES = "candidates.csv"
+"""The images that a person may want to leave out; rows with a yes become the workspace's drops.csv."""
 _GROUPS, _OF_GROUP = 24, 6
 """Groups of look-alikes on the page, and pictures of each."""
 _PAIRS = 12
@@ -55,10 +55,10 @@ def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
         "duplicates.csv": duplicates_table(found),
         "labels.csv": labels_table(found),
         "odd.csv": odd_table(found),
-        DROPS: candidates(found),
+        CANDIDATES: candidates(found),
     }
     contents = {file: exclusions.to_csv(frame) for file, frame in texts.items()}
-    contents["audit.html"] = _page(found, name, folder / DROPS)
+    contents["audit.html"] = _page(found, name, folder / CANDIDATES)
     stages = Stages(folder, storage.digest(contents, 32), (Stage("audit", tuple(contents)),), console.warn)
 
     def work() -> None:
@@ -67,8 +67,10 @@ def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
 
     with FileLock(folder / ".lock"):
         # of an audit that was killed, or a user's own: no manifest says what it was
-        if (folder / DROPS).is_file() and not (folder / "stages").is_dir():
-            (folder / DROPS).rename(folder / f"drops.before-{storage.file_sha256(folder / DROPS)[:8]}.csv")
+        if (folder / CANDIDATES).is_file() and not (folder / "stages").is_dir():
+            (folder / CANDIDATES).rename(
+                folder / f"candidates.before-{storage.file_sha256(folder / CANDIDATES)[:8]}.csv"
+            )
         stages.make("audit", work)
 
 

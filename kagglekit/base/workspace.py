@@ -44,6 +44,11 @@ class Workspace:
         return self.cache / "features"
 
     @property
+    def scan(self) -> Path:
+        """What was seen of each image file."""
+        return self.cache / "scan"
+
+    @property
     def runs(self) -> Path:
         """One folder a run."""
         return self.folder / "runs"

@@ -103,7 +103,7 @@ def audit(
     terminal.tell(result, console)
     written = workspace.audit / "audit.html"
     console.say(f"audit: {written}")
-    candidates = workspace.audit / "drops.csv"
+    candidates = workspace.audit / page.CANDIDATES
     console.say(
         f"next: look at it; to leave images out, write yes into the column drop of {candidates}, "
         f"then type kagglekit audit {shlex.quote(name)} --apply {shlex.quote(str(candidates))}"

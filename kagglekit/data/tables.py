@@ -38,7 +38,7 @@ class Tables:
 
 
 @dataclass(frozen=True)
-class Audited(Tables):
+class Scanned(Tables):
     """Tables whose image files have been looked at; `train` and `asked` have `content`, the hash of each file.
 
     `train` is left with the readable images; an unreadable one of `asked` has an empty `content`.
@@ -121,11 +121,11 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
     return asked
 
 
-def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Audited:
-    """Audit every image that is to be used; `folder` keeps what was seen for the next time."""
+def scan_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Scanned:
+    """Scan every image that is to be used; `folder` keeps what was seen for the next time."""
     both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
     workers = recipe.compute.threads or devices.cores()
-    verdict = scan.audit(both["path"].tolist(), folder, recipe.data.max_megapixels, workers, console)
+    verdict = scan.scan(both["path"].tolist(), folder, recipe.data.max_megapixels, workers, console)
     readable = [place not in verdict.unreadable for place in range(len(both))]
     both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
     reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]
@@ -136,14 +136,14 @@ def look_at_images(found: Tables, recipe: Recipe, folder: Path, console: Console
     kept = train[train["content"] != ""].reset_index(drop=True)
     fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     seen = {path: one for path, one in zip(both["path"], verdict.seen, strict=True) if one is not None}
-    return Audited(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)
+    return Scanned(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)
 
 
-def check_classes(found: Tables, audited: Audited) -> None:
+def check_classes(found: Tables, scanned: Scanned) -> None:
     """Raise UserError where no image of a class can be read."""
-    lost = sorted(set(found.train["label"]) - set(audited.train["label"]))
+    lost = sorted(set(found.train["label"]) - set(scanned.train["label"]))
     if lost:
-        bad, own = audited.quarantine, found.train["id"][found.train["label"] == lost[0]]
+        bad, own = scanned.quarantine, found.train["id"][found.train["label"] == lost[0]]
         first = bad[(bad["part"] == "train") & bad["id"].isin(own)].iloc[0]
         raise UserError(
             f"no training image of class {lost[0]!r} can be read, such as {first['path']}: it {first['reason']}."

@@ -40,7 +40,7 @@ class Task:
 
     path: str
     content: bytes
-    """Hash of what the audit saw in it."""
+    """Hash of what the scan saw in it."""
     requests: Sequence[int]
     """Positions of the requests that it is to be computed for."""
 
@@ -55,7 +55,7 @@ class Computed:
 
 
 def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: int, workers: int) -> Iterator[Computed]:
-    """Yield each task's result in order; raise UserError for a file that is no longer what the audit saw."""
+    """Yield each task's result in order; raise UserError for a file that is no longer what the scan saw."""
 
     def work(chunk: Sequence[Task]) -> list[Computed]:
         return _compute_chunk(chunk, requests)

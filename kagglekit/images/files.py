@@ -33,13 +33,13 @@ def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
     return content, storage.full_stamp(status)
 
 
-def decode(path: str, audited: bytes) -> decoding.Pixels:
-    """Decode an image file, (H, W, 3); raise UserError where it no longer holds what the audit saw in it."""
+def decode(path: str, digest: bytes) -> decoding.Pixels:
+    """Decode an image file, (H, W, 3); raise UserError where it no longer holds what the scan saw in it."""
     try:
         content, _ = read_bytes(path)
     except decoding.ImageError as error:
         raise UserError(f"{path} {error}, and could be a moment ago: type the command again.") from error
-    if hashlib.blake2b(content, digest_size=16).digest() != audited:
+    if hashlib.blake2b(content, digest_size=16).digest() != digest:
         raise UserError(f"{path} has changed while the run was going: type the command again.")
     return decoding.decode(content)
 

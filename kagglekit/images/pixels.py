@@ -27,7 +27,7 @@ def pixel_store(
 ) -> RowStore:
     """Return a store that holds the pixels of all images; `contents` are the hashes of what the files hold.
 
-    Raises UserError for a file that is no longer what the audit saw.
+    Raises UserError for a file that is no longer what the scan saw.
     """
     found = RowStore(folder, _address(preprocessing))
     first = dict(zip(reversed(contents), reversed(paths), strict=True))  # files of one content are one image

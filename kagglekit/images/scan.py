@@ -1,4 +1,4 @@
-"""The audit: every image file is read and decoded once, before anything is made from it.
+"""The scan: every image file is read and decoded once, before anything is made from it.
 
 What was seen is kept by path, size and time of change, so that the next command reads only what is new;
 content decides whether two files are the same image.
@@ -20,7 +20,7 @@ from kagglekit.base.console import Console
 from kagglekit.images import appearance, decoding, files
 from kagglekit.images.appearance import Appearance
 
-AUDIT_VERSION = 2
+SCAN_VERSION = 2
 """Raised whenever the same file would be judged otherwise."""
 _INDEX_VERSION = 5
 """Raised whenever something else is kept of a file."""
@@ -57,8 +57,8 @@ class Index:
     def __init__(self, folder: Path) -> None:
         """Open the index in `folder`, which need not exist; other decoders have another index."""
         made_by = {name: version(name) for name in ("opencv-python-headless", "pillow")}
-        made_by |= {"audit": str(AUDIT_VERSION), "index": str(_INDEX_VERSION)}
-        self._path = folder / f"audit-{storage.digest(made_by, 8)}.parquet"
+        made_by |= {"scan": str(SCAN_VERSION), "index": str(_INDEX_VERSION)}
+        self._path = folder / f"scan-{storage.digest(made_by, 8)}.parquet"
         self._entries = self._load()
         self._new: dict[str, Seen] = {}
 
@@ -106,7 +106,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Scan:
     """The verdict on some image files, by position."""
 
     digests: list[str]
@@ -125,7 +125,7 @@ class _Looked:
     reason: str = ""
 
 
-def audit(paths: Sequence[str], folder: Path, megapixels: int, workers: int, console: Console) -> Audit:
+def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, console: Console) -> Scan:
     """Look at every file that is new or has changed, and return the verdict on all of them.
 
     `folder` holds the index; images of more than `megapixels` are not decoded.
@@ -142,14 +142,14 @@ def audit(paths: Sequence[str], folder: Path, megapixels: int, workers: int, con
         if seen is None:
             unreadable[place] = looked[path].reason
         digests.append((looked[path].digest if seen is None else seen.digest).hex())
-    return Audit(digests, unreadable, [entries[path] for path in paths])
+    return Scan(digests, unreadable, [entries[path] for path in paths])
 
 
 def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, console: Console) -> dict[str, _Looked]:
     """Read and decode files in parallel; what is readable goes into the index."""
     looked: dict[str, _Looked] = {}
     saved = time.monotonic()
-    with console.progress("audit", len(paths), "images") as advance:
+    with console.progress("scan", len(paths), "images") as advance:
         try:
             for result in parallel.overlapped(paths, lambda path: _look(path, megapixels), workers):
                 looked[result.path] = result
@@ -205,7 +205,7 @@ def _mention_wrong_endings(entries: Mapping[str, Seen | None], console: Console)
     wrong = [(path, seen.format) for path, seen in entries.items() if seen is not None and _is_misnamed(path, seen)]
     if wrong:
         path, found = wrong[0]
-        console.say(f"audit: {len(wrong)} images are not what their ending says, such as {path} ({found}): read anyway")
+        console.say(f"scan: {len(wrong)} images are not what their ending says, such as {path} ({found}): read anyway")
 
 
 def _is_misnamed(path: str, seen: Seen) -> bool:

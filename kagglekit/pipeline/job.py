@@ -9,7 +9,7 @@ from kagglekit.base.console import Console
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.plugins import Plugin
-from kagglekit.data.tables import Audited
+from kagglekit.data.tables import Scanned
 from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import Recipe
 from kagglekit.runs.store import Run
@@ -23,7 +23,7 @@ class Job:
     plugin: Plugin
     competition: Competition
     recipe: Recipe
-    tables: Audited
+    tables: Scanned
     backbones: Sequence[Backbone]
     batch_size: int
     """Images that are computed together."""

@@ -18,7 +18,7 @@ from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import ClassLabel, Competition, Probability
 from kagglekit.data import exclusions, sources, tables
-from kagglekit.data.tables import Audited
+from kagglekit.data.tables import Scanned
 from kagglekit.images import decoding, scan
 from kagglekit.images.files import usual_shape
 from kagglekit.models import backbone, batch_sizes, registry
@@ -55,7 +55,7 @@ def prepare(
     synthetic: bool = False,
     remember: bool = True,
 ) -> Job:
-    """Settle the recipe, find (or draw) and audit the data, and get the backbones ready.
+    """Settle the recipe, find (or draw) and scan the data, and get the backbones ready.
 
     `remember` says whether the next command without `--data` is to look at `data_path` too.
     """
@@ -74,13 +74,13 @@ def prepare(
         files = sources.find(competition, data_path, workspace, console, remember and plugin.data is None)
         listed = None if synthetic else exclusions.of(workspace)
         found = tables.read(plugin, competition, files, chosen, console, drops=listed)
-    with _timed(seconds, "audit"):
-        audited = tables.look_at_images(found, chosen, workspace.cache / "audit", console)
-        tables.check_classes(found, audited)
-    key = _key(plugin, competition, chosen, audited)
+    with _timed(seconds, "scan"):
+        scanned = tables.scan_images(found, chosen, workspace.scan, console)
+        tables.check_classes(found, scanned)
+    key = _key(plugin, competition, chosen, scanned)
     with _timed(seconds, "backbones"):
-        native = usual_shape(audited.train["path"].tolist())
-        work = budget.Work(len(audited.train), len(audited.asked), spent=sum(seconds.values()), native=native)
+        native = usual_shape(scanned.train["path"].tolist())
+        work = budget.Work(len(scanned.train), len(scanned.asked), spent=sum(seconds.values()), native=native)
         decided, chosen, used = _settle(workspace, key, chosen, work, console)
     this = store.open_run(
         workspace,
@@ -93,7 +93,7 @@ def prepare(
         plugin=plugin,
         competition=competition,
         recipe=chosen,
-        tables=audited,
+        tables=scanned,
         backbones=used,
         batch_size=decided["batch_size"],
         workspace=workspace,
@@ -165,7 +165,7 @@ def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Conso
     return ready
 
 
-def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Audited) -> dict[str, Any]:
+def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Scanned) -> dict[str, Any]:
     """Everything that a run's results are made from, but the backbones."""
     return {
         "plugin": plugin.digest(),
@@ -179,7 +179,8 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "device": devices.choose(chosen.compute.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
         "versions": {name: environment.installed_version(name) for name in _PACKAGES}
-        | {"audit": scan.AUDIT_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},
+        # the scan keeps the name that it has in the keys of older runs: they are found again
+        | {"audit": scan.SCAN_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},
     }
 
 

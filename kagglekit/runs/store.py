@@ -36,7 +36,7 @@ class Run:
     key: str = ""
     """Digest of everything that the run is made from."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Time spent before the run's stages: on the data, the audit, the backbones."""
+    """Time spent before the run's stages: on the data, the scan, the backbones."""
 
     @property
     def id(self) -> str:
