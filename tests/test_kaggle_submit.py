@@ -62,7 +62,7 @@ def place(finished: Path, home: Path) -> Path:
 @pytest.fixture
 def real(place: Path) -> store.Run:
     """The whole, real run."""
-    (found,) = (run for run in everything(place) if not run.synthetic and not (run.result or {})["sample"])
+    (found,) = (run for run in everything(place) if not run.synthetic and not run.finished().sample)
     return found
 
 
@@ -112,7 +112,7 @@ def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: P
         "recipe": row["recipe"],
         "commit": json.loads((real.folder / "run.json").read_text())["git_commit"],
         "metric": "log loss",
-        "out_of_fold": (real.result or {})["out_of_fold"],
+        "out_of_fold": real.finished().out_of_fold,
     }
     assert len(row["recipe"]) == 16
     assert json.loads((real.folder / "kaggle.json").read_text()) == row
@@ -222,7 +222,7 @@ def test_a_rehearsal_is_never_sent(cli: Cli, kaggle: State, place: Path, rehears
 
 
 def test_a_run_on_a_sample_is_sent_only_if_forced(cli: Cli, kaggle: State, place: Path) -> None:
-    (sampled,) = (run for run in everything(place) if (run.result or {})["sample"] and not run.synthetic)
+    (sampled,) = (run for run in everything(place) if run.finished().sample and not run.synthetic)
     assert "sample" in failed(cli("submit", DOGS, "--run", sampled.id))
     assert kaggle.seen == []
     succeeded(cli("submit", DOGS, "--run", sampled.id, "--force"))

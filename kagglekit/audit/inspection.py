@@ -311,25 +311,11 @@ def judge(workspace: Workspace, competition: Competition, reference: str | None)
     Raises UserError for a rehearsal, and for a run of another competition.
     """
     if reference is None:
-        return _best_run(workspace, competition)
+        metric = metrics.resolve(competition.metric).name
+        return store.best_run(workspace, lambda run, result: result.metric == metric and findings.are_in(run))
     run = store.find(reference)
-    name = findings.read(run).record["competition"]["name"]
+    name = findings.read(run).record.competition.name
     if run.synthetic or name != competition.name:
         what = "a rehearsal" if run.synthetic else f"of {name}"
         raise UserError(f"--run {reference}: this run is {what}, and says nothing of the labels of {competition.name}.")
     return run
-
-
-def _best_run(workspace: Workspace, competition: Competition) -> Run | None:
-    metric = metrics.resolve(competition.metric)
-    finished = [
-        (run.result["out_of_fold"], run)
-        for run in store.all_runs(workspace)
-        if run.result
-        and not run.synthetic
-        and not run.result["sample"]
-        and run.result["metric"] == metric.name
-        and (run.folder / "unfinished.parquet").is_file()
-    ]
-    sign = 1 if metric.lower_is_better else -1
-    return min(finished, key=lambda pair: sign * pair[0], default=(0.0, None))[1]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from kagglekit.base import devices
+from kagglekit.base.plain import Plain
 
 _PACKAGES = (
     "kagglekit",
@@ -31,19 +32,26 @@ _PACKAGES = (
 )
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, machine and, where there is one, the git commit of the working folder."""
-    return {
-        "python": platform.python_version(),
-        "versions": {name: found for name in _PACKAGES if (found := installed_version(name))},
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": devices.cores(),
-            "gpus": devices.cuda_gpus(),
-        },
-        "git_commit": _git_commit(),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Machine(Plain):
+    """A machine that results were made on."""
+
+    system: str = ""
+    processor: str = ""
+    """Empty where the system does not name it."""
+    cores: int = 0
+    gpus: int = 0
+    """GPUs that CUDA can use."""
+
+
+def machine() -> Machine:
+    """Return this machine."""
+    return Machine(system=platform.platform(), processor=_processor(), cores=devices.cores(), gpus=devices.cuda_gpus())
+
+
+def versions() -> dict[str, str]:
+    """Return package -> version, of those that are installed and may matter."""
+    return {name: found for name in _PACKAGES if (found := installed_version(name))}
 
 
 def installed_version(package: str) -> str:
@@ -62,7 +70,8 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
+    """Return the commit of the working folder, with `-dirty` where it was changed since; nothing in no repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

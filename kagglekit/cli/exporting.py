@@ -17,13 +17,10 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.layout import natural_key
 from kagglekit.deploy.predictor import Image, Predictor, Row
-from kagglekit.runs import store
-from kagglekit.runs.store import Run, beside
+from kagglekit.runs import filenames, store
+from kagglekit.runs.probabilities import beside
+from kagglekit.runs.store import Run
 
-FILE = "model.onnx"
-"""What a run's exported file is called in its folder."""
-FLOATS_FILE = "model.floats.onnx"
-"""The same for one that takes floats, which `predict RUN` and `bundle` have no use for."""
 _ROWS_TOGETHER = 1024
 """Of a parquet file."""
 
@@ -32,7 +29,7 @@ def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> 
     """Write a run's ONNX file, and with `fp16` the one in half precision beside it."""
     console = Console()
     run = store.find(reference)
-    path = (output or run.folder / (FLOATS_FILE if floats else FILE)).expanduser().resolve()
+    path = (output or run.folder / (filenames.EXPORTED_FLOATS if floats else filenames.EXPORTED)).expanduser().resolve()
     if path.suffix != ".onnx":
         raise UserError(f"--output {output}: the file must end in .onnx.")
     with run.locked(console):
@@ -47,7 +44,7 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
     for step in portable.left_out:
         console.warn(
             f"the file predicts each image by itself: {step}, which the submission has, is left out; "
-            f"out-of-fold {portable.out_of_fold:.5f} instead of {(run.result or {})['out_of_fold']:.5f}"
+            f"out-of-fold {portable.out_of_fold:.5f} instead of {run.finished().out_of_fold:.5f}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx_file.write(portable, path, console, floats=floats)
@@ -61,7 +58,7 @@ def _up_to_date(run: Run, console: Console) -> Path:
     from kagglekit.deploy import onnx_file
     from kagglekit.deploy.fitted_run import Portable
 
-    path = run.folder / FILE
+    path = run.folder / filenames.EXPORTED
     return path if onnx_file.is_of(path, Portable(run, console)) else _export(run, path, console)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from kagglekit import recipe
-from kagglekit.base import storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
 from kagglekit.competitions import plugins
 from kagglekit.pipeline import summary
+from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
+from kagglekit.runs.record import Sent
 
 
 def info(target: str) -> None:
@@ -67,16 +68,15 @@ def _plain(value: Any) -> str:
 
 
 def _info_run(run: run_folders.Run, console: Console) -> None:
-    record = storage.read_json(run.folder / "run.json")
-    result = run.result
+    record, result = run.record, run.result
     hidden = ("competition", "bundle", "backbones")
-    shown = {key: value for key, value in record.items() if key not in hidden and value != ""}
+    shown = {key: value for key, value in record.to_plain().items() if key not in hidden and value != ""}
     rows = [(key, _plain(value)) for key, value in shown.items()]
     rows += [
-        (f"backbone {b['name']}", f"{b['source']}, {b['licence']}, sha256 {b['sha256']}") for b in record["backbones"]
+        (f"backbone {each.name}", f"{each.source}, {each.licence}, sha256 {each.sha256}") for each in record.backbones
     ]
-    console.table(f"run {run.id} of {record['competition']['name']}", ("", ""), rows)
-    console.say((run.folder / "recipe.toml").read_text(encoding="utf-8").rstrip())
+    console.table(f"run {run.id} of {record.competition.name}", ("", ""), rows)
+    console.say((run.folder / filenames.RECIPE).read_text(encoding="utf-8").rstrip())
     if result is None:
         console.warn("this run is not finished: type its command again to go on")
         return
@@ -126,19 +126,19 @@ _RUN_COLUMNS = (
 
 def _leaderboard(run: run_folders.Run) -> tuple[str, str]:
     """Return the public and the private score, nothing where there is none."""
-    sent = storage.read_json(run.folder / "kaggle.json") or {}
-    scores = (sent.get("public_score"), sent.get("private_score"))
-    return tuple("" if score is None else f"{score:.5f}" for score in scores)  # type: ignore[return-value]
+    sent = run.sent or Sent()
+    public, private = ("" if score is None else f"{score:.5f}" for score in (sent.public_score, sent.private_score))
+    return public, private
 
 
 def _over_fitted(found: list[run_folders.Run]) -> list[str]:
     """Say where a later submission is better in public and worse out-of-fold than one before: luck, most probably."""
     sent = []
     for run in found:
-        record, result = storage.read_json(run.folder / "kaggle.json"), run.result
-        if record and result and record.get("public_score") is not None:
-            sign = 1 if result["lower_is_better"] else -1
-            sent.append((record["reference"], run.id, sign * record["public_score"], sign * result["out_of_fold"]))
+        latest, result = run.sent, run.result
+        if latest and result and latest.public_score is not None:
+            public = latest.public_score if result.lower_is_better else -latest.public_score
+            sent.append((latest.reference or 0, run.id, public, result.loss))
     lines = []
     sent.sort()
     for place, (_, after, later_public, later_own) in enumerate(sent):
@@ -153,10 +153,9 @@ def _over_fitted(found: list[run_folders.Run]) -> list[str]:
 
 def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tuple[str, ...]]:
     """Return (sort key: real before synthetic, finished first, whole before samples, best first; cells)."""
-    result = run.result
-    record = storage.read_json(run.folder / "run.json")
-    backbones = ", ".join(b["name"] for b in record["backbones"])
-    method = _method(recipe.read_file(run.folder / "recipe.toml"))
+    record, result = run.record, run.result
+    backbones = ", ".join(each.name for each in record.backbones)
+    method = _method(run.settings)
     if result is None:
         return (run.synthetic, True, False, 0.0), (
             run.id,
@@ -165,15 +164,13 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
             "",
             backbones,
             method,
-            str(record["train_images"]),
+            str(record.train_images),
             "",
         )
-    better = result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"]
     score = summary.scored(result)
-    seconds = f"{sum(result['seconds'].values()):.0f}"
-    cells = (run.id, score, *_leaderboard(run), f"{result['accuracy']:.2%}", backbones, method)
-    images = f"{result['scored_images']}{' (sample)' if result['sample'] else ''}"
-    return (run.synthetic, False, result["sample"] > 0, better), (*cells, images, seconds)
+    cells = (run.id, score, *_leaderboard(run), f"{result.accuracy:.2%}", backbones, method)
+    images = f"{result.scored_images}{' (sample)' if result.sample else ''}"
+    return (run.synthetic, False, result.sample > 0, result.loss), (*cells, images, f"{result.all_seconds:.0f}")
 
 
 def backbones(pattern: str, limit: int) -> None:

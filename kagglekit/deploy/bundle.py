@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kagglekit.base import storage
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import standalone
 from kagglekit.deploy.fitted_run import Portable
 from kagglekit.images import decoding
+from kagglekit.runs import filenames
 
 _MODULES = (decoding, standalone)
 WHEELS = "wheels"
@@ -27,20 +27,18 @@ def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
 
     Raises UserError where the folder has files already, or the plugin does what a bundle can't.
     """
-    about = run.record["bundle"]
-    if about["own_hooks"]:
+    if run.record.own_hooks:
         raise UserError(
-            f"the plugin has a hook {about['own_hooks'][0]!r} of its own, which a bundle can't take along: predict "
+            f"the plugin has a hook {run.record.own_hooks[0]!r} of its own, which a bundle can't take along: predict "
             f"with `kagglekit predict {run.run.id}` instead."
         )
     if run.run.synthetic:
         raise UserError(f"run {run.run.id} is a rehearsal on drawn images: nothing of it can be submitted.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and not empty: give another folder, or remove it.")
-    table = pd.read_parquet(run.run.folder / "images.parquet")
-    counts = table[table["part"] == "train"]["label"].value_counts()
+    counts = run.run.images("train")["label"].value_counts()
     prior = np.array([counts.get(label, 0) for label in run.labels], dtype=np.float64)
-    about = about | {
+    about = dict(run.record.bundle) | {
         "run": run.run.id,
         "prior": (prior / prior.sum()).tolist(),
         "preprocessing": {name: dataclasses.asdict(made) for name, made in run.preprocessings().items()},
@@ -49,8 +47,8 @@ def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
     if folder.exists():
         folder.rmdir()
     with storage.replacing_folder(folder) as new:
-        shutil.copyfile(model, new / "model.onnx")
-        shutil.copyfile(run.run.folder / "recipe.toml", new / "recipe.toml")
+        shutil.copyfile(model, new / filenames.EXPORTED)
+        shutil.copyfile(run.run.folder / filenames.RECIPE, new / filenames.RECIPE)
         for module in _MODULES:
             assert module.__file__ is not None
             shutil.copyfile(module.__file__, new / Path(module.__file__).name)
@@ -75,9 +73,8 @@ _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x
 
 
 def _notebook(run: Portable, about: dict[str, Any]) -> dict[str, Any]:
-    result = run.run.result or {}
     title = (
-        f"# {run.record['competition']['name']}\n\nRun {run.run.id}: out-of-fold {result.get('metric')} "
+        f"# {run.record.competition.name}\n\nRun {run.run.id}: out-of-fold {run.run.finished().metric} "
         f"{run.out_of_fold:.5f}. Made by kagglekit; needs numpy, Pillow, OpenCV and onnxruntime, and no network.\n\n"
         "On Kaggle: upload the bundle's folder as a dataset, open this notebook, add that dataset and the "
         "competition's data as input, and run it."

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit import recipe
 from kagglekit.base import storage
 from kagglekit.base.arrays import Floats, softmax
 from kagglekit.base.console import Console
@@ -30,6 +29,7 @@ from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import postprocess, tta
 from kagglekit.pipeline.methods import features, finetune
 from kagglekit.recipe import Recipe
+from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.store import Run
 from kagglekit.training import checkpoints, phases
 
@@ -79,20 +79,21 @@ class Portable:
 
     def __init__(self, run: Run, console: Console) -> None:
         """Read a run's folder; raise UserError where it is not finished."""
-        if run.result is None or not (run.folder / "alone.json").is_file():
+        run.finished()
+        alone = run.alone
+        if alone is None:
             raise UserError(f"run {run.id} is not finished: type its command again to go on.")
         self.run = run
-        self.record: dict[str, Any] = storage.read_json(run.folder / "run.json")
-        self.recipe = recipe.of_run(run.folder / "recipe.toml")
-        self.meanings: dict[str, str] = self.record["competition"]["classes"]
-        self.labels = tuple(self.meanings)
-        self.mirror = mirror_classes(self.labels, self.record["competition"]["flip"])
-        alone = storage.read_json(run.folder / "alone.json")
-        self.steps: dict[str, float | None] = alone["steps"]
+        self.record = run.record
+        self.recipe = run.recipe
+        self.meanings = self.record.competition.classes
+        self.labels = self.record.competition.labels
+        self.mirror = mirror_classes(self.labels, self.record.competition.flip)
+        self.steps = alone.steps
         """Finishing steps that need no other image -> their value."""
-        self.left_out: list[str] = alone["left_out"]
+        self.left_out = alone.left_out
         """Those that need others, and were kept for the submission."""
-        self.out_of_fold: float = alone["out_of_fold"]
+        self.out_of_fold = alone.out_of_fold
         """The score without them."""
         self._console = console
 
@@ -104,12 +105,14 @@ class Portable:
     @property
     def made_from(self) -> str:
         """Digest of the files that it is: weights, heads, and what was chosen by them."""
-        return storage.digest(storage.read_json(self.run.folder / "stages" / "finish.json")["made_from"], 32)
+        made = self.run.manifest("finish")
+        assert made is not None, "alone.json is a file of this stage"
+        return storage.digest(made.made_from, 32)
 
-    def _specs(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        records = self.record["backbones"]
+    def _specs(self) -> Sequence[tuple[str, BackboneRecord]]:
+        records = self.record.backbones
         automatic = self.recipe.features.backbone == ("auto",)
-        specs = [record["name"] for record in records] if automatic else self.recipe.features.backbone
+        specs = [record.name for record in records] if automatic else self.recipe.features.backbone
         return list(zip(specs, records, strict=True))
 
     @property
@@ -138,11 +141,9 @@ class Portable:
     @property
     def folds(self) -> dict[str, int]:
         """Training image's id -> the fold that scores it; those that only train are left out."""
-        import pandas as pd
-
-        table = pd.read_parquet(self.run.folder / "folds.parquet")
-        scored = table[table["fold"] != folds.TRAIN_ONLY]
-        return dict(zip(scored["id"], scored["fold"], strict=True))
+        fold = self.run.folds()
+        scored = fold[fold != folds.TRAIN_ONLY]
+        return dict(zip(scored.index.tolist(), scored.tolist(), strict=True))
 
     def networks(self, part: str = WHOLE) -> list[Network]:
         """Return the networks of a part of the run."""
@@ -197,18 +198,18 @@ class Portable:
         return self.combine(outputs, part)
 
 
-def _resolved(spec: str, record: Mapping[str, Any], used: Recipe, console: Console) -> Backbone:
+def _resolved(spec: str, record: BackboneRecord, used: Recipe, console: Console) -> Backbone:
     """Return a backbone again, and make sure that it is the one that the run used."""
     backbone = registry.resolve(spec, used, console.say)
-    now, then = backbone.record()["preprocessing"], Preprocessing.from_plain(record["preprocessing"])
-    if Preprocessing.from_plain(now) != then or record.get("pixels", PREPROCESSING_VERSION) != PREPROCESSING_VERSION:
+    then = Preprocessing.from_plain(record.preprocessing)
+    if backbone.preprocessing != then or record.pixels not in (None, PREPROCESSING_VERSION):
         raise UserError(
             f"backbone {backbone.name}: the timm or kagglekit that is here makes other pixels of an image than the "
-            f"run's (timm {record['made_by']['timm']}): bring that back, or run again."
+            f"run's (timm {record.made_by.get('timm', 'unknown')}): bring that back, or run again."
         )
-    if backbone.sha256 != record["sha256"]:
+    if backbone.sha256 != record.sha256:
         raise UserError(
             f"backbone {backbone.name}: its weights are others now (sha256 {backbone.sha256[:12]}) than when the run "
-            f"was made ({record['sha256'][:12]}): bring those back, or run again."
+            f"was made ({record.sha256[:12]}): bring those back, or run again."
         )
     return backbone

@@ -136,14 +136,13 @@ def _describe(
     for tensor in sorted(model.graph.initializer, key=lambda tensor: tensor.name):
         weights.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)} ".encode())
         weights.update(onnx.numpy_helper.to_array(tensor).tobytes())
-    competition, result = run.record["competition"], run.run.result or {}
-    metric = result["metric"] if precision == "float32" else "log loss"
+    metric = run.run.finished().metric if precision == "float32" else "log loss"
     onnx.helper.set_model_props(
         model,
         about(run, floats=floats)
         | {
             "kagglekit": environment.installed_version("kagglekit"),
-            "competition": competition["name"],
+            "competition": run.record.competition.name,
             "classes": json.dumps(run.meanings),
             "preprocessing": json.dumps({k: dataclasses.asdict(p) for k, p in run.preprocessings().items()}),
             "max_megapixels": str(run.recipe.data.max_megapixels),
@@ -182,8 +181,7 @@ def is_of(path: Path, run: Portable) -> bool:
 
 
 def _training_images(run: Portable) -> pd.DataFrame:
-    table = pd.read_parquet(run.run.folder / "images.parquet")
-    table = table[table["part"] == "train"]
+    table = run.run.images("train")
     gone = next((path for path in table["path"] if not Path(path).is_file()), None)
     if gone is not None:
         raise UserError(f"the file is checked on the run's training images, and {gone} is gone: bring the data back.")

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from kagglekit import recipe
 from kagglekit.base import storage
 from kagglekit.base.workspace import Workspace
-from kagglekit.runs import store
+from kagglekit.runs import filenames, store
 
 if TYPE_CHECKING:
     from kagglekit.kaggle.types import Submission
 
 FILE = "ledger.json"
-RUN_FILE = "kaggle.json"
-"""In a run's folder: the ledger's latest row of this run."""
 SENDING = "SENDING"
 """Status of a row whose submission may or may not have reached Kaggle; it has no reference yet."""
 
@@ -62,11 +59,11 @@ class Row:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         row = cls(date=now, message=message, file=file.name, sha256=storage.file_sha256(file))
         if run is not None:
-            result = run.result or {}
+            result = run.finished()
             row.run = run.id
-            row.recipe = storage.digest(recipe.read_file(run.folder / "recipe.toml"))
-            row.commit = storage.read_json(run.folder / "run.json").get("git_commit", "")
-            row.metric, row.out_of_fold = result["metric"], result["out_of_fold"]
+            row.recipe = storage.digest(run.settings)
+            row.commit = run.record.git_commit
+            row.metric, row.out_of_fold = result.metric, result.out_of_fold
         return row
 
     def learn(self, sent: Submission) -> None:
@@ -93,7 +90,7 @@ class Ledger:
         for run, row in {row.run: row for row in self.rows if row.run}.items():
             folder = self._workspace.runs / run
             if folder.is_dir():
-                storage.write_json(folder / RUN_FILE, dataclasses.asdict(row))
+                storage.write_json(folder / filenames.SENT, dataclasses.asdict(row))
 
     def update(self, sent: Iterable[Submission]) -> None:
         """Take over what Kaggle says; what it has and the ledger has not was sent from elsewhere.
@@ -123,7 +120,7 @@ class Ledger:
     def forget_unsent(self) -> None:
         """Remove the rows of what never arrived, from their runs' folders too."""
         for run in {row.run for row in self.rows if row.run and row.reference is None}:
-            (self._workspace.runs / run / RUN_FILE).unlink(missing_ok=True)
+            (self._workspace.runs / run / filenames.SENT).unlink(missing_ok=True)
         self.rows = [row for row in self.rows if row.reference is not None]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -31,9 +30,9 @@ class Choice:
         """Return what Kaggle shows beside the score where the user says nothing else."""
         if self.run is None:
             return self.file.name
-        result = _result(self.run)
-        scorer = summary.SCORERS[result["validation"]]
-        return f"{', '.join(result['backbones'])}, {scorer} {result['out_of_fold']:.5f}, run {self.run.id}"
+        result = self.run.finished()
+        scorer = summary.SCORERS[result.validation]
+        return f"{', '.join(result.backbones)}, {scorer} {result.out_of_fold:.5f}, run {self.run.id}"
 
 
 def choose(plugin: Plugin, file: Path | None, reference: str | None, *, force: bool) -> Choice:
@@ -49,36 +48,18 @@ def choose(plugin: Plugin, file: Path | None, reference: str | None, *, force: b
         if not file.is_file():
             raise UserError(f"no file {file}: give a submission, or --run ID.")
         digest = storage.file_sha256(file)
-        made = [run for run in store.all_runs(workspace) if run.result and _result(run)["submission_sha256"] == digest]
+        made = [run for run in store.all_runs(workspace) if run.result and run.result.submission_sha256 == digest]
         if not made:
             return Choice(file, None)
         return Choice(file, _checked(made[0], plugin, force))
-    run = _best(workspace, plugin) if reference is None else store.find(reference)
+    run = store.best_run(workspace) if reference is None else store.find(reference)
+    if run is None:
+        raise UserError(f"no finished run of {plugin.name} to submit: `kagglekit run {plugin.name}` makes one.")
     return Choice(run.submission, _unchanged(_checked(run, plugin, force)))
 
 
-def _result(run: store.Run) -> dict[str, Any]:
-    result = run.result
-    if result is None:
-        raise UserError(f"run {run.id} is not finished: type its command again to go on.")
-    return result
-
-
-def _best(workspace: Workspace, plugin: Plugin) -> store.Run:
-    finished = [run for run in store.all_runs(workspace) if not run.synthetic and run.result]
-    whole = [run for run in finished if not _result(run)["sample"]]
-    if not whole:
-        raise UserError(f"no finished run of {plugin.name} to submit: `kagglekit run {plugin.name}` makes one.")
-
-    def loss(run: store.Run) -> float:
-        result = _result(run)
-        return float(result["out_of_fold"] if result["lower_is_better"] else -result["out_of_fold"])
-
-    return min(whole, key=loss)
-
-
 def _checked(run: store.Run, plugin: Plugin, force: bool) -> store.Run:
-    name = storage.read_json(run.folder / "run.json")["competition"]["name"]
+    name = run.record.competition.name
     if name != plugin.competition().name:
         raise UserError(f"run {run.id} is of {name}, not of {plugin.name}: `kagglekit runs {plugin.name}` lists its.")
     if run.synthetic:
@@ -86,7 +67,7 @@ def _checked(run: store.Run, plugin: Plugin, force: bool) -> store.Run:
             f"run {run.id} is a SYNTHETIC rehearsal: it can't be submitted; "
             f"`kagglekit download {plugin.name}` brings the real data."
         )
-    if _result(run)["sample"] and not force:
+    if run.finished().sample and not force:
         raise UserError(f"run {run.id} was made on a sample: run it without --sample, or use --force.")
     return run
 
@@ -94,7 +75,7 @@ def _checked(run: store.Run, plugin: Plugin, force: bool) -> store.Run:
 def _unchanged(run: store.Run) -> store.Run:
     if not run.submission.is_file():
         raise UserError(f"run {run.id} has lost its {run.submission.name}: type the run's command again.")
-    if storage.file_sha256(run.submission) != _result(run)["submission_sha256"]:
+    if storage.file_sha256(run.submission) != run.finished().submission_sha256:
         raise UserError(
             f"{run.submission} has been changed since run {run.id} wrote it: type the run's command again, or name it "
             "as FILE."
@@ -148,6 +129,5 @@ def _ids(
             f"there is no sample submission of {competition.name} here to compare the file with: "
             f"`kagglekit download {competition.name}` brings it."
         )
-    test = pd.read_parquet(run.folder / "test.parquet")
-    column = store.beside("id", competition.labels)
-    return submissions.expected_ids(competition, [str(each) for each in test[column]], None), "the run's test images"
+    ids = [str(each) for each in run.test().known("id")["id"]]
+    return submissions.expected_ids(competition, ids, None), "the run's test images"

@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
 from kagglekit.models.weights import Source, Weights
+from kagglekit.runs.record import BackboneRecord
 
 EXPORT_VERSION = 2
 """Raised whenever the exported graph changes; part of a backbone's key."""
@@ -44,11 +44,19 @@ class Backbone:
     made_by: dict[str, str]
     """Versions of what exported the graph."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> BackboneRecord:
         """Return what a run's record keeps."""
-        keep = ("name", "source", "sha256", "licence", "parameters", "outputs", "made_by")
-        made = {"preprocessing": dataclasses.asdict(self.preprocessing), "pixels": PREPROCESSING_VERSION}
-        return {key: getattr(self, key) for key in keep} | made
+        return BackboneRecord(
+            name=self.name,
+            source=self.source,
+            sha256=self.sha256,
+            licence=self.licence,
+            parameters=self.parameters,
+            outputs=self.outputs,
+            made_by=self.made_by,
+            preprocessing=dataclasses.asdict(self.preprocessing),
+            pixels=PREPROCESSING_VERSION,
+        )
 
 
 def exporter() -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,8 @@ from kagglekit.data import folds
 from kagglekit.pipeline import postprocess
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
+from kagglekit.runs import filenames, record
+from kagglekit.runs.record import Alone, Result
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 
@@ -31,15 +32,17 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
     before = tuple(stage.name for stage in method)
     return (
         Stage(
-            "finish", ("unfinished.parquet", "oof.parquet", "test.parquet", "finish.json", "alone.json"), after=before
+            "finish",
+            (filenames.UNFINISHED, filenames.OOF, filenames.TEST, filenames.FINISH, filenames.ALONE),
+            after=before,
         ),
         Stage("submission", (run.submission.name,), after=("finish",)),
-        Stage("result", ("result.json",), after=("features", "submission")),
+        Stage("result", (filenames.RESULT,), after=("features", "submission")),
     )
 
 
-def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]:
-    """Finish, write and check the submission, and write the closing numbers, which are returned."""
+def conclude(job: Job, predictions: Predictions, line: Stages) -> None:
+    """Finish, write and check the submission, and write the closing numbers."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
     scored = _scored(train, predictions.oof, labels)
@@ -48,7 +51,7 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
     def finish_() -> None:
         start, test, offers = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
         # what temperature and clip were chosen on: the report draws the losses that the others would have
-        run.write_probabilities("unfinished.parquet", train["id"].tolist(), start.probabilities, labels)
+        run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
         oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
         test = postprocess.apply_kept(test, gates)
         test[_unread(job, test)] = predictions.prior
@@ -56,12 +59,12 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
         for gate in gates:
             job.console.say(gate.line())
         truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
-        run.write_probabilities("oof.parquet", train["id"].tolist(), oof, labels, **truth)
-        run.write_probabilities("test.parquet", job.tables.asked["id"].tolist(), test, labels)
-        storage.write_json(run.folder / "finish.json", [gate.as_dict() for gate in gates])
-        storage.write_json(run.folder / "alone.json", _alone(gates, oof))
+        run.write_probabilities(filenames.OOF, train["id"].tolist(), oof, labels, **truth)
+        run.write_probabilities(filenames.TEST, job.tables.asked["id"].tolist(), test, labels)
+        storage.write_json(run.folder / filenames.FINISH, [gate.record().to_plain() for gate in gates])
+        record.write(run.folder / filenames.ALONE, _alone(gates, oof))
 
-    def _alone(gates: list[postprocess.Gate], oof: Floats) -> dict[str, Any]:
+    def _alone(gates: list[postprocess.Gate], oof: Floats) -> Alone:
         """Return what an exported file does, which sees one image at a time, and its loss out-of-fold."""
         together = {offer.name for offer in predictions.offers if not offer.alone}
         left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
@@ -70,26 +73,22 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> dict[str, Any]
             start, _, offers = postprocess.choose(scored, rest, metric, job.recipe.data.seed)
             oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
             gates = [*offers, *gates]
-        return {
-            "steps": {gate.step: gate.value for gate in gates if gate.judgement.kept},
-            "left_out": left_out,
-            "out_of_fold": metric.score(scored.truth, oof),
-        }
+        return Alone(
+            steps={gate.step: gate.value for gate in gates if gate.judgement.kept},
+            left_out=tuple(left_out),
+            out_of_fold=metric.score(scored.truth, oof),
+        )
 
     def submission() -> None:
-        test = run.read_probabilities("test.parquet", job.tables.asked["id"].tolist(), labels)
-        write_submission(job, test, predictions.prior)
+        write_submission(job, run.test().of(job.tables.asked["id"].tolist()), predictions.prior)
 
     def result() -> None:
-        oof = run.read_probabilities("oof.parquet", train["id"].tolist(), labels)
-        closing = _closing_numbers(job, scored, oof, metric)
-        storage.write_json(run.folder / "result.json", closing | {"seconds": run.seconds | line.seconds()})
+        closing = _closing_numbers(job, scored, run.oof().of(train["id"].tolist()), metric)
+        record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | line.seconds()))
 
     line.make("finish", finish_)
     line.make("submission", submission)
     line.make("result", result)
-    found: dict[str, Any] = storage.read_json(run.folder / "result.json")
-    return found
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
@@ -105,34 +104,31 @@ def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
     return without
 
 
-def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: metrics.Metric) -> dict[str, Any]:
+def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: metrics.Metric) -> Result:
     error = postprocess.standard_error(scored, oof, metric, job.recipe.data.seed)
-    return {
-        "metric": metric.name,
-        "lower_is_better": metric.lower_is_better,
-        "out_of_fold": metric.score(scored.truth, oof),
-        "standard_error": None if math.isnan(error) else error,
-        "accuracy": float(metrics.correct_rows(scored.truth, oof).mean()),
-        "before_finish": metric.score(scored.truth, scored.probabilities),
-        "finish": storage.read_json(job.run.folder / "finish.json"),
-        "clusters": len(np.unique(scored.clusters)),
-        "scored_images": len(scored.truth),
-        "quarantined": len(job.tables.quarantine),
-        "validation": job.recipe.data.validation,
-        "sample": job.recipe.data.sample,
-        "synthetic": job.synthetic,
-        "backbones": [backbone.name for backbone in job.backbones],
-        "method": job.recipe.training.method,
-        "device": storage.read_json(job.run.folder / "provider.json")["used"],
-        "predicted_on": _predicted_on(job.run),
-        "submission_sha256": storage.file_sha256(job.run.submission),
-    }
-
-
-def _predicted_on(run: Run) -> list[str]:
-    """Return what onnxruntime really computed the predictions on: more than one, where folds were spread."""
-    records = sorted(run.folder.glob("models/*/provider.json")) or [run.folder / "provider.json"]
-    return sorted({storage.read_json(path)["used"] for path in records})
+    provider = job.run.provider
+    assert provider is not None, "a file of the stage before"
+    return Result(
+        metric=metric.name,
+        lower_is_better=metric.lower_is_better,
+        out_of_fold=metric.score(scored.truth, oof),
+        standard_error=None if math.isnan(error) else error,
+        accuracy=float(metrics.correct_rows(scored.truth, oof).mean()),
+        before_finish=metric.score(scored.truth, scored.probabilities),
+        finish=job.run.finishing,
+        clusters=len(np.unique(scored.clusters)),
+        scored_images=len(scored.truth),
+        quarantined=len(job.tables.quarantine),
+        validation=job.recipe.data.validation,
+        sample=job.recipe.data.sample,
+        synthetic=job.synthetic,
+        backbones=tuple(backbone.name for backbone in job.backbones),
+        method=job.recipe.training.method,
+        device=provider.used,
+        # more than one, where folds were spread
+        predicted_on=tuple(sorted({each.used for each in job.run.providers})),
+        submission_sha256=storage.file_sha256(job.run.submission),
+    )
 
 
 def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postprocess.Scored:

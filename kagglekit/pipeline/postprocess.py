@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.metrics import Metric, clustered_error
 from kagglekit.data import folds
 from kagglekit.pipeline.predictions import Predictions
+from kagglekit.runs.record import FinishingStep
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
@@ -61,9 +61,9 @@ class Gate:
     """The step's parameter, chosen on all scored rows, for the test set; None where it has none."""
     judgement: Judgement
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"step": self.step, "value": self.value} | asdict(self.judgement)
+    def record(self) -> FinishingStep:
+        """Return what a run keeps of it."""
+        return FinishingStep(step=self.step, value=self.value, **asdict(self.judgement))
 
     def line(self) -> str:
         """Say it in one line."""

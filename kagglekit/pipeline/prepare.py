@@ -26,6 +26,7 @@ from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.job import Job
 from kagglekit.recipe import Recipe
 from kagglekit.runs import store
+from kagglekit.runs.record import Decision
 from kagglekit.training import budget, start
 
 _PACKAGES = (
@@ -84,7 +85,7 @@ def prepare(
         decided, chosen, used = _settle(workspace, key, chosen, work, console)
     this = store.open_run(
         workspace,
-        key | {"backbones": [backbone.record() for backbone in used], "settings": decided["settings"]},
+        key | {"backbones": [backbone.record().to_plain() for backbone in used], "settings": decided.settings},
         synthetic,
     )
     this.seconds |= seconds
@@ -95,7 +96,7 @@ def prepare(
         recipe=chosen,
         tables=scanned,
         backbones=used,
-        batch_size=decided["batch_size"],
+        batch_size=decided.batch_size,
         workspace=workspace,
         synthetic=synthetic,
         console=console,
@@ -104,11 +105,11 @@ def prepare(
 
 def _settle(
     workspace: Workspace, key: dict[str, Any], chosen: Recipe, work: budget.Work, console: Console
-) -> tuple[dict[str, Any], Recipe, list[backbone.Backbone]]:
+) -> tuple[Decision, Recipe, list[backbone.Backbone]]:
     """Decide what depends on the machine, once for a key; return it, the recipe with it, and the backbones."""
     decided = store.decide(workspace, key, lambda: _decide(chosen, work))
-    settled = chosen.changed(**decided["settings"])
-    console.say(f"method {settled.training.method}: {decided['why']}")
+    settled = chosen.changed(**decided.settings)
+    console.say(f"method {settled.training.method}: {decided.why}")
     try:
         return decided, settled, prepare_backbones(decided, settled, console)
     except UserError:  # such as a hub that has gone since: the next command may decide otherwise
@@ -130,7 +131,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - started
 
 
-def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
+def _decide(chosen: Recipe, work: budget.Work) -> Decision:
     """Settle what depends on the machine and the moment."""
     device = devices.choose(chosen.compute.provider)
     specs, reason = chosen.features.backbone, ""
@@ -139,24 +140,24 @@ def _decide(chosen: Recipe, work: budget.Work) -> dict[str, Any]:
     plan = budget.choose(chosen.changed(backbone=specs), specs[0].partition("=")[0], work, device)
     if chosen.features.backbone == ("auto",) and plan.settings["method"] == "features":
         specs, reason = registry.default(device)
-    return {
-        "device": device,
-        "backbones": list(specs),
-        "reason": reason,
-        "settings": plan.settings,
-        "why": plan.reason,
-        "batch_size": chosen.compute.feature_batch
+    return Decision(
+        device=device,
+        backbones=specs,
+        reason=reason,
+        settings=plan.settings,
+        why=plan.reason,
+        batch_size=chosen.compute.feature_batch
         or batch_sizes.automatic_batch(device, chosen.features.shape or batch_sizes.USUAL_SIZE),
-        "when": time.strftime("%Y-%m-%d %H:%M"),
-    }
+        when=time.strftime("%Y-%m-%d %H:%M"),
+    )
 
 
-def prepare_backbones(decided: Mapping[str, Any], chosen: Recipe, console: Console) -> list[backbone.Backbone]:
+def prepare_backbones(decided: Decision, chosen: Recipe, console: Console) -> list[backbone.Backbone]:
     """Return the backbones that were decided on, ready to run."""
-    if decided["reason"]:
-        names = ", ".join(decided["backbones"])
-        console.say(f"backbone {names} on {decided['device']}: {decided['reason']} (decided {decided['when']})")
-    ready = [registry.resolve(spec, chosen, console.say) for spec in decided["backbones"]]
+    if decided.reason:
+        names = ", ".join(decided.backbones)
+        console.say(f"backbone {names} on {decided.device}: {decided.reason} (decided {decided.when})")
+    ready = [registry.resolve(spec, chosen, console.say) for spec in decided.backbones]
     for one in ready:
         console.say(
             f"weights of {one.name}: {one.source}, licence {one.licence}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,8 @@ from kagglekit.pipeline import finalize, rehearsal, summary
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import features, finetune
 from kagglekit.pipeline.prepare import prepare
-from kagglekit.runs import store
+from kagglekit.runs import filenames, record, store
+from kagglekit.runs.record import CompetitionRecord, Record
 from kagglekit.runs.stages import Stages
 
 METHODS = {"features": features, "finetune": finetune}
@@ -52,7 +54,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
     stages = Stages(job.run.folder, job.run.key, (*method, *finalize.stages(job.run, method)), job.console.warn)
     if fold is not None:
         _check_fold(job, fold)
-        with _logging(job, f"log-fold{fold}.txt"):
+        with _logging(job, filenames.LOG_OF_FOLD.format(fold)):
             with job.run.locked(job.console):
                 _record(job)
                 finetune.prepare(job, stages)
@@ -64,7 +66,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
             job.console.say(f"run {job.run.id} is finished already, nothing has changed since")
             _show(job)
         else:
-            with _logging(job, "log.txt"):
+            with _logging(job, filenames.LOG):
                 _record(job)
                 predictions = METHODS[job.recipe.training.method].predict(job, stages)
                 if predictions is not None:  # only the first process has them
@@ -97,40 +99,48 @@ def _record(job: Job) -> None:
     if not distributed.is_first():
         return
     folder = job.run.folder
-    before = storage.read_json(folder / "run.json") or {}
-    storage.write_text(folder / "recipe.toml", recipe.to_toml(job.recipe))
-    record = {
-        "competition": job.competition.describe(),
-        "leaderboard": dict(job.competition.leaderboard),
-        "bundle": submissions.describe(job.competition, [hook for hook in submissions.HOOKS if job.plugin.has(hook)]),
-        "backbones": [backbone.record() for backbone in job.backbones],
-        "batch_size": job.batch_size,
-        "train_images": len(job.tables.train),
-        "test_images": len(job.tables.asked),
-        "dropped": len(job.tables.dropped),
-        "seed": job.recipe.data.seed,
-        "synthetic": job.synthetic,
-        "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
-        "gone_on": before.get("gone_on", -1) + 1,
-    }
-    storage.write_json(folder / "run.json", record | environment.environment())
+    before = record.read(folder / filenames.RECORD, Record)
+    storage.write_text(folder / filenames.RECIPE, recipe.to_toml(job.recipe))
+    record.write(folder / filenames.RECORD, _made_from(job, before))
     _record_images(job)
     if len(job.tables.dropped):
-        exclusions.write(folder / "drops.csv", job.tables.dropped)
+        exclusions.write(folder / filenames.DROPS, job.tables.dropped)
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     if len(bad) or listed.exists():
         with storage.replacing(listed) as temporary:
             bad.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def _made_from(job: Job, before: Record | None) -> Record:
+    """Return what the run is made from; `before` is what a command before this one has written."""
+    return Record(
+        competition=CompetitionRecord.from_plain(job.competition.describe()),
+        leaderboard=job.competition.leaderboard,
+        bundle=submissions.describe(job.competition, [hook for hook in submissions.HOOKS if job.plugin.has(hook)]),
+        backbones=tuple(backbone.record() for backbone in job.backbones),
+        batch_size=job.batch_size,
+        train_images=len(job.tables.train),
+        test_images=len(job.tables.asked),
+        dropped=len(job.tables.dropped),
+        seed=job.recipe.data.seed,
+        synthetic=job.synthetic,
+        started=before.started if before else time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        gone_on=before.gone_on + 1 if before else 0,
+        python=platform.python_version(),
+        versions=environment.versions(),
+        machine=environment.machine(),
+        git_commit=environment.git_commit(),
+    )
+
+
 def _record_images(job: Job) -> None:
     """Write down which files the run is made from: export, report and audit look at them again."""
     both = [job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")]
-    job.run.write_frame("images.parquet", pd.concat(both, ignore_index=True))
+    job.run.write_frame(filenames.IMAGES, pd.concat(both, ignore_index=True))
 
 
 def _quarantine_list(job: Job) -> Path:
-    return job.run.folder / "quarantine.csv"
+    return job.run.folder / filenames.QUARANTINE
 
 
 def _warn_of_quarantine(job: Job) -> None:

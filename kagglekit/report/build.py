@@ -15,8 +15,9 @@ from kagglekit.deploy import fitted_run
 from kagglekit.pages import page, pictures
 from kagglekit.pipeline import summary
 from kagglekit.report import cards, charts, facts, galleries, shown, stats
-from kagglekit.runs import findings
+from kagglekit.runs import filenames, findings
 from kagglekit.runs.findings import Findings
+from kagglekit.runs.record import Sent
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.training import plots
@@ -24,7 +25,6 @@ from kagglekit.training.lr_finder import Sweep
 
 REPORT_VERSION = 1
 """Raised whenever the same run would get another report."""
-FILE = "report.html"
 WORST = 20
 """Rows of the list of the most expensive images."""
 MOST_PAIRS = 20
@@ -44,8 +44,8 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
 
     `again` writes it in any case. Raises UserError for a run that is not finished.
     """
-    path = run.folder / FILE
-    stage = Stage("report", (FILE,), after=("finish", "result"))
+    path = run.folder / filenames.REPORT
+    stage = Stage("report", (filenames.REPORT,), after=("finish", "result"))
     stages = Stages(run.folder, f"report {REPORT_VERSION}", (stage,), console.warn)
     found = findings.read(run)
     with run.locked(console):
@@ -70,16 +70,16 @@ def render(found: Findings, console: Console) -> str:
         "report.html.j2",
         found=found,
         score=summary.scored(found.result),
-        scorer=summary.SCORERS[found.result["validation"]],
+        scorer=summary.SCORERS[found.result.validation],
         standing=facts.standing(found),
-        lines=facts.leaderboard(found),
-        sent=storage.read_json(found.run.folder / "kaggle.json") or {},
+        lines=summary.leaderboard(found.record.leaderboard, found.result, facts.OWN),
+        sent=found.run.sent or Sent(),
         facts=facts.facts(found),
         settings=facts.settings(found),
         galleries=cards.make(found, networks, console),
         inside=cards.look_inside(found, networks, console),
         problem=networks.unexplained,
-        gates={gate["step"]: gate for gate in found.result["finish"]},
+        gates={gate.step: gate for gate in found.result.finish},
         classes_shown=len(galleries.classes_shown(found.truth, found.losses)),
         most_answers=cards.MOST_ANSWERS,
         matrix=matrix if len(found.labels) <= LARGEST_MATRIX else None,

@@ -121,12 +121,12 @@ def compare(runs: Sequence[Run], console: Console) -> None:
     if len({run.folder for run in runs}) < 2:
         raise UserError("compare takes two runs or more: `kagglekit runs` lists them.")
     found = [findings.read(run) for run in runs]
-    names = {one.record["competition"]["name"] for one in found}
+    names = {one.record.competition.name for one in found}
     if len(names) > 1:
         raise UserError(
             f"the runs are of different competitions ({', '.join(sorted(names))}): nothing can be compared."
         )
-    if any(one.result["synthetic"] for one in found):
+    if any(one.result.synthetic for one in found):
         console.warn("a rehearsal is among them: scores of SYNTHETIC images say nothing")
     console.table(f"runs of {names.pop()}", ("", *(f">{one.run.id}" for one in found)), _beside(found))
     _tell_settings(found, console)
@@ -155,12 +155,13 @@ def _tell_settings(found: Sequence[Findings], console: Console) -> None:
 def _surroundings(found: Sequence[Findings]) -> list[tuple[str, ...]]:
     """Return what else a run is made with, a column a run."""
     counts = [
-        (words, *(str(one.record.get(key, 0)) for one in found))
-        for words, key in (("training images", "train_images"), ("test images", "test_images"), ("dropped", "dropped"))
+        ("training images", *(str(one.record.train_images) for one in found)),
+        ("test images", *(str(one.record.test_images) for one in found)),
+        ("dropped", *(str(one.record.dropped) for one in found)),
     ]
-    names = sorted({name for one in found for name in one.record["versions"]})
-    versions = [(f"version of {name}", *(one.record["versions"].get(name, "") for one in found)) for name in names]
-    return [*counts, ("device", *(one.result["device"] for one in found)), *versions]
+    names = sorted({name for one in found for name in one.record.versions})
+    versions = [(f"version of {name}", *(one.record.versions.get(name, "") for one in found)) for name in names]
+    return [*counts, ("device", *(one.result.device for one in found)), *versions]
 
 
 def _tell(first: Findings, second: Findings, found: Difference, console: Console) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from kagglekit import recipe
 from kagglekit.base import metrics
@@ -18,29 +17,9 @@ OWN = "this run"
 """Its line among the leaderboard's."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of the leaderboard."""
-
-    name: str
-    score: float
-    own: bool = False
-
-
-def leaderboard(found: Findings) -> list[Line]:
-    """Return the known lines with the run's own, the best first; nothing where none is known."""
-    known = found.record.get("leaderboard", {})
-    if not known:
-        return []
-    lines = [Line(name, score) for name, score in known.items()]
-    lines.append(Line(OWN, found.result["out_of_fold"], own=True))
-    sign = 1 if found.result["lower_is_better"] else -1
-    return sorted(lines, key=lambda line: sign * line.score)
-
-
 def standing(found: Findings) -> str:
     """Say between which lines the run stands; nothing where none is known."""
-    lines = leaderboard(found)
+    lines = summary.leaderboard(found.record.leaderboard, found.result, OWN)
     if not lines:
         return ""
     place = [line.own for line in lines].index(True)
@@ -57,41 +36,41 @@ Facts = list[tuple[str, str]]
 
 def facts(found: Findings) -> Mapping[str, Facts]:
     """Return heading -> (name, value)."""
-    record, result, machine = found.record, found.result, found.record["machine"]
+    record, result, machine = found.record, found.result, found.record.machine
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
-    left_out = [f"{result['quarantined']} unreadable of both"] if result["quarantined"] else []
-    left_out += [f"{record['dropped']} dropped by your list"] if record.get("dropped") else []
-    method = result["method"] if result["method"] == "features" else f"{result['method']}, {found.recipe.schedule.plan}"
-    backbones = [f"{b['name']} ({b['parameters'] / 1e6:.1f} M parameters, {b['licence']})" for b in record["backbones"]]
-    scored = f"{result['scored_images']}{groups}"
+    left_out = [f"{result.quarantined} unreadable of both"] if result.quarantined else []
+    left_out += [f"{record.dropped} dropped by your list"] if record.dropped else []
+    method = result.method if result.method == "features" else f"{result.method}, {found.recipe.schedule.plan}"
+    backbones = [f"{b.name} ({b.parameters / 1e6:.1f} M parameters, {b.licence})" for b in record.backbones]
+    scored = f"{result.scored_images}{groups}"
     return {
         "Run": [
             ("id", found.run.id),
-            ("started", record["started"]),
+            ("started", record.started),
             ("method", method),
             ("backbone", ", ".join(backbones)),
             ("scored on", _scored_on(found)),
-            ("seed", str(record["seed"])),
-            *([("git commit", record["git_commit"])] if record["git_commit"] else []),
+            ("seed", str(record.seed)),
+            *([("git commit", record.git_commit)] if record.git_commit else []),
         ],
         "Data": [
-            ("training images", str(record["train_images"])),
+            ("training images", str(record.train_images)),
             ("scored images", scored),
             ("classes", str(len(found.labels))),
-            ("test images", str(record["test_images"])),
+            ("test images", str(record.test_images)),
             *([("left out", ", ".join(left_out))] if left_out else []),
         ],
         "Machine": [
-            ("processor", f"{machine['processor'] or 'unknown'}, {machine['cores']} cores"),
-            ("GPUs", str(machine["gpus"])),
-            ("computed on", result["device"]),
-            ("predicted on", ", ".join(result["predicted_on"])),
-            ("system", machine["system"]),
-            ("versions", _versions(record["versions"])),
+            ("processor", f"{machine.processor or 'unknown'}, {machine.cores} cores"),
+            ("GPUs", str(machine.gpus)),
+            ("computed on", result.device),
+            ("predicted on", ", ".join(result.predicted_on)),
+            ("system", machine.system),
+            ("versions", _versions(record.versions)),
         ],
         "Time": [
-            *((name, f"{seconds:.1f} s") for name, seconds in result["seconds"].items()),
-            ("all", f"{sum(result['seconds'].values()):.1f} s"),
+            *((name, f"{seconds:.1f} s") for name, seconds in result.seconds.items()),
+            ("all", f"{result.all_seconds:.1f} s"),
         ],
     }
 
@@ -101,7 +80,7 @@ _FOLDERS = re.compile(r"(^|[=,])(?:[^=,]*[/\\])")
 
 
 def _scored_on(found: Findings) -> str:
-    validation = found.result["validation"]
+    validation = found.result.validation
     return f"{found.table['fold'].nunique()} folds" if validation == "folds" else summary.SCORERS[validation]
 
 
@@ -122,7 +101,7 @@ def settings(found: Findings) -> tuple[Facts, Facts]:
 
 def finishing_curves(found: Findings) -> list[Curve]:
     """Return the log loss of temperature and clip by value, each after the kept steps before it."""
-    gates = {gate["step"]: gate for gate in found.result["finish"]}
+    gates = {gate.step: gate for gate in found.result.finish}
     probabilities, curves = found.unfinished, []
     asked = list(found.recipe.finish.finish)
     for step in [*asked, *(step for step in postprocess.STEPS if step not in asked)]:
@@ -132,10 +111,10 @@ def finishing_curves(found: Findings) -> list[Curve]:
                 step=step,
                 losses=stats.loss_by_value(found.truth, probabilities, step),
                 without=float(metrics.log_loss_rows(found.truth, probabilities).mean()),
-                chosen=None if gate is None else gate["value"],
-                kept=gate is not None and gate["kept"],
+                chosen=None if gate is None else gate.value,
+                kept=gate is not None and gate.kept,
             )
         )
-        if gate is not None and gate["kept"]:
-            probabilities = postprocess.STEPS[step][0](probabilities, gate["value"])
+        if gate is not None and gate.kept and gate.value is not None:
+            probabilities = postprocess.STEPS[step][0](probabilities, gate.value)
     return curves

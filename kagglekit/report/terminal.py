@@ -17,7 +17,7 @@ _GROUP_COLUMNS = ("group", ">images", ">accuracy", ">log loss", ">of the loss")
 
 def tell(found: Findings, console: Console) -> None:
     """Print the report's essentials."""
-    synthetic = "SYNTHETIC " if found.result["synthetic"] else ""
+    synthetic = "SYNTHETIC " if found.result.synthetic else ""
     console.table(f"{synthetic}run {found.run.id}", ("", ">"), summary.facts(found.result))
     standing = facts.standing(found)
     if standing and not synthetic:
@@ -31,11 +31,11 @@ def tell(found: Findings, console: Console) -> None:
     _tell_worst(found, console)
     bins = stats.reliability(found.truth, found.probabilities)
     console.say(f"expected calibration error {stats.calibration_error(bins):.4f}")
-    for gate in found.result["finish"]:
-        value = "" if gate["value"] is None else f" {gate['value']:g}"
-        kept = "kept" if gate["kept"] else "not kept"
-        console.say(f"{gate['step']}{value}: {gate['before']:.5f} -> {gate['after']:.5f}, {kept}")
-    if found.result["synthetic"]:
+    for gate in found.result.finish:
+        value = "" if gate.value is None else f" {gate.value:g}"
+        kept = "kept" if gate.kept else "not kept"
+        console.say(f"{gate.step}{value}: {gate.before:.5f} -> {gate.after:.5f}, {kept}")
+    if found.result.synthetic:
         console.warn("the images are synthetic: the score says nothing about the competition")
 
 

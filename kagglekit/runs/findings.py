@@ -5,21 +5,20 @@ N scored images, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit import recipe
-from kagglekit.base import metrics, storage
+from kagglekit.base import metrics
 from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
-from kagglekit.runs.store import Run, beside
+from kagglekit.runs import filenames
+from kagglekit.runs.record import Record, Result
+from kagglekit.runs.store import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +26,9 @@ class Findings:
     """Rows with known truth, predicted by models that have not seen them."""
 
     run: Run
-    record: dict[str, Any]
-    """What `run.json` holds."""
-    result: dict[str, Any]
-    """What `result.json` holds."""
+    record: Record
+    result: Result
     recipe: Recipe
-    classes: Mapping[str, str]
-    """Label -> name for people, in the order of probabilities."""
     table: pd.DataFrame
     """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` where there are groups."""
     truth: Labels
@@ -45,13 +40,13 @@ class Findings:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels as the data writes them."""
-        return tuple(self.classes)
+        """Labels as the data writes them, in the order of probabilities."""
+        return self.record.competition.labels
 
     @property
     def names(self) -> tuple[str, ...]:
         """Classes' names for people."""
-        return tuple(self.classes.values())
+        return tuple(self.record.competition.classes.values())
 
     @cached_property
     def predicted(self) -> Labels:
@@ -69,32 +64,29 @@ class Findings:
         return self.table["group"].to_numpy(dtype=object) if "group" in self.table else None
 
 
+def are_in(run: Run) -> bool:
+    """Say whether a finished run has left all that is read here: older versions left less."""
+    return (run.folder / filenames.UNFINISHED).is_file()
+
+
 def read(run: Run) -> Findings:
     """Read a run's folder; raise UserError where it is not finished."""
-    result, record = run.result, storage.read_json(run.folder / "run.json")
-    if result is None or not (run.folder / "unfinished.parquet").is_file():
-        what = "is not finished" if result is None else "was made by an older kagglekit"
-        raise UserError(f"run {run.id} {what}: type its command again to go on.")
-    classes: dict[str, str] = record["competition"]["classes"]
-    labels = tuple(classes)
-    scored = pd.read_parquet(run.folder / "oof.parquet")
-    columns = {beside(name, labels): name for name in ("id", "label", "fold")}
-    scored = scored[list(columns)].rename(columns=columns)
-    images = pd.read_parquet(run.folder / "images.parquet")
-    images = images[images["part"] == "train"].set_index("id").drop(columns=["label", "part"])
-    table = scored.join(images, on="id").reset_index(drop=True)
+    result = run.finished()
+    if not are_in(run):
+        raise UserError(f"run {run.id} was made by an older kagglekit: type its command again to go on.")
+    oof = run.oof()
+    images = run.images("train").set_index("id").drop(columns=["label", "part"])
+    table = oof.known("id", "label", "fold").join(images, on="id").reset_index(drop=True)
     if "group" in table and table["group"].isna().all():
         table = table.drop(columns="group")
-    places = {label: place for place, label in enumerate(labels)}
     ids = table["id"].tolist()
     return Findings(
         run=run,
-        record=record,
+        record=run.record,
         result=result,
-        recipe=recipe.of_run(run.folder / "recipe.toml"),
-        classes=classes,
+        recipe=run.recipe,
         table=table,
-        truth=np.array([places[label] for label in table["label"]], dtype=np.int64),
-        probabilities=run.read_probabilities("oof.parquet", ids, labels),
-        unfinished=run.read_probabilities("unfinished.parquet", ids, labels),
+        truth=np.array([oof.labels.index(label) for label in table["label"]], dtype=np.int64),
+        probabilities=oof.of(ids),
+        unfinished=run.unfinished().of(ids),
     )

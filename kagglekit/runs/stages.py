@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kagglekit.base import distributed, storage
+from kagglekit.runs import filenames, record
+from kagglekit.runs.record import FileRecord, Manifest
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Stages:
 
     def is_made(self, name: str) -> bool:
         """Say whether the stage's files are there, whole, and made from what is there now."""
-        manifest = storage.read_json(self._manifest(name))
-        if manifest is None or manifest["made_from"] != self._sources(name):
+        manifest = self._manifest(name)
+        if manifest is None or manifest.made_from != self._sources(name):
             return False
-        if set(manifest["files"]) != set(self._stages[name].files):  # made by a version that left fewer
+        if set(manifest.files) != set(self._stages[name].files):  # made by a version that left fewer
             return False
-        return all(self._is_same(file, record) for file, record in manifest["files"].items())
+        return all(self._is_same(file, left) for file, left in manifest.files.items())
 
     def all_made(self) -> bool:
         """Say whether nothing is left to do."""
@@ -52,7 +54,7 @@ class Stages:
     def forget(self, name: str) -> None:
         """Let the stage be made again; what somebody has changed by hand is kept under another name."""
         self._set_changed_aside(name)
-        self._manifest(name).unlink(missing_ok=True)
+        self._path(name).unlink(missing_ok=True)
 
     def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:
         """Let `work` write the stage's files, unless they are made already.
@@ -71,40 +73,37 @@ class Stages:
 
     def seconds(self) -> dict[str, float]:
         """Return the time that each stage took when it was made."""
-        manifests = {name: storage.read_json(self._manifest(name)) for name in self._stages}
-        return {name: manifest["seconds"] for name, manifest in manifests.items() if manifest is not None}
+        manifests = {name: self._manifest(name) for name in self._stages}
+        return {name: manifest.seconds for name, manifest in manifests.items() if manifest is not None}
 
-    def _manifest(self, name: str) -> Path:
-        return self._folder / "stages" / f"{name}.json"
+    def _path(self, name: str) -> Path:
+        return self._folder / filenames.STAGES / f"{name}.json"
+
+    def _manifest(self, name: str) -> Manifest | None:
+        return record.read(self._path(name), Manifest)
 
     def _record(self, name: str, seconds: float) -> None:
-        files = {
-            file: {"stamp": storage.stamp(self._folder / file), "sha256": storage.file_sha256(self._folder / file)}
-            for file in self._stages[name].files
-        }
-        manifest = {"made_from": self._sources(name), "files": files, "seconds": seconds}
-        storage.write_json(self._manifest(name), manifest)
+        files = {file: FileRecord.of(self._folder / file) for file in self._stages[name].files}
+        record.write(self._path(name), Manifest(made_from=self._sources(name), files=files, seconds=seconds))
 
     def _sources(self, name: str) -> dict[str, Any]:
         """Return the run's key, and the content of the files that the stage reads."""
         sources: dict[str, Any] = {"run": self._key}
         for before in self._stages[name].after:
-            manifest = storage.read_json(self._manifest(before))
-            sources[before] = manifest and {file: record["sha256"] for file, record in manifest["files"].items()}
+            manifest = self._manifest(before)
+            sources[before] = None if manifest is None else manifest.hashes
         return sources
 
-    def _is_same(self, file: str, record: dict[str, Any]) -> bool:
+    def _is_same(self, file: str, left: FileRecord) -> bool:
         path = self._folder / file
-        if not path.is_file():
-            return False
-        return bool(storage.stamp(path) == record["stamp"] or storage.file_sha256(path) == record["sha256"])
+        return path.is_file() and (tuple(storage.stamp(path)) == left.stamp or storage.file_sha256(path) == left.sha256)
 
     def _set_changed_aside(self, name: str) -> None:
         """Keep what somebody has changed by hand under another name: the stage is about to write it anew."""
-        manifest = storage.read_json(self._manifest(name))
-        for file, record in (manifest or {"files": {}})["files"].items():
+        manifest = self._manifest(name)
+        for file, left in ({} if manifest is None else manifest.files).items():
             path = self._folder / file
-            if path.is_file() and not self._is_same(file, record):
+            if path.is_file() and not self._is_same(file, left):
                 kept = path.with_name(f"{path.stem}.changed-{storage.file_sha256(path)[:8]}{path.suffix}")
                 path.replace(kept)
                 self._warn(f"{path} has been changed since it was made: kept as {kept.name}, and made again")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
+from kagglekit import recipe
 from kagglekit.base import distributed, storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
+from kagglekit.recipe import Recipe
+from kagglekit.runs import filenames, record
+from kagglekit.runs.probabilities import Probabilities, beside
+from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Record, Result, Sent
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
+    from kagglekit.base.arrays import Floats
     from kagglekit.base.console import Console
 
 _OLD = 60.0
@@ -51,13 +55,96 @@ class Run:
     @property
     def submission(self) -> Path:
         """The file for Kaggle; that of a rehearsal says so in its name."""
-        return self.folder / (f"submission.{SYNTHETIC}.csv" if self.synthetic else "submission.csv")
+        return self.folder / (filenames.SYNTHETIC_SUBMISSION if self.synthetic else filenames.SUBMISSION)
 
     @property
-    def result(self) -> dict[str, Any] | None:
-        """The closing numbers, or None while the run is not finished."""
-        found: dict[str, Any] | None = storage.read_json(self.folder / "result.json")
+    def record(self) -> Record:
+        """What it is made from; raises UserError where nothing says it."""
+        found = record.read(self.folder / filenames.RECORD, Record)
+        if found is None:
+            raise UserError(f"{self.folder} is no run: it has no {filenames.RECORD}.")
         return found
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its settings as its file has them; those of another version need not be settings of this one."""
+        return recipe.read_file(self.folder / filenames.RECIPE)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its settings; raises UserError where this version can't read them."""
+        return recipe.of_run(self.folder / filenames.RECIPE)
+
+    @property
+    def result(self) -> Result | None:
+        """The closing numbers, or None while the run is not finished."""
+        return record.read(self.folder / filenames.RESULT, Result)
+
+    def finished(self) -> Result:
+        """Return the closing numbers; raise UserError where the run is not finished."""
+        found = self.result
+        if found is None:
+            raise UserError(f"run {self.id} is not finished: type its command again to go on.")
+        return found
+
+    @property
+    def finishing(self) -> tuple[FinishingStep, ...]:
+        """The finishing steps that were judged, in their order; none before they are."""
+        return tuple(map(FinishingStep.from_plain, storage.read_json(self.folder / filenames.FINISH) or ()))
+
+    @property
+    def alone(self) -> Alone | None:
+        """What an exported file does, or None before finishing steps are chosen."""
+        return record.read(self.folder / filenames.ALONE, Alone)
+
+    @property
+    def provider(self) -> Provider | None:
+        """What its features, or its trainings, were computed on; None before they are."""
+        return record.read(self.folder / filenames.PROVIDER, Provider)
+
+    @property
+    def providers(self) -> list[Provider]:
+        """What its predictions were computed on, each model's where they are fine-tuned."""
+        models = sorted(self.folder.glob(f"{filenames.MODELS}/*/{filenames.PROVIDER}"))
+        found = [record.read(path, Provider) for path in models or [self.folder / filenames.PROVIDER]]
+        return [each for each in found if each is not None]
+
+    @property
+    def sent(self) -> Sent | None:
+        """What came of its latest submission, or None where there was none."""
+        return record.read(self.folder / filenames.SENT, Sent)
+
+    def manifest(self, stage: str) -> Manifest | None:
+        """Return what a stage was made from, or None where it is not made."""
+        return record.read(self.folder / filenames.STAGES / f"{stage}.json", Manifest)
+
+    def images(self, part: Literal["train", "test"]) -> pd.DataFrame:
+        """Return the images that it is made from, with `id`, `path`, `content`, and of training images `label`."""
+        import pandas as pd
+
+        both = pd.read_parquet(self.folder / filenames.IMAGES)
+        return both[both["part"] == part]
+
+    def folds(self) -> pd.Series[int]:
+        """Return each training image's fold by its id."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / filenames.FOLDS).set_index("id")["fold"]
+
+    def oof(self) -> Probabilities:
+        """Return out-of-fold probabilities of the scored images, with `label` and `fold`."""
+        return self._probabilities(filenames.OOF)
+
+    def unfinished(self) -> Probabilities:
+        """Return the same before temperature and clip."""
+        return self._probabilities(filenames.UNFINISHED)
+
+    def test(self) -> Probabilities:
+        """Return the test images' probabilities."""
+        return self._probabilities(filenames.TEST)
+
+    def _probabilities(self, name: str) -> Probabilities:
+        return Probabilities.read(self.folder / name, self.record.competition.labels)
 
     @contextmanager
     def locked(self, console: Console, part: str = "") -> Iterator[None]:
@@ -90,12 +177,7 @@ class Run:
             frame.to_parquet(temporary, index=False)
 
     def write_probabilities(
-        self,
-        name: str,
-        ids: Sequence[str],
-        probabilities: NDArray[np.float64],
-        labels: Sequence[str],
-        **more: Any,
+        self, name: str, ids: Sequence[str], probabilities: Floats, labels: Sequence[str], **more: Any
     ) -> None:
         """Write probabilities (N, C) by id as parquet, one column a class after `id` and any `more`."""
         import pandas as pd
@@ -104,17 +186,9 @@ class Run:
         columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
         self.write_frame(name, pd.DataFrame(known | columns))
 
-    def read_probabilities(
-        self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = ""
-    ) -> NDArray[np.float64]:
+    def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = "") -> Floats:
         """Read what `write_probabilities` wrote, (N, C), for `ids` in their order; of one view, if there are more."""
-        import numpy as np
-        import pandas as pd
-
-        frame = pd.read_parquet(self.folder / name).set_index(beside("id", labels))
-        if view:
-            frame = frame[frame[beside("view", labels)] == view]
-        return np.asarray(frame.loc[list(ids), list(labels)].to_numpy(dtype=np.float64))
+        return Probabilities.read(self.folder / name, labels).of(ids, view)
 
 
 def _is_old(path: Path) -> bool:
@@ -122,13 +196,6 @@ def _is_old(path: Path) -> bool:
         return time.time() - path.stat().st_mtime > _OLD
     except FileNotFoundError:  # it has just got its name
         return False
-
-
-def beside(column: str, labels: Sequence[str]) -> str:
-    """Return a column's name that is no class's: a class may be called `id`."""
-    while column in labels:
-        column += "_"
-    return column
 
 
 def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:
@@ -144,7 +211,7 @@ def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False)
     return Run(folder, digest)
 
 
-def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], Decision]) -> Decision:
     """Return what was decided when a command of this key ran first, else decide now; stored before it is used.
 
     For what depends on the machine or the moment, so that a command that goes on does not take another turn.
@@ -152,10 +219,10 @@ def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], dict[st
     path = _decision(workspace, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.parent / ".lock"):
-        decided: dict[str, Any] | None = storage.read_json(path)
+        decided = record.read(path, Decision)
         if decided is None:
             decided = make()
-            storage.write_json(path, decided)
+            record.write(path, decided)
     return decided
 
 
@@ -171,10 +238,10 @@ def _decision(workspace: Workspace, key: dict[str, Any]) -> Path:
 def find(reference: str) -> Run:
     """Return the run that an id (or its unique ending) or a path means; raise UserError for none or several."""
     path = Path(reference)
-    if (path / "run.json").is_file():
+    if (path / filenames.RECORD).is_file():
         return Run(path.resolve())
-    records = [r for place in ("*/runs", f"*/{SYNTHETIC}/runs") for r in home().glob(f"{place}/*/run.json")]
-    found = [record.parent for record in records if reference and record.parent.name.endswith(reference)]
+    folders = [each for place in ("*/runs", f"*/{SYNTHETIC}/runs") for each in _folders(home().glob(place))]
+    found = [folder for folder in folders if reference and folder.name.endswith(reference)]
     if len(found) == 1:
         return Run(found[0])
     if found:
@@ -186,5 +253,20 @@ def find(reference: str) -> Run:
 
 def all_runs(workspace: Workspace) -> list[Run]:
     """Return a competition's runs, oldest first, and then its rehearsals."""
-    places = (workspace.runs, workspace.synthetic.runs)
-    return [Run(path.parent) for place in places for path in sorted(place.glob("*/run.json"))]
+    return [Run(folder) for folder in _folders((workspace.runs, workspace.synthetic.runs))]
+
+
+def _folders(places: Iterable[Path]) -> list[Path]:
+    """Return the folders of runs in each place, by name."""
+    return [path.parent for place in places for path in sorted(place.glob(f"*/{filenames.RECORD}"))]
+
+
+def best_run(workspace: Workspace, accept: Callable[[Run, Result], bool] = lambda _run, _result: True) -> Run | None:
+    """Return the run with the best out-of-fold score, the oldest of equals, among those that are accepted.
+
+    Neither rehearsals nor runs on a sample count, nor those that are not finished.
+    """
+    finished = [(run, run.result) for run in all_runs(workspace) if not run.synthetic]
+    whole = [(run, result) for run, result in finished if result is not None and not result.sample]
+    accepted = [(run, result) for run, result in whole if accept(run, result)]
+    return min(accepted, key=lambda pair: pair[1].loss)[0] if accepted else None
