@@ -26,7 +26,7 @@ from kagglekit.competitions import plugins
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives, folds
 from kagglekit.models import timm_models, weights
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DataSettings
 from kagglekit.runs import store
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
@@ -136,13 +136,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = DataFiles.from_folders([archives.extract(DRIVERS, Path(folder)).folder], str(DRIVERS))
         table = plugin.train_table(plugin.competition(), files)
-        recipe = Recipe.of(folds=chosen.folds)
+        data = DataSettings(folds=chosen.folds)
         if chosen.run:
             run = store.find(chosen.run)
             table = table.merge(pd.read_parquet(run.folder / "folds.parquet"), on="id", validate="1:1")
         else:
-            table = folds.sample(table, chosen.sample, recipe.data.seed, recipe.data.num_folds)
-            table["fold"] = folds.assign(table, recipe)
+            table = folds.sample(table, chosen.sample, data.seed, data.num_folds)
+            table["fold"] = folds.assign(table, data)
         pixels = [
             Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC) for path in table["path"]
         ]

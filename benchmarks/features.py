@@ -26,7 +26,7 @@ from kagglekit.data import archives
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.images import decoding, files
 from kagglekit.models import backbone, batch_sizes, registry, sessions, timm_models, weights
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ComputeSettings, FeatureSettings
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARCHIVE = ARCHIVE / "dogs-vs-cats-redux-kernels-edition" / "dogs-vs-cats-redux-kernels-edition.zip"
@@ -86,7 +86,7 @@ class Measurements:
     def kagglekit(self) -> float:
         """What a run does, cache included, with nothing in the cache."""
         with tempfile.TemporaryDirectory(dir=self.folder) as store, open(os.devnull, "w") as quiet:
-            engine = FeatureEngine([self.backbone], VIEWS, Recipe(), Path(store))
+            engine = FeatureEngine([self.backbone], VIEWS, "pooled", ComputeSettings(), Path(store))
             return len(self.paths) / seconds(lambda: engine.compute(self.paths, self.contents, Console(quiet)))
 
     def torch_pillow(self) -> float:
@@ -121,7 +121,7 @@ def main() -> None:
     options.add_argument("--backbone", default="tf_efficientnet_lite2")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        backbone = registry.resolve(chosen.backbone, Recipe(), print)
+        backbone = registry.resolve(chosen.backbone, FeatureSettings(), print)
         bench = Measurements(photographs(Path(folder), chosen.images), Path(folder), backbone)
         ways = {"forward": bench.forward, "decode": bench.decode, "kagglekit": bench.kagglekit}
         bench.forward()  # warm up

@@ -26,7 +26,7 @@ from kagglekit.data import folds
 from kagglekit.heads import heads
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.models import registry, timm_models, weights
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ComputeSettings, FeatureSettings, Recipe
 
 VIEWS = ("plain", "mirror")
 
@@ -47,8 +47,7 @@ def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(name: str, paths: list[str], folder: Path, output: str) -> np.ndarray:
     """Return (N, V, D or K) of our path."""
-    recipe = Recipe.of(output=output)
-    engine = FeatureEngine([registry.resolve(name, recipe)], VIEWS, recipe, folder)
+    engine = FeatureEngine([registry.resolve(name, FeatureSettings())], VIEWS, output, ComputeSettings(), folder)
     contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
     return engine.compute(paths, contents, Console()).rows(np.arange(len(paths)))
 

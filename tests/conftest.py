@@ -92,9 +92,9 @@ def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(folder))
         from kagglekit.models import registry
-        from kagglekit.recipe import Recipe
+        from kagglekit.recipe import FeatureSettings
 
-        registry.resolve(spec, Recipe(), lambda _: None)
+        registry.resolve(spec, FeatureSettings(), lambda _: None)
     return spec, folder / ".cache"
 
 

@@ -16,7 +16,7 @@ from kagglekit.models import registry
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.finetune import _Method
 from kagglekit.pipeline.prepare import prepare
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FeatureSettings
 
 SMALL = ("--method", "finetune", "--set", "image_size=32", "--set", "train_batch=6", "--budget", "30m")
 TWO_EPOCHS = ("--set", "phases=all epochs=2")
@@ -74,7 +74,7 @@ def small_export(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
     folder = cache.parent / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KAGGLEKIT_HOME", str(folder))
-        registry.resolve(spec, Recipe.of(image_size=(32,)), lambda _: None)
+        registry.resolve(spec, FeatureSettings(image_size=(32,)), lambda _: None)
     return spec, folder / ".cache"
 
 

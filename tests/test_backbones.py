@@ -25,7 +25,7 @@ from kagglekit.base import devices
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding
 from kagglekit.models import onnx_export, registry, sessions, timm_models, weights
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FeatureSettings
 from tests import damage, drawing
 from tests.conftest import TINY, Cli
 
@@ -87,7 +87,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 )
 def test_what_can_not_be_had_is_one_line(spec: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        registry.resolve(spec, Recipe(), lambda _: None)
+        registry.resolve(spec, FeatureSettings(), lambda _: None)
     assert "\n" not in str(caught.value)
 
 
@@ -106,7 +106,7 @@ def test_embedded_weights_are_timms_own_model(name: str) -> None:
 
 
 def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
-    backbone = registry.resolve(tiny, Recipe(), lambda _: pytest.fail("exported again"))
+    backbone = registry.resolve(tiny, FeatureSettings(), lambda _: pytest.fail("exported again"))
     model = load(TINY, Path(backbone.weights))
     height, width = backbone.preprocessing.size
     session = sessions.Session(Path(backbone.graph), "cpu", 1)
@@ -162,21 +162,21 @@ def test_models_whose_logits_are_no_layer_on_the_pooled_features_offer_only_thes
 
 def test_another_image_size_makes_another_graph(tiny: str, tmp_path: Path) -> None:
     said: list[str] = []
-    small = registry.resolve(tiny, Recipe.of(image_size=(96,)), said.append)
+    small = registry.resolve(tiny, FeatureSettings(image_size=(96,)), said.append)
     assert small.preprocessing.size == (96, 96)
     assert said
-    assert small.graph != registry.resolve(tiny, Recipe(), said.append).graph
+    assert small.graph != registry.resolve(tiny, FeatureSettings(), said.append).graph
 
 
 def test_changed_weights_are_exported_again(tmp_path: Path, cli: Cli) -> None:
     file = tiny_weights(tmp_path / "w.safetensors")
     spec = f"{TINY}={file}"
-    first = registry.resolve(spec, Recipe(), lambda _: None)
-    assert registry.resolve(spec, Recipe(), lambda _: pytest.fail("exported again")) == first
+    first = registry.resolve(spec, FeatureSettings(), lambda _: None)
+    assert registry.resolve(spec, FeatureSettings(), lambda _: pytest.fail("exported again")) == first
     state = load_file(file)
     state["fc.bias"] += 1
     save_file(state, file)
-    second = registry.resolve(spec, Recipe(), lambda _: None)
+    second = registry.resolve(spec, FeatureSettings(), lambda _: None)
     assert second.sha256 == hashlib.sha256(file.read_bytes()).hexdigest() != first.sha256
     assert second.graph != first.graph
 

@@ -20,7 +20,7 @@ from kagglekit.heads.logistic import LogisticPaths, LogisticRows, softmax
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
 from kagglekit.pipeline import postprocess
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DataSettings, Recipe
 
 LOG_LOSS = METRICS["log_loss"]
 SAME = ((0, 1, 2), (0, 1, 2))
@@ -274,27 +274,27 @@ def table(count: int = 60) -> pd.DataFrame:
 
 
 def test_folds_are_stratified_and_change_with_the_seed() -> None:
-    first, second = (folds.assign(table(), Recipe.of(seed=seed)) for seed in (0, 1))
+    first, second = (folds.assign(table(), DataSettings(seed=seed)) for seed in (0, 1))
     for part in range(5):
         assert table()["label"][first == part].value_counts().tolist() == [4, 4, 4]
     assert (first != second).any()
 
 
 def test_a_hold_out_has_about_the_size_that_was_asked_for() -> None:
-    fold = folds.assign(table(), Recipe.of(validation="holdout", holdout=12))
+    fold = folds.assign(table(), DataSettings(validation="holdout", holdout=12))
     assert (fold == 0).sum() == 12
     assert (fold == folds.TRAIN_ONLY).sum() == 48
 
 
 @given(st.integers(3, 57), st.integers(0, 20))
 def test_a_hold_out_has_exactly_the_size_that_was_asked_for(count: int, seed: int) -> None:
-    fold = folds.assign(table(), Recipe.of(validation="holdout", holdout=count, seed=seed))
+    fold = folds.assign(table(), DataSettings(validation="holdout", holdout=count, seed=seed))
     assert (fold == 0).sum() == count
 
 
 def test_a_hold_out_takes_whole_groups() -> None:
     grouped = table().assign(group=[f"g{n % 7}" for n in range(60)])
-    fold = folds.assign(grouped, Recipe.of(validation="holdout", holdout=20))
+    fold = folds.assign(grouped, DataSettings(validation="holdout", holdout=20))
     assert (grouped.assign(fold=fold).groupby("group")["fold"].nunique() == 1).all()
     assert 12 <= (fold == 0).sum() <= 28
 
@@ -324,16 +324,16 @@ def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "message"),
+    ("data", "message"),
     [
-        (Recipe.of(folds=21), "only 20 training images"),
-        (Recipe.of(validation="holdout", holdout=60), "only 60 training images"),
-        (Recipe.of(validation="valid"), "brings no validation set"),
+        (DataSettings(folds=21), "only 20 training images"),
+        (DataSettings(validation="holdout", holdout=60), "only 60 training images"),
+        (DataSettings(validation="valid"), "brings no validation set"),
     ],
 )
-def test_folds_that_can_not_be_are_refused(recipe: Recipe, message: str) -> None:
+def test_folds_that_can_not_be_are_refused(data: DataSettings, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        folds.assign(table(), recipe)
+        folds.assign(table(), data)
 
 
 @given(st.integers(1, 70), st.integers(0, 100))

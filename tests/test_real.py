@@ -18,7 +18,7 @@ from kagglekit.base import devices
 from kagglekit.data import archives
 from kagglekit.images import decoding, files
 from kagglekit.models import registry, sessions, timm_models, weights
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FeatureSettings
 from tests.browser import look_at_report
 from tests.conftest import REPORT, Cli
 
@@ -91,7 +91,7 @@ def test_a_real_backbone_agrees_with_timms_own_model_and_transform_on_real_photo
     paths = sorted(archives.extract(dogs_archive, tmp_path).folder.glob("train/*.jpg"))[::10]
     model = timm_models.load_model(name, weights.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-    backbone = registry.resolve(name, Recipe(), lambda _: None)
+    backbone = registry.resolve(name, FeatureSettings(), lambda _: None)
     session = sessions.Session(Path(backbone.graph), "cpu", devices.cores())
     same = []
     for path in paths:

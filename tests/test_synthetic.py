@@ -42,7 +42,7 @@ from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import archives, folds, sources
 from kagglekit.pipeline import rehearsal
-from kagglekit.recipe import DEFAULT_FOLDS, Recipe
+from kagglekit.recipe import DEFAULT_FOLDS, DataSettings
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -616,7 +616,7 @@ def is_found_again(plugin: Plugin, drawn: synthetic.Drawn, parts: int) -> None:
     else:
         assert sample is None
 
-    fold = folds.assign(train, Recipe.of(folds=parts))
+    fold = folds.assign(train, DataSettings(folds=parts))
     assert set(fold) == set(range(parts))
     if "group" in train:
         assert (pd.Series(fold).groupby(train["group"]).nunique() == 1).all()

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kagglekit.audit import duplicates, label_errors, outliers
-from kagglekit.base import devices, metrics
+from kagglekit.base import metrics
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
@@ -30,11 +30,11 @@ from kagglekit.data.tables import Scanned
 from kagglekit.heads import features
 from kagglekit.images.scan import Seen
 from kagglekit.models import registry
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ComputeSettings, DataSettings, FeatureSettings
 from kagglekit.runs import findings, store
 from kagglekit.runs.store import Run
 
-_BACKBONE, _SIDE = "tf_efficientnet_lite0", 96
+_BACKBONE, _SEEN_SMALL = "tf_efficientnet_lite0", FeatureSettings(image_size=(96,), crop="squash")
 """What look-alikes are compared by: small, and quick enough for every image."""
 _BLOCK = 4096
 
@@ -116,10 +116,11 @@ class Leak:
 def inspect(
     plugin: plugins.Plugin,
     found: tables.Tables,
-    chosen: Recipe,
-    run: Run | None,
+    data: DataSettings,
+    compute: ComputeSettings,
     console: Console,
     *,
+    run: Run | None,
     export: Export,
 ) -> Inspection:
     """Look at a competition's data, and at its labels beside the out-of-fold probabilities of a run.
@@ -128,15 +129,15 @@ def inspect(
     """
     workspace = Workspace.of(plugin.competition().name)
     dropped = exclusions.of(workspace)
-    scanned = tables.scan_images(found, export.beside(chosen), workspace.scan, console)
-    table = _table(scanned, dropped, chosen, console)
+    scanned = tables.scan_images(found, data, export.beside(compute), workspace.scan, console)
+    table = _table(scanned, dropped, data, console)
     seen = [scanned.seen[path] for path in table["path"]]
     odd = outliers.find(seen)
     suspected = [] if run is None else _suspects(table, plugin.competition().labels, run)
     import matplotlib.figure  # noqa: F401  the page needs it; loading it takes the time of waiting
 
     export.wait()
-    rows, problem = _features(table, chosen, workspace, console)
+    rows, problem = _features(table, compute, workspace, console)
     copies = _compare(table, seen, plugin.competition().labels, rows, console)
     return Inspection(
         competition=plugin.competition(),
@@ -153,10 +154,10 @@ def inspect(
     )
 
 
-def _table(scanned: Scanned, dropped: pd.DataFrame, chosen: Recipe, console: Console) -> pd.DataFrame:
+def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console: Console) -> pd.DataFrame:
     kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs draw folds without the others
     train = scanned.train.assign(part="train", fold=duplicates.NO_FOLD)
-    train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), chosen, console)
+    train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), data, console)
     if "group" not in train:
         train["group"] = ""
     readable = scanned.asked[scanned.asked["content"] != ""]
@@ -165,10 +166,10 @@ def _table(scanned: Scanned, dropped: pd.DataFrame, chosen: Recipe, console: Con
     return pd.concat([train[columns], test[columns]], ignore_index=True)
 
 
-def _folds(train: pd.DataFrame, chosen: Recipe, console: Console) -> folds.Fold:
+def _folds(train: pd.DataFrame, data: DataSettings, console: Console) -> folds.Fold:
     """Return the folds that a run would draw."""
     try:
-        return folds.assign(train, chosen)
+        return folds.assign(train, data)
     except UserError as error:
         console.warn(f"audit: no run can score on this data: {error}")
         return np.full(len(train), duplicates.NO_FOLD, np.int64)
@@ -185,20 +186,20 @@ class Export:
         if self.process is not None:
             self.process.wait()
 
-    def beside(self, chosen: Recipe) -> Recipe:
-        """Return a recipe that leaves it a core: reading images on all would make both slower."""
+    def beside(self, compute: ComputeSettings) -> ComputeSettings:
+        """Return settings that leave it a core: reading images on all would make both slower."""
         if self.process is None:
-            return chosen
-        return chosen.changed(threads=max((chosen.compute.threads or devices.cores()) - 1, 1))
+            return compute
+        return dataclasses.replace(compute, threads=max(compute.num_threads - 1, 1))
 
 
 @contextmanager
-def exporting(chosen: Recipe, console: Console) -> Iterator[Export]:
+def exporting(console: Console) -> Iterator[Export]:
     """Export what features are computed by, if that has not been done, while the block reads images.
 
     In a process of its own: torch traces a model with one core, and would hold up the threads that read.
     """
-    if registry.is_ready(_BACKBONE, _small(chosen)):
+    if registry.is_ready(_BACKBONE, _SEEN_SMALL):
         yield Export(None)
         return
     console.say(f"{_BACKBONE}: loading weights and exporting to ONNX (once)")
@@ -220,26 +221,22 @@ def _end_with_parent() -> None:
 def export_backbone() -> None:
     """Get ready what features are computed by; end with the process that asked for it, however that ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    registry.resolve(_BACKBONE, _small(Recipe()), lambda _: None)
-
-
-def _small(chosen: Recipe) -> Recipe:
-    return chosen.changed(image_size=(_SIDE,), crop="squash", output="pooled", feature_views=("plain",))
+    registry.resolve(_BACKBONE, _SEEN_SMALL, lambda _: None)
 
 
 def _features(
     table: pd.DataFrame,
-    chosen: Recipe,
+    compute: ComputeSettings,
     workspace: Workspace,
     console: Console,
 ) -> tuple[NDArray[np.float16] | None, str]:
     """Return each image's features, (N, D), of length 1; or why there are none."""
     try:
-        backbone = registry.resolve(_BACKBONE, _small(chosen), console.say)
+        backbone = registry.resolve(_BACKBONE, _SEEN_SMALL, console.say)
     except UserError as error:
         console.warn(f"audit: look-alikes are found by their hashes only, and nothing is said of leaks: {error}")
         return None, str(error)
-    engine = features.FeatureEngine([backbone], ("plain",), _small(chosen), workspace.features, warn=console.warn)
+    engine = features.FeatureEngine([backbone], ("plain",), "pooled", compute, workspace.features, warn=console.warn)
     contents = [bytes.fromhex(content) for content in table["content"]]
     found = engine.compute(table["path"].tolist(), contents, console)
     rows = np.empty((len(table), sum(found.widths)), np.float16)

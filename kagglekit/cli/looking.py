@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,17 +89,17 @@ def audit(
     if apply is not None:
         if run is not None or show:
             raise UserError("--apply looks at nothing: leave out --run and --open.")
-        chosen = chosen.changed(sample=0)
-        found = _tables(plugin, data_path, chosen, console)
+        everything = dataclasses.replace(chosen.data, sample=0)
+        found = _tables(plugin, data_path, everything, console)
         listed = exclusions.apply(apply, workspace, found.train)
         console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")
         console.say("nothing was deleted; edit or remove that file, or apply another, to have them back")
         console.say(f"next: kagglekit run {shlex.quote(plugin.name)}")
         return
     judged = inspection.judge(workspace, competition, run)
-    with inspection.exporting(chosen, console) as export:
-        found = _tables(plugin, data_path, chosen, console)
-        result = inspection.inspect(plugin, found, chosen, judged, console, export=export)
+    with inspection.exporting(console) as export:
+        found = _tables(plugin, data_path, chosen.data, console)
+        result = inspection.inspect(plugin, found, chosen.data, chosen.compute, console, run=judged, export=export)
     page.write(result, workspace.audit, name, console)
     terminal.tell(result, console)
     written = workspace.audit / "audit.html"
@@ -112,9 +113,11 @@ def audit(
         open_page(written, console)
 
 
-def _tables(plugin: plugins.Plugin, data_path: Path | None, chosen: recipe.Recipe, console: Console) -> tables.Tables:
+def _tables(
+    plugin: plugins.Plugin, data_path: Path | None, data: recipe.DataSettings, console: Console
+) -> tables.Tables:
     """Return all of a competition's images, those on the list of drops too."""
     competition = plugin.competition()
     workspace = Workspace.of(competition.name)
     files = sources.find(competition, data_path or plugin.data, workspace, console, remember=plugin.data is None)
-    return tables.read(plugin, competition, files, chosen, console)
+    return tables.read(plugin, competition, files, data, console)

@@ -13,29 +13,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DataSettings
 
 Fold = NDArray[np.int64]
 TRAIN_ONLY = -1
 
 
-def assign(table: pd.DataFrame, recipe: Recipe) -> Fold:
+def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
     """Return each training image's fold, (N,); stratified by label, grouped when the table has groups.
 
-    Raises UserError where the data doesn't allow what the recipe asks for.
+    Raises UserError where the data doesn't allow what the settings ask for.
     """
-    if recipe.data.validation == "valid":
+    if data.validation == "valid":
         if "valid" not in table or not table["valid"].any():
             raise UserError("validation = 'valid': the data brings no validation set; use folds or holdout.")
         return np.where(table["valid"], 0, TRAIN_ONLY).astype(np.int64)
     labels = table["label"].to_numpy()
     groups = table["group"].to_numpy() if "group" in table else None
-    if recipe.data.validation == "holdout":
-        if recipe.data.holdout >= len(table):
-            raise UserError(f"holdout = {recipe.data.holdout}: there are only {len(table)} training images.")
-        held = held_out(labels, groups, recipe.data.holdout, recipe.data.seed)
+    if data.validation == "holdout":
+        if data.holdout >= len(table):
+            raise UserError(f"holdout = {data.holdout}: there are only {len(table)} training images.")
+        held = held_out(labels, groups, data.holdout, data.seed)
         return np.where(held, 0, TRAIN_ONLY).astype(np.int64)
-    return split(labels, groups, recipe.data.num_folds, recipe.data.seed)
+    return split(labels, groups, data.num_folds, data.seed)
 
 
 def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:

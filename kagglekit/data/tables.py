@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
@@ -18,7 +17,7 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import folds
 from kagglekit.images import scan
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ComputeSettings, DataSettings
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def read(
     plugin: Plugin,
     competition: Competition,
     files: DataFiles,
-    recipe: Recipe,
+    data: DataSettings,
     console: Console,
     *,
     drops: pd.DataFrame | None = None,
@@ -75,9 +74,9 @@ def read(
     if drops is not None and len(drops):
         train, dropped = without(train, drops, console)
     asked = test if sample is None else _asked(competition, test, sample, console)
-    count, seed = recipe.data.sample, recipe.data.seed
+    count, seed = data.sample, data.seed
     return Tables(
-        train=folds.sample(train, count, seed, recipe.data.num_folds),
+        train=folds.sample(train, count, seed, data.num_folds),
         test=test,
         sample=sample,
         asked=folds.sample(asked, count, seed),
@@ -121,11 +120,10 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
     return asked
 
 
-def scan_images(found: Tables, recipe: Recipe, folder: Path, console: Console) -> Scanned:
+def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, folder: Path, console: Console) -> Scanned:
     """Scan every image that is to be used; `folder` keeps what was seen for the next time."""
     both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
-    workers = recipe.compute.threads or devices.cores()
-    verdict = scan.scan(both["path"].tolist(), folder, recipe.data.max_megapixels, workers, console)
+    verdict = scan.scan(both["path"].tolist(), folder, data.max_megapixels, compute.num_threads, console)
     readable = [place not in verdict.unreadable for place in range(len(both))]
     both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
     reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]

@@ -28,7 +28,7 @@ from kagglekit.models import backbone, onnx_export, registry, timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import postprocess, tta
 from kagglekit.pipeline.methods import features, finetune
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FeatureSettings
 from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.store import Run
 from kagglekit.training import checkpoints, phases
@@ -100,7 +100,7 @@ class Portable:
     @cached_property
     def backbones(self) -> list[Backbone]:
         """The run's backbones; raises UserError where one is no longer here, or no longer what it was."""
-        return [_resolved(spec, record, self.recipe, self._console) for spec, record in self._specs()]
+        return [_resolved(spec, record, self.recipe.features, self._console) for spec, record in self._specs()]
 
     @property
     def made_from(self) -> str:
@@ -198,7 +198,7 @@ class Portable:
         return self.combine(outputs, part)
 
 
-def _resolved(spec: str, record: BackboneRecord, used: Recipe, console: Console) -> Backbone:
+def _resolved(spec: str, record: BackboneRecord, used: FeatureSettings, console: Console) -> Backbone:
     """Return a backbone again, and make sure that it is the one that the run used."""
     backbone = registry.resolve(spec, used, console.say)
     then = Preprocessing.from_plain(record.preprocessing)

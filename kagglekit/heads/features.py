@@ -24,7 +24,7 @@ from kagglekit.images import decoding
 from kagglekit.images.row_store import RowStore
 from kagglekit.models import batch_sizes, sessions
 from kagglekit.models.backbone import Backbone
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ComputeSettings
 
 _FLUSH_EVERY = 20.0
 """Seconds of work that a killed command may lose."""
@@ -77,7 +77,8 @@ class FeatureEngine:
         self,
         backbones: Sequence[Backbone],
         views: Sequence[str],
-        recipe: Recipe,
+        output: str,
+        compute: ComputeSettings,
         folder: Path,
         *,
         batch_size: int = 0,
@@ -90,7 +91,7 @@ class FeatureEngine:
         Raises UserError where CUDA is asked for and a session does not get it, or logits where there are none.
         """
         self._requests = [
-            request for backbone in backbones for request in _open(backbone, views, recipe, warn)
+            request for backbone in backbones for request in _open(backbone, views, output, compute, warn)
         ]  # in the order of backbones, then of views
         self._stores = [RowStore(folder, _address(request)) for request in self._requests]
         self._num_views = len(views)
@@ -98,7 +99,7 @@ class FeatureEngine:
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
         smallest = min((backbone.preprocessing.size for backbone in backbones), key=math.prod)
         self._batch = batch_size or batch_sizes.automatic_batch(self.device, smallest)
-        self._workers = recipe.compute.threads or devices.cores()
+        self._workers = compute.num_threads
 
     def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:
         """Return the features of readable images, having computed those that the store did not have.
@@ -147,12 +148,14 @@ class FeatureEngine:
             store.flush()
 
 
-def _open(backbone: Backbone, views: Sequence[str], recipe: Recipe, warn: sessions.Say) -> list[inference.Request]:
+def _open(
+    backbone: Backbone, views: Sequence[str], output: str, compute: ComputeSettings, warn: sessions.Say
+) -> list[inference.Request]:
     """Open one session, and return a request a view."""
-    if recipe.features.output not in backbone.outputs:
+    if output not in backbone.outputs:
         raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
-    session = sessions.open_on(Path(backbone.graph), recipe.compute.provider, 1, warn)
-    return [inference.Request(backbone, session, recipe.features.output, view) for view in views]
+    session = sessions.open_on(Path(backbone.graph), compute.provider, 1, warn)
+    return [inference.Request(backbone, session, output, view) for view in views]
 
 
 def _address(request: inference.Request) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kagglekit.base.workspace import backbones_folder
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.models import weights
 from kagglekit.models.backbone import Backbone, exporter
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FeatureSettings
 
 DEFAULT_CPU = ("tf_efficientnet_lite2",)
 DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
@@ -44,39 +44,39 @@ def _reachable(device: devices.Device, on_gpu: tuple[str, ...], on_cpu: tuple[st
     return on_cpu, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
 
 
-def resolve(spec: str, recipe: Recipe, say: Any = print) -> Backbone:
+def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
     """Return the backbone that a spec means, exporting it when that has not been done yet.
 
     Raises UserError where name, file or hub fail.
     """
-    pointer = _pointer(spec, recipe)
+    pointer = _pointer(spec, features)
     backbone = _read(pointer)
     if backbone is None:
         from kagglekit.models import onnx_export
 
         name, _, file = spec.partition("=")
         say(f"{name}: loading weights and exporting to ONNX (once)")
-        backbone = onnx_export.export(name, weights.locate(name, file), recipe.features.shape, backbones_folder())
+        backbone = onnx_export.export(name, weights.locate(name, file), features.shape, backbones_folder())
         storage.write_json(pointer, dataclasses.asdict(backbone))
-    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(recipe.features.crop))
+    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(features.crop))
 
 
-def is_ready(spec: str, recipe: Recipe) -> bool:
+def is_ready(spec: str, features: FeatureSettings) -> bool:
     """Say whether `resolve` would find it exported."""
-    return _read(_pointer(spec, recipe)) is not None
+    return _read(_pointer(spec, features)) is not None
 
 
-def _pointer(spec: str, recipe: Recipe) -> Path:
-    return backbones_folder() / "specs" / f"{storage.digest(_identity(spec, recipe), 24)}.json"
+def _pointer(spec: str, features: FeatureSettings) -> Path:
+    return backbones_folder() / "specs" / f"{storage.digest(_identity(spec, features), 24)}.json"
 
 
-def _identity(spec: str, recipe: Recipe) -> dict[str, Any]:
+def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
     """Everything that decides which graph a spec leads to, apart from the weights' bytes."""
     name, _, file = spec.partition("=")
     return {
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
-        "image_size": recipe.features.shape,
+        "image_size": features.shape,
         "made_by": exporter(),
     }
 

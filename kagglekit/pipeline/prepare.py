@@ -24,7 +24,7 @@ from kagglekit.images.files import usual_shape
 from kagglekit.models import backbone, batch_sizes, registry
 from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.job import Job
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FeatureSettings, Recipe
 from kagglekit.runs import store
 from kagglekit.runs.record import Decision
 from kagglekit.training import budget, start
@@ -74,9 +74,9 @@ def prepare(
             data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
         files = sources.find(competition, data_path, workspace, console, remember and plugin.data is None)
         listed = None if synthetic else exclusions.of(workspace)
-        found = tables.read(plugin, competition, files, chosen, console, drops=listed)
+        found = tables.read(plugin, competition, files, chosen.data, console, drops=listed)
     with _timed(seconds, "scan"):
-        scanned = tables.scan_images(found, chosen, workspace.scan, console)
+        scanned = tables.scan_images(found, chosen.data, chosen.compute, workspace.scan, console)
         tables.check_classes(found, scanned)
     key = _key(plugin, competition, chosen, scanned)
     with _timed(seconds, "backbones"):
@@ -111,7 +111,7 @@ def _settle(
     settled = chosen.changed(**decided.settings)
     console.say(f"method {settled.training.method}: {decided.why}")
     try:
-        return decided, settled, prepare_backbones(decided, settled, console)
+        return decided, settled, prepare_backbones(decided, settled.features, console)
     except UserError:  # such as a hub that has gone since: the next command may decide otherwise
         store.forget(workspace, key)
         raise
@@ -152,12 +152,12 @@ def _decide(chosen: Recipe, work: budget.Work) -> Decision:
     )
 
 
-def prepare_backbones(decided: Decision, chosen: Recipe, console: Console) -> list[backbone.Backbone]:
+def prepare_backbones(decided: Decision, features: FeatureSettings, console: Console) -> list[backbone.Backbone]:
     """Return the backbones that were decided on, ready to run."""
     if decided.reason:
         names = ", ".join(decided.backbones)
         console.say(f"backbone {names} on {decided.device}: {decided.reason} (decided {decided.when})")
-    ready = [registry.resolve(spec, chosen, console.say) for spec in decided.backbones]
+    ready = [registry.resolve(spec, features, console.say) for spec in decided.backbones]
     for one in ready:
         console.say(
             f"weights of {one.name}: {one.source}, licence {one.licence}, "

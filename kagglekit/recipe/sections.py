@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from kagglekit.base import devices
 from kagglekit.recipe.setting import (
     POSITIVE_NUMBERS,
     Rule,
@@ -268,6 +269,11 @@ class ComputeSettings(Section):
         Rule(lambda seconds: seconds >= 0, "must be 0 or more"),
         changes_results=False,
     )
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that decode and compute on this machine."""
+        return self.threads or devices.cores()
 
     def budget_seconds(self, device: str) -> float:
         """Seconds that a run on `device` may take; infinite where nothing limits it."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kagglekit.base import devices, parallel
+from kagglekit.base import parallel
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import fitted_run
@@ -115,7 +115,7 @@ def _read(
         prepared = networks.attention.prepare(image) if wanted and networks.attention else None
         return _Picture(pictures.photo(image, longest), (image.shape[1], image.shape[0]), prepared)
 
-    workers = found.recipe.compute.threads or devices.cores()
+    workers = found.recipe.compute.num_threads
     read_all = dict(zip(places, parallel.overlapped(places, read, workers), strict=True))
     gone = [place for place in places if not read_all[place].source]
     if gone:

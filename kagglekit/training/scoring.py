@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices, parallel
+from kagglekit.base import parallel
 from kagglekit.base.arrays import Floats, softmax
 from kagglekit.models import batch_sizes, onnx_export, sessions
 from kagglekit.models.backbone import Backbone
@@ -41,7 +41,7 @@ class Scorer:
             self.device, backbone.preprocessing.size
         )
         # processes on one CPU share its cores
-        self._workers = max((recipe.compute.threads or devices.cores()) // trainer.world.size, 1)
+        self._workers = max(recipe.compute.num_threads // trainer.world.size, 1)
 
     def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
         """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.

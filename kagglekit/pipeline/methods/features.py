@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from kagglekit.base import devices, parallel, storage
+from kagglekit.base import parallel, storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -77,7 +77,8 @@ class _Method:
         engine = features.FeatureEngine(
             job.backbones,
             self.views,
-            job.recipe,
+            job.recipe.features.output,
+            job.recipe.compute,
             job.workspace.features,
             batch_size=job.batch_size,
             warn=job.console.warn,
@@ -110,7 +111,7 @@ class _Method:
 
     def write_folds(self) -> None:
         train = self.job.tables.train
-        self.run.write_frame("folds.parquet", train[["id"]].assign(fold=folds.assign(train, self.job.recipe)))
+        self.run.write_frame("folds.parquet", train[["id"]].assign(fold=folds.assign(train, self.job.recipe.data)))
 
     def write_provider(self) -> None:
         assert self.features.stores  # computing them is the work
@@ -177,7 +178,7 @@ def fit_heads(
     # number of cores.
     with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
         # the mlp draws from torch's one global generator
-        workers = 1 if recipe.heads.head == "mlp" else recipe.compute.threads or devices.cores()
+        workers = 1 if recipe.heads.head == "mlp" else recipe.compute.num_threads
         work = parallel.overlapped(parts.values(), lambda part: heads.fit(training, part, recipe, scratch), workers)
         for name, head in zip(parts, work, strict=True):
             fitted[name] = head

@@ -180,7 +180,9 @@ class _Method:
     # --- stages
 
     def write_folds(self) -> None:
-        self.run.write_frame("folds.parquet", self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe)))
+        self.run.write_frame(
+            "folds.parquet", self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe.data))
+        )
 
     def write_features(self) -> None:
         """Put features of the training images and pixels of all images into their stores."""
@@ -316,11 +318,11 @@ class _Method:
             return heads.fit(training, part, logistic, self.job.workspace.cache)
 
     def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
-        pooled = self.recipe.changed(output="pooled")
         engine = features.FeatureEngine(
             [backbone],
             self.views,
-            pooled,
+            "pooled",
+            self.recipe.compute,
             self.job.workspace.features,
             batch_size=self.job.batch_size,
             warn=self.job.console.warn,
@@ -328,7 +330,7 @@ class _Method:
         return engine.compute(self.table["path"].tolist(), self.contents, self.job.console), engine.device
 
     def _pixels(self, backbone: Backbone, paths: Sequence[str], contents: Sequence[bytes]) -> RowStore:
-        workers = self.recipe.compute.threads or devices.cores()
+        workers = self.recipe.compute.num_threads
         folder = self.job.workspace.cache / "pixels"
         return pixels.pixel_store(
             backbone.preprocessing, paths, contents, folder=folder, workers=workers, console=self.job.console
@@ -418,7 +420,7 @@ def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
     method = _Method(job)
     method.readable = method.readable[:0]  # the test set has no part in it
     member = method.members[0]
-    method.fold = folds.assign(job.tables.train, job.recipe)  # the run's folder has none
+    method.fold = folds.assign(job.tables.train, job.recipe.data)  # the run's folder has none
     learnt = np.flatnonzero(method.fold != member.fold)
     folder = job.workspace.folder
     trainer = method.trainer(member, learnt, learnt[:0], folder)
