@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from kagglekit.base.console import Console
-from kagglekit.competitions import plugins
+from kagglekit.data.project import Project
 from kagglekit.models import registry
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.finetune import _Method
@@ -81,7 +81,7 @@ def small_export(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
 def prepared(archive: Path, spec: str, name: str = "dogs-vs-cats", **settings: Any) -> Job:
     """A run that is ready to be made, and nothing of it."""
     given = {"method": "finetune", "backbone": spec, "image_size": "32", "train_batch": 6, "budget": "30m", "folds": 2}
-    return prepare(plugins.load(name), archive, given | settings, Console(io.StringIO()))
+    return prepare(Project.load(name), archive, given | settings, Console(io.StringIO()))
 
 
 def method(job: Job) -> _Method:

@@ -487,7 +487,7 @@ def test_what_can_not_be_submitted_is_said_before_the_run(
     words = ("run", DOGS, "--backbone", tiny)
     assert "a sample is not worth a submission" in failed(cli(*words, "--submit", "--sample", "20"))
     assert "--fold 1 makes no submission" in failed(cli(*words, "--submit", "--fold", "1"))
-    assert "give --submit too" in failed(cli(*words, "-m", "text"))
+    assert "--message and --wait need --submit" in failed(cli(*words, "-m", "text"))
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name, raising=False)
     assert "token" in failed(cli(*words, "--submit"))

@@ -41,6 +41,7 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import archives, folds, sources
+from kagglekit.data.project import Project
 from kagglekit.pipeline import rehearsal
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings
 from tests import drawing
@@ -311,7 +312,7 @@ def test_a_setting_that_real_data_would_refuse_is_refused_in_a_rehearsal(
 
 
 def test_a_competition_that_is_not_at_kaggle_has_no_rules_to_accept(home: Path) -> None:
-    paragraph = rehearsal.how_to_get_data(plugin_of(described(kaggle="")))
+    paragraph = rehearsal.how_to_get_data(Project.of(plugin_of(described(kaggle=""))))
     assert "\n" not in paragraph
     assert "kaggle.com" not in paragraph
     assert "kaggle competitions" not in paragraph

@@ -23,9 +23,9 @@ from kagglekit.base import metrics
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.data import exclusions, folds, tables
+from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.heads import features
 from kagglekit.images.scan import Seen
@@ -114,7 +114,7 @@ class Leak:
 
 
 def inspect(
-    plugin: plugins.Plugin,
+    project: Project,
     found: tables.Tables,
     data: DataSettings,
     compute: ComputeSettings,
@@ -127,20 +127,20 @@ def inspect(
 
     `export` is what `exporting` has begun.
     """
-    workspace = Workspace.of(plugin.competition().name)
+    workspace = project.workspace
     dropped = exclusions.of(workspace)
     scanned = tables.scan_images(found, data, export.beside(compute), workspace.scan, console)
     table = _table(scanned, dropped, data, console)
     seen = [scanned.seen[path] for path in table["path"]]
     odd = outliers.find(seen)
-    suspected = [] if run is None else _suspects(table, plugin.competition().labels, run)
+    suspected = [] if run is None else _suspects(table, project.competition.labels, run)
     import matplotlib.figure  # noqa: F401  the page needs it; loading it takes the time of waiting
 
     export.wait()
     rows, problem = _features(table, compute, workspace, console)
-    copies = _compare(table, seen, plugin.competition().labels, rows, console)
+    copies = _compare(table, seen, project.competition.labels, rows, console)
     return Inspection(
-        competition=plugin.competition(),
+        competition=project.competition,
         table=table,
         seen=seen,
         unreadable=scanned.quarantine,
@@ -302,14 +302,15 @@ def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[labe
     return found
 
 
-def judge(workspace: Workspace, competition: Competition, reference: str | None) -> Run | None:
+def judge(project: Project, reference: str | None) -> Run | None:
     """Return the run that suspects labels: the one that is meant, else the best on all images, else None.
 
     Raises UserError for a rehearsal, and for a run of another competition.
     """
+    competition = project.competition
     if reference is None:
         metric = metrics.resolve(competition.metric).name
-        return store.best_run(workspace, lambda run, result: result.metric == metric and findings.are_in(run))
+        return store.best_run(project.workspace, lambda run, result: result.metric == metric and findings.are_in(run))
     run = store.find(reference)
     name = findings.read(run).record.competition.name
     if run.synthetic or name != competition.name:

@@ -144,16 +144,18 @@ def check_run(
     Returns the run, and the tables it was made from.
     """
     from kagglekit.base.console import Console
+    from kagglekit.data.project import Project
     from kagglekit.pipeline.prepare import prepare
     from kagglekit.pipeline.run import go
 
     chosen = QUICK | ({"sample": _REAL_IMAGES} if data is not None else {}) | dict(settings or {})
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         quiet = console or Console(nowhere)
-        job = prepare(plugin, data, chosen, quiet, synthetic=data is None, remember=False)
+        project = Project.of(plugin)
+        job = prepare(project, data, chosen, quiet, synthetic=data is None, remember=False)
         run = go(job)
         written = run.submission.read_bytes()
-        again = go(prepare(plugin, data, chosen, Console(nowhere), synthetic=data is None, remember=False))
+        again = go(prepare(project, data, chosen, Console(nowhere), synthetic=data is None, remember=False))
     if again.folder != run.folder or again.submission.read_bytes() != written:
         raise PluginError(f"plugin {plugin.name!r}: the same run again gave another submission; does a hook draw lots?")
     return run, job.tables

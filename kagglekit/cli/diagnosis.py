@@ -15,9 +15,10 @@ from typing import Literal
 from kagglekit.base import environment, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace, home
-from kagglekit.competitions import installed, plugins
+from kagglekit.base.workspace import home
+from kagglekit.competitions import installed
 from kagglekit.data import sources
+from kagglekit.data.project import Project
 from kagglekit.kaggle import client, credentials
 from kagglekit.kaggle.errors import UnreachableError
 from kagglekit.models import weights
@@ -173,22 +174,21 @@ def _credentials() -> Iterator[Finding]:
 
 
 def _plugin(name: str) -> Iterator[Finding]:
-    competition = plugins.load(name).competition()
+    competition = Project.load(name).competition
     yield Finding("ok", f"{competition.name}, {len(competition.classes)} classes, {competition.url or 'not at Kaggle'}")
 
 
 def _data(name: str) -> Iterator[Finding]:
-    plugin = plugins.load(name)
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
-    packed = sources.packed(workspace)
-    if plugin.data is None and sources.is_absent(workspace):
+    project = Project.load(name)
+    plugin, competition = project.plugin, project.competition
+    packed = sources.packed(project.workspace)
+    if project.lacks_data(None):
         cure = f"kagglekit download {name}" if competition.kaggle else f"kagglekit run {name} --data PATH"
         yield Finding("warning", "none yet: a run is a rehearsal on drawn images", cure)
     elif packed and plugin.data is None:
         yield Finding("ok", f"{', '.join(path.name for path in packed)}, which the next run unpacks")
     else:
-        files = sources.find(competition, plugin.data, workspace, _silent(), remember=False)
+        files = project.find_data(None, _silent(), remember=False)
         train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
         yield Finding("ok", f"{len(train)} training images, {len(test)} test images in {files.origin}")
 
@@ -200,7 +200,7 @@ def _silent() -> Console:
 
 def _competition(name: str) -> Iterator[Finding]:
     """Whether Kaggle knows it and its rules are accepted: only then it lists the files."""
-    competition = plugins.load(name).competition()
+    competition = Project.load(name).competition
     if not competition.kaggle:
         yield Finding(
             "warning", f"{competition.name} has no slug there", "set kaggle=… in its plugin to submit from here"

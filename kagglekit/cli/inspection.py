@@ -8,7 +8,7 @@ from kagglekit import recipe
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
-from kagglekit.competitions import plugins
+from kagglekit.data.project import Project
 from kagglekit.pipeline import summary
 from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
@@ -19,13 +19,13 @@ def info(target: str) -> None:
     """Show a competition or a run."""
     console = Console()
     try:
-        plugin = plugins.load(target)
+        project = Project.load(target)
     except UserError:
         if not _looks_like_run(target):
             raise
         _info_run(run_folders.find(target), console)
         return
-    _info_competition(plugin, console)
+    _info_competition(project, console)
 
 
 def _looks_like_run(target: str) -> bool:
@@ -36,9 +36,8 @@ def _looks_like_run(target: str) -> bool:
     return True
 
 
-def _info_competition(plugin: plugins.Plugin, console: Console) -> None:
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
+def _info_competition(project: Project, console: Console) -> None:
+    competition, workspace = project.competition, project.workspace
     described = competition.describe() | {"page": competition.url, "workspace": str(workspace.folder)}
     classes = described.pop("classes")
     console.table(competition.name, ("", ""), [(key, _plain(value)) for key, value in described.items()])
@@ -46,12 +45,12 @@ def _info_competition(plugin: plugins.Plugin, console: Console) -> None:
     if competition.leaderboard:
         lines = [(name, f"{score:.5f}") for name, score in competition.leaderboard.items()]
         console.table("leaderboard lines", ("line", ">score"), lines)
-    _settings_table(plugin, workspace, console)
+    _settings_table(project, console)
 
 
-def _settings_table(plugin: plugins.Plugin, workspace: Workspace, console: Console) -> None:
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, {}, console.say)
-    of_plugin = recipe.flat(plugin.recipe(), plugin.name)
+def _settings_table(project: Project, console: Console) -> None:
+    chosen = project.settings({}, console.say)
+    of_plugin = recipe.flat(project.plugin.recipe(), project.name)
     meanings = recipe.meanings()
     console.say("Settings: --set KEY=VALUE, or in recipe.toml, as KEY = VALUE or below the [section].")
     for section, values in chosen.by_section().items():
@@ -88,7 +87,7 @@ def runs(name: str | None) -> None:
     """List the runs of one competition, or of all workspaces."""
     console = Console()
     if name is not None:
-        workspaces = [Workspace.of(plugins.load(name).competition().name)]
+        workspaces = [Project.load(name).workspace]
     else:
         workspaces = [Workspace(folder) for folder in sorted(home().glob("*")) if folder.is_dir()]
     shown = False

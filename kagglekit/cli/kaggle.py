@@ -7,9 +7,7 @@ from pathlib import Path
 from kagglekit.base import distributed
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import plugins
-from kagglekit.data import sources
+from kagglekit.data.project import Project
 from kagglekit.kaggle import client, credentials, ledger, select
 from kagglekit.kaggle import download as downloading
 from kagglekit.kaggle import submit as sending
@@ -19,9 +17,9 @@ from kagglekit.kaggle.errors import UnreachableError
 def download(name: str) -> None:
     """Bring a competition's data into its workspace."""
     console = Console()
-    plugin = plugins.load(name)
-    files = downloading.download(plugin, console)
-    console.say(f"the data of {plugin.competition().name} is in {files.origin}")
+    project = Project.load(name)
+    files = downloading.download(project, console)
+    console.say(f"the data of {project.competition.name} is in {files.origin}")
     console.say(f"next: kagglekit run {name}")
 
 
@@ -30,8 +28,8 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
 
     Kaggle is asked too, where it answers: whether the rules are accepted, and how many submissions are left.
     """
-    plugin = plugins.load(name)
-    client.slug_of(plugin.competition())
+    project = Project.load(name)
+    client.slug_of(project.competition)
     if fold is not None:
         raise UserError(f"--fold {fold} makes no submission: give --submit to the command that joins the folds.")
     if sample:
@@ -40,10 +38,10 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
     if not distributed.is_first():
         return
     console = Console()
-    if data_path is None and plugin.data is None and sources.is_absent(Workspace.of(plugin.competition().name)):
-        downloading.download(plugin, console)
+    if project.lacks_data(data_path):
+        downloading.download(project, console)
     try:
-        with client.connect(plugin.competition(), console, attempts=1) as kaggle:
+        with client.connect(project.competition, console, attempts=1) as kaggle:
             limits = kaggle.limits()
     except UnreachableError as error:
         console.warn(f"whether it can be submitted is not known yet: {error}")
@@ -55,17 +53,17 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
 def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:
     """Submit a file, a run's submission, or the best run's."""
     console = Console()
-    plugin = plugins.load(name)
-    slug = client.slug_of(plugin.competition())
-    chosen = select.choose(plugin, file, run, force=force)
+    project = Project.load(name)
+    slug = client.slug_of(project.competition)
+    chosen = select.choose(project, file, run, force=force)
     made_by = "" if chosen.run is None else f" of run {chosen.run.id}"
     console.say(f"to {slug}: {chosen.file.name}{made_by}")
-    row = sending.send(chosen, plugin, message or chosen.message(), console, force=force)
+    row = sending.send(chosen, project, message or chosen.message(), console, force=force)
     console.say(f"submission {row.reference} has arrived: {row.message}")
     if not wait:
         console.say(f"next: kagglekit submissions {name}")
         return
-    row = sending.wait(row, plugin, console)
+    row = sending.wait(row, project, console)
     console.table(f"submission {row.reference}", ("", ">"), _facts(row))
 
 
@@ -85,8 +83,8 @@ _COLUMNS = (">submission", "date (UTC)", "status", ">public", ">private", ">out-
 def submissions(name: str) -> None:
     """Bring the ledger up to date and list it."""
     console = Console()
-    competition = plugins.load(name).competition()
-    workspace = Workspace.of(competition.name)
+    project = Project.load(name)
+    competition, workspace = project.competition, project.workspace
     try:
         with client.connect(competition, console) as kaggle:
             sent = kaggle.submissions(_ALL_PAGES)

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit import recipe
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import plugins
-from kagglekit.data import sources, tables
+from kagglekit.data import tables
+from kagglekit.data.project import Project
+from kagglekit.recipe import DataSettings
 from kagglekit.runs import store as run_folders
 
 
@@ -82,24 +81,23 @@ def audit(
     from kagglekit.data import exclusions
 
     console = Console()
-    plugin = plugins.load(name)
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings, console.say)
+    project = Project.load(name)
+    workspace = project.workspace
+    chosen = project.settings(settings, console.say)
     if apply is not None:
         if run is not None or show:
             raise UserError("--apply looks at nothing: leave out --run and --open.")
         everything = dataclasses.replace(chosen.data, sample=0)
-        found = _tables(plugin, data_path, everything, console)
+        found = _tables(project, data_path, everything, console)
         listed = exclusions.apply(apply, workspace, found.train)
         console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")
         console.say("nothing was deleted; edit or remove that file, or apply another, to have them back")
-        console.say(f"next: kagglekit run {shlex.quote(plugin.name)}")
+        console.say(f"next: kagglekit run {shlex.quote(project.name)}")
         return
-    judged = inspection.judge(workspace, competition, run)
+    judged = inspection.judge(project, run)
     with inspection.exporting(console) as export:
-        found = _tables(plugin, data_path, chosen.data, console)
-        result = inspection.inspect(plugin, found, chosen.data, chosen.compute, console, run=judged, export=export)
+        found = _tables(project, data_path, chosen.data, console)
+        result = inspection.inspect(project, found, chosen.data, chosen.compute, console, run=judged, export=export)
     page.write(result, workspace.audit, name, console)
     terminal.tell(result, console)
     written = workspace.audit / "audit.html"
@@ -113,11 +111,6 @@ def audit(
         open_page(written, console)
 
 
-def _tables(
-    plugin: plugins.Plugin, data_path: Path | None, data: recipe.DataSettings, console: Console
-) -> tables.Tables:
+def _tables(project: Project, data_path: Path | None, data: DataSettings, console: Console) -> tables.Tables:
     """Return all of a competition's images, those on the list of drops too."""
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
-    files = sources.find(competition, data_path or plugin.data, workspace, console, remember=plugin.data is None)
-    return tables.read(plugin, competition, files, data, console)
+    return tables.read(project, project.find_data(data_path, console), data, console)

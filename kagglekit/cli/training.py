@@ -9,14 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from kagglekit import recipe
 from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import plugins
-from kagglekit.competitions.competition import Competition
-from kagglekit.data import sources
+from kagglekit.data.project import Project
 from kagglekit.images import decoding, files
 from kagglekit.models import registry, timm_models
 from kagglekit.pipeline import rehearsal
@@ -33,13 +29,13 @@ if TYPE_CHECKING:
 def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part: str) -> None:
     """Sweep the learning rate once with each part of the model unfrozen that is asked for."""
     console = Console()
-    plugin = plugins.load(name)
+    project = Project.load(name)
     if part not in get_args(layers.Part):
         raise UserError(f"--train {part!r}: must be one of {', '.join(get_args(layers.Part))}.")
-    absent = data_path is None and plugin.data is None and sources.is_absent(Workspace.of(plugin.competition().name))
+    absent = project.lacks_data(data_path)
     if absent:
         console.warn(f"there is no data of {name} yet (--data PATH): the curve is that of SYNTHETIC images")
-    job = prepare(plugin, data_path or plugin.data, {**settings, "method": "finetune"}, console, synthetic=absent)
+    job = prepare(project, data_path, {**settings, "method": "finetune"}, console, synthetic=absent)
     with suppress(OSError):  # nothing is trained: a run that was not there before has nothing in it
         job.run.folder.rmdir()
     curve, found, plot = finetune.find_rate(job, cast("layers.Part", part))
@@ -67,13 +63,12 @@ def augmentations(
 ) -> Path:
     """Show on a sheet what training makes of some images in its first epochs; return the PNG file."""
     console = Console()
-    plugin = plugins.load(name)
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings, console.say)
+    project = Project.load(name)
+    competition = project.competition
+    chosen = project.settings(settings, console.say)
     preprocessing = _preprocessing(chosen)
     size = preprocessing.size
-    policy = policies.resolve(chosen.augmentation.augment, size, policies.of_plugin(plugin, size))
+    policy = policies.resolve(chosen.augmentation.augment, size, policies.of_plugin(project.plugin, size))
     augmenter = Augmenter(
         transforms=policy,
         mirror=competition.mirror_classes,
@@ -81,12 +76,12 @@ def augmentations(
         erasing=chosen.augmentation.erasing,
         seed=chosen.data.seed,
     )
-    table = _training_images(plugin, competition, data_path, workspace, chosen, console)
+    table = _training_images(project, data_path, chosen, console)
     some = (
         (preprocessing.apply(decoding.decode(content)), label, hashlib.blake2b(content, digest_size=16).digest())
         for content, label in _some(table, competition.labels, num_images, chosen)
     )
-    sheet = workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
+    sheet = project.workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
     contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
     console.say(
         f"{chosen.augmentation.augment} at {size[0]} x {size[1]}: {policies.describe(policy)}; {_beside(augmenter)}"
@@ -107,22 +102,13 @@ def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
     return timm_models.preprocessing_of(model, chosen.features.shape).cropped(chosen.features.crop)
 
 
-def _training_images(
-    plugin: plugins.Plugin,
-    competition: Competition,
-    data_path: Path | None,
-    workspace: Workspace,
-    chosen: Recipe,
-    console: Console,
-) -> pd.DataFrame:
+def _training_images(project: Project, data_path: Path | None, chosen: Recipe, console: Console) -> pd.DataFrame:
     """Return the table of training images: real ones, or drawn ones where there are none yet."""
-    data_path = data_path or plugin.data
-    if data_path is None and sources.is_absent(workspace):
-        console.warn(f"there is no data of {competition.name} yet (--data PATH): SYNTHETIC images are shown")
-        workspace = workspace.synthetic
-        data_path, _ = rehearsal.draw(competition, workspace, chosen, console)
-    files = sources.find(competition, data_path, workspace, console, remember=plugin.data is None)
-    return plugin.train_table(competition, files)
+    if project.lacks_data(data_path):
+        console.warn(f"there is no data of {project.competition.name} yet (--data PATH): SYNTHETIC images are shown")
+        project = project.rehearsal
+        data_path, _ = rehearsal.draw(project, chosen, console)
+    return project.plugin.train_table(project.competition, project.find_data(data_path, console))
 
 
 def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, chosen: Recipe) -> Iterator[tuple[bytes, int]]:

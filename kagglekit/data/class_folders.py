@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from kagglekit.base import storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import Competition, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.folder_plugin import FolderPlugin
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import exclusions, folds, tables
+from kagglekit.data.project import Project
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def write(
-    plugin: Plugin, files: DataFiles, out: Path, *, valid: int, sample: Sequence[int], seed: int, console: Console
+    project: Project, files: DataFiles, out: Path, *, valid: int, sample: Sequence[int], seed: int, console: Console
 ) -> None:
     """Lay a competition's images out in `out`, which must not be there; the originals stay where they are.
 
@@ -35,9 +35,9 @@ def write(
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir()) or out.is_mount() or out.samefile(Path.cwd())):
         raise UserError(f"{out} is there already, and is not an empty folder of its own: give another, or remove it.")
-    competition = plugin.competition()
+    plugin, competition = project.plugin, project.competition
     train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
-    listed = exclusions.of(Workspace.of(competition.name))
+    listed = exclusions.of(project.workspace)
     if len(listed):
         train, _ = tables.without(train, listed, console)
     if not 0 < valid < len(train):

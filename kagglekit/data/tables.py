@@ -14,8 +14,8 @@ from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import folds
+from kagglekit.data.project import Project
 from kagglekit.images import scan
 from kagglekit.recipe import ComputeSettings, DataSettings
 
@@ -50,8 +50,7 @@ class Scanned(Tables):
 
 
 def read(
-    plugin: Plugin,
-    competition: Competition,
+    project: Project,
     files: DataFiles,
     data: DataSettings,
     console: Console,
@@ -62,6 +61,7 @@ def read(
 
     `drops` lists training images that are left out: `id`, `reason`.
     """
+    plugin, competition = project.plugin, project.competition
     train = plugin.train_table(competition, files)
     test = plugin.test_table(competition, files)
     sample = submissions.read_sample(competition, files)

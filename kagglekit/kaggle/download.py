@@ -13,10 +13,9 @@ from filelock import FileLock, Timeout
 
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.competitions.plugins import Plugin
-from kagglekit.data import archives, sources
+from kagglekit.data import archives
+from kagglekit.data.project import Project
 from kagglekit.kaggle import client, retries
 from kagglekit.kaggle.errors import UnreachableError
 from kagglekit.kaggle.partial_file import Part, Version
@@ -29,13 +28,12 @@ _ZIP = b"PK"
 """What every zip begins with."""
 
 
-def download(plugin: Plugin, console: Console) -> DataFiles:
+def download(project: Project, console: Console) -> DataFiles:
     """Bring a competition's archive into its workspace and unpack it; return its files.
 
     What is there already is not fetched again. Raises UserError where Kaggle, the disk or the archive fail.
     """
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
+    competition, workspace = project.competition, project.workspace
     archive = workspace.data / f"{client.slug_of(competition)}.zip"
     workspace.data.mkdir(parents=True, exist_ok=True)
     lock = FileLock(workspace.data / f".{archive.name}.lock")
@@ -54,7 +52,7 @@ def download(plugin: Plugin, console: Console) -> DataFiles:
                 fetch(kaggle, archive, console)
     finally:
         lock.release()
-    return sources.find(competition, None, workspace, console)
+    return project.find_data(None, console)
 
 
 def _there(archive: Path) -> Path | None:

@@ -10,11 +10,9 @@ import pandas as pd
 from kagglekit.base import storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import ClassLabel, Competition
-from kagglekit.competitions.plugins import Plugin
-from kagglekit.data import sources
+from kagglekit.data.project import Project
 from kagglekit.pipeline import summary
 from kagglekit.runs import store
 
@@ -35,37 +33,38 @@ class Choice:
         return f"{', '.join(result.backbones)}, {scorer} {result.out_of_fold:.5f}, run {self.run.id}"
 
 
-def choose(plugin: Plugin, file: Path | None, reference: str | None, *, force: bool) -> Choice:
+def choose(project: Project, file: Path | None, reference: str | None, *, force: bool) -> Choice:
     """Return the file named, or the submission of the run named, or that of the best run.
 
     Raises UserError for a rehearsal, for a run that is not finished or is another competition's, and, unless `force`,
     for a run on a sample.
     """
-    workspace = Workspace.of(plugin.competition().name)
     if file is not None and reference is not None:
         raise UserError("name a FILE or a run with --run, not both.")
     if file is not None:
         if not file.is_file():
             raise UserError(f"no file {file}: give a submission, or --run ID.")
         digest = storage.file_sha256(file)
-        made = [run for run in store.all_runs(workspace) if run.result and run.result.submission_sha256 == digest]
+        made = [
+            run for run in store.all_runs(project.workspace) if run.result and run.result.submission_sha256 == digest
+        ]
         if not made:
             return Choice(file, None)
-        return Choice(file, _checked(made[0], plugin, force))
-    run = store.best_run(workspace) if reference is None else store.find(reference)
+        return Choice(file, _checked(made[0], project, force))
+    run = store.best_run(project.workspace) if reference is None else store.find(reference)
     if run is None:
-        raise UserError(f"no finished run of {plugin.name} to submit: `kagglekit run {plugin.name}` makes one.")
-    return Choice(run.submission, _unchanged(_checked(run, plugin, force)))
+        raise UserError(f"no finished run of {project.name} to submit: `kagglekit run {project.name}` makes one.")
+    return Choice(run.submission, _unchanged(_checked(run, project, force)))
 
 
-def _checked(run: store.Run, plugin: Plugin, force: bool) -> store.Run:
+def _checked(run: store.Run, project: Project, force: bool) -> store.Run:
     name = run.record.competition.name
-    if name != plugin.competition().name:
-        raise UserError(f"run {run.id} is of {name}, not of {plugin.name}: `kagglekit runs {plugin.name}` lists its.")
+    if name != project.competition.name:
+        raise UserError(f"run {run.id} is of {name}, not of {project.name}: `kagglekit runs {project.name}` lists its.")
     if run.synthetic:
         raise UserError(
             f"run {run.id} is a SYNTHETIC rehearsal: it can't be submitted; "
-            f"`kagglekit download {plugin.name}` brings the real data."
+            f"`kagglekit download {project.name}` brings the real data."
         )
     if run.finished().sample and not force:
         raise UserError(f"run {run.id} was made on a sample: run it without --sample, or use --force.")
@@ -83,10 +82,10 @@ def _unchanged(run: store.Run) -> store.Run:
     return run
 
 
-def check(choice: Choice, plugin: Plugin, console: Console) -> None:
+def check(choice: Choice, project: Project, console: Console) -> None:
     """Raise UserError for a file that Kaggle would refuse: nothing has been sent yet."""
-    competition = plugin.competition()
-    ids, source = _ids(competition, choice.run, Workspace.of(competition.name), console)
+    competition = project.competition
+    ids, source = _ids(project, choice.run, console)
     tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
     try:
         submissions.check(read(choice.file, competition), competition, ids, tolerance)
@@ -110,14 +109,12 @@ def read(file: Path, competition: Competition) -> pd.DataFrame:
     return frame
 
 
-def _ids(
-    competition: Competition, run: store.Run | None, workspace: Workspace, console: Console
-) -> tuple[list[str], str]:
+def _ids(project: Project, run: store.Run | None, console: Console) -> tuple[list[str], str]:
     """Return the ids that must have a row, and what says so: the sample submission, else the run's test images."""
-    sample = None
+    competition, sample = project.competition, None
     try:
-        if not sources.is_absent(workspace):
-            sample = submissions.read_sample(competition, sources.find(competition, None, workspace, console))
+        if not project.lacks_data(None):
+            sample = submissions.read_sample(competition, project.find_data(None, console))
     except UserError as error:
         if run is None:
             raise

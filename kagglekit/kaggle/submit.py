@@ -6,8 +6,7 @@ import itertools
 
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
-from kagglekit.competitions.plugins import Plugin
+from kagglekit.data.project import Project
 from kagglekit.kaggle import client, ledger, retries
 from kagglekit.kaggle.ledger import Row
 from kagglekit.kaggle.select import Choice, check
@@ -18,16 +17,15 @@ _LOOKS = 60
 """Times that it is asked: about half an hour."""
 
 
-def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, force: bool = False) -> Row:
+def send(choice: Choice, project: Project, message: str, console: Console, *, force: bool = False) -> Row:
     """Check a file and submit it; return its row of the ledger, not scored yet.
 
     Raises UserError for what Kaggle would refuse, for a day without submissions left, and, unless `force`, for bytes
     that were scored before.
     """
-    competition = plugin.competition()
-    check(choice, plugin, console)
-    workspace = Workspace.of(competition.name)
-    with client.connect(competition, console) as kaggle, ledger.opened(workspace) as book:
+    competition = project.competition
+    check(choice, project, console)
+    with client.connect(competition, console) as kaggle, ledger.opened(project.workspace) as book:
         book.update(kaggle.submissions())  # among them what an earlier command sent without hearing of it
         book.forget_unsent()
         book.save()
@@ -36,7 +34,7 @@ def send(choice: Choice, plugin: Plugin, message: str, console: Console, *, forc
         row.file = kaggle.context.shown(row.file)
         before = None if force else book.of_bytes(row.sha256)
         if before is not None:
-            return _sent_before(before, plugin, console)
+            return _sent_before(before, project, console)
         limits = kaggle.limits()
         if limits.why_none:
             raise UserError(f"{limits.why_none} for {competition.kaggle}: nothing was sent.")
@@ -76,7 +74,7 @@ def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, co
             return
 
 
-def _sent_before(before: Row, plugin: Plugin, console: Console) -> Row:
+def _sent_before(before: Row, project: Project, console: Console) -> Row:
     """Return the row of the same bytes that still waits for its score; raise UserError for one that has its outcome."""
     if before.status == "PENDING":
         console.say("the same bytes are waiting for their score: they are not sent again")
@@ -84,22 +82,20 @@ def _sent_before(before: Row, plugin: Plugin, console: Console) -> Row:
     outcome = f"an error: {before.reason}" if before.status == "ERROR" else f"public score {before.public_score}"
     raise UserError(
         f"the same bytes were sent before, as submission {before.reference} of {before.date[:10]} ({outcome}): "
-        f"--force sends them again; `kagglekit submissions {plugin.name}` lists all."
+        f"--force sends them again; `kagglekit submissions {project.name}` lists all."
     )
 
 
-def wait(row: Row, plugin: Plugin, console: Console) -> Row:
+def wait(row: Row, project: Project, console: Console) -> Row:
     """Ask for the score until it is there; return the row with it. Raises UserError where Kaggle can't score it."""
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
     console.say("waiting for the score")
     pause = _FIRST_LOOK
-    with client.connect(competition, console) as kaggle:
+    with client.connect(project.competition, console) as kaggle:
         for _ in range(_LOOKS):
             retries.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             sent = kaggle.submissions()
-            with ledger.opened(workspace) as book:
+            with ledger.opened(project.workspace) as book:
                 book.update(sent)
                 book.save()
                 found = book.of_reference(row.reference or 0)
@@ -109,5 +105,5 @@ def wait(row: Row, plugin: Plugin, console: Console) -> Row:
             if found is not None and found.status == "COMPLETE":
                 return found
     raise UserError(
-        f"submission {row.reference} is not scored yet: `kagglekit submissions {plugin.name}` brings its score later."
+        f"submission {row.reference} is not scored yet: `kagglekit submissions {project.name}` brings its score later."
     )

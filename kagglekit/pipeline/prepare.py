@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from kagglekit import recipe
 from kagglekit.base import devices, environment, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import ClassLabel, Competition, Probability
-from kagglekit.data import exclusions, sources, tables
+from kagglekit.data import exclusions, tables
+from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.images import decoding, scan
 from kagglekit.images.files import usual_shape
@@ -48,7 +48,7 @@ _PACKAGES = (
 
 
 def prepare(
-    plugin: plugins.Plugin,
+    project: Project,
     data_path: Path | None,
     settings: Mapping[str, Any],
     console: Console,
@@ -61,30 +61,29 @@ def prepare(
     `remember` says whether the next command without `--data` is to look at `data_path` too.
     """
     seconds: dict[str, float] = {}
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
-    chosen = recipe.resolve(plugin.recipe(), plugin.name, workspace.recipe_file, settings, console.say)
+    plugin, competition = project.plugin, project.competition
+    chosen = project.settings(settings, console.say)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
         console.say(f"no plugin: the classes are {labels}; a row of the submission holds {_row(competition)}")
     with _timed(seconds, "data"):
         if synthetic:
-            workspace = workspace.synthetic
-            data_path, chosen = rehearsal.draw(competition, workspace, chosen, console)
-        files = sources.find(competition, data_path, workspace, console, remember and plugin.data is None)
-        listed = None if synthetic else exclusions.of(workspace)
-        found = tables.read(plugin, competition, files, chosen.data, console, drops=listed)
+            project = project.rehearsal
+            data_path, chosen = rehearsal.draw(project, chosen, console)
+        files = project.find_data(data_path, console, remember=remember)
+        listed = None if synthetic else exclusions.of(project.workspace)
+        found = tables.read(project, files, chosen.data, console, drops=listed)
     with _timed(seconds, "scan"):
-        scanned = tables.scan_images(found, chosen.data, chosen.compute, workspace.scan, console)
+        scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
         tables.check_classes(found, scanned)
     key = _key(plugin, competition, chosen, scanned)
     with _timed(seconds, "backbones"):
         native = usual_shape(scanned.train["path"].tolist())
         work = budget.Work(len(scanned.train), len(scanned.asked), spent=sum(seconds.values()), native=native)
-        decided, chosen, used = _settle(workspace, key, chosen, work, console)
+        decided, chosen, used = _settle(project.workspace, key, chosen, work, console)
     this = store.open_run(
-        workspace,
+        project.workspace,
         key | {"backbones": [backbone.record().to_plain() for backbone in used], "settings": decided.settings},
         synthetic,
     )
@@ -97,7 +96,7 @@ def prepare(
         tables=scanned,
         backbones=used,
         batch_size=decided.batch_size,
-        workspace=workspace,
+        workspace=project.workspace,
         synthetic=synthetic,
         console=console,
     )

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from kagglekit.base.console import Console
-from kagglekit.base.workspace import Workspace
-from kagglekit.competitions.competition import Competition
-from kagglekit.competitions.plugins import Plugin
+from kagglekit.data.project import Project
 from kagglekit.recipe import Recipe
 
 
-def draw(competition: Competition, workspace: Workspace, recipe: Recipe, console: Console) -> tuple[Path, Recipe]:
-    """Draw a competition; return its archive, and the recipe with a hold-out and epochs that fit it."""
+def draw(project: Project, recipe: Recipe, console: Console) -> tuple[Path, Recipe]:
+    """Draw a competition into its workspace; return the archive, and the recipe with a hold-out and epochs that fit."""
     from kagglekit.competitions import synthetic
 
-    drawn = synthetic.draw(competition, workspace.data, recipe.data.num_folds)
+    drawn = synthetic.draw(project.competition, project.workspace.data, recipe.data.num_folds)
     most = len(drawn.train) // 3
     if recipe.data.validation == "holdout" and recipe.data.holdout > most:
         recipe = recipe.changed(holdout=most)
@@ -24,14 +22,13 @@ def draw(competition: Competition, workspace: Workspace, recipe: Recipe, console
     return drawn.archive, recipe.changed(phases=(*recipe.schedule.phases, "all epochs=1"))
 
 
-def how_to_get_data(plugin: Plugin) -> str:
+def how_to_get_data(project: Project) -> str:
     """Return a paragraph on the ways to real data."""
-    competition = plugin.competition()
-    workspace = Workspace.of(competition.name)
-    ways = f"name its archive or folder (`kagglekit run {plugin.name} --data PATH`), or put it into {workspace.data}"
+    competition, data = project.competition, project.workspace.data
+    ways = f"name its archive or folder (`kagglekit run {project.name} --data PATH`), or put it into {data}"
     if competition.kaggle:
         ways = (
-            f"accept the rules at {competition.url}/rules, then type `kagglekit download {plugin.name}`; or download "
+            f"accept the rules at {competition.url}/rules, then type `kagglekit download {project.name}`; or download "
             f"the archive from {competition.url}/data, and {ways}"
         )
     return (

@@ -15,9 +15,9 @@ from kagglekit import recipe
 from kagglekit.base import distributed, environment, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import plugins, submissions
-from kagglekit.data import exclusions, sources
+from kagglekit.competitions import submissions
+from kagglekit.data import exclusions
+from kagglekit.data.project import Project
 from kagglekit.pipeline import finalize, rehearsal, summary
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import features, finetune
@@ -37,14 +37,12 @@ def run(
     `settings` are those of the command line. Where there is no data yet it is a rehearsal. A run that is finished
     already is shown again, one that was killed goes on. With `fold` only that fold's models are trained.
     """
-    plugin = plugins.load(name)
+    project = Project.load(name)
     with distributed.first_goes_first():  # which may be bringing the data from Kaggle
-        absent = (
-            data_path is None and plugin.data is None and sources.is_absent(Workspace.of(plugin.competition().name))
-        )
+        absent = project.lacks_data(data_path)
         if absent:
-            console.warn(rehearsal.how_to_get_data(plugin))
-        job = prepare(plugin, data_path or plugin.data, settings, console, synthetic=absent)
+            console.warn(rehearsal.how_to_get_data(project))
+        job = prepare(project, data_path, settings, console, synthetic=absent)
     return go(job, fold)
 
 

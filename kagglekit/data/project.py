@@ -1,0 +1,68 @@
+"""A competition as commands work on it: what its plugin says, and the folder where everything of it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kagglekit import recipe
+from kagglekit.base.console import Console
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import plugins
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data import sources
+from kagglekit.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A plugin, the competition that it describes, and the competition's workspace."""
+
+    plugin: Plugin
+    competition: Competition
+    workspace: Workspace
+
+    @classmethod
+    def load(cls, name: str) -> Project:
+        """Load the competition that a user calls `name`; raise UserError for an unknown name or a broken plugin."""
+        return cls.of(plugins.load(name))
+
+    @classmethod
+    def of(cls, plugin: Plugin) -> Project:
+        """Return the project of a plugin that is loaded."""
+        competition = plugin.competition()
+        return cls(plugin=plugin, competition=competition, workspace=Workspace.of(competition.name))
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: a name, an alias, or a path."""
+        return self.plugin.name
+
+    @property
+    def rehearsal(self) -> Project:
+        """The same in the workspace of rehearsals."""
+        return replace(self, workspace=self.workspace.synthetic)
+
+    def settings(self, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:
+        """Return the recipe: defaults, plugin, `recipe.toml` and command line, the later wins.
+
+        `say` is told of settings under an old name. Raises UserError for unknown or impossible settings.
+        """
+        return recipe.resolve(self.plugin.recipe(), self.name, self.workspace.recipe_file, command_line, say)
+
+    def lacks_data(self, option: Path | None) -> bool:
+        """Say whether there is no data yet: neither `option` (of `--data`), nor the plugin's own, nor any here."""
+        return option is None and self.plugin.data is None and sources.is_absent(self.workspace)
+
+    def find_data(self, option: Path | None, console: Console, *, remember: bool = True) -> DataFiles:
+        """Return the data's files: those of `option` (of `--data`), else the plugin's own, else those here.
+
+        `remember` says whether the next command without `--data` is to look there too. Raises UserError where there
+        is no data.
+        """
+        path = option or self.plugin.data
+        return sources.find(self.competition, path, self.workspace, console, remember and self.plugin.data is None)
