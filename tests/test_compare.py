@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tomli_w
 
 from kagglekit.base import metrics
+from kagglekit.recipe import read_file
+from kagglekit.recipe.recipe import FORMER_NAMES
 from kagglekit.report import compare
 from kagglekit.runs import findings, store
 from tests import damage, drawing
@@ -36,6 +39,9 @@ def in_home(two: tuple[Path, list[Path]], monkeypatch: pytest.MonkeyPatch, home:
     monkeypatch.setenv("KAGGLEKIT_HOME", str(two[0]))
 
 
+FORMER = {new: old for old, new in FORMER_NAMES.items()}
+
+
 def copy_of(run: Path, place: Path, number: int) -> Path:
     made = place / f"20260101-0000-0000000{number}"
     shutil.copytree(run, made)
@@ -54,6 +60,22 @@ def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[
     assert f"{losses[0] - losses[1]:+.5f}" in out
     assert "by log loss the second is better, and that is proven" in out
     assert "60 images that both have scored" in " ".join(out.split())
+
+
+def test_a_run_with_older_names_of_settings_is_compared_by_today_s(
+    cli: Cli, two: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    first, second = two[1]
+    older = copy_of(second, tmp_path, 1)
+    settings = read_file(older / "recipe.toml")
+    older.joinpath("recipe.toml").write_text(
+        tomli_w.dumps({FORMER.get(name, name): value for name, value in settings.items()})
+    )
+    out = succeeded(cli("compare", first, older)).out
+    table = out.partition("settings that differ")[2].partition("(first)")[0]
+    assert [line.split() for line in table.splitlines() if "1e-05" in line] == [["regularisation_grid", "1e-05", "0.1"]]
+    assert not any(name in table.split() for name in (*FORMER_NAMES, *FORMER) if name != "regularisation_grid")
+    assert "renamed" not in out, "nobody has typed them"
 
 
 def test_numbers_agree_with_the_tables(two: tuple[Path, list[Path]]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import SECTIONS, Recipe, purpose
 from tests import drawing
 from tests.conftest import Cli
 
@@ -66,6 +66,8 @@ def test_info_shows_a_competition_with_every_setting_and_its_meaning(cli: Cli) -
     assert "log loss" in done.out
     for setting in Recipe().as_dict():
         assert f"\n  {setting} " in done.out, setting
+    headings = [done.out.index(f"\n[{section}] {purpose(section)}") for section in SECTIONS]
+    assert headings == sorted(headings)
     assert "squash" in done.out
 
 
@@ -75,7 +77,10 @@ def test_runs_and_info_find_a_run_by_its_id_the_end_of_it_and_its_path(
     assert "no runs" in cli("runs").out
     archive = drawing.dogs(tmp_path)
     assert cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny).code == 0
-    assert cli("run", "dogs-vs-cats", "--backbone", tiny, "--set", "regularisation_grid=1e-9").code == 0
+    second = cli("run", "dogs-vs-cats", "--backbone", tiny, "--set", "strengths=1e-9")
+    assert second.code == 0
+    renamed = "note: settings were renamed; the old names still work: strengths is now regularisation_grid (the command"
+    assert second.out.count(renamed) == second.out.count("renamed") == 1
     good, bad = sorted(
         (home / "dogs-vs-cats" / "runs").iterdir(), key=lambda run: "1e-09" in run.joinpath("recipe.toml").read_text()
     )
