@@ -37,8 +37,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Write the commands' help pages into README.md again; the tests check that they are true."""
-    session.run(sys.executable, "-m", "cogapp", "-r", "README.md")
+    """Regenerate the generated parts of README and guide: help pages, settings, imports; the tests check them."""
+    pages = sorted(map(str, Path("kagglekit", "guide").glob("*.md")))
+    session.run(sys.executable, "-m", "cogapp", "-r", "README.md", *pages)
 
 
 @nox.session(default=False)

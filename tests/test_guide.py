@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from kagglekit import guide
+from kagglekit import guide, recipe
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.cli import app
+from tests import pages
+from tests.conftest import Cli, succeeded
+
+LINES = sorted({line for path in pages.documents() for line in pages.command_lines(path)})
+"""Every command that a document shows."""
 
 
 class Terminal(io.TextIOWrapper):
@@ -24,6 +38,12 @@ class Terminal(io.TextIOWrapper):
     def shown(self) -> str:
         self.flush()
         return self.bytes.getvalue().decode(self.encoding)
+
+
+def test_what_is_said_is_not_taken_for_emoji() -> None:
+    file = io.StringIO()
+    Console(file).say("kagglekit new leaf --labels labels.csv:id:breed")
+    assert "labels.csv:id:breed" in file.getvalue()
 
 
 def test_without_a_topic_all_are_listed_with_their_titles() -> None:
@@ -69,3 +89,80 @@ def test_a_piped_page_is_markdown_without_what_only_its_writers_need(topic: str)
     assert file.getvalue().startswith(f"# {guide.topics()[topic]}\n")
     assert "<!--" not in file.getvalue()
     assert "\x1b" not in file.getvalue()
+
+
+def test_generated_parts_are_what_would_be_generated_now() -> None:
+    command = (sys.executable, "-m", "cogapp", "--check", "--diff", *map(str, pages.documents()))
+    done = subprocess.run(command, cwd=pages.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"`nox -s docs` writes them again\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("path", pages.documents(), ids=lambda path: path.relative_to(pages.ROOT).as_posix())
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", pages.prose(path)):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), target
+        assert there.is_relative_to(pages.ROOT)
+        assert not anchor or anchor in pages.anchors(there), target
+
+
+def test_what_readme_says_was_measured_stands_in_the_benchmarks() -> None:
+    measured = (pages.ROOT / "kagglekit" / "guide" / "benchmarks.md").read_text(encoding="utf-8").splitlines()
+    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("|") and ("EPYC" in line or "Xeon" in line)]
+    assert rows
+    assert [row for row in rows if row not in measured] == []
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    text = (pages.ROOT / "kagglekit" / "guide" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"\b[a-z_]+(?:/[a-z_]+)+\.py\b", text)
+    assert named
+    assert [name for name in named if not (pages.ROOT / "kagglekit" / name).is_file()] == []
+
+
+@pytest.mark.parametrize("topic", guide.topics())
+def test_code_fits_a_terminal_of_eighty_columns(topic: str) -> None:
+    path = pages.ROOT / "kagglekit" / "guide" / f"{topic}.md"
+    for block in (*pages.blocks(path, ""), *pages.blocks(path, "toml")):
+        if "Usage:" not in block and "def " not in block:  # help pages and signatures are what they are
+            assert max(map(len, block.splitlines())) <= 78, block
+
+
+def command_of(name: str) -> tuple[Any, Any]:
+    """Return a command and the context that it is called in."""
+    group: Any = typer.main.get_command(app)
+    parent = group.make_context("kagglekit", [name])
+    command = group.get_command(parent, name)
+    assert command is not None, f"there is no command {name}"
+    return command, parent
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_of_the_documents_can_be_typed(line: str) -> None:
+    name, *words = shlex.split(line, comments=True)[1:]
+    if "…" in words or name in ("COMMAND", "--help"):
+        return
+    command, parent = command_of(name)
+    if not words:  # named in a sentence
+        return
+    given = command.make_context(name, words, parent=parent).params
+    settings = {key: given[key] for key in ("method", "head", "validation", "folds") if given.get(key)}
+    settings |= dict(recipe.parse_assignment(text) for text in given.get("set_") or [])
+    recipe.resolve({}, "none", Path(os.devnull), settings)
+
+
+CHEAP = [
+    line for line in LINES if line.split()[1] in ("list", "info", "runs", "guide", "new") and len(line.split()) > 2
+]
+
+
+@pytest.mark.parametrize("line", CHEAP)
+def test_the_cheap_ones_are_typed(line: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("id,breed\n1,pug\n2,boxer\n")
+    meant = {"NAME": "dogs-vs-cats", "TOPIC": "export"}
+    succeeded(cli(*(meant.get(word, word) for word in shlex.split(line, comments=True)[1:])))

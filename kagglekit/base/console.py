@@ -37,7 +37,7 @@ class Console:
 
             # piped output is not squeezed into eighty columns
             width = None if self._file.isatty() else _PIPED_WIDTH
-            self._rich = RichConsole(file=self._file, highlight=False, width=width)
+            self._rich = RichConsole(file=self._file, highlight=False, emoji=False, width=width)
         return self._rich
 
     @contextmanager

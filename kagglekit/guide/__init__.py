@@ -12,7 +12,18 @@ from kagglekit.base.errors import UserError
 if TYPE_CHECKING:
     from kagglekit.base.console import Console
 
-_ORDER = ("getting-started",)
+_ORDER = (
+    "getting-started",
+    "fine-tuning",
+    "kaggle",
+    "look-at-the-model",
+    "export",
+    "settings",
+    "commands",
+    "plugins",
+    "architecture",
+    "benchmarks",
+)
 """The topics in the order in which a newcomer reads them."""
 _WIDTH = 100
 """Most columns of a page on a terminal: longer lines are hard to read."""
