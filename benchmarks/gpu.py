@@ -151,7 +151,8 @@ def memory(job: Job, folder: Path) -> list[Row]:
     rate = made.timed(trainer)
     losses = [row["loss"] for row in trainer.progress.history if row["kind"] == "step"]
     fine = "all finite" if np.isfinite(losses).all() else "NOT FINITE"
-    halved = f"{trainer.learner.part} computed together" if trainer.learner.part < made.batch else "IT FITTED"
+    together = trainer.learner.micro_batch
+    halved = f"{together} computed together" if together < made.batch else "IT FITTED"
     note = f"{halved}, {trainer.batch} a step; losses {', '.join(f'{loss:.3f}' for loss in losses)}: {fine}"
     return [[f"batch of {made.batch}, {there / 2**30:.0f} GiB", f"{rate:.0f}", "", note]]
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kagglekit.training import lr_finder, plots
+from kagglekit.training import lr_finder, plots, rate_limits, snapshots
 from kagglekit.training.lr_finder import Sweep
 from tests.conftest import TINY
 
@@ -228,17 +228,17 @@ def test_an_impossible_sweep_is_refused(limits: dict[str, Any]) -> None:
     ],
 )
 def test_caps_follow_the_family(name: str, highest: float) -> None:
-    assert lr_finder.cap(name) == highest
-    assert lr_finder.capped(highest * 2, name) == (highest, True)
-    assert lr_finder.capped(highest, name) == (highest, False)
+    assert rate_limits.cap(name) == highest
+    assert rate_limits.capped(highest * 2, name) == (highest, True)
+    assert rate_limits.capped(highest, name) == (highest, False)
 
 
 def test_most_of_timm_is_known_and_no_rate_is_refused() -> None:
     names = timm.list_models()
-    assert sum(lr_finder.cap(name) == 3e-3 for name in names) < len(names) / 8
+    assert sum(rate_limits.cap(name) == 3e-3 for name in names) < len(names) / 8
     for nonsense in (math.nan, 0.0, -1.0, math.inf):
         with pytest.raises(ValueError, match="learning rate"):
-            lr_finder.capped(nonsense, "resnet50")
+            rate_limits.capped(nonsense, "resnet50")
 
 
 # Restoring
@@ -318,7 +318,7 @@ def disturb(training: Training) -> None:
 
 def test_everything_is_restored_bit_for_bit(training: Training) -> None:
     before = training.everything()
-    with lr_finder.restored(training.model, training.optimiser):
+    with snapshots.restored(training.model, training.optimiser):
         disturb(training)
         during = training.everything()
     assert training.everything() == before
@@ -329,7 +329,7 @@ def test_everything_is_restored_when_the_sweep_breaks(training: Training) -> Non
     before = training.everything()
 
     def break_off() -> None:
-        with lr_finder.restored(training.model, training.optimiser):
+        with snapshots.restored(training.model, training.optimiser):
             disturb(training)
             raise RuntimeError("out of memory")
 
@@ -340,7 +340,7 @@ def test_everything_is_restored_when_the_sweep_breaks(training: Training) -> Non
 
 def test_nan_weights_are_restored(training: Training) -> None:
     before = training.everything()
-    with lr_finder.restored(training.model, training.optimiser):
+    with snapshots.restored(training.model, training.optimiser):
         training.images = training.images * math.nan
         assert math.isnan(training.step(1e-3))
     assert training.everything() == before
@@ -351,7 +351,7 @@ def test_training_goes_on_as_if_there_had_been_no_sweep() -> None:
     seed(1)
     expected = [plain.step(1e-3) for _ in range(3)]
     seed(1)
-    with lr_finder.restored(swept.model, swept.optimiser):
+    with snapshots.restored(swept.model, swept.optimiser):
         disturb(swept)
     assert [swept.step(1e-3) for _ in range(3)] == expected
 
@@ -359,7 +359,7 @@ def test_training_goes_on_as_if_there_had_been_no_sweep() -> None:
 def test_two_sweeps_give_the_same_curve(training: Training) -> None:
     curves = []
     for _ in range(2):
-        with lr_finder.restored(training.model, training.optimiser):
+        with snapshots.restored(training.model, training.optimiser):
             curves.append(lr_finder.sweep(training.step, steps=12))
     assert curves[0] == curves[1]
     assert len(set(curves[0].losses)) > 5

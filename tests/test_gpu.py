@@ -141,17 +141,18 @@ def test_a_batch_that_does_not_fit_is_halved_in_memory_and_is_the_same_step(
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     whole = train(tmp_path / "whole")
-    assert whole.trainer.learner.part == BATCH
+    assert whole.trainer.learner.micro_batch == BATCH
     peak, losses = torch.cuda.max_memory_allocated(), whole.losses
     del whole
     torch.cuda.empty_cache()
     if found == "in a step":
-        monkeypatch.setattr(learner.Learner, "_fit_part_to_memory", lambda *_: None)
+        monkeypatch.setattr(learner.Learner, "_fit_to_memory", lambda *_: None)
     torch.cuda.set_per_process_memory_fraction(0.6 * peak / torch.cuda.get_device_properties(0).total_memory)
     halved = train(tmp_path / "halved")
-    assert halved.trainer.learner.part < BATCH
+    together = halved.trainer.learner.micro_batch
+    assert together < BATCH
     assert halved.trainer.batch == BATCH
-    assert f"out of memory: from now on {halved.trainer.learner.part} images are computed together" in halved.said
+    assert f"out of memory: from now on {together} images are computed together" in halved.said
     assert halved.losses[0] == pytest.approx(losses[0], rel=0.01)
     assert np.mean(halved.losses) == pytest.approx(np.mean(losses), rel=0.1)
 

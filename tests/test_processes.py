@@ -97,7 +97,7 @@ def test_what_several_processes_predict_is_what_their_weights_say(
     held = np.flatnonzero(method.fold == 0)
     trainer = method.trainer(method.members[0], np.flatnonzero(method.fold != 0), held[:0], tmp_path)
     folder = next(path for path in finetuned.runs(home) if (path / "submission.csv").is_file())
-    trainer.learner.load_weights(checkpoints.load_weights(folder / "models" / "fold0-0" / "all.safetensors")[0])
+    trainer.learner.state.load_weights(checkpoints.load_weights(folder / "models" / "fold0-0" / "all.safetensors")[0])
     expected = trainer.learner.predict(trainer.data.pixels, method._some(held))
     ids = method.table["id"].iloc[held].tolist()
     written = store.Run(folder).read_probabilities("models/fold0-0/oof.parquet", ids, method.labels, view="plain")

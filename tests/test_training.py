@@ -14,7 +14,7 @@ import torch
 
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
-from kagglekit.training import layers, loop, lr_finder
+from kagglekit.training import layers, loop, lr_finder, rate_limits
 from kagglekit.training.loop import Trainer
 from kagglekit.training.phases import Phase
 from tests import trainers
@@ -91,7 +91,7 @@ def test_the_rate_follows_the_schedule_and_the_phase_before(tmp_path: Path) -> N
         dataclasses.replace(FLAT, epochs=1, rate=0.1, find=False),
     )
     rates = {row["phase"]: row["rate"] for row in trained.progress.history if row["kind"] == "step"}
-    assert rates["all"] == pytest.approx(lr_finder.usual_rate(TINY) / 10), "a tenth of what the head had"
+    assert rates["all"] == pytest.approx(rate_limits.usual_rate(TINY) / 10), "a tenth of what the head had"
 
 
 # What is kept
@@ -150,8 +150,8 @@ def test_a_moving_average_predicts_and_is_what_is_saved(tmp_path: Path) -> None:
     averaged, end = after(tmp_path / "ema", recipe, ALL)
     assert not trainers.same(plain_end, end)
     assert trainers.losses(raw)[:2] == trainers.losses(averaged)[:2], "training itself goes on as without"
-    assert averaged.learner.ema is not None
-    assert trainers.same(end, averaged.learner.ema.module.state_dict())
+    assert averaged.learner.state.average is not None
+    assert trainers.same(end, averaged.learner.state.average.module.state_dict())
 
 
 # What is drawn
@@ -268,7 +268,7 @@ def test_the_finder_gives_the_same_curve_twice_and_leaves_no_trace(tmp_path: Pat
     assert drawn_next[2] == random.getstate()
 
 
-def swept(monkeypatch: pytest.MonkeyPatch, curve: lr_finder.Curve) -> None:
+def swept(monkeypatch: pytest.MonkeyPatch, curve: lr_finder.Sweep) -> None:
     """Let the finder see this curve, whatever the losses are."""
     monkeypatch.setattr(lr_finder, "sweep", lambda *_, **__: curve)
 
@@ -281,7 +281,7 @@ def rates_and_words(folder: Path) -> tuple[set[float], str]:
 
 def test_the_finder_s_suggestion_is_what_a_phase_trains_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = np.geomspace(1e-5, 1e-1, 50)
-    falls = lr_finder.Curve(tuple(rates), tuple(np.interp(np.log10(rates), [-4, -2.5, -1], [0.7, 0.2, 3.0])))
+    falls = lr_finder.Sweep(tuple(rates), tuple(np.interp(np.log10(rates), [-4, -2.5, -1], [0.7, 0.2, 3.0])))
     swept(monkeypatch, falls)
     suggested = lr_finder.suggestions(falls)["valley"]
     used, said = rates_and_words(tmp_path)
@@ -296,18 +296,18 @@ def test_a_suggestion_above_the_family_s_highest_rate_is_capped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = np.geomspace(1e-3, 10.0, 50)
-    swept(monkeypatch, lr_finder.Curve(tuple(rates), tuple(np.interp(np.log10(rates), [-2, 0, 1], [0.7, 0.2, 3.0]))))
+    swept(monkeypatch, lr_finder.Sweep(tuple(rates), tuple(np.interp(np.log10(rates), [-2, 0, 1], [0.7, 0.2, 3.0]))))
     used, said = rates_and_words(tmp_path)
-    assert used == {lr_finder.cap(TINY)}
-    assert f"learning rate {lr_finder.cap(TINY):.2g} (valley, capped for {TINY}; " in said
+    assert used == {rate_limits.cap(TINY)}
+    assert f"learning rate {rate_limits.cap(TINY):.2g} (valley, capped for {TINY}; " in said
 
 
 def test_the_usual_rate_is_trained_with_where_the_finder_suggests_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swept(monkeypatch, lr_finder.Curve(tuple(np.geomspace(1e-5, 1e-1, 50)), (0.7,) * 50))
+    swept(monkeypatch, lr_finder.Sweep(tuple(np.geomspace(1e-5, 1e-1, 50)), (0.7,) * 50))
     used, said = rates_and_words(tmp_path)
-    usual = lr_finder.usual_rate(TINY)
+    usual = rate_limits.usual_rate(TINY)
     assert used == {usual}
     assert "all: the finder suggests nothing (the loss did not fall" in said
     assert f": {usual:g}\n" in said

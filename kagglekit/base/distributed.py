@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kagglekit.base import devices, interrupts
 from kagglekit.base.console import Console
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+Row = TypeVar("Row")
 _USE_CPU = "ACCELERATE_USE_CPU"
 _LAUNCHER = "KAGGLEKIT_LAUNCHER"
 """Environment variable with the process id of the command that started this one."""
@@ -245,8 +246,16 @@ class World:
         gathered: torch.Tensor = self._accelerator.gather(rows)
         return gathered
 
+    def own_share(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of this process, every P-th: ceil(N / P) of N in each, as `all_rows` needs.
+
+        Where they don't divide evenly, the last turn is filled up with rows from the start.
+        """
+        padded = -(-len(rows) // self.size) * self.size
+        return [rows[turn % len(rows)] for turn in range(self.rank, padded, self.size)]
+
     def all_rows(self, rows: NDArray[Any], count: int) -> NDArray[Any]:
-        """Gather what every process has of `count` rows, each having taken its turn: (N / P, X) -> (N, X)."""
+        """Gather what the processes computed of each one's `own_share` of `count` rows: (N / P, X) -> (N, X)."""
         if self.size == 1:
             return rows[:count]
         import torch

@@ -19,7 +19,7 @@ from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.methods import finetune
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import Recipe
-from kagglekit.training import contact_sheet, layers, lr_finder, policies
+from kagglekit.training import contact_sheet, layers, lr_finder, policies, rate_limits
 from kagglekit.training.augmenter import Augmenter
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
         console.warn(f"no suggestion: {lr_finder.why_none(curve)}")
     rows = []
     for suggestion, rate in found.items():
-        highest, was_capped = lr_finder.capped(rate, model)
+        highest, was_capped = rate_limits.capped(rate, model)
         rows.append((suggestion, f"{rate:.2e}", f"{highest:.2e}" if was_capped else ""))
     if rows:
         console.table(f"learning rates for {model}, {part}", ("suggestion", ">rate", ">capped for its family"), rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices, parallel
+from kagglekit.base import devices, memory, parallel
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.onnx_graph import PROBABILITIES
 from kagglekit.images import decoding, files
@@ -88,18 +88,18 @@ class Predictor:
 
     def run(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
         """Compute preprocessed images, each uint8 (H, W, 3) by the name of its input: (N, C)."""
+
+        def compute(size: int) -> Probabilities:
+            return np.concatenate([self._run_together(some) for some in parallel.chunks(batch, size)])
+
+        # onnxruntime has no class of its own for memory that is not there; what else fails, fails for one image too
+        return memory.halving(len(batch), compute, Exception, lambda failed, _: self._sizes.leave_out(failed))
+
+    def _run_together(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
         feeds = {name: np.stack([image[name] for image in batch]) for name in self.preprocessings}
         if self._floats:
             feeds = {name: pixels.astype(np.float32) / 255 for name, pixels in feeds.items()}  # type: ignore[misc]
-        try:
-            (found,) = self.session.run((PROBABILITIES,), feeds, self._sizes.note)
-        except Exception:
-            # onnxruntime has no class of its own for memory that is not there; what else fails, fails for one image too
-            if len(batch) == 1:
-                raise
-            self._sizes.leave_out(len(batch))
-            middle = len(batch) // 2
-            found = np.concatenate([self.run(batch[:middle]), self.run(batch[middle:])])
+        (found,) = self.session.run((PROBABILITIES,), feeds, self._sizes.note)
         return found
 
     def prepare(self, image: Pixels) -> dict[str, Pixels]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from kagglekit.base import devices, distributed
+from kagglekit.base import devices, distributed, memory
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.recipe import DEFAULT_FOLDS, Recipe
@@ -241,18 +241,19 @@ def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devic
 
     gpus = distributed.count() if device == "cuda" else 1
     batch = max((recipe.training.train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
-    while True:
-        try:
-            speed = _measure_batch(backbone, shape, recipe, device, batch)
-            return Speed(speed.step / gpus, speed.forward)
-        except torch.OutOfMemoryError:
-            if batch == 1:
-                raise UserError(
-                    f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
-                    "--set image_size, or a smaller --backbone."
-                ) from None
-        torch.cuda.empty_cache()
-        batch = -(-batch // 2)
+    try:
+        speed = memory.halving(
+            batch,
+            lambda size: _measure_batch(backbone, shape, recipe, device, size),
+            torch.OutOfMemoryError,
+            lambda *_: torch.cuda.empty_cache(),
+        )
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
+            "--set image_size, or a smaller --backbone."
+        ) from None
+    return Speed(speed.step / gpus, speed.forward)
 
 
 def _measure_batch(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device, batch: int) -> Speed:

@@ -1,30 +1,33 @@
 """A model and its optimiser: what one step does, in whatever precision, memory and number of processes there is.
 
-B images in a batch, N in a table, H x W pixels, C classes, D features.
+B images in a batch, M in a micro-batch (computed together), N in a table, H x W pixels, C classes, D features.
 """
 
 from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from kagglekit.base import memory, parallel
 from kagglekit.base.arrays import Floats
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import OwnError, UserError
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
-from kagglekit.training import batches, layers, lr_finder
+from kagglekit.training import batches, layers
 from kagglekit.training.phases import Phase
+from kagglekit.training.snapshots import TrainingState
 
 if TYPE_CHECKING:
     import torch
 
+Result = TypeVar("Result")
 _PREDICTED_TOGETHER = 64
 _MORE_WITHOUT_GRADIENTS = 4
 """Times as many images fit in memory when they are only predicted, at least."""
@@ -42,23 +45,21 @@ class Learner:
         world: World,
         *,
         seed: int,
-        part: int,
+        micro_batch: int,
         say: Callable[[str], None],
     ) -> None:
-        """Move `model` to the device; `part` images of this process are computed together at most."""
+        """Move `model` to the device; `micro_batch` images of this process are computed together at most."""
         import torch
 
-        self.recipe, self.world, self.seed, self.part = recipe, world, seed, part
-        self._whole = part * recipe.training.accumulate
-        world.reset_scaler()  # what fp16 has learnt of another model's gradients
-        self.steps = 0
+        self.recipe, self.world, self.seed, self.micro_batch = recipe, world, seed, micro_batch
+        self._whole = micro_batch * recipe.training.accumulate
         self._size, self._say = preprocessing.size, say
         on_device: Any = model.to(world.device)
         self.model: Any = on_device.to(memory_format=torch.channels_last)
         self.layers = layers.Layers.read(self.model)
         groups = layers.optimiser_groups(self.model, self.layers, recipe.training.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, fused=True)
-        self.ema = self._average()
+        self.state = TrainingState(self.model, self.optimiser, self._average(), world)
         self._wrapped: Any = None
         self._prepared: Any = None
         self._relative: list[float] = []
@@ -84,11 +85,11 @@ class Learner:
         self._wrapped, self._prepared = self.world.prepare(self.model, self.optimiser)
         self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.world.device.type == "cuda":
-            self._fit_part_to_memory()
+            self._fit_to_memory()
 
     def end(self) -> None:
         """Leave the model as it was before `begin`, but for its weights."""
-        self.model = self.world.unwrap(self._wrapped)
+        self.model = self.state.model = self.world.unwrap(self._wrapped)
         self._wrapped = self._prepared = None
         self.world.release()
 
@@ -97,18 +98,6 @@ class Learner:
         layers.set_rates(self.optimiser, rate, self._relative)
 
     # --- a step
-
-    @contextmanager
-    def restored(self) -> Iterator[None]:
-        """Put everything back when the block ends: weights, statistics, optimiser, random state, and fp16's scale."""
-        scaler, steps = copy.deepcopy(self.world.scaler_state()), self.steps
-        average, self.ema = self.ema, None  # not to be moved
-        try:
-            with lr_finder.restored(self.model, self.optimiser):
-                yield
-        finally:
-            self.world.load_scaler(scaler)
-            self.ema, self.steps = average, steps
 
     def set_mode(self) -> None:
         """Get ready for steps: dropout on, batch statistics of what learns."""
@@ -121,24 +110,25 @@ class Learner:
         """
         import torch
 
-        while True:
+        def gradients() -> torch.Tensor:
             try:
-                loss = self._gradients(images, labels, key)
-                break
+                return self._gradients(images, labels, key)
             except torch.OutOfMemoryError:
                 self._prepared.zero_grad(set_to_none=True)
                 if self.world.size > 1:  # the others are waiting for this one's gradients
                     raise self._too_large() from None
-                self._halve_part()
+                raise
+
+        loss = self._halving(gradients)
         if self.recipe.training.gradient_clip:
             self.world.clip(self._learning, self.recipe.training.gradient_clip)
         self._prepared.step()
         self._prepared.zero_grad(set_to_none=True)
         if self.recipe.training.batch_norm != "frozen":
             self.world.share_buffers(self.model)
-        self.steps += 1
-        if self.ema is not None:
-            self.ema.update(self.model, step=self.steps)
+        self.state.steps += 1
+        if self.state.average is not None:
+            self.state.average.update(self.model, step=self.state.steps)
         return loss
 
     def _gradients(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
@@ -149,16 +139,18 @@ class Learner:
         on_device = labels.to(self.world.device, non_blocking=True)
         truth = batches.targets(on_device, self.model.num_classes, self.recipe.augmentation.label_smoothing)  # (B, C)
         mixed = None
-        if self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix:  # images of different parts are mixed
+        if (
+            self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix
+        ):  # images of different micro-batches are mixed
             mixed, truth = batches.mix(self._normalised(images), truth, self.recipe, (self.seed, *key, self.world.rank))
         total = torch.zeros((), device=self.world.device)
-        for start in range(0, len(images), self.part):
-            some = slice(start, start + self.part)
-            is_last = start + self.part >= len(images)
+        for start in range(0, len(images), self.micro_batch):
+            some = slice(start, start + self.micro_batch)
+            is_last = start + self.micro_batch >= len(images)
             with nullcontext() if is_last else self.world.alone(self._wrapped):
-                pixels = self._normalised(images[some]) if mixed is None else mixed[some]  # (part, 3, H, W)
+                pixels = self._normalised(images[some]) if mixed is None else mixed[some]  # (M, 3, H, W)
                 with self.world.autocast():
-                    scores = self._wrapped(pixels)  # (part, C)
+                    scores = self._wrapped(pixels)  # (M, C)
                 loss = cross_entropy(scores.float(), truth[some], reduction="sum") / len(images)
                 self.world.backward(loss)
             total += loss.detach()
@@ -173,48 +165,57 @@ class Learner:
 
     def _too_large(self) -> UserError:
         height, width = self._size
-        more = f"--set accumulate={2 * self.recipe.training.accumulate}, " if self.part > 1 else ""
+        more = f"--set accumulate={2 * self.recipe.training.accumulate}, " if self.micro_batch > 1 else ""
         return OwnError(
-            f"out of memory with {self.part} images of {height}x{width} computed together: use {more}a smaller "
+            f"out of memory with {self.micro_batch} images of {height}x{width} computed together: use {more}a smaller "
             "--set image_size or train_batch, or another --backbone."
         )
 
-    def _halve_part(self) -> None:
+    def _halving(self, compute: Callable[[], Result]) -> Result:
+        """Return what `compute` returns, halving the micro-batch, from then on, each time that memory runs out."""
         import torch
 
-        if self.part == 1:
-            raise self._too_large()
-        self.part = -(-self.part // 2)
-        torch.cuda.empty_cache()
-        self._say(f"out of memory: from now on {self.part} images are computed together, the step stays the same")
+        def attempt(size: int) -> Result:
+            self.micro_batch = size
+            return compute()
 
-    def _fit_part_to_memory(self) -> None:
-        """Halve the images computed together until a step fits, in all processes alike, changing nothing else."""
+        def halved(_: int, size: int) -> None:
+            torch.cuda.empty_cache()
+            self._say(f"out of memory: from now on {size} images are computed together, the step stays the same")
+
+        try:
+            return memory.halving(self.micro_batch, attempt, torch.OutOfMemoryError, halved)
+        except torch.OutOfMemoryError:
+            raise self._too_large() from None
+
+    def _fit_to_memory(self) -> None:
+        """Halve the micro-batch until a step fits, in all processes alike, changing nothing else."""
         import torch
 
         gc.collect()  # the model before this one, of which autocast keeps itself alive
         torch.cuda.empty_cache()
         self.set_mode()
-        with self.restored():
-            while not self._part_fits():
-                self._halve_part()
+        with self.state.restored():
+            self._halving(self._try_step)
 
-    def _part_fits(self) -> bool:
+    def _try_step(self) -> None:
+        """Take a step on black images; raise OutOfMemoryError in all processes where it does not fit in one."""
         import torch
 
         # images that are mixed are all on the device at once
-        count = self._whole if self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix else self.part
+        count = self._whole if self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix else self.micro_batch
         images = torch.zeros((count, *self._size, 3), dtype=torch.uint8)
         try:
             with self.world.alone(self._wrapped):
                 self._gradients(images, torch.zeros(count, dtype=torch.int64), (0, 0))
             self.optimiser.step()  # its moments take memory too
-            fits = 1.0
+            fits = True
         except torch.OutOfMemoryError:
-            fits = 0.0
+            fits = False
         self.optimiser.zero_grad(set_to_none=True)
         self.optimiser.state.clear()  # of this step; what was there before comes back when the block of `restored` ends
-        return float(self.world.mean(torch.tensor(fits, device=self.world.device))) == 1.0
+        if any(self.world.any_of(not fits)):
+            raise torch.OutOfMemoryError
 
     # --- a head that was fitted on precomputed features
 
@@ -231,11 +232,11 @@ class Learner:
         if not isinstance(head, torch.nn.Linear):
             return 1.0
         losses = torch.zeros(len(_TEMPERS), device=self.world.device)
-        with self.restored(), torch.no_grad(), self.world.autocast():
+        with self.state.restored(), torch.no_grad(), self.world.autocast():
             self.set_mode()
             for images, labels in stream:
-                scores = self.model(self._normalised(images[: self.part])).float()
-                truth = labels[: self.part].to(self.world.device)
+                scores = self.model(self._normalised(images[: self.micro_batch])).float()
+                truth = labels[: self.micro_batch].to(self.world.device)
                 losses += torch.stack([cross_entropy(scores * temper, truth) for temper in _TEMPERS])
         temper = _TEMPERS[int(self.world.mean(losses).argmin())]
         with torch.no_grad():
@@ -248,67 +249,36 @@ class Learner:
     def predict(self, pixels: RowStore, contents: Sequence[bytes]) -> Floats:
         """Return probabilities (N, C) of images by the hashes of their files, while the model is in training.
 
-        All processes predict a part each, and all get all of it.
+        Each process predicts a share, and all get all of it.
         """
         import torch
 
-        model = self.model if self.ema is None else self.ema.module
+        model = self.state.predicts
         model.eval()
-        # every process has equally many, so that rows can be gathered
-        mine = np.resize(np.arange(len(contents)), -(-len(contents) // self.world.size) * self.world.size)
-        mine = mine[self.world.rank :: self.world.size]
-        together = min(_PREDICTED_TOGETHER, _MORE_WITHOUT_GRADIENTS * self.part)
+        own = self.world.own_share(contents)
+        together = min(_PREDICTED_TOGETHER, _MORE_WITHOUT_GRADIENTS * self.micro_batch)
         scores = []
         with torch.inference_mode(), self.world.autocast():
-            for start in range(0, len(mine), together):
-                some = [contents[place] for place in mine[start : start + together]]
+            for some in parallel.chunks(own, together):
                 images = torch.from_numpy(np.stack([pixels.row(content) for content in some]))
                 scores.append(model(self._normalised(images)).float().softmax(1))
         return self.world.all_rows(torch.cat(scores).cpu().numpy(), len(contents)).astype(np.float64)
 
-    # --- weights
+    # --- what is kept
 
     @property
     def bare(self) -> Any:
         """The model itself, that nothing wraps, on the CPU and in evaluation mode: a copy."""
         return copy.deepcopy(self.model).cpu().eval()
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights that predict: the average's, where one is kept."""
-        model = self.model if self.ema is None else self.ema.module
-        state: dict[str, torch.Tensor] = model.state_dict()
-        return state
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what a killed command needs to go on with the same numbers."""
+        return {"part": self.micro_batch} | self.state.checkpoint()
 
-    def forget_steps(self) -> None:
-        """Let go of moments and of fp16's scale: after steps that never were, and may have been no numbers."""
-        self.optimiser.state.clear()
-        self.world.reset_scaler()
-
-    def load_weights(self, weights: Any) -> None:
-        """Go on from other weights."""
-        self.model.load_state_dict(weights)
-        if self.ema is not None:
-            self.ema.module.load_state_dict(weights)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that a killed command needs to go on with the same numbers."""
-        return {
-            "steps": self.steps,
-            "part": self.part,
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "ema": None if self.ema is None else self.ema.module.state_dict(),
-            "scaler": self.world.scaler_state(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Set what `state` returned."""
-        self.steps, self.part = state["steps"], state["part"]
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.ema is not None:
-            self.ema.module.load_state_dict(state["ema"])
-        self.world.load_scaler(state["scaler"])
+    def load_checkpoint(self, kept: dict[str, Any]) -> None:
+        """Set what `checkpoint` returned."""
+        self.micro_batch = kept["part"]
+        self.state.load_checkpoint(kept)
 
 
 def seed_of(*numbers: int) -> int:

@@ -24,7 +24,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
-from kagglekit.training import advice, batches, checkpoints, lr_finder, plots, schedules
+from kagglekit.training import advice, batches, checkpoints, lr_finder, plots, rate_limits, schedules
 from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.learner import Learner
 from kagglekit.training.phases import HEAD, START, Phase
@@ -81,8 +81,10 @@ class Trainer:
         self.data, self.recipe, self.world, self.folder, self.console = data, recipe, world, folder, console
         self.seed = seed
         self.batch = max(min(batch, len(data.contents)) // world.size, 1) * world.size
-        part = -(-self.batch // world.size // recipe.training.accumulate)
-        self.learner = Learner(model, data.preprocessing, recipe, world, seed=seed, part=part, say=console.say)
+        micro_batch = -(-self.batch // world.size // recipe.training.accumulate)
+        self.learner = Learner(
+            model, data.preprocessing, recipe, world, seed=seed, micro_batch=micro_batch, say=console.say
+        )
         self.description = description
         self.progress = Progress()
         self._best_weights: dict[str, torch.Tensor] | None = None
@@ -109,7 +111,7 @@ class Trainer:
         if self.progress.at_start:
             self._prepare(phase, name_before)
         if self._epochs(phase, advance):
-            self.learner.forget_steps()
+            self.learner.state.forget_steps()
         self._keep_or_take_back(phase, name_before)
         self.learner.end()
         self._save_weights(phase.name)
@@ -142,7 +144,7 @@ class Trainer:
             self._epoch(phase, islice(stream, self.steps_per_epoch - progress.step), advance)
             broken, loss = self._judge_epoch(phase)
             if loss is not None and (broken or progress.epoch in ends) and progress.note_candidate(loss):
-                self._best_weights = {name: value.clone() for name, value in self.learner.weights().items()}
+                self._best_weights = self.learner.state.copied_weights()
             if broken or (self.recipe.schedule.patience and progress.waited >= self.recipe.schedule.patience):
                 why = "the loss is no number any more" if broken else f"no better for {progress.waited} restarts"
                 self.console.say(f"{phase.name}: {why}: ended early")
@@ -201,14 +203,14 @@ class Trainer:
             learner.set_rate(rate)
             return float(self.world.mean(learner.step(images, labels, (number, step))))
 
-        with learner.restored():
+        with learner.state.restored():
             learner.set_mode()
             return lr_finder.sweep(take_step, steps=_FINDER_STEPS)
 
     def _choose_rate(self, phase: Phase) -> float:
         """Return the phase's highest rate of the head."""
         asked, progress = self.recipe.schedule.learning_rate, self.progress
-        usual = lr_finder.usual_rate(self.description["model"])
+        usual = rate_limits.usual_rate(self.description["model"])
         if asked or not phase.find:
             return (asked or progress.rate / progress.rate_share or usual) * phase.rate
         curve = self._sweep(phase)
@@ -221,7 +223,7 @@ class Trainer:
             self.console.warn(f"{phase.name}: the finder suggests nothing ({lr_finder.why_none(curve)}): {usual:g}")
             return usual * phase.rate
         name = self.recipe.schedule.suggestion if self.recipe.schedule.suggestion in found else "valley"
-        rate, was_capped = lr_finder.capped(found[name], self.description["model"])
+        rate, was_capped = rate_limits.capped(found[name], self.description["model"])
         listed = ", ".join(f"{name} {value:.2g}" for name, value in found.items())
         note = f", capped for {self.description['model']}" if was_capped else ""
         self.console.say(f"{phase.name}: learning rate {rate:.2g} ({name}{note}; {listed})")
@@ -258,15 +260,15 @@ class Trainer:
         progress = self.progress
         epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
         if progress.worse_than_before:
-            self.learner.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
-            self.learner.forget_steps()
+            self.learner.state.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
+            self.learner.state.forget_steps()
             epochs[-1]["taken_back"] = True
             self.console.say(
                 f"{phase.name}: inner loss {progress.before:.4f} -> {progress.best:.4f}: worse, the step is taken back"
             )
             loss, spread = progress.best, 0.0
         else:
-            self.learner.load_weights(self._best_weights or self.learner.weights())
+            self.learner.state.load_weights(self._best_weights or self.learner.state.weights())
             loss, spread = self._inner_loss()
         self._best_weights = None
         judged = advice.PhaseLosses(
@@ -322,20 +324,21 @@ class Trainer:
 
     def _save_weights(self, name: str) -> None:
         if self.world.is_first:
-            checkpoints.save_weights(self._weights(name), self.learner.weights(), self.description | {"phase": name})
+            weights = self.learner.state.weights()
+            checkpoints.save_weights(self._weights(name), weights, self.description | {"phase": name})
         self.world.wait()
 
     def _save_progress(self) -> None:
         if self.world.is_first:
             progress = dict(vars(self.progress))
-            kept = {"progress": progress, "learner": self.learner.state(), "best": self._best_weights}
+            kept = {"progress": progress, "learner": self.learner.checkpoint(), "best": self._best_weights}
             checkpoints.save_progress(self._checkpoint, kept)
 
     def _resume(self) -> None:
         found = checkpoints.load_progress(self._checkpoint)
         if found is not None:
             self.progress = Progress(**found["progress"])
-            self.learner.load_state(found["learner"])
+            self.learner.load_checkpoint(found["learner"])
             self._best_weights = found["best"]
             self.console.say(f"going on from step {self.progress.num_steps}")
 

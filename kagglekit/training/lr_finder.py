@@ -6,20 +6,14 @@ for the sweep; Kingma & Ba, "Adam" (2015), section 3, for the average's bias cor
 
 from __future__ import annotations
 
-import contextlib
 import math
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kagglekit.base.arrays import Floats
-
-if TYPE_CHECKING:
-    import torch
 
 _SMOOTHING = 0.9
 """Quiets the noise of batches to a quarter; its lag of nine steps is undone by `Sweep.centres`."""
@@ -218,148 +212,3 @@ def _steepest(fall: _Fall) -> int | None:
     if len(seen) == 0 or seen.min() >= 0:
         return None
     return max(fall.top, wide) + int(seen.argmin())
-
-
-_CAPS = {
-    # transformers, and what is trained like them
-    5e-4: """aimv2 beit cait coat convit crossvit csatv2 davit deit dm_nfnet efficientformer eva flexivit gcvit gmixer
-        gmlp hiera levit maxvit maxxvit mixer mvitv2 naflexvit nest pit pvt resmlp sam2 samvit sequencer2d swin
-        tiny_vit tnt twins vit volo xcit""",
-    # convnets that imitate them
-    1e-3: """caformer convformer convmixer convnext edgenext efficientvit fastvit focalnet inception_next mambaout
-        mobilevit nextvit poolformer rdnet repvit swiftformer vitamin""",
-    # convnets with batch norm
-    1e-2: """cs3 cspdarknet cspresne darknet densenet dla dpn eca_res ecaresne efficientnet ese_vovnet fbnet gernet
-        ghostnet hardcorenas hgnet hrnet inception lcnet mixnet mnasnet mobilenet mobileone nasnet pnasnet regnet
-        repvgg res2ne resne rexnet se_res selecsls semnasnet senet seresne skresne spnasnet tinynet tresnet vgg vovnet
-        wide_resnet xception""",
-}
-"""Highest rate -> how the names of its models begin."""
-_UNKNOWN_CAP = 3e-3
-
-
-def cap(family: str) -> float:
-    """Return the highest sensible AdamW rate to fine-tune a timm model with, by how its name begins.
-
-    Sources: the fine-tuning rates in Liu et al., "A ConvNet for the 2020s" (2022), and Steiner et al., "How to
-    train your ViT?" (2022), with room above; convnets with batch norm bear an order of magnitude more.
-    """
-    name = family.partition("=")[0].rsplit("/", 1)[-1].lower()
-    for wrapping in ("tf_", "test_", "legacy_", "gluon_"):
-        name = name.removeprefix(wrapping)
-    fitting = [
-        (len(start), rate) for rate, starts in _CAPS.items() for start in starts.split() if name.startswith(start)
-    ]
-    return max(fitting)[1] if fitting else _UNKNOWN_CAP
-
-
-def usual_rate(family: str) -> float:
-    """Return the rate to take where nothing is swept: a third of the highest, rounded down.
-
-    On State Farm tf_efficientnet_lite0 lost 0.3 less with it than with a tenth.
-    """
-    return 0.3 * cap(family)
-
-
-def capped(found: float, family: str) -> tuple[float, bool]:
-    """Return a rate no higher than the family's cap, and whether it had to be lowered; ValueError for no rate."""
-    if not 0 < found < math.inf:
-        raise ValueError(f"a learning rate is above 0 and finite, not {found}.")
-    highest = cap(family)
-    return min(found, highest), found > highest
-
-
-@contextlib.contextmanager
-def restored(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Put everything back when the block ends, however it ends, bit for bit.
-
-    That is the model's parameters, buffers, gradients, requires_grad and training flags, the optimiser's state and
-    groups, and the random state of Python, numpy and torch (every GPU, once CUDA is in use). Not the state of what
-    the block brings along: generators of its own, a gradient scaler, an average of weights.
-    """
-    with contextlib.ExitStack() as stack:
-        stack.callback(_random_state())
-        stack.callback(_optimiser_state(optimiser))
-        stack.callback(_model_state(model))
-        yield
-
-
-Restore = Callable[[], None]
-
-
-def _random_state() -> Restore:
-    import torch
-
-    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-
-    def restore() -> None:
-        random.setstate(python)
-        np.random.set_state(legacy)
-        torch.set_rng_state(cpu)
-        if gpus is not None:
-            torch.cuda.set_rng_state_all(gpus)
-
-    return restore
-
-
-def _model_state(model: torch.nn.Module) -> Restore:
-    modes = [(module, module.training) for module in model.modules()]
-    members = [
-        (module, name, tensor)
-        for module in model.modules()
-        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-    ]
-    values = [_kept(tensor) for _, _, tensor in members]
-    parameters = [(p, p.requires_grad, p.grad, _kept(p.grad)) for p in model.parameters()]
-
-    def restore() -> None:
-        for (module, name, tensor), value in zip(members, values, strict=True):
-            if getattr(module, name) is not tensor:  # replaced, not changed
-                setattr(module, name, tensor)
-            value()
-        for parameter, learns, gradient, value in parameters:
-            parameter.requires_grad_(learns)
-            parameter.grad = gradient
-            value()
-        for module, training in modes:
-            module.training = training
-
-    return restore
-
-
-def _optimiser_state(optimiser: torch.optim.Optimizer) -> Restore:
-    # not state_dict: loading one casts the state to its parameter's type
-    state = {parameter: dict(values) for parameter, values in optimiser.state.items()}
-    groups = [(group, dict(group)) for group in optimiser.param_groups]
-    values = [_kept(value) for part in (*state.values(), *(kept for _, kept in groups)) for value in part.values()]
-
-    def restore() -> None:
-        optimiser.state.clear()
-        optimiser.state.update({parameter: dict(kept) for parameter, kept in state.items()})
-        for group, kept in groups:
-            group.clear()
-            group.update(kept)
-        optimiser.param_groups[:] = [group for group, _ in groups]
-        for value in values:
-            value()
-
-    return restore
-
-
-def _kept(value: Any) -> Restore:
-    """Return what gives a tensor its present values again; other values, never changed in place, need nothing.
-
-    The copy lies in main memory: a GPU may have no room for a second model.
-    """
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        return lambda: None
-    saved = value.detach().to("cpu", copy=True)
-
-    def restore() -> None:
-        with torch.no_grad():
-            value.copy_(saved)
-
-    return restore

@@ -29,7 +29,7 @@ class Scorer:
     def __init__(self, trainer: Trainer, backbone: Backbone, warn: sessions.Say) -> None:
         """Take the weights that `trainer` has come to."""
         self.trainer = trainer
-        graph = onnx_export.trained(backbone, trainer.learner.bare, trainer.learner.weights())
+        graph = onnx_export.trained(backbone, trainer.learner.bare, trainer.learner.state.weights())
         recipe = trainer.recipe
         if trainer.world.device.type == "cuda":
             import torch
@@ -51,9 +51,7 @@ class Scorer:
         world, pixels = self.trainer.world, self.trainer.data.pixels
         if not contents:
             return np.empty((0, self.trainer.data.classes)), np.empty((0, 1), np.float16)
-        # every process has equally many, so that rows can be gathered
-        mine = np.resize(np.arange(len(contents)), -(-len(contents) // world.size) * world.size)
-        some = [contents[place] for place in mine[world.rank :: world.size]]
+        own = world.own_share(contents)
 
         def compute(chunk: Sequence[bytes]) -> list[NDArray[Any]]:
             images = [pixels.row(content) for content in chunk]
@@ -61,7 +59,7 @@ class Scorer:
                 images = [view(image, content) for image, content in zip(images, chunk, strict=True)]
             return self._session.run(("logits", "pooled"), {onnx_export.IMAGES: np.stack(images)})
 
-        computed = list(parallel.overlapped(parallel.chunks(some, self._batch), compute, self._workers))
+        computed = list(parallel.overlapped(parallel.chunks(own, self._batch), compute, self._workers))
         logits = world.all_rows(np.concatenate([rows for rows, _ in computed]), len(contents))
         pooled = world.all_rows(np.concatenate([rows for _, rows in computed]), len(contents))
         return softmax(logits.astype(np.float64)), pooled.astype(np.float16)
