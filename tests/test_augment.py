@@ -98,7 +98,7 @@ def test_the_sheet_shows_drawn_images_where_there_is_no_data(cli: Cli, home: Pat
     assert "SYNTHETIC" in done.out
     assert f"written: {home / 'state-farm' / 'augmentations-side-on.png'}\n" in done.out
     assert "side-on at 40 x 64: Affine(" in done.out
-    assert "50% are mirrored" in done.out
+    assert "50% of images are mirrored" in done.out
     shown = pictures(sheet_of(home / "state-farm", "side-on"), rows=3, columns=5)
     assert len({view.tobytes() for row in shown for view in row}) == 15
 
@@ -107,7 +107,9 @@ def test_a_class_that_mirroring_changes_stands_under_the_picture(cli: Cli, home:
     coloured = []
     for share in (0, 1):
         command = ("augmentations", "state-farm", "--images", "10", "--views", "1", "--augment", "none")
-        assert f"{share:.0%} are mirrored" in succeeded(cli(*command, f"--set=mirror_share={share}", *SMALL)).out
+        assert (
+            f"{share:.0%} of images are mirrored" in succeeded(cli(*command, f"--set=mirror_share={share}", *SMALL)).out
+        )
         sheet = sheet_of(home / "state-farm", "none")
         inked = (abs(sheet.astype(int) - contact_sheet._ACCENT).sum(axis=2) < 9).any(axis=1)
         coloured.append(len([line for line in _runs(inked) if line[1] - line[0] > 5]))
@@ -159,7 +161,7 @@ def test_a_policy_can_be_a_file_of_albumentations(cli: Cli, home: Path, tmp_path
         cli("augmentations", "dogs-vs-cats", "--augment", file, "--images", "2", "--set", "erasing=1", *SMALL)
     )
     assert "ToGray(p=1)" in done.out.replace("1.0", "1")
-    assert "100% lose a rectangle" in done.out
+    assert "100% have a rectangle erased" in done.out
     assert (home / "dogs-vs-cats" / "augmentations-my grey.png").is_file()
 
 

@@ -124,7 +124,7 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
     succeeded(cli(*finetuned.command(archive, small[0], *words, name="state-farm")))
     run = newest(home, "state-farm")
     done = succeeded(cli("export", run))
-    assert "mean of 3 neighbours, which the submission has, is left out" in done.out
+    assert "it leaves out mean of 3 neighbours, which the submission has" in done.out
     alone = json.loads((run / "alone.json").read_text())
     assert list(alone["steps"]) == ["mirrored view", "temperature", "clip"]
     labels = [f"c{number}" for number in range(10)]

@@ -57,7 +57,7 @@ def test_a_competition_is_examined_too(cli: Cli, kaggle: State, tmp_path: Path) 
     kaggle.files = ["train.zip", "test.zip"]
     done = cli("doctor", DOGS)
     assert done.code == 0
-    assert "rules accepted, files such as train.zip, test.zip" in lines(done, "kaggle")[0]
+    assert "rules are accepted, files include train.zip, test.zip" in lines(done, "kaggle")[0]
     assert grades(done, "data") == ["warning"]
     assert "kagglekit download dogs-vs-cats" in lines(done, "data")[0]
     assert cli("download", DOGS).code == 0
@@ -76,7 +76,7 @@ def test_data_that_is_not_there_any_more_or_not_unpacked_yet_is_seen(
         shutil.rmtree(path)
     archive.rename(home / DOGS / "data" / "dogs.zip")
     done = cli("doctor", DOGS)
-    assert "dogs.zip, which the next run unpacks" in lines(done, "data")[0]
+    assert "dogs.zip: the next run unpacks it" in lines(done, "data")[0]
     (home / DOGS / "data" / "dogs.zip").unlink()
     done = cli("doctor", DOGS)
     assert done.code == 1
@@ -154,7 +154,7 @@ def test_a_workspace_that_is_no_folder_is_an_error(
     monkeypatch.setenv("KAGGLEKIT_HOME", str(tmp_path / "new" / "home"))
     done = cli("doctor")
     assert done.code == 0
-    assert "not made yet" in lines(done, "workspace")[0]
+    assert "not created yet" in lines(done, "workspace")[0]
     assert not (tmp_path / "new").exists()
 
 

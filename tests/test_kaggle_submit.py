@@ -378,7 +378,7 @@ def test_one_that_arrived_though_the_answer_was_lost_is_not_sent_again(
 ) -> None:
     kaggle.will("CreateSubmission", fault)
     done = succeeded(cli("submit", DOGS, "--wait"))
-    assert "submission 1001 has arrived" in done.out
+    assert "submission 1001 received" in done.out
     assert kaggle.count("CreateSubmission") == 1
     (row,) = ledger(place)
     assert (row["run"], row["public_score"]) == (real.id, 0.04321)
@@ -452,7 +452,7 @@ def test_the_list_is_shown_as_it_was_when_kaggle_is_away(cli: Cli, kaggle: State
     succeeded(cli("submit", DOGS, "--wait"))
     kaggle.will("ListSubmissions", *[status(500)] * retries.ATTEMPTS)
     done = succeeded(cli("submissions", DOGS))
-    assert "WARNING: as it was known last" in done.out
+    assert "WARNING: showing the last known state" in done.out
     assert "0.04321" in done.out
     kaggle.will("ListSubmissions", status(401, "no"))
     assert "credentials" in failed(cli("submissions", DOGS))
@@ -485,7 +485,7 @@ def test_what_can_not_be_submitted_is_said_before_the_run(
     cli: Cli, kaggle: State, tiny: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("run", DOGS, "--backbone", tiny)
-    assert "a sample is not worth a submission" in failed(cli(*words, "--submit", "--sample", "20"))
+    assert "a sample run is not worth a submission" in failed(cli(*words, "--submit", "--sample", "20"))
     assert "--fold 1 makes no submission" in failed(cli(*words, "--submit", "--fold", "1"))
     assert "--message and --wait need --submit" in failed(cli(*words, "-m", "text"))
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
@@ -511,7 +511,7 @@ def test_before_the_run_kaggle_is_asked_whether_it_would_take_a_submission(
     assert (run / "submission.csv").is_file()
     kaggle.left = 1
     kaggle.will("GetSubmissionLimits", status(503))
-    assert "WARNING: whether it can be submitted is not known yet" in succeeded(cli(*words)).out
+    assert "WARNING: can't check yet whether the run can be submitted" in succeeded(cli(*words)).out
     assert len(kaggle.submissions) == 1
 
 
@@ -529,9 +529,7 @@ def test_a_public_score_that_is_being_over_fitted_is_named(cli: Cli, place: Path
         return succeeded(cli("runs", DOGS)).out
 
     later = copies[1].name
-    assert f"{later} is better than {copies[0].name} in public and worse" in scored(
-        (0.05, 0.06), (0.04, 0.05), (0.045, 0.04)
-    )
+    assert f"{later} beats {copies[0].name} in public but is worse" in scored((0.05, 0.06), (0.04, 0.05), (0.045, 0.04))
     # the one in between is the worst of all
-    assert f"{later} is better than {real.id} in public and worse" in scored((0.04, 0.06), (0.06, 0.065), (0.05, 0.055))
-    assert "over-fitted" not in scored((0.05, 0.05), (0.04, 0.04), (0.06, 0.06))
+    assert f"{later} beats {real.id} in public but is worse" in scored((0.04, 0.06), (0.06, 0.065), (0.05, 0.055))
+    assert "overfitting" not in scored((0.05, 0.05), (0.04, 0.04), (0.06, 0.06))

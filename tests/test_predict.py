@@ -183,10 +183,10 @@ def test_what_can_not_be_done_is_said_in_a_line(cli: Cli, made: Path, photos: Pa
     assert "must end in .csv or .parquet" in failed(cli("predict", made, photos, "--output", tmp_path / "out.txt"))
     (tmp_path / "empty").mkdir()
     output = tmp_path / "out.csv"
-    assert "there are no images in" in failed(cli("predict", made, tmp_path / "empty", "--output", output))
+    assert "no images in" in failed(cli("predict", made, tmp_path / "empty", "--output", output))
     assert not output.exists()
     assert "no file" in failed(cli("predict", tmp_path / "other.onnx", photos))
-    assert "there are no images" in failed(cli("predict", made, tmp_path / "empty", "--top", "1"))
+    assert "no images were given" in failed(cli("predict", made, tmp_path / "empty", "--top", "1"))
     assert "give one of the two" in failed(cli("predict", made, photos, "--top", "1", "--output", output))
     assert "no run 'zzz'" in failed(cli("predict", "zzz", photos))
     import onnx

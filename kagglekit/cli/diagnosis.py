@@ -1,4 +1,4 @@
-"""The work of `doctor`: one line per check, ok, warning or error, with the cure."""
+"""The work of `doctor`: one line per check, ok, warning or error, and how to fix it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _STYLES: dict[Grade, str] = {"ok": "green", "warning": "bold yellow", "error": "
 _NEEDED = ("kagglekit", "torch", "timm", "onnx", "albumentations", "opencv-python-headless", "pandas", "kagglesdk")
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 _TOO_LITTLE, _LITTLE = 1e9, 10e9
-"""Free bytes that nothing can be done with, and that State Farm's archive and images do not fit in."""
+"""Free bytes: below the first nothing works, below the second State Farm's archive and images do not fit."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and, where it is not ok, what cures it."""
+    """What was found, and, where it is not ok, how to fix it."""
 
     grade: Grade
     text: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(name: str | None, console: Console) -> bool:
-    """Say what there is and what is missing, for a competition too where one is named; return whether all works."""
+    """Print what works and what is missing, also for the competition `name`; return whether there is no error."""
     well = True
     for subject, look in _looks(name):
         for finding in _findings(look):
@@ -99,7 +99,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _computing() -> Iterator[Finding]:
-    """What a session really computes on is seen when it has computed."""
+    """Only a session that has computed something says truly where it computes."""
     import numpy as np
 
     from kagglekit.base import devices
@@ -112,7 +112,7 @@ def _computing() -> Iterator[Finding]:
     gpus = devices.cuda_gpus()
     yield Finding("ok", f"{gpus} CUDA GPUs, {devices.cores()} cores; a session computes on {session.device}")
     for text in said:
-        yield Finding("warning", text, "install kagglekit again, or use --provider cpu")
+        yield Finding("warning", text, "reinstall kagglekit, or use --provider cpu")
 
 
 def _doubling() -> bytes:
@@ -134,7 +134,7 @@ def _disk() -> Iterator[Finding]:
     place = _existing(home())
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB are free in {place}"
-    cure = "free some, or let KAGGLEKIT_HOME name a folder on another disk"
+    cure = "free some space, or set KAGGLEKIT_HOME to a folder on another disk"
     if free < _TOO_LITTLE:
         yield Finding("error", text, cure)
     elif free < _LITTLE:
@@ -146,10 +146,10 @@ def _disk() -> Iterator[Finding]:
 def _workspace() -> Iterator[Finding]:
     place = _existing(home())
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        yield Finding("ok", f"{home()}{'' if home().exists() else ' (not made yet)'}")
+        yield Finding("ok", f"{home()}{'' if home().exists() else ' (not created yet)'}")
     else:
-        what = "can't be written to" if place.is_dir() else "is no folder"
-        yield Finding("error", f"{place} {what}", "let KAGGLEKIT_HOME name a folder that you own")
+        what = "can't be written to" if place.is_dir() else "is not a folder"
+        yield Finding("error", f"{place} {what}", "set KAGGLEKIT_HOME to a folder that you can write to")
 
 
 def _weights() -> Iterator[Finding]:
@@ -160,13 +160,13 @@ def _weights() -> Iterator[Finding]:
     if there:
         yield Finding("ok", f"installed: {', '.join(there)}; {hub}")
     else:
-        yield Finding("warning" if hub.endswith("hub answers") else "error", f"none is installed; {hub}", cure)
+        yield Finding("warning" if hub.endswith("hub answers") else "error", f"none are installed; {hub}", cure)
 
 
 def _credentials() -> Iterator[Finding]:
     found = credentials.find()
     if found is None:
-        yield Finding("warning", "none: download and submit need them, all else works", credentials.HOW)
+        yield Finding("warning", "none found: only download and submit need them", credentials.HOW)
         return
     yield Finding("ok", f"found in {found.source}")
     if found.exposed:
@@ -175,7 +175,7 @@ def _credentials() -> Iterator[Finding]:
 
 def _plugin(name: str) -> Iterator[Finding]:
     competition = Project.load(name).competition
-    yield Finding("ok", f"{competition.name}, {len(competition.classes)} classes, {competition.url or 'not at Kaggle'}")
+    yield Finding("ok", f"{competition.name}, {len(competition.classes)} classes, {competition.url or 'not on Kaggle'}")
 
 
 def _data(name: str) -> Iterator[Finding]:
@@ -184,9 +184,9 @@ def _data(name: str) -> Iterator[Finding]:
     packed = sources.packed(project.workspace)
     if project.lacks_data(None):
         cure = f"kagglekit download {name}" if competition.kaggle else f"kagglekit run {name} --data PATH"
-        yield Finding("warning", "none yet: a run is a rehearsal on drawn images", cure)
+        yield Finding("warning", "none yet: a run is a rehearsal on synthetic images", cure)
     elif packed and plugin.data is None:
-        yield Finding("ok", f"{', '.join(path.name for path in packed)}, which the next run unpacks")
+        yield Finding("ok", f"{', '.join(path.name for path in packed)}: the next run unpacks it")
     else:
         files = project.find_data(None, _silent(), remember=False)
         train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
@@ -194,20 +194,20 @@ def _data(name: str) -> Iterator[Finding]:
 
 
 def _silent() -> Console:
-    """Return a console for what else would say things between the lines."""
+    """Return a console that prints nothing, so that only the checks are seen."""
     return Console(io.StringIO())
 
 
 def _competition(name: str) -> Iterator[Finding]:
-    """Whether Kaggle knows it and its rules are accepted: only then it lists the files."""
+    """Check that Kaggle knows the competition and its rules are accepted: only then Kaggle lists the files."""
     competition = Project.load(name).competition
     if not competition.kaggle:
         yield Finding(
-            "warning", f"{competition.name} has no slug there", "set kaggle=… in its plugin to submit from here"
+            "warning", f"{competition.name} has no Kaggle slug", "set kaggle=… in its plugin to download and submit"
         )
         return
     if credentials.find() is None:
-        yield Finding("warning", "not asked, without credentials", credentials.HOW)
+        yield Finding("warning", "not checked without credentials", credentials.HOW)
         return
     try:
         with client.connect(competition, _silent(), attempts=1) as kaggle:
@@ -215,4 +215,4 @@ def _competition(name: str) -> Iterator[Finding]:
     except UnreachableError as error:
         yield Finding("warning", str(error))
         return
-    yield Finding("ok", f"{competition.kaggle}: rules accepted, files such as {', '.join(files[:3])}")
+    yield Finding("ok", f"{competition.kaggle}: rules are accepted, files include {', '.join(files[:3])}")

@@ -22,7 +22,7 @@ from kagglekit.runs.probabilities import beside
 from kagglekit.runs.store import Run
 
 _ROWS_TOGETHER = 1024
-"""Of a parquet file."""
+"""Rows that a parquet file gets at a time."""
 
 
 def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> Path:
@@ -43,7 +43,7 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
     portable = Portable(run, console)
     for step in portable.left_out:
         console.warn(
-            f"the file predicts each image by itself: {step}, which the submission has, is left out; "
+            f"the file predicts each image on its own, so it leaves out {step}, which the submission has: "
             f"out-of-fold {portable.out_of_fold:.5f} instead of {run.finished().out_of_fold:.5f}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
 
 
 def _up_to_date(run: Run, console: Console) -> Path:
-    """Return the run's own file, exported where it is not there, or is not of the run as it is now."""
+    """Return the run's own ONNX file; export it first if it is missing or older than the run's models."""
     from kagglekit.deploy import onnx_file
     from kagglekit.deploy.fitted_run import Portable
 
@@ -63,7 +63,7 @@ def _up_to_date(run: Run, console: Console) -> Path:
 
 
 def bundle(reference: str, folder: Path, python: str) -> None:
-    """Write a folder for a Kaggle notebook without network."""
+    """Write a folder for a Kaggle notebook without internet."""
     from kagglekit.deploy import bundle as bundles
     from kagglekit.deploy.fitted_run import Portable
 
@@ -73,18 +73,18 @@ def bundle(reference: str, folder: Path, python: str) -> None:
         model = _up_to_date(run, console)
         bundles.write(Portable(run, console), model, folder.expanduser().resolve(), python)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    console.say(f"written: {folder}, {size:.1f} MB; its notebook.ipynb says what to do on Kaggle")
+    console.say(f"written: {folder}, {size:.1f} MB; notebook.ipynb says what to do on Kaggle")
     if not python:
-        console.say("where Kaggle's image has no onnxruntime: --wheels 3.12 (its Python) brings it along")
+        console.say("if Kaggle's notebooks lack onnxruntime, use --wheels 3.12 (their Python version) to include it")
 
 
 def predict(reference: str, given: Sequence[Path], output: Path | None, top: int, provider: str, batch: int) -> None:
-    """Predict images, or all below folders; a table goes to a file or, as CSV, to the standard output."""
+    """Predict image files and folders; write a table to a file, or CSV to the standard output."""
     if output and output.suffix not in (".csv", ".parquet"):
         raise UserError(f"--output {output}: the file must end in .csv or .parquet.")
     if output and top:
-        raise UserError("--top prints lines for people, and --output writes a table: give one of the two.")
-    # what is said must not get into a table on the standard output
+        raise UserError("--top and --output exclude each other: --top prints text, --output writes a table.")
+    # messages must not get into a table on the standard output
     console = Console(sys.stdout if output else sys.stderr)
     predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
     wanted = _images(given)
@@ -99,7 +99,7 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
             count += 1
             bad += row.probabilities is None
         if not count:
-            raise UserError(f"there are no images in {', '.join(map(str, given))}.")
+            raise UserError(f"no images in {', '.join(map(str, given))}.")
     seconds = time.perf_counter() - started
     console.say(f"{count} images on {predictor.session.device} in {seconds:.1f} s ({count / seconds:.0f} images/s)")
     if bad:
@@ -111,7 +111,7 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
 
 
 def _file(reference: str, console: Console) -> Path:
-    """Return the ONNX file that is meant; that of a run is exported when it is not there."""
+    """Return the ONNX file of a path or a run; export the run if it has none."""
     path = Path(reference).expanduser()
     if path.suffix == ".onnx":
         if not path.is_file():
@@ -159,7 +159,7 @@ def _printable(path: Path) -> str:
 
 
 def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
-    """Print a line an image, most probable classes first."""
+    """Print one line per image, most probable classes first."""
     failed, done = 0, 0
     for row in predictor.predict(wanted):
         done += 1
@@ -172,7 +172,7 @@ def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
         shown = [f"{_name(*names[place])} {row.probabilities[place]:.1%}" for place in order]
         sys.stdout.write(f"{row.id}: {', '.join(shown)}\n")
     if not done:
-        raise UserError("there are no images in what was given.")
+        raise UserError("no images were given.")
     if failed:
         raise UserError(f"{failed} of {done} images can't be read.")
 
@@ -186,7 +186,7 @@ Write = Callable[[Row], None]
 
 @contextmanager
 def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
-    """Write rows as they come: to a file that has its name only when it is whole, or to the standard output."""
+    """Write rows as they come: to the standard output, or to a file that gets its name when it is complete."""
     labels = list(predictor.classes)
     header = [beside("id", labels), *labels, beside("error", labels)]
 
@@ -211,7 +211,7 @@ def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
 
 @contextmanager
 def _parquet(output: Path | None, predictor: Predictor) -> Iterator[Write]:
-    """Write rows by the thousand, to a file that has its name only when it is whole, and says where they are from."""
+    """Write rows by the thousand, to a file that gets its name when it is complete and records run and provider."""
     import pyarrow
     from pyarrow import parquet
 

@@ -44,7 +44,7 @@ def _info_competition(project: Project, console: Console) -> None:
     console.table("classes", ("label", "meaning"), list(classes.items()))
     if competition.leaderboard:
         lines = [(name, f"{score:.5f}") for name, score in competition.leaderboard.items()]
-        console.table("leaderboard lines", ("line", ">score"), lines)
+        console.table("leaderboard", ("rank", ">score"), lines)
     _settings_table(project, console)
 
 
@@ -77,7 +77,7 @@ def _info_run(run: run_folders.Run, console: Console) -> None:
     console.table(f"run {run.id} of {record.competition.name}", ("", ""), rows)
     console.say((run.folder / filenames.RECIPE).read_text(encoding="utf-8").rstrip())
     if result is None:
-        console.warn("this run is not finished: type its command again to go on")
+        console.warn("this run is not finished: repeat its command to resume it")
         return
     console.table("result", ("", ">"), summary.facts(result))
     console.say(f"submission: {run.submission}")
@@ -131,7 +131,7 @@ def _leaderboard(run: run_folders.Run) -> tuple[str, str]:
 
 
 def _over_fitted(found: list[run_folders.Run]) -> list[str]:
-    """Say where a later submission is better in public and worse out-of-fold than one before: luck, most probably."""
+    """Warn of a later submission that is better in public and worse out-of-fold than an earlier one: probably luck."""
     sent = []
     for run in found:
         latest, result = run.sent, run.result
@@ -144,8 +144,8 @@ def _over_fitted(found: list[run_folders.Run]) -> list[str]:
         beaten = [(own, before) for _, before, public, own in sent[:place] if later_public < public and later_own > own]
         if beaten:
             lines.append(
-                f"{after} is better than {min(beaten)[1]} in public and worse out-of-fold: the public score is being "
-                "over-fitted; trust out-of-fold"
+                f"{after} beats {min(beaten)[1]} in public but is worse out-of-fold: you are overfitting the public "
+                "leaderboard; trust the out-of-fold score"
             )
     return lines
 
@@ -179,10 +179,10 @@ def backbones(pattern: str, limit: int) -> None:
 
     console = Console()
     if not pattern:
-        console.table("recommended, and known to export", ("name", "for"), list(catalogue.RECOMMENDED.items()))
+        console.table("recommended; they export to ONNX", ("name", "for"), list(catalogue.RECOMMENDED.items()))
     here = catalogue.installed(pattern)
     if here:
-        console.table("here, no network needed", _BACKBONE_COLUMNS, [row.cells() for row in here])
+        console.table("installed; no network needed", _BACKBONE_COLUMNS, [row.cells() for row in here])
     known = catalogue.on_hub(pattern)
     shown = known[:limit]
     with console.rich.status("building models without weights"):
@@ -191,9 +191,9 @@ def backbones(pattern: str, limit: int) -> None:
         answers = "answers" if hub_answers() else "does not answer now"
         console.table(f"on the model hub, which {answers}", _BACKBONE_COLUMNS, [row.cells() for row in rows])
     if len(known) > limit:
-        console.say(f"… and {len(known) - limit} more: narrow the pattern, or use --limit.")
+        console.say(f"… and {len(known) - limit} more: narrow the pattern, or raise --limit.")
     if not here and not known:
-        raise UserError(f"no backbone matches {pattern!r}: try a part of a name, such as convnext.")
+        raise UserError(f"no backbone matches {pattern!r}: try part of a name, such as convnext.")
 
 
 _BACKBONE_COLUMNS = ("name", ">parameters", ">file", ">input", "licence")

@@ -15,7 +15,7 @@ from kagglekit.kaggle.errors import UnreachableError
 
 
 def download(name: str) -> None:
-    """Bring a competition's data into its workspace."""
+    """Download a competition's data into its workspace."""
     console = Console()
     project = Project.load(name)
     files = downloading.download(project, console)
@@ -24,16 +24,16 @@ def download(name: str) -> None:
 
 
 def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sample: bool) -> None:
-    """Raise UserError for a run whose submission could not be sent, before hours of work; get data that is not here.
+    """Raise UserError for a run that could not be submitted, before hours of work; download missing data.
 
-    Kaggle is asked too, where it answers: whether the rules are accepted, and how many submissions are left.
+    If Kaggle answers, this also checks that the rules are accepted and that submissions are left.
     """
     project = Project.load(name)
     client.slug_of(project.competition)
     if fold is not None:
-        raise UserError(f"--fold {fold} makes no submission: give --submit to the command that joins the folds.")
+        raise UserError(f"--fold {fold} makes no submission: use --submit when you combine the folds, without --fold.")
     if sample:
-        raise UserError("--submit: a run on a sample is not worth a submission; leave --sample out.")
+        raise UserError("--submit and --sample exclude each other: a sample run is not worth a submission.")
     credentials.require()
     if not distributed.is_first():
         return
@@ -44,10 +44,10 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
         with client.connect(project.competition, console, attempts=1) as kaggle:
             limits = kaggle.limits()
     except UnreachableError as error:
-        console.warn(f"whether it can be submitted is not known yet: {error}")
+        console.warn(f"can't check yet whether the run can be submitted: {error}")
         return
     if limits.why_none:
-        console.warn(f"{limits.why_none}: what this run makes can't be sent now")
+        console.warn(f"{limits.why_none}: this run can't be submitted now")
 
 
 def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:
@@ -57,9 +57,9 @@ def submit(name: str, file: Path | None, run: str | None, message: str | None, *
     slug = client.slug_of(project.competition)
     chosen = select.choose(project, file, run, force=force)
     made_by = "" if chosen.run is None else f" of run {chosen.run.id}"
-    console.say(f"to {slug}: {chosen.file.name}{made_by}")
+    console.say(f"submitting {chosen.file.name}{made_by} to {slug}")
     row = sending.send(chosen, project, message or chosen.message(), console, force=force)
-    console.say(f"submission {row.reference} has arrived: {row.message}")
+    console.say(f"submission {row.reference} received: {row.message}")
     if not wait:
         console.say(f"next: kagglekit submissions {name}")
         return
@@ -68,7 +68,7 @@ def submit(name: str, file: Path | None, run: str | None, message: str | None, *
 
 
 def _facts(row: ledger.Row) -> list[tuple[str, str]]:
-    own = [] if row.out_of_fold is None else [(f"own {row.metric}, out-of-fold", _score(row.out_of_fold))]
+    own = [] if row.out_of_fold is None else [(f"out-of-fold {row.metric}", _score(row.out_of_fold))]
     return [("public score", _score(row.public_score)), ("private score", _score(row.private_score)), *own]
 
 
@@ -81,7 +81,7 @@ _COLUMNS = (">submission", "date (UTC)", "status", ">public", ">private", ">out-
 
 
 def submissions(name: str) -> None:
-    """Bring the ledger up to date and list it."""
+    """Update the ledger from Kaggle and list it."""
     console = Console()
     project = Project.load(name)
     competition, workspace = project.competition, project.workspace
@@ -92,13 +92,13 @@ def submissions(name: str) -> None:
             book.update(sent)
             book.save()
     except UnreachableError as error:
-        console.warn(f"as it was known last: {error}")
+        console.warn(f"showing the last known state: {error}")
     rows = ledger.Ledger(workspace).rows
     if not rows:
         console.say(f"no submissions to {competition.kaggle}: `kagglekit submit {name}` makes one.")
         return
     console.table(f"submissions to {competition.kaggle}", _COLUMNS, [_cells(row) for row in rows])
-    console.say(f"all of it: {workspace.folder / ledger.FILE}")
+    console.say(f"details: {workspace.folder / ledger.FILE}")
 
 
 def _cells(row: ledger.Row) -> tuple[str, ...]:

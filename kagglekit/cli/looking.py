@@ -19,7 +19,7 @@ from kagglekit.runs import store as run_folders
 
 
 def report(reference: str, *, show: bool, text: bool) -> None:
-    """Write a run's report again, or print its essentials."""
+    """Write a run's report, or print a summary."""
     from kagglekit.report import build, terminal
     from kagglekit.runs import findings
 
@@ -35,9 +35,9 @@ def report(reference: str, *, show: bool, text: bool) -> None:
 
 @contextmanager
 def report_after(run: run_folders.Run | None) -> Iterator[None]:
-    """Write a run's report after the block, even where Kaggle refuses what the block sends; without a run nothing.
+    """Write the report of `run`, if there is one, after the block, even if Kaggle refuses what the block sends.
 
-    The run is finished, and its submission written: a report that fails is no failure of the run.
+    The run is finished and its submission written: a report that fails does not fail the run.
     """
     try:
         yield
@@ -63,7 +63,7 @@ def _try_report(run: run_folders.Run | None) -> None:
 def open_page(path: Path, console: Console) -> None:
     """Show a page in the user's browser."""
     if not webbrowser.open(path.as_uri()):
-        console.warn(f"no browser could be opened: open {path} in one")
+        console.warn(f"no browser found: open {path} yourself")
 
 
 def compare(references: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ def compare(references: Sequence[str]) -> None:
 def audit(
     name: str, data_path: Path | None, settings: Mapping[str, Any], run: str | None, apply: Path | None, *, show: bool
 ) -> None:
-    """Look at a competition's data; or make a list of drops the one that later runs honour."""
+    """Audit a competition's data; or exclude the images that the file `apply` lists from later runs."""
     from kagglekit.audit import inspection, page, terminal
     from kagglekit.data import exclusions
 
@@ -86,12 +86,12 @@ def audit(
     chosen = project.settings(settings, console.say)
     if apply is not None:
         if run is not None or show:
-            raise UserError("--apply looks at nothing: leave out --run and --open.")
+            raise UserError("--apply does no audit: leave out --run and --open.")
         everything = dataclasses.replace(chosen.data, sample=0)
         found = _tables(project, data_path, everything, console)
         listed = exclusions.apply(apply, workspace, found.train)
-        console.say(f"{len(listed)} training images will be left out of later runs: {workspace.drops}")
-        console.say("nothing was deleted; edit or remove that file, or apply another, to have them back")
+        console.say(f"{len(listed)} training images are excluded from later runs: {workspace.drops}")
+        console.say("nothing was deleted: to include them again, edit or remove that file")
         console.say(f"next: kagglekit run {shlex.quote(project.name)}")
         return
     judged = inspection.judge(project, run)
@@ -104,13 +104,13 @@ def audit(
     console.say(f"audit: {written}")
     candidates = workspace.audit / page.CANDIDATES
     console.say(
-        f"next: look at it; to leave images out, write yes into the column drop of {candidates}, "
-        f"then type kagglekit audit {shlex.quote(name)} --apply {shlex.quote(str(candidates))}"
+        f"next: open it; to exclude images, write yes in the drop column of {candidates}, "
+        f"then run kagglekit audit {shlex.quote(name)} --apply {shlex.quote(str(candidates))}"
     )
     if show:
         open_page(written, console)
 
 
 def _tables(project: Project, data_path: Path | None, data: DataSettings, console: Console) -> tables.Tables:
-    """Return all of a competition's images, those on the list of drops too."""
+    """Return all of a competition's images, the excluded ones too."""
     return tables.read(project, project.find_data(data_path, console), data, console)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each declared once, and what is made of them."""
+"""Arguments and options that several commands share, each declared once; and settings from --set."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from kagglekit.base.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """What is said to Kaggle where a run is submitted."""
+    """How a run is submitted to Kaggle."""
 
     message: str | None
     wait: bool
@@ -23,7 +23,7 @@ class Sending:
 
 
 def refuse_without_submit(message: str | None, *, wait: bool) -> None:
-    """Raise UserError for options that say something of a submission that is not to be made."""
+    """Raise UserError for options that only matter with --submit."""
     if message is not None or wait:
         raise UserError("--message and --wait need --submit.")
 

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part: str) -> None:
-    """Sweep the learning rate once with each part of the model unfrozen that is asked for."""
+    """Run the learning-rate finder with `part` of the model unfrozen; print its suggestions and plot the curve."""
     console = Console()
     project = Project.load(name)
     if part not in get_args(layers.Part):
         raise UserError(f"--train {part!r}: must be one of {', '.join(get_args(layers.Part))}.")
     absent = project.lacks_data(data_path)
     if absent:
-        console.warn(f"there is no data of {name} yet (--data PATH): the curve is that of SYNTHETIC images")
+        console.warn(f"no data for {name} yet (use --data PATH): the curve is of SYNTHETIC images")
     job = prepare(project, data_path, {**settings, "method": "finetune"}, console, synthetic=absent)
     with suppress(OSError):  # nothing is trained: a run that was not there before has nothing in it
         job.run.folder.rmdir()
@@ -48,7 +48,9 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
         highest, was_capped = rate_limits.capped(rate, model)
         rows.append((suggestion, f"{rate:.2e}", f"{highest:.2e}" if was_capped else ""))
     if rows:
-        console.table(f"learning rates for {model}, {part}", ("suggestion", ">rate", ">capped for its family"), rows)
+        console.table(
+            f"learning rates for {model}, {part}", ("suggestion", ">rate", ">limit for this model family"), rows
+        )
         chosen = next((row for row in rows if row[0] == job.recipe.schedule.suggestion), rows[0])
         words = ["kagglekit", "run", name, "--method", "finetune", "--set", f"learning_rate={chosen[2] or chosen[1]}"]
         words += ["--data", str(data_path)] if data_path else []
@@ -61,7 +63,7 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
 def augmentations(
     name: str, data_path: Path | None, settings: Mapping[str, Any], num_images: int, num_views: int
 ) -> Path:
-    """Show on a sheet what training makes of some images in its first epochs; return the PNG file."""
+    """Write a sheet of images as training sees them in its first epochs; return the PNG file."""
     console = Console()
     project = Project.load(name)
     competition = project.competition
@@ -91,7 +93,7 @@ def augmentations(
 
 
 def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
-    """Return what makes images for the first backbone; no weights are needed."""
+    """Return the preprocessing of the first backbone; no weights are needed."""
     import torch
 
     specs = chosen.features.backbone
@@ -103,9 +105,9 @@ def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
 
 
 def _training_images(project: Project, data_path: Path | None, chosen: Recipe, console: Console) -> pd.DataFrame:
-    """Return the table of training images: real ones, or drawn ones where there are none yet."""
+    """Return the table of training images: real ones, or synthetic ones if there is no data yet."""
     if project.lacks_data(data_path):
-        console.warn(f"there is no data of {project.competition.name} yet (--data PATH): SYNTHETIC images are shown")
+        console.warn(f"no data for {project.competition.name} yet (use --data PATH): the images are SYNTHETIC")
         project = project.rehearsal
         data_path, _ = rehearsal.draw(project, chosen, console)
     return project.plugin.train_table(project.competition, project.find_data(data_path, console))
@@ -123,7 +125,7 @@ def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, chosen: Reci
             found = True
             yield content, label
     if not found:
-        raise UserError(f"none of the training images can be read, such as {table['path'].iloc[0]}.")
+        raise UserError(f"no training image can be read, for example {table['path'].iloc[0]}.")
 
 
 def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
@@ -137,6 +139,6 @@ def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
 
 
 def _beside(augmenter: Augmenter) -> str:
-    """Return what is done beside the policy."""
-    share = f"{augmenter.mirror_share:.0%} are mirrored"
-    return f"{'no flips' if augmenter.mirror is None else share}, {augmenter.erasing:.0%} lose a rectangle"
+    """Describe what is done to images besides the policy."""
+    share = f"{augmenter.mirror_share:.0%} of images are mirrored"
+    return f"{'no flips' if augmenter.mirror is None else share}, {augmenter.erasing:.0%} have a rectangle erased"
