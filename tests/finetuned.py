@@ -14,7 +14,7 @@ from kagglekit.base.console import Console
 from kagglekit.data.project import Project
 from kagglekit.models import registry
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.finetune import _Method
+from kagglekit.pipeline.methods.finetune import FinetuneRun
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import FeatureSettings
 
@@ -84,9 +84,9 @@ def prepared(archive: Path, spec: str, name: str = "dogs-vs-cats", **settings: A
     return prepare(Project.load(name), archive, given | settings, Console(io.StringIO()))
 
 
-def method(job: Job) -> _Method:
+def method(job: Job) -> FinetuneRun:
     """The stages of a run, its folds and features being made."""
-    made = _Method(job)
+    made = FinetuneRun(job)
     made.write_folds()
     made.write_features()
     return made

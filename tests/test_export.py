@@ -172,14 +172,14 @@ def test_a_file_that_differs_from_torch_is_not_kept(
 ) -> None:
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     (run / "model.onnx").unlink()
-    by_torch = fitted_run.Portable.by_torch
+    by_torch = fitted_run.FittedRun.by_torch
 
     def off(*given: Any) -> Any:
         found = by_torch(*given)
         found[3, 0] += 2e-4
         return found
 
-    monkeypatch.setattr(fitted_run.Portable, "by_torch", off)
+    monkeypatch.setattr(fitted_run.FittedRun, "by_torch", off)
     line = failed(cli("export", run))
     assert "a probability differs by 0.0002 from torch on the same pixels, more than 0.0001" in line
     images = table(run, "train")
@@ -230,7 +230,7 @@ def test_half_precision_is_kept_only_if_the_loss_stays(
 
 def test_logarithms_are_taken_in_single_precision(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
-    graph = onnx_graph.compose(fitted_run.Portable(store.Run(run), Console()), half=True).graph
+    graph = onnx_graph.compose(fitted_run.FittedRun(store.Run(run), Console()), half=True).graph
     (last,) = [node for node in graph.node if node.output[0] == "probabilities"]
     by_output = {name: node for node in graph.node for name in node.output}
     seen, todo = [], list(last.input)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from kagglekit.pipeline import tta
-from kagglekit.pipeline.methods.finetune import _Method
+from kagglekit.pipeline.methods.finetune import FinetuneRun
 from kagglekit.pipeline.tta import MIRROR, PLAIN
 from kagglekit.training.loop import Trainer
 from kagglekit.training.scoring import Scorer
@@ -43,10 +43,10 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     trainers.spare(monkeypatch)
 
 
-def learns(method: _Method, fold: int, number: int = 0) -> tuple[Trainer, list[str], list[str]]:
+def learns(method: FinetuneRun, fold: int, number: int = 0) -> tuple[Trainer, list[str], list[str]]:
     """Train a model; return what trained it, and the ids that it learnt from and that chose its epochs."""
     seen: list[Trainer] = []
-    member = next(member for member in method.members if (member.fold, member.number) == (fold, number))
+    model = next(model for model in method.fold_models if (model.fold, model.number) == (fold, number))
     original = method.trainer
 
     def trainer(*given: Any) -> Trainer:
@@ -55,7 +55,7 @@ def learns(method: _Method, fold: int, number: int = 0) -> tuple[Trainer, list[s
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(method, "trainer", trainer)
-        method.train(member)
+        method.train(model)
     ids = dict(zip(method.contents, method.table["id"], strict=True))
     data = seen[0].data
     return seen[0], [ids[content] for content in data.contents], [ids[content] for content in data.inner_contents]
@@ -91,7 +91,7 @@ def test_neither_folds_nor_what_chooses_epochs_split_a_driver(tiny: str, tmp_pat
 def test_a_mirrored_driver_has_the_other_hand_s_class(tiny: str, tmp_path: Path) -> None:
     job = finetuned.prepared(drawing.drivers(tmp_path, each=1), tiny, "state-farm", mirror_share=1.0, augment="none")
     method = finetuned.method(job)
-    trainer = method.trainer(method.members[0], np.arange(60), np.arange(0), tmp_path)
+    trainer = method.trainer(method.fold_models[0], np.arange(60), np.arange(0), tmp_path)
     (images, labels), *_ = trainer._batches(range(1), 0, augmented=True)
     (plain, truth), *_ = trainer._batches(range(1), 0, augmented=False)
     mirror = job.competition.mirror_classes
@@ -125,7 +125,7 @@ def test_regularisation_reaches_the_model(tiny: str, tmp_path: Path) -> None:
     regularised: dict[str, Any] = {"dropout": 0.3, "drop_path": 0.2}
     for more, drop, paths in (({}, 0.0, 0), (regularised, 0.3, 1)):
         method = finetuned.method(finetuned.prepared(archive, tiny, **more))
-        trainer = method.trainer(method.members[0], np.arange(12), np.arange(0), tmp_path)
+        trainer = method.trainer(method.fold_models[0], np.arange(12), np.arange(0), tmp_path)
         model = trainer.learner.model
         assert model.drop_rate == drop
         assert (sum(type(part).__name__ == "DropPath" for part in model.modules()) > 0) == bool(paths)

@@ -21,7 +21,7 @@ from accelerate.state import AcceleratorState
 from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.distributed import World
-from kagglekit.deploy.fitted_run import Portable
+from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.deploy.predictor import Image, Predictor
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Preprocessing
@@ -188,11 +188,11 @@ def test_attention_is_computed_on_the_gpu_and_agrees_with_the_cpu(
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny, "--folds", "2")
     assert "left out" not in succeeded(cli(*words, REPORT)).out
     (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
-    portable = Portable(store.Run(run), Console(io.StringIO()))
+    fitted = FittedRun(store.Run(run), Console(io.StringIO()))
     image = decoding.decode(files.read_bytes(pd.read_parquet(run / "images.parquet")["path"].iloc[0])[0])
     found = {}
     for device in ("cuda", "cpu"):
-        looked = saliency.Attention(portable)
+        looked = saliency.Attention(fitted)
         assert looked.device == "cuda"
         looked.device = device
         (evidence,) = looked.maps([saliency.Asked(looked.prepare(image), "fold0", 1)])

@@ -95,7 +95,7 @@ def test_what_several_processes_predict_is_what_their_weights_say(
     job = finetuned.prepared(tmp_path / "dogs.zip", exported[0], validation="holdout", holdout=10)
     method = finetuned.method(job)
     held = np.flatnonzero(method.fold == 0)
-    trainer = method.trainer(method.members[0], np.flatnonzero(method.fold != 0), held[:0], tmp_path)
+    trainer = method.trainer(method.fold_models[0], np.flatnonzero(method.fold != 0), held[:0], tmp_path)
     folder = next(path for path in finetuned.runs(home) if (path / "submission.csv").is_file())
     trainer.learner.state.load_weights(checkpoints.load_weights(folder / "models" / "fold0-0" / "all.safetensors")[0])
     expected = trainer.learner.predict(trainer.data.pixels, method._some(held))

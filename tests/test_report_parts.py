@@ -17,7 +17,7 @@ from PIL import Image
 
 from kagglekit.base import figures, metrics
 from kagglekit.base.console import Console
-from kagglekit.deploy.fitted_run import Portable
+from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.pages import page, pictures
@@ -51,8 +51,8 @@ def test_on_frozen_features_the_map_is_exact(
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", spec, *damage.QUICK, *settings)
     succeeded(cli(*words, "--set", "mlp_epochs=2"))
     run = store.Run(damage.only_run(home / "dogs-vs-cats"))
-    found, portable = findings.read(run), Portable(run, Console(io.StringIO()))
-    looked = saliency.Attention(portable)
+    found, fitted = findings.read(run), FittedRun(run, Console(io.StringIO()))
+    looked = saliency.Attention(fitted)
     row = found.table.iloc[0]
     prepared = looked.prepare(decoding.decode(files.read_bytes(row["path"])[0]))
     part = f"fold{row['fold']}"
@@ -63,10 +63,10 @@ def test_on_frozen_features_the_map_is_exact(
     if head == "mlp":  # not linear: what is shown is Grad-CAM's approximation
         assert any(evidence.any() for evidence in maps)
         return
-    standardise, linear, _ = portable.heads[part].layers
+    standardise, linear, _ = fitted.fitted(part).head.layers
     nothing = np.zeros(len(standardise.mean))
     if head == "logistic on logits":  # which have a bias of their own
-        nothing = portable.networks(part)[0].model().get_classifier().bias.detach().numpy()
+        nothing = fitted.fitted(part).networks[0].model().get_classifier().bias.detach().numpy()
     scores = np.array([evidence.mean() for evidence in maps])
     scores += ((nothing - standardise.mean) / standardise.scale) @ linear.weights + linear.bias
     shown = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()

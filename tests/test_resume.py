@@ -21,7 +21,7 @@ import torch
 from kagglekit.base import interrupts
 from kagglekit.base.console import Console
 from kagglekit.cli import main
-from kagglekit.pipeline.methods.finetune import _Method
+from kagglekit.pipeline.methods.finetune import FinetuneRun
 from kagglekit.recipe import Recipe
 from kagglekit.runs import store
 from kagglekit.training import checkpoints, loop, plots
@@ -192,15 +192,15 @@ def test_ctrl_c_finishes_the_step_and_saves(
 def test_a_command_killed_while_it_predicts_does_not_train_again(
     cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, last = _Method._write_views, "test"
+    whole, last = FinetuneRun._write_views, "test"
 
-    def killed(self: _Method, member: Any, part: str, *rest: Any) -> None:
-        if part == last and member.fold == 1:
+    def killed(self: FinetuneRun, model: Any, part: str, *rest: Any) -> None:
+        if part == last and model.fold == 1:
             raise KilledError
-        whole(self, member, part, *rest)
+        whole(self, model, part, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Method, "_write_views", killed)
+        patch.setattr(FinetuneRun, "_write_views", killed)
         with pytest.raises(KilledError):
             cli(*command)
     monkeypatch.setattr(Learner, "step", refuse)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
+from kagglekit.pipeline.methods import table
 from kagglekit.recipe import Recipe, ScheduleSettings
 from kagglekit.training import batches, budget, checkpoints, layers, phases, precisions, schedules, start
 from kagglekit.training.budget import Speed, Work
@@ -309,10 +310,10 @@ def test_weights_of_one_size_start_another(tmp_path: Path) -> None:
 # Budget
 
 
-def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: Any) -> budget.Plan:
+def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: Any) -> table.Choice:
     monkeypatch.setattr(budget, "measure", lambda *_, **__: speed)
     work = Work(images=images, test_images=images // 4, spent=30.0, native=(480, 640))
-    return budget.choose(Recipe.of(**more), "tf_efficientnet_lite0", work, "cpu")
+    return table.choose(Recipe.of(backbone=("tf_efficientnet_lite0",), **more), work, "cpu")
 
 
 def fitted(minutes: float, speed: Speed, **more: Any) -> tuple[tuple[int, ...], int, int]:
@@ -393,13 +394,13 @@ def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(budget, "measure", measure)
     work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
-    assert budget.choose(Recipe(), "resnet18", work, "cuda").settings["plan"] == "eight-step"
+    assert table.choose(Recipe.of(backbone=("resnet18",)), work, "cuda").settings["plan"] == "eight-step"
     assert asked == []
-    plan = budget.choose(Recipe.of(method="finetune", budget="20m"), "resnet18", work, "cuda")
+    plan = table.choose(Recipe.of(backbone=("resnet18",), method="finetune", budget="20m"), work, "cuda")
     assert plan.settings["plan"] == "quick"
     assert "budget 20 min" in plan.reason
     assert set(asked) == {"cuda"}
-    plan = budget.choose(Recipe.of(method="finetune", plan="ladder", budget="1m"), "resnet18", work, "cpu")
+    plan = table.choose(Recipe.of(backbone=("resnet18",), method="finetune", plan="ladder", budget="1m"), work, "cpu")
     assert "budget = 1m is for plan quick" in plan.reason, "said, for nothing is fitted"
 
 
@@ -461,9 +462,9 @@ def test_nothing_is_measured_where_the_answer_is_clear(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(budget, "measure", refuse)
     work = Work(images=10**6, test_images=10, spent=0.0, native=(480, 640))
-    assert budget.choose(Recipe(), "resnet18", work, "cpu").settings["method"] == "features"
+    assert table.choose(Recipe.of(backbone=("resnet18",)), work, "cpu").settings["method"] == "features"
     few = dataclasses.replace(work, images=100)
-    assert budget.choose(Recipe(), "resnet18", few, "cuda").settings["method"] == "features"
-    assert budget.choose(Recipe(), "resnet18", work, "cuda").settings == {
+    assert table.choose(Recipe.of(backbone=("resnet18",)), few, "cuda").settings["method"] == "features"
+    assert table.choose(Recipe.of(backbone=("resnet18",)), work, "cuda").settings == {
         "method": "finetune", "plan": "eight-step", "folds": 5, "train_batch": 64,
     }  # fmt: skip

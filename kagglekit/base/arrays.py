@@ -1,9 +1,11 @@
-"""Arrays as the whole package names them, and the one function on them that every room needs.
+"""Arrays as the whole package names them, and the functions on them that every room needs.
 
 N rows, C classes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,3 +27,9 @@ def softmax(scores: Floats) -> Floats:
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
     return result
+
+
+def class_indices(labels: Iterable[str], classes: Sequence[str]) -> Labels:
+    """Return the class of each of N labels, (N,); raise KeyError for one that is no class."""
+    indices = {label: index for index, label in enumerate(classes)}
+    return np.array([indices[label] for label in labels], dtype=np.int64)

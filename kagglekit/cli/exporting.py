@@ -38,40 +38,40 @@ def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> 
 
 def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp16: bool = False) -> Path:
     from kagglekit.deploy import onnx_file
-    from kagglekit.deploy.fitted_run import Portable
+    from kagglekit.deploy.fitted_run import FittedRun
 
-    portable = Portable(run, console)
-    for step in portable.left_out:
+    fitted = FittedRun(run, console)
+    for step in fitted.left_out:
         console.warn(
             f"the file predicts each image on its own, so it leaves out {step}, which the submission has: "
-            f"out-of-fold {portable.out_of_fold:.5f} instead of {run.finished().out_of_fold:.5f}"
+            f"out-of-fold {fitted.out_of_fold:.5f} instead of {run.finished().out_of_fold:.5f}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx_file.write(portable, path, console, floats=floats)
+    onnx_file.write(fitted, path, console, floats=floats)
     if fp16:
-        onnx_file.write_fp16(portable, path.with_suffix(".fp16.onnx"), console, floats=floats)
+        onnx_file.write_fp16(fitted, path.with_suffix(".fp16.onnx"), console, floats=floats)
     return path
 
 
 def _up_to_date(run: Run, console: Console) -> Path:
     """Return the run's own ONNX file; export it first if it is missing or older than the run's models."""
     from kagglekit.deploy import onnx_file
-    from kagglekit.deploy.fitted_run import Portable
+    from kagglekit.deploy.fitted_run import FittedRun
 
     path = run.folder / filenames.EXPORTED
-    return path if onnx_file.is_of(path, Portable(run, console)) else _export(run, path, console)
+    return path if onnx_file.is_of(path, FittedRun(run, console)) else _export(run, path, console)
 
 
 def bundle(reference: str, folder: Path, python: str) -> None:
     """Write a folder for a Kaggle notebook without internet."""
     from kagglekit.deploy import bundle as bundles
-    from kagglekit.deploy.fitted_run import Portable
+    from kagglekit.deploy.fitted_run import FittedRun
 
     console = Console()
     run = store.find(reference)
     with run.locked(console):
         model = _up_to_date(run, console)
-        bundles.write(Portable(run, console), model, folder.expanduser().resolve(), python)
+        bundles.write(FittedRun(run, console), model, folder.expanduser().resolve(), python)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     console.say(f"written: {folder}, {size:.1f} MB; notebook.ipynb says what to do on Kaggle")
     if not python:

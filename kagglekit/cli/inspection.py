@@ -103,11 +103,14 @@ def runs(name: str | None) -> None:
         console.say(f"no runs in {home()}: `kagglekit run NAME` makes one.")
 
 
-def _method(settings: dict[str, Any]) -> str:
-    """Return how a run predicts: its head on frozen features, or its recipe of fine-tuning."""
-    if settings.get("method") == "finetune":
-        return f"finetune, {settings['plan']}"
-    return f"features, {settings.get('head', '')}"
+def _method(run: run_folders.Run) -> str:
+    """Return how a run predicts; of one that another version has made, the method's name."""
+    from kagglekit.pipeline.methods import table
+
+    try:
+        return table.get(run.recipe.training.method).describe(run.recipe)
+    except UserError:
+        return str(run.settings.get("method", ""))
 
 
 _RUN_COLUMNS = (
@@ -154,7 +157,7 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
     """Return (sort key: real before synthetic, finished first, whole before samples, best first; cells)."""
     record, result = run.record, run.result
     backbones = ", ".join(each.name for each in record.backbones)
-    method = _method(run.settings)
+    method = _method(run)
     if result is None:
         return (run.synthetic, True, False, 0.0), (
             run.id,

@@ -16,7 +16,7 @@ from kagglekit.data.project import Project
 from kagglekit.images import decoding, files
 from kagglekit.models import registry, timm_models
 from kagglekit.pipeline import rehearsal
-from kagglekit.pipeline.methods import finetune
+from kagglekit.pipeline.methods.finetune import FineTuning, find_rate
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import Recipe
 from kagglekit.training import contact_sheet, layers, lr_finder, policies, rate_limits
@@ -35,10 +35,10 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
     absent = project.lacks_data(data_path)
     if absent:
         console.warn(f"no data for {name} yet (use --data PATH): the curve is of SYNTHETIC images")
-    job = prepare(project, data_path, {**settings, "method": "finetune"}, console, synthetic=absent)
+    job = prepare(project, data_path, {**settings, "method": FineTuning.name}, console, synthetic=absent)
     with suppress(OSError):  # nothing is trained: a run that was not there before has nothing in it
         job.run.folder.rmdir()
-    curve, found, plot = finetune.find_rate(job, cast("layers.Part", part))
+    curve, found, plot = find_rate(job, cast("layers.Part", part))
     model = job.backbones[0].name
     console.say(f"{len(curve.rates)} steps from {curve.rates[0]:.0e} to {curve.rates[-1]:.0e}: {curve.stopped}")
     if not found:
@@ -52,7 +52,8 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
             f"learning rates for {model}, {part}", ("suggestion", ">rate", ">limit for this model family"), rows
         )
         chosen = next((row for row in rows if row[0] == job.recipe.schedule.suggestion), rows[0])
-        words = ["kagglekit", "run", name, "--method", "finetune", "--set", f"learning_rate={chosen[2] or chosen[1]}"]
+        words = ["kagglekit", "run", name, "--method", FineTuning.name]
+        words += ["--set", f"learning_rate={chosen[2] or chosen[1]}"]
         words += ["--data", str(data_path)] if data_path else []
         given = {key: value for key, value in settings.items() if key != "learning_rate"}
         words += [word for key, value in given.items() for word in ("--set", f"{key}={value}")]

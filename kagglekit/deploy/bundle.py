@@ -14,7 +14,7 @@ import numpy as np
 from kagglekit.base import storage
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import standalone
-from kagglekit.deploy.fitted_run import Portable
+from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding
 from kagglekit.runs import filenames
 
@@ -22,7 +22,7 @@ _MODULES = (decoding, standalone)
 WHEELS = "wheels"
 
 
-def write(run: Portable, model: Path, folder: Path, python: str = "") -> None:
+def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
     """Write a bundle of a run and its exported file; with `python`, such as 3.12, onnxruntime's wheels for it too.
 
     Raises UserError where the folder has files already, or the plugin does what a bundle can't.
@@ -72,7 +72,7 @@ def _download(python: str, folder: Path) -> None:
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64", "any")
 
 
-def _notebook(run: Portable, about: dict[str, Any]) -> dict[str, Any]:
+def _notebook(run: FittedRun, about: dict[str, Any]) -> dict[str, Any]:
     title = (
         f"# {run.record.competition.name}\n\nRun {run.run.id}: out-of-fold {run.run.finished().metric} "
         f"{run.out_of_fold:.5f}. Made by kagglekit; needs numpy, Pillow, OpenCV and onnxruntime, and no network.\n\n"

@@ -24,10 +24,11 @@ from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import onnx_graph
-from kagglekit.deploy.fitted_run import WHOLE, Portable
+from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Pixels, Preprocessing
 from kagglekit.models import backbone, sessions
+from kagglekit.pipeline.methods.fitted import WHOLE
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +57,7 @@ class Checked:
     images: int
 
 
-def write(run: Portable, path: Path, console: Console, *, floats: bool = False) -> Checked:
+def write(run: FittedRun, path: Path, console: Console, *, floats: bool = False) -> Checked:
     """Write a run's file; raise UserError, and keep none, where it differs from torch or from timm's transform."""
     import onnx
 
@@ -73,7 +74,7 @@ def write(run: Portable, path: Path, console: Console, *, floats: bool = False) 
     return checked
 
 
-def write_fp16(run: Portable, path: Path, console: Console, *, floats: bool = False) -> tuple[float, float]:
+def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = False) -> tuple[float, float]:
     """Write a run's file in half precision, for GPUs; return the out-of-fold log losses in single and in half.
 
     Raises UserError, and keeps none, where the loss grows by more than `FP16_LOSES`, or the file differs from single
@@ -101,7 +102,7 @@ def write_fp16(run: Portable, path: Path, console: Console, *, floats: bool = Fa
     return losses
 
 
-def _losses(run: Portable, console: Console, *, floats: bool) -> tuple[tuple[float, float], devices.Device]:
+def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[float, float], devices.Device]:
     """Return the log losses in single and in half precision, each image by models that have not seen it, and where."""
     table = _training_images(run)
     place = run.folds
@@ -128,7 +129,7 @@ def _losses(run: Portable, console: Console, *, floats: bool) -> tuple[tuple[flo
 
 
 def _describe(
-    model: onnx.ModelProto, run: Portable, *, floats: bool, precision: str, checked_on: str, loss: float
+    model: onnx.ModelProto, run: FittedRun, *, floats: bool, precision: str, checked_on: str, loss: float
 ) -> None:
     import onnx
 
@@ -160,7 +161,7 @@ def _describe(
 _SAID_OF_BACKBONES = ("name", "sha256", "licence")
 
 
-def about(run: Portable, *, floats: bool = False) -> dict[str, str]:
+def about(run: FittedRun, *, floats: bool = False) -> dict[str, str]:
     """Return what tells a run's file from another one's, as it stands in the file."""
     return {
         "run": run.run.id,
@@ -170,7 +171,7 @@ def about(run: Portable, *, floats: bool = False) -> dict[str, str]:
     }
 
 
-def is_of(path: Path, run: Portable) -> bool:
+def is_of(path: Path, run: FittedRun) -> bool:
     """Say whether a file is there, and that of this run as it is now."""
     import onnx
 
@@ -180,7 +181,7 @@ def is_of(path: Path, run: Portable) -> bool:
     return about(run).items() <= said.items()
 
 
-def _training_images(run: Portable) -> pd.DataFrame:
+def _training_images(run: FittedRun) -> pd.DataFrame:
     table = run.run.images("train")
     gone = next((path for path in table["path"] if not Path(path).is_file()), None)
     if gone is not None:
@@ -188,7 +189,7 @@ def _training_images(run: Portable) -> pd.DataFrame:
     return table
 
 
-def _pixels(run: Portable, paths: Sequence[str]) -> dict[Preprocessing, Pixels]:
+def _pixels(run: FittedRun, paths: Sequence[str]) -> dict[Preprocessing, Pixels]:
     """Return images as each preprocessing makes them, (N, H, W, 3)."""
     different = list(run.preprocessings().values())
 
@@ -200,12 +201,12 @@ def _pixels(run: Portable, paths: Sequence[str]) -> dict[Preprocessing, Pixels]:
     return {preprocessing: np.stack([row[place] for row in rows]) for place, preprocessing in enumerate(different)}
 
 
-def _feeds(run: Portable, pixels: Mapping[Preprocessing, Pixels], *, floats: bool) -> dict[str, NDArray[Any]]:
+def _feeds(run: FittedRun, pixels: Mapping[Preprocessing, Pixels], *, floats: bool) -> dict[str, NDArray[Any]]:
     feeds = {name: pixels[preprocessing] for name, preprocessing in run.preprocessings().items()}
     return {name: rows.astype(np.float32) / 255 for name, rows in feeds.items()} if floats else dict(feeds)
 
 
-def _some_images(run: Portable) -> list[str]:
+def _some_images(run: FittedRun) -> list[str]:
     """Return some training images, spread over the classes."""
     table = _training_images(run)
     each = table.groupby("label").cumcount()
@@ -213,7 +214,7 @@ def _some_images(run: Portable) -> list[str]:
     return chosen
 
 
-def _check(run: Portable, path: Path, *, floats: bool) -> Checked:
+def _check(run: FittedRun, path: Path, *, floats: bool) -> Checked:
     paths = _some_images(run)
     session = sessions.Session(path, "cpu", devices.cores())
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
-from kagglekit.deploy.fitted_run import WHOLE, Network, Portable
-from kagglekit.heads.layers import Layer, Linear, Relu, Softmax, Standardise
+from kagglekit.deploy.fitted_run import FittedRun
+from kagglekit.heads.layers import Head, Layer, Linear, Relu, Softmax, Standardise
 from kagglekit.models import onnx_export
-from kagglekit.pipeline import tta
+from kagglekit.pipeline.methods.fitted import WHOLE, Network
+from kagglekit.pipeline.views import PLAIN
 
 if TYPE_CHECKING:
     import onnx
@@ -31,11 +32,12 @@ _TINY = 1e-15
 _END = np.iinfo(np.int64).min
 
 
-def compose(run: Portable, part: str = WHOLE, *, floats: bool = False, half: bool = False) -> onnx.ModelProto:
+def compose(run: FittedRun, part: str = WHOLE, *, floats: bool = False, half: bool = False) -> onnx.ModelProto:
     """Return the graph of a part of a run: batches of images (N, H, W, 3), an input a preprocessing, to probabilities.
 
     Images are uint8 RGB, or with `floats` float32 RGB in [0, 1]. With `half` the networks compute in half precision;
-    heads and finishing steps, which take logarithms, never do. Raises UserError for a graph too large for a file.
+    heads and finishing steps, which take logarithms, never do. Raises UserError for a graph too large for a file, and
+    for a run without networks.
     """
     return _Composer(run, floats=floats, half=half).compose(part)
 
@@ -43,7 +45,7 @@ def compose(run: Portable, part: str = WHOLE, *, floats: bool = False, half: boo
 class _Composer:
     """A graph that grows; values are known by their names."""
 
-    def __init__(self, run: Portable, *, floats: bool, half: bool) -> None:
+    def __init__(self, run: FittedRun, *, floats: bool, half: bool) -> None:
         import onnx
 
         self._run, self._floats, self._half = run, floats, half
@@ -60,12 +62,15 @@ class _Composer:
             shape = ["batch", *preprocessing.size, 3]
             self._graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
             stacked[preprocessing] = self._views(self._pixels(name))
-        output = self._run.recipe.features.output if not self._run.trained else "logits"
+        fitted = self._run.fitted(part)
+        if not fitted.networks:
+            method = self._run.recipe.training.method
+            raise UserError(f"method {method} has no network, and nothing that could be exported.")
         computed = []
-        for place, network in enumerate(self._run.networks(part)):
+        for index, network in enumerate(fitted.networks):
             images = stacked[network.backbone.preprocessing]
-            computed.append(self._by_view(self._network(network, f"{_NETWORK}{place}.", images, output)))
-        found = self._mean_of_trained(computed) if self._run.trained else self._head(computed, part)
+            computed.append(self._by_view(self._network(network, f"{_NETWORK}{index}.", images, fitted.output)))
+        found = self._mean_of_networks(computed) if fitted.head is None else self._head(fitted.head, computed)
         for step, value in self._run.steps.items():
             if value is not None:
                 found = {"temperature": self._temper, "clip": self._clip}[step](found, value)
@@ -113,7 +118,7 @@ class _Composer:
 
     def _views(self, images: str) -> str:
         """Return the views of all images one after another, (V * N, H, W, 3): each network runs once."""
-        seen = [images if view == tta.PLAIN else self._mirrored(images) for view in self._run.views]
+        seen = [images if view == PLAIN else self._mirrored(images) for view in self._run.views]
         return seen[0] if len(seen) == 1 else self._node("Concat", *seen, axis=0)
 
     def _mirrored(self, images: str) -> str:
@@ -143,9 +148,9 @@ class _Composer:
         self._graph.node.append(onnx.helper.make_node("Split", [rows], names, axis=0, num_outputs=count))
         return names
 
-    # --- from what networks say to probabilities; the same steps as in `Portable.combine`
+    # --- from what networks say to probabilities; the same steps as in `Fitted.probabilities`
 
-    def _mean_of_trained(self, computed: Sequence[Sequence[str]]) -> str:
+    def _mean_of_networks(self, computed: Sequence[Sequence[str]]) -> str:
         back = [
             self._plain_classes(self._node("Softmax", logits, axis=1), place)
             for network in computed
@@ -153,8 +158,7 @@ class _Composer:
         ]
         return self._mean(back)
 
-    def _head(self, computed: Sequence[Sequence[str]], part: str) -> str:
-        head = self._run.heads[part]
+    def _head(self, head: Head, computed: Sequence[Sequence[str]]) -> str:
         logs = []
         for place in range(len(self._run.views)):
             beside = [network[place] for network in computed]

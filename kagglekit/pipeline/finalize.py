@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kagglekit.base import metrics, storage
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, class_indices
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import submissions
 from kagglekit.data import folds
@@ -30,6 +30,7 @@ from kagglekit.runs.store import Run
 def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
     """Return the stages that end a run, after those of its method."""
     before = tuple(stage.name for stage in method)
+    device = tuple(stage.name for stage in method if filenames.PROVIDER in stage.files)
     return (
         Stage(
             "finish",
@@ -37,7 +38,7 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
             after=before,
         ),
         Stage("submission", (run.submission.name,), after=("finish",)),
-        Stage("result", (filenames.RESULT,), after=("features", "submission")),
+        Stage("result", (filenames.RESULT,), after=(*device, "submission")),
     )
 
 
@@ -134,7 +135,7 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
 def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postprocess.Scored:
     clusters = train["group"] if "group" in train else train["id"]
     return postprocess.Scored(
-        np.array([labels.index(label) for label in train["label"]], dtype=np.int64),
+        class_indices(train["label"], labels),
         oof,
         pd.factorize(clusters)[0].astype(np.int64),
         train["fold"].to_numpy(),

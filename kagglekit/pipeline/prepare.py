@@ -24,6 +24,7 @@ from kagglekit.images.files import usual_shape
 from kagglekit.models import backbone, batch_sizes, registry
 from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods import table
 from kagglekit.recipe import FeatureSettings, Recipe
 from kagglekit.runs import store
 from kagglekit.runs.record import Decision
@@ -63,6 +64,7 @@ def prepare(
     seconds: dict[str, float] = {}
     plugin, competition = project.plugin, project.competition
     chosen = project.settings(settings, console.say)
+    table.check(chosen.training.method)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
@@ -133,18 +135,13 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 def _decide(chosen: Recipe, work: budget.Work) -> Decision:
     """Settle what depends on the machine and the moment."""
     device = devices.choose(chosen.compute.provider)
-    specs, reason = chosen.features.backbone, ""
-    if specs == ("auto",):
-        specs, reason = registry.default_trained(device)
-    plan = budget.choose(chosen.changed(backbone=specs), specs[0].partition("=")[0], work, device)
-    if chosen.features.backbone == ("auto",) and plan.settings["method"] == "features":
-        specs, reason = registry.default(device)
+    choice = table.choose(chosen, work, device)
     return Decision(
         device=device,
-        backbones=specs,
-        reason=reason,
-        settings=plan.settings,
-        why=plan.reason,
+        backbones=choice.backbones,
+        reason=choice.because,
+        settings=choice.settings,
+        why=choice.reason,
         batch_size=chosen.compute.feature_batch
         or batch_sizes.automatic_batch(device, chosen.features.shape or batch_sizes.USUAL_SIZE),
         when=time.strftime("%Y-%m-%d %H:%M"),

@@ -20,13 +20,12 @@ from kagglekit.data import exclusions
 from kagglekit.data.project import Project
 from kagglekit.pipeline import finalize, rehearsal, summary
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods import features, finetune
+from kagglekit.pipeline.methods import table
+from kagglekit.pipeline.methods.base import FoldByFold, Method
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.runs import filenames, record, store
 from kagglekit.runs.record import CompetitionRecord, Record
 from kagglekit.runs.stages import Stages
-
-METHODS = {"features": features, "finetune": finetune}
 
 
 def run(
@@ -48,15 +47,11 @@ def run(
 
 def go(job: Job, fold: int | None = None) -> store.Run:
     """Make a run that is prepared, or go on with it; one that is finished already is only shown."""
-    method = METHODS[job.recipe.training.method].stages(job)
-    stages = Stages(job.run.folder, job.run.key, (*method, *finalize.stages(job.run, method)), job.console.warn)
+    method = table.get(job.recipe.training.method)
+    own = method.stages(job)
+    stages = Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job.run, own)), job.console.warn)
     if fold is not None:
-        _check_fold(job, fold)
-        with _logging(job, filenames.LOG_OF_FOLD.format(fold)):
-            with job.run.locked(job.console):
-                _record(job)
-                finetune.prepare(job, stages)
-            finetune.predict(job, stages, fold)
+        _train_fold(job, method, stages, fold)
         return job.run
     with job.run.locked(job.console):
         _warn_of_quarantine(job)
@@ -66,7 +61,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
         else:
             with _logging(job, filenames.LOG):
                 _record(job)
-                predictions = METHODS[job.recipe.training.method].predict(job, stages)
+                predictions = method.predict(job, stages)
                 if predictions is not None:  # only the first process has them
                     finalize.conclude(job, predictions, stages)
                     _show(job)
@@ -84,12 +79,19 @@ def _show(job: Job) -> None:
         summary.show(job.run, job.plugin, result, job.console)
 
 
-def _check_fold(job: Job, fold: int) -> None:
-    folds = sorted({member.fold for member in finetune.members(job.recipe, job.backbones)})
-    if job.recipe.training.method != "finetune":
-        raise UserError(f"--fold {fold}: only method finetune trains fold by fold; use --method finetune.")
+def _train_fold(job: Job, method: Method, stages: Stages, fold: int) -> None:
+    """Train one fold's models; raise UserError where the method or the run has no such fold."""
+    if not isinstance(method, FoldByFold):
+        able = [name for name, one in table.METHODS.items() if isinstance(one, FoldByFold)]
+        raise UserError(f"--fold {fold}: only method {', '.join(able)} trains fold by fold; use --method {able[0]}.")
+    folds = method.folds(job)
     if fold not in folds:
         raise UserError(f"--fold {fold}: this run has folds {folds[0]} to {folds[-1]}.")
+    with _logging(job, filenames.LOG_OF_FOLD.format(fold)):
+        with job.run.locked(job.console):
+            _record(job)
+            method.prepare(job, stages)
+        method.train_fold(job, stages, fold)
 
 
 def _record(job: Job) -> None:

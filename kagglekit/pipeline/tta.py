@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats
 from kagglekit.pipeline.predictions import Offer
+from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import Recipe
 
 if TYPE_CHECKING:
     from kagglekit.training.scoring import Scorer
 
-PLAIN, MIRROR, NEIGHBOURS = "plain", "mirror", "neighbours"
+NEIGHBOURS = "neighbours"
 MIRRORED = "mirrored view"
 """What the step is called that predicts both."""
 _AUGMENTED_EPOCH = 2_000_000

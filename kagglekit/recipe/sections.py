@@ -121,7 +121,7 @@ class HeadSettings(Section):
 class TrainingSettings(Section):
     """Whether the backbone is trained, and how."""
 
-    method: Literal["auto", "features", "finetune"] = setting(
+    method: str = setting(
         "auto",
         "`features`: heads on frozen backbones; `finetune`: train the backbone; `auto` by device, images and budget.",
     )

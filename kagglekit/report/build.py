@@ -61,7 +61,7 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
 
 def render(found: Findings, console: Console) -> str:
     """Return the page."""
-    networks = cards.Networks(fitted_run.Portable(found.run, console), console)
+    networks = cards.Networks(fitted_run.FittedRun(found.run, console), console)
     matrix = stats.confusion(found.truth, found.predicted, len(found.labels))
     bins = stats.reliability(found.truth, found.probabilities)
     error = stats.calibration_error(bins)

@@ -29,7 +29,7 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 class Networks:
     """The run's networks, as far as they can still be had and looked into."""
 
-    def __init__(self, run: fitted_run.Portable, console: Console) -> None:
+    def __init__(self, run: fitted_run.FittedRun, console: Console) -> None:
         self.run = run
         self._console = console
         self.problems: dict[str, str] = {}
@@ -190,7 +190,7 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
     for place in places:
         picture = read[place]
         part = _PART.format(found.table["fold"].iloc[place])
-        first = {network.backbone.sha256: network for network in reversed(networks.run.networks(part))}
+        first = {network.backbone.sha256: network for network in reversed(networks.run.fitted(part).networks)}
         for backbone in networks.run.backbones:
             network = first[backbone.sha256]
             model = networks.attention.model(network)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from kagglekit import recipe
 from kagglekit.base import metrics
 from kagglekit.pipeline import postprocess, summary
+from kagglekit.pipeline.methods import table
 from kagglekit.recipe import Recipe
 from kagglekit.report import stats
 from kagglekit.report.charts import Curve
@@ -40,14 +41,13 @@ def facts(found: Findings) -> Mapping[str, Facts]:
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
     left_out = [f"{result.quarantined} unreadable of both"] if result.quarantined else []
     left_out += [f"{record.dropped} dropped by your list"] if record.dropped else []
-    method = result.method if result.method == "features" else f"{result.method}, {found.recipe.schedule.plan}"
     backbones = [f"{b.name} ({b.parameters / 1e6:.1f} M parameters, {b.licence})" for b in record.backbones]
     scored = f"{result.scored_images}{groups}"
     return {
         "Run": [
             ("id", found.run.id),
             ("started", record.started),
-            ("method", method),
+            ("method", table.get(found.recipe.training.method).describe(found.recipe)),
             ("backbone", ", ".join(backbones)),
             ("scored on", _scored_on(found)),
             ("seed", str(record.seed)),

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import devices
-from kagglekit.deploy.fitted_run import Network, Portable
-from kagglekit.heads.layers import scores_by_torch
+from kagglekit.base.errors import UserError
+from kagglekit.deploy.fitted_run import FittedRun
+from kagglekit.heads.layers import Head, scores_by_torch
 from kagglekit.images.decoding import Pixels, Preprocessing
-from kagglekit.pipeline import tta
+from kagglekit.pipeline.methods.fitted import Fitted, Network
+from kagglekit.pipeline.views import PLAIN
 from kagglekit.report import gradcam
 from kagglekit.report.gradcam import Maps
 
@@ -63,10 +65,12 @@ class Evidence:
 class Attention:
     """The networks of one run, loaded once each."""
 
-    def __init__(self, run: Portable) -> None:
-        """Take a run; raise UserError where its backbones are no longer what they were."""
+    def __init__(self, run: FittedRun) -> None:
+        """Take a run; raise UserError where it has no networks, or its backbones are no longer what they were."""
         import torch
 
+        if not run.fitted().networks:
+            raise UserError(f"method {run.recipe.training.method} has no network to look into.")
         self._run = run
         self._models: dict[tuple[str, ...], Any] = {}
         self.preprocessings = tuple(run.preprocessings().values())
@@ -86,29 +90,33 @@ class Attention:
         """Return where each image has evidence for its class; None where no network's features are of places."""
         found: list[Evidence | None] = [None] * len(asked)
         for part in dict.fromkeys(image.part for image in asked):
+            self._keep_only(self._run.fitted(part).networks)
             places = [place for place, image in enumerate(asked) if image.part == part]
             for start in range(0, len(places), _BATCH):
                 some = places[start : start + _BATCH]
                 for place, evidence in zip(some, self._batch([asked[at] for at in some], part), strict=True):
                     found[place] = evidence
-            if self._run.trained:
-                self._models.clear()  # each fold has its own, and memory must not grow with them
         return found
 
     def model(self, network: Network) -> Any:
         """Return a network as a timm model, ready to compute."""
-        key = (network.name, network.backbone.sha256, str(network.weights))
+        key = _key(network)
         if key not in self._models:
             self._models[key] = network.model().requires_grad_(requires_grad=False).to(self.device)
         return self._models[key]
 
+    def _keep_only(self, networks: Sequence[Network]) -> None:
+        """Let go of all other networks: each fold may have its own, and memory must not grow with them."""
+        kept = {_key(network) for network in networks}
+        self._models = {key: model for key, model in self._models.items() if key in kept}
+
     def _batch(self, asked: Sequence[Asked], part: str) -> list[Evidence | None]:
-        networks = self._run.networks(part)
-        head = None if self._run.trained else self._head(networks, part)
+        fitted = self._run.fitted(part)
+        networks, head = fitted.networks, None if fitted.head is None else self._scores(fitted, fitted.head)
         labels = np.array([image.label for image in asked])
         found: list[list[Evidence]] = [[] for _ in asked]
         for view, classes in zip(self._run.views, self._run.view_classes, strict=True):
-            mirrored = view != tta.PLAIN
+            mirrored = view != PLAIN
             for network, maps in self._of_view(networks, asked, head, np.array(classes)[labels], mirrored=mirrored):
                 for evidence, image, values in zip(found, asked, maps, strict=True):
                     box = image.image.seen[network.backbone.preprocessing]
@@ -150,19 +158,23 @@ class Attention:
                 found.append((network, evidence))
         return found
 
-    def _head(self, networks: Sequence[Network], part: str) -> Callable[[Sequence[Any]], Any]:
-        """Return what turns the frozen networks' outputs side by side (N, D) into scores (N, C)."""
+    def _scores(self, fitted: Fitted, head: Head) -> Callable[[Sequence[Any]], Any]:
+        """Return what turns the pooled features of all networks (N, D) into the head's scores (N, C)."""
         import torch
 
-        head = scores_by_torch(self._run.heads[part], self.device)
+        scores = scores_by_torch(head, self.device)
+        if fitted.output == "pooled":
+            return lambda rows: scores(torch.cat(list(rows), dim=1))
+        classifiers = [self.model(network).get_classifier() for network in fitted.networks]
 
-        def scores(rows: Sequence[torch.Tensor]) -> torch.Tensor:
-            return head(torch.cat(list(rows), dim=1))
+        def of_logits(rows: Sequence[Any]) -> Any:
+            return scores(torch.cat([layer(pooled) for layer, pooled in zip(classifiers, rows, strict=True)], dim=1))
 
-        if self._run.recipe.features.output == "pooled":
-            return scores
-        classifiers = [self.model(network).get_classifier() for network in networks]
-        return lambda rows: scores([layer(pooled) for layer, pooled in zip(classifiers, rows, strict=True)])
+        return of_logits
+
+
+def _key(network: Network) -> tuple[str, ...]:
+    return network.name, network.backbone.sha256, str(network.weights)
 
 
 def normalised(images: Sequence[Prepared], preprocessing: Preprocessing, *, mirrored: bool = False) -> torch.Tensor:

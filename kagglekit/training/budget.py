@@ -1,4 +1,4 @@
-"""What fits into the budget: the method, and the folds, image size and epochs of plan `quick`.
+"""What fits into the budget: whether to train a backbone, and the folds, image size and epochs of plan `quick`.
 
 Everything is settled before training starts, from a step that is measured on this machine.
 """
@@ -72,11 +72,8 @@ class Plan:
 Measure = Callable[[str, tuple[int, int], Recipe], Speed]
 
 
-def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
-    """Settle the method and, for fine-tuning, the recipe's steps; raise UserError where the budget is too small."""
-    method, reason = _method(recipe, backbone, work, device)
-    if method == "features":
-        return Plan({"method": method, "folds": recipe.data.num_folds}, reason)
+def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
+    """Settle the steps of fine-tuning; raise UserError where the budget is too small."""
     budget = recipe.compute.budget_seconds(device)
     limited = not math.isinf(budget)
     # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is asked for
@@ -89,38 +86,38 @@ def choose(recipe: Recipe, backbone: str, work: Work, device: devices.Device) ->
     )
     # stored: a command that goes on in another number of processes takes the same steps
     batch = recipe.training.train_batch or default_batch(device) * distributed.count()
-    settled = {"method": method, "plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
+    settled = {"plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
     if steps != "quick":
         asked = f", as long as its steps say: budget = {recipe.compute.budget} is for plan quick"
-        return Plan(settled, f"{reason}; plan {steps}{'' if recipe.compute.budget == 'auto' else asked}")
+        return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else asked}")
     if not limited:
-        return Plan(settled, f"{reason}; plan quick, as long as its steps say")
+        return Plan(settled, "plan quick, as long as its steps say")
     settings, how = _fit_quick(recipe, backbone, work, budget, partial(measure, device=device))
-    return Plan(settled | settings, f"{reason}; {how}")
+    return Plan(settled | settings, how)
 
 
-def _method(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
+def is_worth_training(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[bool, str]:
+    """Say whether images and budget are enough to train a backbone, and why or why not."""
     budget = recipe.compute.budget_seconds(device)
-    if recipe.training.method != "auto":
-        return recipe.training.method, "as the settings say"
     if work.images < MIN_IMAGES:
-        return "features", f"{work.images} training images are too few to train a backbone on"
+        return False, f"{work.images} training images are too few to train a backbone on"
     if math.isinf(budget):
-        return "finetune", f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
-    return _method_in(budget, recipe, backbone, work, device)
+        return True, f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
+    return _is_worth_training_in(budget, recipe, backbone, work, device)
 
 
-def _method_in(budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[str, str]:
+def _is_worth_training_in(
+    budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device
+) -> tuple[bool, str]:
     """Measure, unless the answer is clear, whether enough epochs fit."""
     shape = recipe.features.shape or own_shape(backbone)
     area = shape[0] * shape[1] / 224**2
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
     folds = _fold_counts(recipe)[-1]
     if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
-        return "features", f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
+        return False, f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
     epochs = max(_epochs(recipe, work, folds, measure(backbone, shape, recipe, device=device), budget), 0)
-    method = "finetune" if epochs >= MIN_EPOCHS else "features"
-    return method, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
+    return epochs >= MIN_EPOCHS, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
 
 
 def _fit_quick(

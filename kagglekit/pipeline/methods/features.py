@@ -1,6 +1,6 @@
-"""Method "features": frozen backbones, a head a fold, and one on all training rows.
+"""Method "features": frozen backbones, one head per fold, and one on all training rows.
 
-N training images, M test images, V views, D features, C classes.
+N training images, R readable test images, V views, D features, C classes.
 """
 
 from __future__ import annotations
@@ -9,71 +9,88 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from kagglekit.base import parallel, storage
+from kagglekit.base import devices, parallel
 from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
 from kagglekit.heads import features, head_file, heads
 from kagglekit.heads.layers import Head
+from kagglekit.models import registry
+from kagglekit.pipeline import views
 from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods.base import FinishedRun, Method, MethodRun
+from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
+from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-
-HEADS = "heads.safetensors"
-"""The run's heads by name: `fold0` …, and `all`."""
-ViewClasses = tuple[tuple[int, ...], ...]
+from kagglekit.training.budget import Work
 
 _STAGES = (
-    Stage("folds", ("folds.parquet",)),
-    Stage("features", ("provider.json",)),
-    Stage("heads", (HEADS, "heads.parquet"), after=("folds", "features")),
-    Stage("predict", ("predict.parquet",), after=("features", "heads")),
+    Stage("folds", (filenames.FOLDS,)),
+    Stage("features", (filenames.PROVIDER,)),
+    Stage("heads", (filenames.HEADS, filenames.OOF_OF_HEADS), after=("folds", "features")),
+    Stage("predict", (filenames.TEST_OF_HEADS,), after=("features", "heads")),
 )
 
 
-def stages(_job: Job) -> tuple[Stage, ...]:
-    """Return the method's stages."""
-    return _STAGES
+class FrozenFeatures(Method):
+    """Heads on frozen backbones: seconds, and good with few images."""
+
+    name = "features"
+
+    def describe(self, recipe: Recipe) -> str:
+        """Return the name and the kind of head."""
+        return f"{self.name}, {recipe.heads.head}"
+
+    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
+        """Return strong backbones: each image goes through them once."""
+        return registry.default(device)
+
+    def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
+        """Return True: it takes no time, and any number of images will do."""
+        return True, ""
+
+    def stages(self, job: Job) -> tuple[Stage, ...]:  # noqa: ARG002
+        """Return the stages, which are the same for all runs."""
+        return _STAGES
+
+    def predict(self, job: Job, stages: Stages) -> Predictions:
+        """Compute features, fit heads, and return out-of-fold and test probabilities by id."""
+        run = FeaturesRun(job)
+        stages.make("folds", run.write_folds)
+        stages.make("features", run.write_features)
+        stages.make("heads", run.write_heads)
+        stages.make("predict", run.write_predictions)
+        return run.read_predictions()
+
+    def views(self, run: FinishedRun) -> tuple[str, ...]:
+        """Return the recipe's views, as far as flips are allowed."""
+        return views.allowed(run.recipe, run.mirror)
+
+    def fitted(self, run: FinishedRun, part: str) -> Fitted:
+        """Return the frozen backbones, and the head of a part."""
+        return Fitted(
+            networks=tuple(Network(backbone.name, backbone) for backbone in run.backbones),
+            head=head_file.load(run.run.folder / filenames.HEADS)[part],
+            output=run.recipe.features.output,
+        )
 
 
-def predict(job: Job, stages: Stages) -> Predictions:
-    """Compute features, fit heads, and return out-of-fold and test probabilities by id."""
-    method = _Method(job)
-    stages.make("folds", method.write_folds)
-    stages.make("features", method.write_provider)
-    stages.make("heads", method.write_heads)
-    stages.make("predict", method.write_predictions)
-    return method.predictions()
-
-
-class _Method:
+class FeaturesRun(MethodRun):
     """The stages of one run; each reads what the ones before it wrote."""
 
     def __init__(self, job: Job) -> None:
-        self.job = job
-        self.run = job.run
-        self.labels = job.competition.labels
-        self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
-        self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
-
-    @cached_property
-    def train(self) -> pd.DataFrame:
-        """The training images, with `fold`."""
-        fold = pd.read_parquet(self.run.folder / "folds.parquet").set_index("id")["fold"]
-        table = self.job.tables.train
-        return table.assign(fold=fold.loc[table["id"]].to_numpy())
+        super().__init__(job)
+        self.views, self.view_classes = views.of_run(job.competition, job.recipe, job.console)
 
     @cached_property
     def features(self) -> features.Features:
-        """Features of the training images and then of the readable test images, computed where the store has none."""
-        job, train = self.job, self.job.tables.train
+        """Features of the training images and then of the readable test images, computed where there are none yet."""
+        job = self.job
         engine = features.FeatureEngine(
             job.backbones,
             self.views,
@@ -83,85 +100,46 @@ class _Method:
             batch_size=job.batch_size,
             warn=job.console.warn,
         )
-        provider = self.run.folder / "provider.json"
-        before = (storage.read_json(provider) or {"used": engine.device})["used"]
-        if before != engine.device:
+        before = self.run.provider
+        if before is not None and before.used != engine.device:
             raise UserError(
-                f"run {job.run.id} has been computed on {before}, and onnxruntime opens {engine.device} now: "
-                f"give it {before} again, or take --provider {engine.device} for a run of its own."
+                f"run {job.run.id} has been computed on {before.used}, and onnxruntime opens {engine.device} now: "
+                f"give it {before.used} again, or take --provider {engine.device} for a run of its own."
             )
-        storage.write_json(provider, {"asked": job.recipe.compute.provider, "used": engine.device})
-        contents = [bytes.fromhex(content) for content in [*train["content"], *self.readable["content"]]]
-        return engine.compute([*train["path"], *self.readable["path"]], contents, job.console)
+        self.write_device(engine.device)
+        paths = [*self.table["path"], *self.readable["path"]]
+        return engine.compute(paths, [*self.contents, *self.test_contents], job.console)
 
     @cached_property
     def training(self) -> heads.Training:
         """What heads are fitted on."""
-        train = self.job.tables.train
-        return heads.Training(
-            features.FeatureRows(self.features, 0, len(train)),
-            self.truth(),
-            train["group"].to_numpy(dtype=object) if "group" in train else None,
-            self.view_classes,
-        )
+        rows = features.FeatureRows(self.features, 0, len(self.table))
+        return heads.Training(rows, self.truth, self.groups, self.view_classes)
 
-    def truth(self) -> NDArray[np.int64]:
-        """Return the classes' positions, (N,)."""
-        return np.array([self.labels.index(label) for label in self.job.tables.train["label"]], dtype=np.int64)
-
-    def write_folds(self) -> None:
-        train = self.job.tables.train
-        self.run.write_frame("folds.parquet", train[["id"]].assign(fold=folds.assign(train, self.job.recipe.data)))
-
-    def write_provider(self) -> None:
+    def write_features(self) -> None:
+        """Compute the features, and write down on what."""
         assert self.features.stores  # computing them is the work
 
     def write_heads(self) -> None:
-        fold = self.train["fold"].to_numpy()
+        """Fit and save the heads, and what those of the folds predict of the images that they have not seen."""
         scratch = self.job.workspace.cache
-        oof, fitted = fit_heads(self.training, fold, self.job.recipe, scratch, self.job.console)
-        head_file.save(self.run.folder / HEADS, fitted)
-        scored = self.train["id"][fold != folds.TRAIN_ONLY].tolist()
-        self.run.write_probabilities("heads.parquet", scored, oof, self.labels)
+        oof, fitted = fit_heads(self.training, self.fold, self.job.recipe, scratch, self.job.console)
+        head_file.save(self.run.folder / filenames.HEADS, fitted)
+        self.run.write_probabilities(filenames.OOF_OF_HEADS, self.scored_ids, oof, self.labels)
 
     def write_predictions(self) -> None:
-        head = head_file.load(self.run.folder / HEADS)["all"]
-        rows = features.FeatureRows(self.features, len(self.job.tables.train), len(self.readable))
+        """Predict the readable test images by the head on all training images."""
+        head = head_file.load(self.run.folder / filenames.HEADS)[WHOLE]
+        rows = features.FeatureRows(self.features, len(self.table), len(self.readable))
         with threadpool_limits(1, user_api="blas"):
-            test = heads.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (M, C)
-        self.run.write_probabilities("predict.parquet", self.readable["id"].tolist(), test, self.labels)
+            test = heads.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (R, C)
+        self.run.write_probabilities(filenames.TEST_OF_HEADS, self.readable["id"].tolist(), test, self.labels)
 
-    def predictions(self) -> Predictions:
+    def read_predictions(self) -> Predictions:
         """Read what the stages wrote."""
-        asked = self.job.tables.asked
-        scored = self.train["id"][self.train["fold"] != folds.TRAIN_ONLY].tolist()
-        test = np.full((len(asked), len(self.labels)), np.nan)
-        readable = (asked["content"] != "").to_numpy()
-        test[readable] = self.run.read_probabilities("predict.parquet", self.readable["id"].tolist(), self.labels)
-        return Predictions(
-            train=self.train,
-            oof=self.run.read_probabilities("heads.parquet", scored, self.labels),
-            test=test,
-            prior=np.bincount(self.truth(), minlength=len(self.labels)) / len(self.train),
-        )
-
-
-def usable_views(competition: Competition, recipe: Recipe, console: Console) -> tuple[tuple[str, ...], ViewClasses]:
-    """Return the views that the flip rule allows, and for each the class that every class shows in it, (V, C)."""
-    mirror = competition.mirror_classes
-    same = tuple(range(len(competition.labels)))
-    views = allowed_views(recipe, mirror)
-    maps = {"plain": same, "mirror": mirror or same}
-    if not views:
-        raise UserError("feature_views = ['mirror']: this competition forbids flips; use --set feature_views=plain.")
-    if len(views) < len(recipe.features.feature_views):
-        console.say("view mirror is left out: this competition forbids flips")
-    return views, tuple(maps[view] for view in views)
-
-
-def allowed_views(recipe: Recipe, mirror: tuple[int, ...] | None) -> tuple[str, ...]:
-    """Return the recipe's views without the mirrored one where flips are forbidden (`mirror` is None)."""
-    return tuple(view for view in recipe.features.feature_views if view == "plain" or mirror is not None)
+        oof = self.run.read_probabilities(filenames.OOF_OF_HEADS, self.scored_ids, self.labels)
+        test = self.run.read_probabilities(filenames.TEST_OF_HEADS, self.readable["id"].tolist(), self.labels)
+        return self.predictions(oof, self.all_asked(test))
 
 
 def fit_heads(
@@ -171,7 +149,7 @@ def fit_heads(
     import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
 
     scoring: list[int] = folds.scored(fold).tolist()
-    parts = {f"fold{part}": fold != part for part in scoring} | {"all": np.ones(len(fold), dtype=bool)}
+    parts = {f"fold{part}": fold != part for part in scoring} | {WHOLE: np.ones(len(fold), dtype=bool)}
     fitted: dict[str, Head] = {}
     # One BLAS thread each, heads side by side: numpy's and scipy's BLAS have a pool of threads each, and on few
     # cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on any
@@ -185,7 +163,7 @@ def fit_heads(
             advance(1)
         oof = np.full((len(fold), len(training.view_classes[0])), np.nan)
         for part in scoring:
-            places = np.flatnonzero(fold == part)
-            oof[places] = heads.predict_rows(fitted[f"fold{part}"], training.rows, places, training.view_classes)
+            indices = np.flatnonzero(fold == part)
+            oof[indices] = heads.predict_rows(fitted[f"fold{part}"], training.rows, indices, training.view_classes)
     console.say(f"heads: {recipe.heads.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
     return oof[fold != folds.TRAIN_ONLY], fitted

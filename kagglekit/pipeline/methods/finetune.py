@@ -1,4 +1,4 @@
-"""Method "finetune": the backbone itself is trained, a model (or several) a fold.
+"""Method "finetune": the backbone itself is trained, one model (or several) per fold.
 
 N training images, M test images, C classes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from kagglekit.base import devices, distributed, environment, storage
+from kagglekit.base import devices, distributed, environment
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
@@ -24,16 +24,20 @@ from kagglekit.heads import features, heads
 from kagglekit.heads.layers import Head
 from kagglekit.images import pixels
 from kagglekit.images.row_store import RowStore
+from kagglekit.models import registry
 from kagglekit.models.backbone import Backbone
-from kagglekit.pipeline import tta
+from kagglekit.pipeline import tta, views
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.features import usable_views
+from kagglekit.pipeline.methods.base import FinishedRun, FoldByFold, MethodRun
+from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.predictions import Predictions
+from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import Recipe
+from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.runs.store import Run
-from kagglekit.training import checkpoints, contact_sheet, networks, policies, precisions, scoring, start
+from kagglekit.training import budget, checkpoints, contact_sheet, networks, policies, precisions, scoring, start
 from kagglekit.training import phases as named
+from kagglekit.training.budget import Plan, Work
 
 if TYPE_CHECKING:
     from kagglekit.training.augmenter import Augmenter
@@ -47,7 +51,7 @@ _SHEET_CLASSES, _SHEET_VIEWS = 6, 7
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
+class FoldModel:
     """One model: of a fold, a backbone, and a repetition."""
 
     fold: int
@@ -63,83 +67,112 @@ class Member:
     @property
     def folder(self) -> str:
         """Where it lies in the run's folder."""
-        return f"models/{self.name}"
+        return f"{filenames.MODELS}/{self.name}"
 
 
-def members(recipe: Recipe, backbones: Sequence[Backbone]) -> list[Member]:
+def fold_models(recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
     """Return all models of a run, fold by fold."""
     count = recipe.data.num_folds if recipe.data.validation == "folds" else 1
     each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
-    return [Member(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
+    return [FoldModel(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
 
 
-def stages(job: Job) -> tuple[Stage, ...]:
-    """Return the method's stages: each model is one."""
-    last = named.of(job.recipe.schedule)[-1].name
-    first = (Stage("folds", ("folds.parquet",)), Stage("features", ("provider.json",)))
-    files = (f"{last}.safetensors", "oof.parquet", "test.parquet", "provider.json")
-    trained = (
-        Stage(member.name, tuple(f"{member.folder}/{file}" for file in files), after=("folds", "features"))
-        for member in members(job.recipe, job.backbones)
-    )
-    return (*first, *trained)
+class FineTuning(FoldByFold):
+    """Training the backbones: minutes to hours, and better where there are images and time."""
 
+    name = "finetune"
 
-def prepare(job: Job, line: Stages) -> _Method:
-    """Make what all folds share: commands that each train one do it in turn."""
-    method = _Method(job)
-    method.check()
-    line.make("folds", method.write_folds)
-    line.make("features", method.write_features)
-    return method
+    def describe(self, recipe: Recipe) -> str:
+        """Return the name and the recipe of steps."""
+        return f"{self.name}, {recipe.schedule.plan}"
 
+    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
+        """Return one backbone: each fold trains its own."""
+        return registry.default_trained(device)
 
-def predict(job: Job, line: Stages, fold: int | None = None) -> Predictions | None:
-    """Train the models (of one fold, if it is given); return probabilities by id, or None of one fold."""
-    method = prepare(job, line)
-    distributed.agree(None)  # the first one has made them
-    for member in method.members:
-        if fold in (None, member.fold):
-            with job.run.locked(job.console, member.folder):
-                line.make(member.name, lambda member=member: method.train(member), together=True)  # type: ignore[misc]
-                if distributed.is_first():  # what a killed command would have gone on from
-                    (job.run.folder / member.folder / checkpoints.FILE).unlink(missing_ok=True)
-    if fold is not None:
-        missing = sorted({member.fold for member in method.members if not line.is_made(member.name)})
+    def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:
+        """Say whether images and time are enough."""
+        return budget.is_worth_training(recipe, _first(recipe), work, device)
+
+    def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:
+        """Settle steps, folds, image size and epochs by the budget."""
+        return budget.plan(recipe, _first(recipe), work, device)
+
+    def stages(self, job: Job) -> tuple[Stage, ...]:
+        """Return the stages: each model is one."""
+        first = (Stage("folds", (filenames.FOLDS,)), Stage("features", (filenames.PROVIDER,)))
+        files = (_last_weights(job.recipe), filenames.OOF, filenames.TEST, filenames.PROVIDER)
+        trained = (
+            Stage(model.name, tuple(f"{model.folder}/{file}" for file in files), after=("folds", "features"))
+            for model in fold_models(job.recipe, job.backbones)
+        )
+        return (*first, *trained)
+
+    def predict(self, job: Job, stages: Stages) -> Predictions | None:
+        """Train all models; return probabilities by id, in the first process only."""
+        run = self._prepared(job, stages)
+        run.train_models(stages, run.fold_models)
+        return run.read_predictions() if distributed.is_first() else None
+
+    def folds(self, job: Job) -> Sequence[int]:
+        """Return the folds of a run."""
+        return sorted({model.fold for model in fold_models(job.recipe, job.backbones)})
+
+    def prepare(self, job: Job, stages: Stages) -> None:
+        """Check the settings, and make folds, features and pixels."""
+        self._prepared(job, stages)
+
+    def train_fold(self, job: Job, stages: Stages, fold: int) -> None:
+        """Train one fold's models, and say which folds are left."""
+        run = FinetuneRun(job)
+        run.train_models(stages, [model for model in run.fold_models if model.fold == fold])
+        missing = sorted({model.fold for model in run.fold_models if not stages.is_made(model.name)})
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
         job.console.say(f"fold {fold} is trained; {left}; the command without --fold joins them")
-        return None
-    return method.predictions() if distributed.is_first() else None
+
+    def views(self, run: FinishedRun) -> tuple[str, ...]:
+        """Return the mirrored view too where it has proven itself."""
+        return (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
+
+    def fitted(self, run: FinishedRun, part: str) -> Fitted:
+        """Return the trained models of a fold, or all of them."""
+        weights = _last_weights(run.recipe)
+        return Fitted(
+            networks=tuple(
+                Network(model.name, model.backbone, run.run.folder / model.folder / weights, len(run.labels))
+                for model in fold_models(run.recipe, run.backbones)
+                if part in (WHOLE, f"fold{model.fold}")
+            )
+        )
+
+    def _prepared(self, job: Job, stages: Stages) -> FinetuneRun:
+        run = FinetuneRun(job)
+        run.check()
+        stages.make("folds", run.write_folds)
+        stages.make("features", run.write_features)
+        return run
 
 
-class _Method:
+def _first(recipe: Recipe) -> str:
+    """Return the model whose speed is measured."""
+    return recipe.features.backbone[0].partition("=")[0]
+
+
+def _last_weights(recipe: Recipe) -> str:
+    """Return the file of the weights that predict."""
+    return f"{named.of(recipe.schedule)[-1].name}.safetensors"
+
+
+class FinetuneRun(MethodRun):
     """The stages of one run."""
 
     def __init__(self, job: Job) -> None:
-        self.job = job
-        self.run: Run = job.run
-        self.recipe: Recipe = job.recipe
-        self.labels = job.competition.labels
-        self.table = job.tables.train
-        self.readable = job.tables.asked[job.tables.asked["content"] != ""].reset_index(drop=True)
+        super().__init__(job)
         self.phases = named.of(job.recipe.schedule)
         self.on_features = named.starts_on_features(job.recipe.schedule, job.recipe.training.start)
-        self.members = members(job.recipe, job.backbones)
-        self.views, self.view_classes = usable_views(job.competition, job.recipe, job.console)
+        self.fold_models = fold_models(job.recipe, job.backbones)
+        self.views, self.view_classes = views.of_run(job.competition, job.recipe, job.console)
         self.device = devices.choose(job.recipe.compute.provider)
-        self.truth = np.array([self.labels.index(label) for label in self.table["label"]], dtype=np.int64)
-        self.contents = [bytes.fromhex(content) for content in self.table["content"]]
-
-    @cached_property
-    def fold(self) -> folds.Fold:
-        """Each training image's fold, (N,)."""
-        fold = pd.read_parquet(self.run.folder / "folds.parquet").set_index("id")["fold"]
-        return fold.loc[self.table["id"]].to_numpy(dtype=np.int64)
-
-    @cached_property
-    def groups(self) -> NDArray[np.object_] | None:
-        """Each training image's group, (N,)."""
-        return self.table["group"].to_numpy(dtype=object) if "group" in self.table else None
 
     @cached_property
     def world(self) -> distributed.World:
@@ -179,10 +212,14 @@ class _Method:
 
     # --- stages
 
-    def write_folds(self) -> None:
-        self.run.write_frame(
-            "folds.parquet", self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe.data))
-        )
+    def train_models(self, stages: Stages, models: Sequence[FoldModel]) -> None:
+        """Train the models that are not trained yet, one after another; several processes work on each together."""
+        distributed.agree(None)  # the first one has made what they share
+        for model in models:
+            with self.run.locked(self.job.console, model.folder):
+                stages.make(model.name, partial(self.train, model), together=True)
+                if distributed.is_first():  # what a killed command would have gone on from
+                    (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
 
     def write_features(self) -> None:
         """Put features of the training images and pixels of all images into their stores."""
@@ -190,61 +227,57 @@ class _Method:
         for backbone in self.job.backbones:
             if self.on_features:
                 used.add(self._features(backbone)[1])
-            self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents())
+            self._all_pixels(backbone)
         try:
             self._draw_augmented()
         except Exception as error:  # noqa: BLE001  a picture is no reason to lose hours of training
             self.job.console.warn(f"the sheet of augmented images can't be drawn ({type(error).__name__}: {error})")
-        storage.write_json(
-            self.run.folder / "provider.json",
-            {"asked": self.recipe.compute.provider, "used": self.device, "features": sorted(used)},
-        )
+        self.write_device(self.device, features=sorted(used))
 
     def _draw_augmented(self) -> None:
         """Draw what training will see of an image of some classes."""
         from kagglekit.training import learner
 
-        first = self.members[0]
+        first = self.fold_models[0]
         augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.data.seed, first.fold, first.number))
         store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
         places = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
         some = [(store.row(self.contents[place]), int(self.truth[place]), self.contents[place]) for place in places]
-        sheet = self.run.folder / "augmentations.png"
+        sheet = self.run.folder / filenames.AUGMENTATIONS
         contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
 
-    def train(self, member: Member) -> None:
+    def train(self, model: FoldModel) -> None:
         """Train one model, and predict what it has not seen."""
-        console, folder = self.job.console, self.run.folder / member.folder
+        console, folder = self.job.console, self.run.folder / model.folder
         folder.mkdir(parents=True, exist_ok=True)
-        learnt = np.flatnonzero(self.fold != member.fold)
-        inner = self._inner(learnt, member)
-        trainer = self.trainer(member, learnt[~inner], learnt[inner], folder)
+        learnt = np.flatnonzero(self.fold != model.fold)
+        inner = self._inner(learnt, model)
+        trainer = self.trainer(model, learnt[~inner], learnt[inner], folder)
         groups = "" if self.groups is None else f" of {len(np.unique(self.groups[learnt[~inner]]))} groups"
-        console.say(f"{member.name}: {(~inner).sum()} images{groups} to learn from, {inner.sum()} to choose epochs on")
+        console.say(f"{model.name}: {(~inner).sum()} images{groups} to learn from, {inner.sum()} to choose epochs on")
         for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
             if self.recipe.schedule.plan == "eight-step":
-                console.say(f"{member.name}: {name}: {named.STEPS[name]}")
+                console.say(f"{model.name}: {name}: {named.STEPS[name]}")
         total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
-        with console.progress(member.name, total, "images") as advance:
+        with console.progress(model.name, total, "images") as advance:
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
-        scorer = scoring.Scorer(trainer, member.backbone, console.warn)
-        held = np.flatnonzero(self.fold == member.fold)
-        self._write_views(member, "oof", self.table["id"].iloc[held].tolist(), self._some(held), scorer)
-        test = [bytes.fromhex(content) for content in self.readable["content"]]
-        self._write_views(member, "test", self.readable["id"].tolist(), test, scorer)
+        scorer = scoring.Scorer(trainer, model.backbone, console.warn)
+        held = np.flatnonzero(self.fold == model.fold)
+        self._write_views(model, "oof", self.table["id"].iloc[held].tolist(), self._some(held), scorer)
+        self._write_views(model, "test", self.readable["id"].tolist(), self.test_contents, scorer)
         if distributed.is_first():
-            storage.write_json(folder / "provider.json", {"asked": self.recipe.compute.provider, "used": scorer.device})
+            self.write_device(scorer.device, folder=model.folder)
 
-    def trainer(self, member: Member, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
-        """Return a model with the weights that it starts from, ready to learn from the images at `learnt` (places)."""
+    def trainer(self, model: FoldModel, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
+        """Return a network with the weights that it starts from, ready to learn from the images at `learnt`."""
         from kagglekit.training import learner, loop
 
-        backbone, recipe = member.backbone, self.recipe
-        seed = learner.seed_of(recipe.data.seed, member.fold, member.number)
-        model = networks.build(backbone, len(self.labels), recipe)
-        self._start(model, member, learnt)
+        backbone, recipe = model.backbone, self.recipe
+        seed = learner.seed_of(recipe.data.seed, model.fold, model.number)
+        network = networks.build(backbone, len(self.labels), recipe)
+        self._start(network, model, learnt)
         data = loop.Data(
-            pixels=self._pixels(backbone, [*self.table["path"], *self.readable["path"]], self._all_contents()),
+            pixels=self._all_pixels(backbone),
             preprocessing=backbone.preprocessing,
             contents=self._some(learnt),
             labels=self.truth[learnt],
@@ -255,7 +288,7 @@ class _Method:
         )
         versions = {name: environment.installed_version(name) for name in ("kagglekit", "timm", "torch")}
         return loop.Trainer(
-            model,
+            network,
             data,
             recipe,
             self.world,
@@ -266,7 +299,7 @@ class _Method:
             description=networks.describe(backbone, self.labels, versions),
         )
 
-    def _inner(self, learnt: NDArray[np.int64], member: Member) -> NDArray[np.bool_]:
+    def _inner(self, learnt: NDArray[np.int64], model: FoldModel) -> NDArray[np.bool_]:
         """Say which of the images to learn from choose the epochs instead."""
         count = round(len(learnt) * self.recipe.training.validation_share)
         if not count:
@@ -275,33 +308,33 @@ class _Method:
         if groups is not None and len(np.unique(groups)) < 2:
             groups = None
         # other models of the fold are judged on other images
-        seed = self.recipe.data.seed + member.number
+        seed = self.recipe.data.seed + model.number
         try:
             return folds.held_out(self.truth[learnt], groups, max(count, len(self.labels)), seed)
         except UserError:
-            self.job.console.warn(f"{member.name}: too few images to choose epochs on some of them: nothing is chosen")
+            self.job.console.warn(f"{model.name}: too few images to choose epochs on some of them: nothing is chosen")
             return np.zeros(len(learnt), bool)
 
-    def _start(self, model: Any, member: Member, learnt: NDArray[np.int64]) -> None:
+    def _start(self, network: Any, model: FoldModel, learnt: NDArray[np.int64]) -> None:
         """Set the weights that training starts from."""
         origin = self.recipe.training.start
         if origin:
             now = pd.Series(self.fold, index=self.table["id"])
-            path = start.find(origin, member.folder)
-            start.check_folds(path, origin, now, member.fold)
+            path = start.find(origin, model.folder)
+            start.check_folds(path, origin, now, model.fold)
             if start.chose_on_others(path, self.recipe):
                 self.job.console.warn(
-                    f"{member.name}: {origin} has learnt from images that choose epochs here: their loss is "
-                    "too good; use its validation_share, folds and seed"
+                    f"{model.name}: {origin} has learnt from images that choose epochs here: their loss is "
+                    "too good; use its inner_share, folds and seed"
                 )
-            model.load_state_dict(start.weights(path, origin, member.backbone, self.labels))
+            network.load_state_dict(start.weights(path, origin, model.backbone, self.labels))
             return
         if not self.on_features:
             return
-        head = self._head(member.backbone, learnt) if distributed.is_first() else None
+        head = self._head(model.backbone, learnt) if distributed.is_first() else None
         head = distributed.agree(head)
-        if not networks.set_head(model, *head.linear()):
-            self.job.console.say(f"{member.backbone.name} has no linear head on pooled features: it starts untrained")
+        if not networks.set_head(network, *head.linear()):
+            self.job.console.say(f"{model.backbone.name} has no linear head on pooled features: it starts untrained")
 
     def _head(self, backbone: Backbone, learnt: NDArray[np.int64]) -> Head:
         """Fit a head on precomputed features of the images to learn from."""
@@ -336,11 +369,13 @@ class _Method:
             backbone.preprocessing, paths, contents, folder=folder, workers=workers, console=self.job.console
         )
 
-    def _all_contents(self) -> list[bytes]:
-        return [*self.contents, *(bytes.fromhex(content) for content in self.readable["content"])]
+    def _all_pixels(self, backbone: Backbone) -> RowStore:
+        """Return the pixels of the training images and of the readable test images."""
+        paths = [*self.table["path"], *self.readable["path"]]
+        return self._pixels(backbone, paths, [*self.contents, *self.test_contents])
 
-    def _some(self, places: NDArray[np.int64]) -> list[bytes]:
-        return [self.contents[place] for place in places.tolist()]
+    def _some(self, indices: NDArray[np.int64]) -> list[bytes]:
+        return [self.contents[index] for index in indices.tolist()]
 
     def _augmenter(self, backbone: Backbone, seed: int) -> Augmenter:
         from kagglekit.training.augmenter import Augmenter
@@ -361,53 +396,45 @@ class _Method:
     @cached_property
     def predicted_views(self) -> list[str]:
         """The views that every model predicts."""
-        each = len([member for member in self.members if member.fold == 0])
-        return tta.names(self.recipe, mirrors=tta.MIRROR in self.views, models=each)
+        return tta.names(self.recipe, mirrors=MIRROR in self.views, models=self._models_per_fold)
+
+    @property
+    def _models_per_fold(self) -> int:
+        return sum(model.fold == 0 for model in self.fold_models)
 
     def _write_views(
-        self, member: Member, part: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
+        self, model: FoldModel, part: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
     ) -> None:
         found = tta.predict(self.predicted_views, contents, scorer)
         if not distributed.is_first():
             return
         rows = np.concatenate([found[view] for view in self.predicted_views])
         names = [view for view in self.predicted_views for _ in ids]
-        path = f"{member.folder}/{part}.parquet"
+        path = f"{model.folder}/{part}.parquet"
         self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
 
-    def predictions(self) -> Predictions:
+    def read_predictions(self) -> Predictions:
         """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
         by_view = {view: self._joined(view) for view in self.predicted_views}
-        if len(by_view) == 1 and (self.recipe.finish.tta_views or tta.MIRROR in self.views):
+        if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on means of several models of each fold; "
                 "--set models=2 makes them"
             )
-        oof, test = by_view[tta.PLAIN]
-        return Predictions(
-            train=self.table.assign(fold=self.fold),
-            oof=oof,
-            test=test,
-            prior=np.bincount(self.truth, minlength=len(self.labels)) / len(self.table),
-            offers=tta.offers(by_view, self.recipe),
-        )
+        oof, test = by_view[PLAIN]
+        return self.predictions(oof, test, tta.offers(by_view, self.recipe))
 
     def _joined(self, view: str) -> tuple[Floats, Floats]:
         """Return one view's out-of-fold probabilities of the scored images and those of the test images asked for."""
         oof = np.zeros((len(self.table), len(self.labels)))
-        asked = self.job.tables.asked
-        readable = (asked["content"] != "").to_numpy()
         test = np.zeros((len(self.readable), len(self.labels)))
         test_ids = self.readable["id"].tolist()
-        for member in self.members:
-            held = np.flatnonzero(self.fold == member.fold)
+        for model in self.fold_models:
+            held = np.flatnonzero(self.fold == model.fold)
             ids = self.table["id"].iloc[held].tolist()
-            oof[held] += self.run.read_probabilities(f"{member.folder}/oof.parquet", ids, self.labels, view=view)
-            test += self.run.read_probabilities(f"{member.folder}/test.parquet", test_ids, self.labels, view=view)
-        each = len([member for member in self.members if member.fold == 0])
-        whole = np.full((len(asked), len(self.labels)), np.nan)
-        whole[readable] = test / len(self.members)
-        return oof[self.fold != folds.TRAIN_ONLY] / each, whole
+            oof[held] += self.run.read_probabilities(f"{model.folder}/{filenames.OOF}", ids, self.labels, view=view)
+            test += self.run.read_probabilities(f"{model.folder}/{filenames.TEST}", test_ids, self.labels, view=view)
+        return oof[self.fold != folds.TRAIN_ONLY] / self._models_per_fold, self.all_asked(test / len(self.fold_models))
 
 
 def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
@@ -417,15 +444,15 @@ def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
     """
     from kagglekit.training import lr_finder, plots
 
-    method = _Method(job)
-    method.readable = method.readable[:0]  # the test set has no part in it
-    member = method.members[0]
-    method.fold = folds.assign(job.tables.train, job.recipe.data)  # the run's folder has none
-    learnt = np.flatnonzero(method.fold != member.fold)
+    run = FinetuneRun(job)
+    run.readable = run.readable[:0]  # the test set has no part in it
+    model = run.fold_models[0]
+    run.fold = folds.assign(job.tables.train, job.recipe.data)  # the run's folder has none
+    learnt = np.flatnonzero(run.fold != model.fold)
     folder = job.workspace.folder
-    trainer = method.trainer(member, learnt, learnt[:0], folder)
+    trainer = run.trainer(model, learnt, learnt[:0], folder)
     curve = trainer.find_rate(named.Phase(name=part, trains=part, epochs=1))
     found = lr_finder.suggestions(curve)
     path = folder / f"lr-find-{part}.png"
-    plots.finder_plot(curve, found, path, f"{job.competition.name}, {member.backbone.name}: {part}")
+    plots.finder_plot(curve, found, path, f"{job.competition.name}, {model.backbone.name}: {part}")
     return curve, found, path
