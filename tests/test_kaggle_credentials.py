@@ -127,7 +127,7 @@ def test_a_login_that_can_not_be_renewed_is_one_line(
     assert "credentials.json" in failed(cli("submissions", DOGS))
     stored = {"refresh_token": "refresh-secret-77aa", "access_token": "x", "access_token_expiration": "soon"}
     write(user / ".kaggle" / "credentials.json", json.dumps(stored | {"username": "x", "scopes": []}))
-    assert "credentials.json is no login that can be read" in failed(cli("submissions", DOGS))
+    assert "credentials.json can't be read as a login" in failed(cli("submissions", DOGS))
 
 
 @pytest.mark.parametrize("command", [("download", DOGS), ("submissions", DOGS)], ids=" ".join)
@@ -158,10 +158,10 @@ def test_a_token_file_that_is_empty_or_binary_is_one_line(
     monkeypatch.setenv("KAGGLE_API_TOKEN", str(write(tmp_path / "token", "")))
     assert "is empty" in failed(cli("submissions", DOGS))
     (tmp_path / "token").write_bytes(b"\xff\xfe")
-    assert "is no text" in failed(cli("submissions", DOGS))
+    assert "is not a text file" in failed(cli("submissions", DOGS))
     (tmp_path / "token").write_text(f"{TOKEN}\n{TOKEN}")
     said = failed(cli("submissions", DOGS))
-    assert "a second line" in said
+    assert "a line break" in said
     assert TOKEN not in said
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_others_can_read_is_pointed_out(
     assert "chmod" not in succeeded(cli("submissions", DOGS)).out
     file.chmod(0o644)
     assert (
-        f"WARNING: others on this machine can read your Kaggle credentials: chmod 600 {file}"
+        f"WARNING: other users of this machine can read your Kaggle credentials: chmod 600 {file}"
         in succeeded(cli("submissions", DOGS)).out
     )
 

@@ -106,8 +106,8 @@ def test_without_credentials_all_else_is_examined(cli: Cli, user: Path) -> None:
     done = cli("doctor", DOGS)
     assert done.code == 0
     assert grades(done, "credentials") == grades(done, "kaggle") == ["warning"]
-    assert "make a token" in lines(done, "credentials")[0]
-    assert "make a token" in lines(done, "kaggle")[0]
+    assert "create a token" in lines(done, "credentials")[0]
+    assert "create a token" in lines(done, "kaggle")[0]
 
 
 def test_credentials_that_can_not_be_read_are_said_to_be(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

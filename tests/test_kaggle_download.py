@@ -79,11 +79,11 @@ def test_an_archive_arrives_verified_and_unpacked_and_only_kaggle_sees_the_token
 def test_what_is_there_is_not_fetched_again(cli: Cli, dogs: State, place: Place) -> None:
     succeeded(cli("download", DOGS))
     asked = len(dogs.seen)
-    assert f"{place.archive} is there already" in succeeded(cli("download", DOGS)).out
+    assert f"{place.archive} already exists" in succeeded(cli("download", DOGS)).out
     place.archive.unlink()  # to save space: what was unpacked is enough
     done = succeeded(cli("download", DOGS))
     (unpacked,) = archives.unpacked_folders(place.archive.parent)
-    assert f"{unpacked} is there already" in done.out
+    assert f"{unpacked} already exists" in done.out
     assert "the data of dogs-vs-cats is in" in done.out
     assert len(dogs.seen) == asked
 
@@ -145,7 +145,7 @@ def test_a_cut_is_told_and_gone_on_from(cli: Cli, dogs: State, place: Place, pau
     dogs.will("archive.zip", cut(len(dogs.archive) // 2))
     done = succeeded(cli("download", DOGS))
     assert "the connection was cut at" in done.out
-    assert "going on at" in done.out
+    assert "resuming at" in done.out
     assert place.archive.read_bytes() == dogs.archive
     (rest,) = dogs.named("rest")
     assert rest.headers["If-Range"] == dogs.etag
@@ -160,7 +160,7 @@ def test_one_that_is_always_cut_there_ends_in_one_line_and_the_next_command_goes
     dogs.will("archive.zip", cut(half))
     dogs.will("rest", *[cut(half)] * retries.ATTEMPTS)
     said = failed(cli("download", DOGS))
-    assert "what has arrived is kept" in said
+    assert "these bytes are kept" in said
     assert place.part.read_bytes() == dogs.archive[:half]
     assert visible(place) == []
     succeeded(cli("download", DOGS))
@@ -205,7 +205,7 @@ def test_two_commands_do_not_download_at_once(dogs: State, place: Place, home: P
         place.archive.write_bytes(dogs.archive)  # what that command would have brought
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "there already" in said
+    assert "already exists" in said
     assert dogs.seen == []
 
 
@@ -279,7 +279,7 @@ def test_a_refusal_is_one_line_with_the_cure_and_is_asked_once(
     cli: Cli, dogs: State, place: Place, pauses: list[float], name: str, fault: Fault, words: tuple[str, ...]
 ) -> None:
     if name == "DownloadDataFiles" and "web page" in words:
-        words = ("no archive", "text/html", "<!DOCTYPE html>")
+        words = ("instead of an archive", "text/html", "<!DOCTYPE html>")
     dogs.will(name, fault)
     said = failed(cli("download", DOGS))
     for word in words:
@@ -305,7 +305,7 @@ def test_passing_trouble_is_waited_for(
     cli: Cli, dogs: State, place: Place, pauses: list[float], name: str, faults: list[Fault], expected: list[float]
 ) -> None:
     dogs.will(name, *faults)
-    assert "asking again in" in succeeded(cli("download", DOGS)).out
+    assert "retrying in" in succeeded(cli("download", DOGS)).out
     assert pauses == expected
     assert place.archive.read_bytes() == dogs.archive
 
@@ -319,7 +319,7 @@ def test_retry_after_may_be_a_date(cli: Cli, dogs: State, pauses: list[float]) -
 
 
 @pytest.mark.parametrize(
-    ("fault", "word"), [(status(429, "Too many"), "limits the rate"), (status(500), "has trouble (500)")]
+    ("fault", "word"), [(status(429, "Too many"), "limits the rate"), (status(500), "has a problem (500)")]
 )
 def test_trouble_that_stays_ends_in_one_line(
     cli: Cli, dogs: State, pauses: list[float], fault: Fault, word: str
@@ -332,7 +332,7 @@ def test_trouble_that_stays_ends_in_one_line(
 
 def test_a_wish_to_wait_for_an_hour_is_handed_on(cli: Cli, dogs: State, pauses: list[float]) -> None:
     dogs.will("ListDataFiles", status(429, "Too many", "3600"))
-    assert "again in 3600 s" in failed(cli("download", DOGS))
+    assert "in 3600 s" in failed(cli("download", DOGS))
     assert pauses == []
 
 
@@ -342,7 +342,7 @@ def test_a_server_that_hangs_is_given_up(
 ) -> None:
     monkeypatch.setattr(client, "TIMEOUT", (5.0, 0.1))
     dogs.will(name, *[hang] * retries.ATTEMPTS)
-    assert "does not answer in time" in failed(cli("download", DOGS))
+    assert "did not answer in time" in failed(cli("download", DOGS))
     assert dogs.count(name) == retries.ATTEMPTS
 
 
@@ -369,7 +369,7 @@ def test_a_storage_that_sends_less_than_was_asked_for_is_asked_for_the_rest(
 ) -> None:
     dogs.will("archive.zip", cut(100))
     dogs.will("rest", kaggle_server.short_range(50), kaggle_server.short_range(1000))
-    assert "fewer bytes came" in succeeded(cli("download", DOGS)).out
+    assert "the transfer ended early" in succeeded(cli("download", DOGS)).out
     assert [seen.headers["Range"] for seen in dogs.named("rest")] == ["bytes=100-", "bytes=150-", "bytes=1150-"]
     assert place.archive.read_bytes() == dogs.archive
 
@@ -383,7 +383,7 @@ def test_a_storage_may_ask_for_time(cli: Cli, dogs: State, place: Place, pauses:
     shutil.rmtree(archives.unpacked_folders(place.archive.parent)[0])
     dogs.will("archive.zip", cut(100))
     dogs.will("rest", status(503, retry_after="7200"))
-    assert "again in 7200 s" in failed(cli("download", DOGS))
+    assert "in 7200 s" in failed(cli("download", DOGS))
     assert place.part.stat().st_size == 100
 
 
@@ -414,7 +414,7 @@ def damaged(exchange: kaggle_server.Exchange) -> None:
     [
         (page(), "text/html"),
         (lambda exchange: exchange.json({"error": "not now"}), "application/json"),
-        (lambda exchange: exchange.bytes(b"", "application/zip"), "no archive"),
+        (lambda exchange: exchange.bytes(b"", "application/zip"), "instead of an archive"),
         (shorter, "not a whole zip"),
         (damaged, "is damaged"),
     ],
@@ -438,7 +438,7 @@ def test_a_length_that_is_too_long_is_a_cut_of_another_version(cli: Cli, dogs: S
 def test_a_web_page_does_not_cost_what_has_arrived(cli: Cli, dogs: State, place: Place) -> None:
     half = len(dogs.archive) // 2
     dogs.will("archive.zip", cut(half), page())
-    assert "no archive" in failed(cli("download", DOGS))
+    assert "instead of an archive" in failed(cli("download", DOGS))
     assert place.part.stat().st_size == half
     succeeded(cli("download", DOGS))
     assert dogs.named("rest")[0].headers["Range"] == f"bytes={half}-"
@@ -485,7 +485,7 @@ def test_killed_when_all_was_unpacked_nothing_is_left_over(
         patch.setattr(Part, "become", killed)
         assert cli("download", DOGS).code == 130
     assert place.part.exists()
-    assert "there already" in succeeded(cli("download", DOGS)).out
+    assert "already exists" in succeeded(cli("download", DOGS)).out
     assert not place.part.exists()
 
 
@@ -545,7 +545,7 @@ def test_a_wrong_slug_is_told_the_nearest_known_one(
 def test_a_competition_that_is_not_at_kaggle_is_one_line(
     cli: Cli, kaggle: State, plugin: Callable[[str], Path]
 ) -> None:
-    assert "no slug at Kaggle" in failed(cli("download", plugin("")))
+    assert "no Kaggle slug" in failed(cli("download", plugin("")))
     assert kaggle.seen == []
 
 

@@ -95,7 +95,7 @@ def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: P
         "competitionName": SLUG, "blobFileTokens": "uploaded", "submissionDescription": "two views",
     }  # fmt: skip
     assert "Authorization" not in kaggle.named("upload")[0].headers
-    for words in ("12 rows, compared with the sample submission", "left today: 5", "0.04321", "0.05432"):
+    for words in ("12 rows, checked against the sample submission", "left today: 5", "0.04321", "0.05432"):
         assert words in done.out
     (row,) = ledger(place)
     assert row == {
@@ -207,7 +207,7 @@ def test_the_same_bytes_are_sent_once_unless_forced(
     succeeded(cli("submit", DOGS, "--wait"))
     shutil.copy(real.submission, tmp_path / "other.csv")
     said = failed(cli("submit", DOGS, tmp_path / "other.csv"))
-    assert "sent before, as submission 1001 of 2026-11-25 (public score 0.04321)" in said
+    assert "sent before, as submission 1001 on 2026-11-25 (public score 0.04321)" in said
     assert kaggle.count("upload") == 1
     succeeded(cli("submit", DOGS, "--force"))
     assert [row["reference"] for row in ledger(place)] == [1001, 1002]
@@ -264,9 +264,9 @@ def test_what_is_no_csv_is_one_line(cli: Cli, kaggle: State, place: Path, tmp_pa
 
 def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, real: store.Run) -> None:
     pd.read_csv(real.submission).assign(label=0.5).to_csv(real.submission, index=False)
-    assert "has been changed" in failed(cli("submit", DOGS, "--run", real.id))
+    assert "has changed" in failed(cli("submit", DOGS, "--run", real.id))
     real.submission.unlink()
-    assert "has lost" in failed(cli("submit", DOGS, "--run", real.id))
+    assert "any more" in failed(cli("submit", DOGS, "--run", real.id))
     (real.folder / "result.json").unlink()
     assert "not finished" in failed(cli("submit", DOGS, "--run", real.id))
     assert "no finished run" in failed(cli("submit", DOGS))
@@ -276,7 +276,7 @@ def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, r
 def test_impossible_wishes_are_one_line(cli: Cli, kaggle: State, real: store.Run) -> None:
     assert "not both" in failed(cli("submit", DOGS, real.submission, "--run", real.id))
     assert "no file" in failed(cli("submit", DOGS, "nowhere.csv"))
-    assert "is of dogs-vs-cats" in failed(cli("submit", "state-farm", "--run", real.id))
+    assert "belongs to dogs-vs-cats" in failed(cli("submit", "state-farm", "--run", real.id))
     assert "no run" in failed(cli("submit", DOGS, "--run", "nonsense"))
     assert kaggle.seen == []
 
@@ -289,14 +289,14 @@ def test_without_data_a_run_is_checked_by_its_own_test_images(
     pd.read_csv(real.submission).assign(label=0.5).to_csv(tmp_path / "mine.csv", index=False)
     said = failed(cli("submit", DOGS, tmp_path / "mine.csv"))
     assert "kagglekit download dogs-vs-cats" in said
-    assert "12 rows, compared with the run's test images" in succeeded(cli("submit", DOGS)).out
+    assert "12 rows, checked against the run's test images" in succeeded(cli("submit", DOGS)).out
 
 
 def test_a_day_without_submissions_left_is_seen_before_the_upload(cli: Cli, kaggle: State, place: Path) -> None:
     kaggle.left, kaggle.counted = 0, 5
     said = failed(cli("submit", DOGS))
     assert "0 submissions are left today" in said
-    assert "5 counted" in said
+    assert "5 used" in said
     assert not sent(kaggle)
     assert ledger(place) == []
     kaggle.limited_by_total = True
@@ -321,11 +321,11 @@ def test_who_is_in_no_team_yet_has_no_limits_to_read(cli: Cli, kaggle: State, pl
         ("ListSubmissions", page(), "can't be read"),
         ("GetSubmissionLimits", status(403, "no"), f"{SLUG}/rules"),
         ("StartSubmissionUpload", status(403, "no"), f"{SLUG}/rules"),
-        ("upload", lambda exchange: exchange.bytes(b"no", "text/plain", 403), "was refused (403)"),
+        ("upload", lambda exchange: exchange.bytes(b"no", "text/plain", 403), "refused the upload"),
         (
             "upload",
             lambda exchange: exchange.head(302, {"Location": "http://storage.test/archive.zip"}),
-            "refused (302)",
+            "(302): nothing was submitted",
         ),
         ("CreateSubmission", status(400, "Daily limit"), "400): Daily limit"),
         ("CreateSubmission", status(403, "no"), f"{SLUG}/rules"),
@@ -407,7 +407,7 @@ def test_one_that_arrived_unheard_before_the_network_went_is_recognised_by_the_n
         kaggle.will("ListSubmissions", *[status(503)] * retries.ATTEMPTS)
 
     kaggle.will("CreateSubmission", gone)
-    assert "trouble (503)" in failed(cli("submit", DOGS))
+    assert "problem (503)" in failed(cli("submit", DOGS))
     assert [row["status"] for row in ledger(place)] == ["SENDING"]
     assert "sent before, as submission 1001" in failed(cli("submit", DOGS))
     (row,) = ledger(place)
@@ -417,7 +417,7 @@ def test_one_that_arrived_unheard_before_the_network_went_is_recognised_by_the_n
 
 def test_one_that_never_arrived_is_sent_by_the_next_command(cli: Cli, kaggle: State, place: Path) -> None:
     kaggle.will("CreateSubmission", *[status(500)] * retries.ATTEMPTS)
-    assert "trouble (500)" in failed(cli("submit", DOGS))
+    assert "problem (500)" in failed(cli("submit", DOGS))
     assert [row["status"] for row in ledger(place)] == ["SENDING"]  # it may still turn up
     succeeded(cli("submit", DOGS))
     assert len(kaggle.submissions) == len(ledger(place)) == 1
@@ -477,7 +477,7 @@ def test_one_command_downloads_runs_submits_and_waits(
     assert json.loads((run / "kaggle.json").read_text())["public_score"] == 0.04321
     assert "0.04321" in done.out
     assert "0.04321" in succeeded(cli("runs", DOGS)).out
-    assert "were sent before" in failed(cli(*words))
+    assert "was sent before" in failed(cli(*words))
     assert kaggle.count("upload") == 1
 
 

@@ -1,4 +1,4 @@
-"""From Kaggle and back, through the official client: credentials, download, submission, ledger.
+"""Kaggle, through its official client: credentials, download, submission, ledger.
 
-Importing it loads neither that client nor requests; both are loaded when Kaggle is asked something.
+Importing it loads neither the client nor requests; both are loaded at the first request.
 """

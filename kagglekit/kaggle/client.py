@@ -1,4 +1,4 @@
-"""One competition at Kaggle, asked through the official client, with time-outs and retries of our own."""
+"""Requests to Kaggle for one competition, through the official client with our own time-outs and retries."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 TIMEOUT = (10.0, 60.0)
-"""Seconds for a connection, and for the next bytes: the official client waits for ever."""
+"""Seconds to wait for a connection, and for the next bytes: the official client has no limit."""
 _PAGE = 100
-"""Submissions or files asked for at once."""
+"""Submissions or files per request."""
 
 
 def slug_of(competition: Competition) -> str:
-    """Return a competition's name at Kaggle; raise UserError for one that is not there."""
+    """Return a competition's slug at Kaggle; raise UserError if it has none."""
     if not competition.kaggle:
-        raise UserError(f"{competition.name} has no slug at Kaggle: set kaggle=… in its plugin.")
+        raise UserError(f"{competition.name} has no Kaggle slug: set kaggle=… in its plugin.")
     return competition.kaggle
 
 
 @contextmanager
 def connect(competition: Competition, console: Console, attempts: int = retries.ATTEMPTS) -> Iterator[Kaggle]:
-    """Find the credentials and yield what can be asked; nothing is sent yet, but to renew an expired login.
+    """Find the credentials and yield a client; nothing is sent yet, except to renew an expired login.
 
-    Raises UserError where there are no credentials, or where the competition is not at Kaggle.
+    Raises UserError if there are no credentials or the competition has no Kaggle slug.
     """
     slug = slug_of(competition)
     found = credentials.require()
@@ -66,19 +66,19 @@ def _official(found: credentials.Credentials) -> KaggleClient:
 
 
 def _prepared(client: KaggleClient, found: credentials.Credentials) -> None:
-    """Give an opened client time-outs, and exactly the credentials that were found: it prefers others of its own."""
-    session = client.http_client()._session  # it has no other door
+    """Give an open client time-outs and exactly the credentials found: by itself it might pick others."""
+    session = client.http_client()._session  # there is no public access
     session.send = functools.partial(session.send, timeout=TIMEOUT)
-    session.headers["Accept-Encoding"] = "identity"  # an archive's length is that of its bytes on the line
+    session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts the bytes sent
     if not found.token and found.username:
         session.auth = (found.username, found.key)
 
 
 class Kaggle:
-    """What can be asked of a competition at Kaggle; troubles end as UserError."""
+    """Requests about one competition; failures are raised as UserError."""
 
     def __init__(self, context: Context, console: Console, plain: requests.Session, attempts: int) -> None:
-        """`plain` is for addresses that carry their own permission: they must not see the credentials."""
+        """`plain` is for pre-signed addresses, which must not see the credentials."""
         self.context = context
         self._console = console
         self._plain = plain
@@ -87,14 +87,14 @@ class Kaggle:
 
     @contextmanager
     def signed_in(self) -> Iterator[None]:
-        """Keep the official client open in the block."""
+        """Keep the official client open inside the block."""
         with _official(self.context.credentials) as client:
             _prepared(client, self.context.credentials)
             self._api = client.competitions.competition_api_client
             yield
 
     def renewed_token(self) -> str:
-        """Return a new token of the browser's login, which the official client stores for the next time."""
+        """Return a new token for the browser login; the official client also stores it."""
         from kagglesdk import KaggleCredentials
 
         with _official(self.context.credentials) as client:
@@ -102,12 +102,12 @@ class Kaggle:
             try:
                 login = KaggleCredentials.load(client=client)
             except (ValueError, TypeError) as error:
-                raise UserError(f"{self.context.credentials.file} is no login that can be read: {HOW}.") from error
+                raise UserError(f"{self.context.credentials.file} can't be read as a login: {HOW}.") from error
             self._ask(login.refresh_access_token)
             return str(login.get_access_token())
 
     def files(self) -> list[str]:
-        """Return the names of the first files of the competition's data."""
+        """Return the names of the competition's first data files."""
         from kagglesdk.competitions.types.competition_api_service import ApiListDataFilesRequest
 
         request = ApiListDataFilesRequest()
@@ -117,7 +117,7 @@ class Kaggle:
         return [self.context.credentials.redact(str(file.name)) for file in listed]
 
     def archive(self) -> requests.Response:
-        """Return the beginning response that all data would arrive by; the caller closes it."""
+        """Return an open response that streams the whole archive; the caller closes it."""
         from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
 
         request = ApiDownloadDataFilesRequest()
@@ -125,9 +125,9 @@ class Kaggle:
         return self._ask(lambda: self._api.download_data_files(request))
 
     def rest_of(self, url: str, start: int, validator: str) -> requests.Response:
-        """Return the response with a file's bytes from `start` on; with all of them if it has changed since.
+        """Return a response with a file's bytes from `start` on, or with all bytes if the file has changed.
 
-        `validator` is the file's ETag or date. Raises errors of requests.
+        `validator` is the file's ETag or date. Raises exceptions of requests.
         """
         headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
         headers |= {"If-Range": validator} if validator else {}
@@ -143,7 +143,7 @@ class Kaggle:
         return Limits(found.num_today, found.num_total, found.num_allowed_now, bool(found.limited_by_total))
 
     def submissions(self, pages: int = 1) -> list[Submission]:
-        """Return one's own submissions, newest first: those of so many pages, or fewer if there are no more."""
+        """Return the user's submissions, newest first, from at most `pages` pages."""
         from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
 
         found: dict[int, Submission] = {}
@@ -159,7 +159,7 @@ class Kaggle:
         return list(found.values())
 
     def upload(self, file: Path) -> str:
-        """Send a file's bytes, which submits nothing yet; return the token that stands for them."""
+        """Upload a file without submitting it; return the upload's token."""
         return self._ask(lambda: self._upload(file))
 
     def _upload(self, file: Path) -> str:
@@ -170,21 +170,21 @@ class Kaggle:
         request.file_name = file.name
         request.content_length = file.stat().st_size
         request.last_modified_epoch_seconds = int(file.stat().st_mtime)
-        place = self._api.start_submission_upload(request)
+        started = self._api.start_submission_upload(request)
         with file.open("rb") as content:
-            answer = self._plain.put(place.create_url, data=content, timeout=TIMEOUT, allow_redirects=False)
+            answer = self._plain.put(started.create_url, data=content, timeout=TIMEOUT, allow_redirects=False)
         if 300 <= answer.status_code < 500 and answer.status_code not in (408, 429):
             raise UserError(
-                f"the upload of {file.name} was refused ({answer.status_code}): nothing was submitted; "
-                "type the command again."
+                f"Kaggle refused the upload of {file.name} ({answer.status_code}): nothing was submitted; "
+                "repeat the command."
             )
         answer.raise_for_status()
-        return str(place.token)
+        return str(started.token)
 
     def create(self, token: str, message: str) -> int:
-        """Submit what was uploaded; return its reference. It is asked once: it may have worked though it failed.
+        """Submit an upload; return its reference. Not retried: a request that seems to fail may have succeeded.
 
-        Raises errors of requests, and ValueError for an answer without a reference.
+        Raises exceptions of requests, and ValueError for an answer without a reference.
         """
         from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
 
@@ -204,5 +204,5 @@ class Kaggle:
             return retries.patiently(question, self._console.say, self._attempts)
         except requests.RequestException as error:
             raise self.context.explain(error) from error
-        except (ValueError, KeyError, TypeError) as error:  # the official client's, of what it can't read
+        except (ValueError, KeyError, TypeError) as error:  # the official client could not parse the answer
             raise self.context.unreadable() from error

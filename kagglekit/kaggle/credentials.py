@@ -1,4 +1,4 @@
-"""Who the user is at Kaggle: found in the order of the official client, handed on to it, and never shown."""
+"""Kaggle credentials: looked up in the official client's order, passed to it, never shown."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any
 from kagglekit.base.errors import UserError
 
 SETTINGS = "https://www.kaggle.com/settings"
-"""Where an account's tokens are made, and its phone is verified."""
-HOW = f"make a token at {SETTINGS} (API) and save it as ~/.kaggle/access_token, or set KAGGLE_API_TOKEN to it"
+"""Page where users create tokens and verify their phone."""
+HOW = f"create a token at {SETTINGS} (API) and save it as ~/.kaggle/access_token, or set KAGGLE_API_TOKEN to it"
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A token, or a user's name and key; their values are in no representation."""
+    """A token, or a username and key; `repr` shows none of them."""
 
     source: str
-    """Where they were found, in words."""
+    """Where they were found, for messages."""
     file: Path | None = None
     """The file that holds them, if one does."""
     token: str = field(default="", repr=False)
     username: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
-    """What a token of the browser's login is renewed with once it has expired."""
+    """Renews an expired token of the browser login."""
 
     @property
     def exposed(self) -> bool:
@@ -37,18 +37,18 @@ class Credentials:
         return self.file is not None and os.name == "posix" and bool(self.file.stat().st_mode & 0o077)
 
     def warning(self) -> str:
-        """Return the line that an exposed file deserves."""
-        return f"others on this machine can read your Kaggle credentials: chmod 600 {self.file}"
+        """Return the warning for an exposed file."""
+        return f"other users of this machine can read your Kaggle credentials: chmod 600 {self.file}"
 
     def redact(self, text: str) -> str:
-        """Return a text of Kaggle's, which may repeat what it was sent, without the secrets."""
+        """Return a text from Kaggle without the secrets that it may echo."""
         for secret in (self.token, self.key, self.refresh_token):
             text = text.replace(secret, "***") if secret else text
         return text
 
 
 def find() -> Credentials | None:
-    """Return the credentials that the official client would take, or None; raise UserError for a broken file."""
+    """Return the credentials that the official client would use, or None; raise UserError for a broken file."""
     looks: tuple[Callable[[], Credentials | None], ...] = (_token_variable, _token_file, _name_and_key, _login)
     found = next((found for look in looks if (found := look()) is not None), None)
     if found is not None:
@@ -59,14 +59,14 @@ def find() -> Credentials | None:
 def _check_letters(found: Credentials) -> None:
     for secret in (found.token, found.username, found.key):
         if not (secret.isascii() and secret.isprintable()) or " " in secret:
-            raise UserError(f"{found.source} holds letters that no credentials have, such as a second line: {HOW}.")
+            raise UserError(f"{found.source} has characters that credentials can't have, such as a line break: {HOW}.")
 
 
 def require() -> Credentials:
-    """Return the credentials; raise UserError, which says how to get some, where there are none."""
+    """Return the credentials; raise UserError, which says how to get some, if there are none."""
     found = find()
     if found is None:
-        raise UserError(f"there are no Kaggle credentials: {HOW}.")
+        raise UserError(f"no Kaggle credentials found: {HOW}.")
     return found
 
 
@@ -75,13 +75,13 @@ def _folder() -> Path:
 
 
 def _token_variable() -> Credentials | None:
-    """KAGGLE_API_TOKEN holds a token, or the path of a file with one."""
+    """Read KAGGLE_API_TOKEN: a token, or the path of a file with one."""
     value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
     if not value:
         return None
     try:
         is_file = Path(value).is_file()
-    except OSError:  # a token that is too long for a name
+    except OSError:  # a token may be too long for a file name
         is_file = False
     if not is_file:
         return Credentials("KAGGLE_API_TOKEN", token=value)
@@ -96,7 +96,7 @@ def _required_text(file: Path) -> str:
 
 
 def _token_file() -> Credentials | None:
-    for name in ("access_token", "access_token.txt"):  # Windows' editors add the ending
+    for name in ("access_token", "access_token.txt"):  # editors on Windows add the extension
         file = _folder() / name
         token = _text(file)
         if token:
@@ -105,10 +105,10 @@ def _token_file() -> Credentials | None:
 
 
 def _name_and_key() -> Credentials | None:
-    """KAGGLE_USERNAME and KAGGLE_KEY, each of which wins over its counterpart in kaggle.json."""
+    """Read kaggle.json; KAGGLE_USERNAME and KAGGLE_KEY override its values."""
     configured = os.environ.get("KAGGLE_CONFIG_DIR")
-    places = [Path(configured).expanduser()] if configured else [_folder(), _xdg_folder()]
-    file = next((place / "kaggle.json" for place in places if (place / "kaggle.json").is_file()), None)
+    folders = [Path(configured).expanduser()] if configured else [_folder(), _xdg_folder()]
+    file = next((folder / "kaggle.json" for folder in folders if (folder / "kaggle.json").is_file()), None)
     variables = {name: os.environ.get(f"KAGGLE_{name.upper()}", "") for name in ("username", "key")}
     if all(variables.values()):
         return Credentials("KAGGLE_USERNAME and KAGGLE_KEY", None, **variables)
@@ -125,7 +125,7 @@ def _xdg_folder() -> Path:
 
 
 def _login() -> Credentials | None:
-    """What `kaggle auth login` has left: a token of some hours, and one to renew it with."""
+    """Read what `kaggle auth login` stored: a token valid for hours, and one that renews it."""
     file = _folder() / "credentials.json"
     stored = _json(file) if file.is_file() else {}
     refresh_token = _string(stored, "refresh_token")
@@ -154,7 +154,7 @@ def _text(file: Path) -> str:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text: {HOW}.") from error
+        raise UserError(f"{file} is not a text file: {HOW}.") from error
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Downloading a competition's archive: gone on with after a cut, verified, and only then there."""
+"""Download a competition's archive: resume after interruptions, verify it, then give it its final name."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**18
 _ZIP = b"PK"
-"""What every zip begins with."""
+"""First bytes of every zip."""
 
 
 def download(project: Project, console: Console) -> DataFiles:
-    """Bring a competition's archive into its workspace and unpack it; return its files.
+    """Download a competition's archive into its workspace and unpack it; return its files.
 
-    What is there already is not fetched again. Raises UserError where Kaggle, the disk or the archive fail.
+    An existing archive is not downloaded again. Raises UserError if Kaggle, the disk or the archive fails.
     """
     competition, workspace = project.competition, project.workspace
     archive = workspace.data / f"{client.slug_of(competition)}.zip"
@@ -45,8 +45,8 @@ def download(project: Project, console: Console) -> DataFiles:
     try:
         there = _there(archive)
         if there is not None:
-            Part(archive).discard()  # of a command that was killed when all was unpacked
-            console.say(f"{there} is there already; remove it to fetch it again")
+            Part(archive).discard()  # left by a command that was killed after unpacking
+            console.say(f"{there} already exists; remove it to download it again")
         else:
             with client.connect(competition, console) as kaggle:
                 fetch(kaggle, archive, console)
@@ -56,7 +56,7 @@ def download(project: Project, console: Console) -> DataFiles:
 
 
 def _there(archive: Path) -> Path | None:
-    """Return the archive if it is there, else what was unpacked from it."""
+    """Return the archive if it exists, else the folder it was unpacked to, else None."""
     if archive.exists():
         return archive
     unpacked = archives.unpacked_folders(archive.parent)
@@ -64,9 +64,9 @@ def _there(archive: Path) -> Path | None:
 
 
 class CutError(Exception):
-    """The bytes stopped coming; the next attempt goes on behind them.
+    """The transfer stopped early; the next attempt resumes it.
 
-    `answer` is what the server says instead, if it says something: it may ask for time.
+    `answer` is the server's response, if there is one: it may ask to wait.
     """
 
     def __init__(self, reason: str, answer: requests.Response | None = None) -> None:
@@ -75,9 +75,9 @@ class CutError(Exception):
 
 
 def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
-    """Download `archive`, in as many pieces as it takes, and unpack it beside itself, which checks every member.
+    """Download `archive`, resuming as often as needed, and unpack it beside itself, which checks every member.
 
-    Only then it takes its name. What is no whole archive is removed; what there is no room to unpack stays.
+    Only then does it get its name. A broken archive is deleted; one that the disk has no room to unpack is kept.
     """
     listed = kaggle.files()
     part = receive(kaggle, archive, console)
@@ -96,7 +96,7 @@ def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
 
 
 def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
-    """Bring all bytes of `archive` that are not here yet; return them, not checked yet."""
+    """Download the missing bytes of `archive`; return the file, still unchecked."""
     part = Part(archive)
     stuck, furthest = 0, part.size
     for attempt in itertools.count(1):
@@ -109,8 +109,8 @@ def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
             pause = retries.wait_after(error.answer, max(stuck, 1))
             if stuck == retries.ATTEMPTS or pause > retries.PATIENCE:
                 raise UnreachableError(
-                    f"{error}, {max(stuck, 1)} times at {part.size / 1e6:.1f} MB of {archive.name}: what has arrived "
-                    f"is kept; type the command again in {pause:.0f} s to go on."
+                    f"{error}, {max(stuck, 1)} times at {part.size / 1e6:.1f} MB of {archive.name}: these bytes "
+                    f"are kept; repeat the command in {pause:.0f} s to resume."
                 ) from error
             console.say(f"{error} at {part.size / 1e6:.1f} MB: attempt {attempt + 1} in {pause:.0f} s")
             retries.sleep(pause)
@@ -120,10 +120,10 @@ def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
 
 
 def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name: str, console: Console) -> None:
-    """Write what is missing of the archive that `source` would bring; raise CutError where the bytes end early."""
+    """Append the missing bytes of the archive that `source` streams; raise CutError if the transfer ends early."""
     version = Version.of(source)
     response = source
-    if part.goes_on_with(version):
+    if part.matches(version):
         if part.size == version.size:
             return
         source.close()
@@ -131,11 +131,11 @@ def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name:
     with closing(response):
         chunks = _chunks(response)
         if response.status_code == 206:
-            console.say(f"going on at {part.size / 1e6:.1f} MB of {name}")
+            console.say(f"resuming at {part.size / 1e6:.1f} MB of {name}")
         else:
             chunks = _checked_start(chunks, response, kaggle)
             if part.size:
-                console.say(f"{name} at Kaggle is not the one that {part.size / 1e6:.1f} MB are here of: starting over")
+                console.say(f"{name} has changed at Kaggle since {part.size / 1e6:.1f} MB arrived: starting over")
             version = Version.of(response)
             part.start(version)
         _check_room(part, version)
@@ -145,11 +145,11 @@ def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name:
                 file.write(chunk)
                 advance(len(chunk))
         if version.size not in (None, part.size):
-            raise CutError("fewer bytes came than were promised")
+            raise CutError("the transfer ended early")
 
 
 def _rest(kaggle: client.Kaggle, url: str, part: Part, version: Version) -> requests.Response:
-    """Return the response that goes on behind the part, or, where the file has changed, begins anew."""
+    """Return a response with the bytes after the part, or with the whole file if it has changed."""
     import requests
 
     try:
@@ -160,13 +160,13 @@ def _rest(kaggle: client.Kaggle, url: str, part: Part, version: Version) -> requ
     if rest.status_code == 200 or (rest.status_code == 206 and starts and version.has_part(Version.of(rest))):
         return rest
     rest.close()
-    if rest.status_code in (206, 416):  # a range that was not asked for, or none: only a fresh start helps
+    if rest.status_code in (206, 416):  # a wrong range or none: only a fresh start helps
         part.discard()
-    raise CutError(f"Kaggle's storage does not go on ({rest.status_code})", rest)
+    raise CutError(f"Kaggle's storage does not resume ({rest.status_code})", rest)
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yield bytes as they come, so that none is lost when no more do."""
+    """Yield bytes as they arrive, so that none are lost when the connection breaks."""
     import urllib3
 
     try:
@@ -178,9 +178,9 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _checked_start(chunks: Iterator[bytes], response: requests.Response, kaggle: client.Kaggle) -> Iterator[bytes]:
-    """Return all chunks once they begin like an archive; raise UserError, which shows what came instead."""
+    """Return all chunks if they start like a zip; else raise UserError, which shows what came instead."""
     kind = response.headers.get("Content-Type", "no type given").partition(";")[0]
-    start: bytes = response.content if kind == "application/json" else b""  # which the official client has read
+    start: bytes = response.content if kind == "application/json" else b""  # the official client has read it already
     for chunk in chunks:
         start += chunk
         if len(start) >= len(_ZIP):
@@ -188,27 +188,27 @@ def _checked_start(chunks: Iterator[bytes], response: requests.Response, kaggle:
     if not start.startswith(_ZIP):
         shown = kaggle.context.shown(start[:4096].decode("utf-8", "replace"))[:60]
         raise UserError(
-            f"Kaggle sent no archive but {kind}, which begins with {shown!r}: log in to Kaggle in a browser and look "
-            f"whether {kaggle.context.url}/data can be downloaded there; nothing of it was kept."
+            f"Kaggle sent {kind} instead of an archive; it starts with {shown!r}: log in to Kaggle in a browser and "
+            f"check that {kaggle.context.url}/data can be downloaded there; nothing was kept."
         )
     return itertools.chain([start], chunks)
 
 
 def _check_room(part: Part, version: Version) -> None:
-    """Raise UserError where the disk can't hold what is missing, and about as much again, unpacked."""
+    """Raise UserError if the disk has no room for the missing bytes and an unpacked copy of about the same size."""
     if version.size is None:
         return
     need = 2 * version.size - part.size
     free = shutil.disk_usage(part.path.parent).free
     if need > free:
         raise UserError(
-            f"the archive and what it unpacks to need about {need / 1e6:.1f} MB in {part.path.parent}, and "
-            f"{free / 1e6:.1f} MB are free: free some, or let KAGGLEKIT_HOME name a folder on another disk."
+            f"the archive and its unpacked files need about {need / 1e6:.1f} MB in {part.path.parent}, and only "
+            f"{free / 1e6:.1f} MB are free: free some, or set KAGGLEKIT_HOME to a folder on another disk."
         )
 
 
 def _compare(listed: list[str], members: Iterable[str], name: str, console: Console) -> None:
-    """Warn where the archive lacks files that Kaggle lists."""
+    """Warn if the archive lacks files that Kaggle lists."""
     there = {PurePosixPath(member).name for member in members}
     missing = [file for file in listed if PurePosixPath(file).name not in there]
     if missing:

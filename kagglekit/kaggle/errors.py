@@ -1,4 +1,4 @@
-"""What went wrong at Kaggle, in one line with what cures it."""
+"""Kaggle's errors as one-line messages with a cure."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from kagglekit.kaggle import retries
 from kagglekit.kaggle.credentials import HOW, SETTINGS, Credentials
 
 _LONGEST = 200
-"""Letters of Kaggle's own message that are shown."""
+"""Characters of Kaggle's own message that are shown."""
 
 
 class UnreachableError(UserError):
-    """Kaggle gave no answer at all: no network, or trouble there; nothing is known of the competition."""
+    """Kaggle gave no usable answer: a network or server problem, which says nothing about the competition."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What was asked for, and by whom."""
+    """The competition and the credentials of the requests."""
 
     slug: str
-    """The competition's name at Kaggle."""
+    """The competition's slug at Kaggle."""
     url: str
-    """Its page."""
+    """The competition's page."""
     credentials: Credentials
 
     def explain(self, error: Any) -> UserError:
-        """Return what an error of requests means to the user."""
+        """Return the UserError for an exception of requests."""
         import requests
 
         if isinstance(error, requests.HTTPError) and error.response is not None:
-            if error.response.history:  # where the data lies knows neither rules nor accounts
+            if error.response.history:  # the storage server knows neither rules nor accounts
                 return UnreachableError(
-                    f"Kaggle's storage refuses the download ({error.response.status_code}): type the command again."
+                    f"Kaggle's storage refuses the download ({error.response.status_code}): repeat the command."
                 )
             return self._refusal(error.response.status_code, error)
         if isinstance(error, requests.exceptions.InvalidJSONError):
             return self.unreadable()
         return UnreachableError(
             f"{retries.reason(error)}: is there a network, and does it need a proxy (HTTPS_PROXY)? "
-            "What has arrived is kept: type the command again."
+            "Bytes that arrived are kept: repeat the command."
         )
 
     def unreadable(self) -> UserError:
-        """Return what an answer means that the official client can't read."""
+        """Return the UserError for an answer that the official client can't parse."""
         return UserError(
-            "Kaggle's answer can't be read: a web page between here and Kaggle (a login, a proxy) may have answered; "
-            "else a newer client may help: pip install -U kagglesdk."
+            "Kaggle's answer can't be read: a web page (a login, a proxy) may have answered instead; if not, update "
+            "the client: pip install -U kagglesdk."
         )
 
     def _refusal(self, code: int, error: Any) -> UserError:
@@ -67,13 +67,13 @@ class Context:
             return UserError(f"Kaggle has no competition {self.slug!r} (404): correct the slug{self._nearest()}")
         if code == 429:
             wait = retries.wait_after(error.response, retries.ATTEMPTS)
-            return UnreachableError(f"Kaggle limits the rate (429): type the command again in {wait:.0f} s.")
+            return UnreachableError(f"Kaggle limits the rate (429): repeat the command in {wait:.0f} s.")
         if code >= 500:
-            return UnreachableError(f"Kaggle has trouble ({code}): type the command again later; what came is kept.")
-        return UserError(f"Kaggle refuses ({code}){self.told(error)}")
+            return UnreachableError(f"Kaggle has a problem ({code}): repeat the command later; it resumes.")
+        return UserError(f"Kaggle refuses the request ({code}){self.told(error)}")
 
     def told(self, error: Any) -> str:
-        """Return Kaggle's own words in one line, without secrets, after a colon; a full stop where it says nothing."""
+        """Return a colon and Kaggle's own message on one line, without secrets; a full stop if it has none."""
         import requests
 
         try:
@@ -83,7 +83,7 @@ class Context:
         return f": {self.shown(message)[:_LONGEST]}" if message else "."
 
     def shown(self, message: object) -> str:
-        """Return a text of Kaggle's in one short, printable line, without secrets."""
+        """Return a text from Kaggle as one printable line, without secrets."""
         printable = "".join(letter if letter.isprintable() else " " for letter in str(message))
         return self.credentials.redact(" ".join(printable.split()))
 
@@ -94,7 +94,7 @@ class Context:
 
 
 def _known_slugs() -> Iterator[str]:
-    """Yield what the installed competitions are called at Kaggle."""
+    """Yield the Kaggle slugs of the installed competitions."""
     for listing in installed.listings():
-        with suppress(UserError):  # another plugin's trouble is not this one's
+        with suppress(UserError):  # a broken plugin must not hide the others
             yield plugins.load(listing.name).competition().kaggle

@@ -1,4 +1,4 @@
-"""What was sent to Kaggle, and what came of it: `ledger.json` in the competition's workspace."""
+"""The ledger of submissions and their scores: `ledger.json` in the competition's workspace."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 FILE = "ledger.json"
 SENDING = "SENDING"
-"""Status of a row whose submission may or may not have reached Kaggle; it has no reference yet."""
+"""Status of a submission that may or may not have reached Kaggle; it has no reference yet."""
 
 
 @dataclass(kw_only=True)
 class Row:
-    """A submission: what was sent from here, beside what Kaggle says of it."""
+    """One submission: what was sent, and what Kaggle reports about it."""
 
     reference: int | None = None
-    """Kaggle's number; None while it is not known to have arrived."""
+    """Kaggle's number; None until its arrival is confirmed."""
     date: str = ""
-    """When it arrived, in UTC."""
+    """Time of arrival, in UTC."""
     status: str = SENDING
     """SENDING, PENDING, COMPLETE or ERROR."""
     public_score: float | None = None
@@ -42,20 +42,20 @@ class Row:
     file: str = ""
     """The file's name."""
     sha256: str = ""
-    """Of the CSV's bytes; empty, as all that follows, for what was sent from elsewhere."""
+    """Of the CSV's bytes; this and all fields below are empty for submissions sent from elsewhere."""
     run: str = ""
-    """The run that made the file; empty for a file of no run."""
+    """The run that wrote the file, if any."""
     recipe: str = ""
     """Digest of the run's settings."""
     commit: str = ""
-    """Git commit of the folder that the run was started in."""
+    """Git commit of the run's working folder."""
     metric: str = ""
     out_of_fold: float | None = None
     """The run's own score."""
 
     @classmethod
     def of(cls, file: Path, message: str, run: store.Run | None) -> Row:
-        """Return the row of a file that is about to be sent, and of the run that made it."""
+        """Return the row for a file about to be sent, and the run that wrote it."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         row = cls(date=now, message=message, file=file.name, sha256=storage.file_sha256(file))
         if run is not None:
@@ -67,7 +67,7 @@ class Row:
         return row
 
     def learn(self, sent: Submission) -> None:
-        """Take over what Kaggle says."""
+        """Copy Kaggle's report into the row."""
         self.reference, self.date, self.status = sent.reference, sent.date, sent.status
         self.public_score, self.private_score, self.reason = sent.public_score, sent.private_score, sent.reason
         self.message, self.file = sent.message, sent.file
@@ -77,14 +77,14 @@ class Ledger:
     """The rows of one competition, oldest first."""
 
     def __init__(self, workspace: Workspace) -> None:
-        """Read what is there; other commands may write: see `opened`."""
+        """Read the file; `opened` guards against other commands that write it."""
         self._workspace = workspace
         known = {field.name for field in dataclasses.fields(Row)}
         stored: list[dict[str, Any]] = storage.read_json(workspace.folder / FILE) or []
         self.rows = [Row(**{name: value for name, value in row.items() if name in known}) for row in stored]
 
     def save(self) -> None:
-        """Write the ledger, and the latest row of each run into its folder."""
+        """Write the ledger, and each run's latest row into its folder."""
         self.rows.sort(key=lambda row: (row.reference is None, row.reference or 0))
         storage.write_json(self._workspace.folder / FILE, [dataclasses.asdict(row) for row in self.rows])
         for run, row in {row.run: row for row in self.rows if row.run}.items():
@@ -93,9 +93,9 @@ class Ledger:
                 storage.write_json(folder / filenames.SENT, dataclasses.asdict(row))
 
     def update(self, sent: Iterable[Submission]) -> None:
-        """Take over what Kaggle says; what it has and the ledger has not was sent from elsewhere.
+        """Copy Kaggle's reports into the rows.
 
-        Or it is what was being sent when the connection, or the command, broke.
+        A submission that the ledger does not know was sent from elsewhere, or just before the connection broke.
         """
         for submission in sorted(sent, key=lambda each: each.reference):
             row = self.of_reference(submission.reference) or self._sending(submission)
@@ -105,7 +105,7 @@ class Ledger:
             row.learn(submission)
 
     def of_reference(self, reference: int) -> Row | None:
-        """Return the row of Kaggle's number."""
+        """Return the row with Kaggle's number, if any."""
         return next((row for row in self.rows if row.reference == reference), None)
 
     def _sending(self, sent: Submission) -> Row | None:
@@ -113,12 +113,12 @@ class Ledger:
         return next((row for row in waiting if (row.message, row.file) == (sent.message, sent.file)), None)
 
     def of_bytes(self, sha256: str) -> Row | None:
-        """Return the latest row of a file with these bytes that Kaggle has."""
+        """Return the latest row that has arrived at Kaggle with these bytes, if any."""
         found = [row for row in self.rows if row.sha256 == sha256 and row.reference is not None]
         return found[-1] if found else None
 
     def forget_unsent(self) -> None:
-        """Remove the rows of what never arrived, from their runs' folders too."""
+        """Remove rows that never arrived, from their runs' folders too."""
         for run in {row.run for row in self.rows if row.run and row.reference is None}:
             (self._workspace.runs / run / filenames.SENT).unlink(missing_ok=True)
         self.rows = [row for row in self.rows if row.reference is not None]
@@ -126,7 +126,7 @@ class Ledger:
 
 @contextmanager
 def opened(workspace: Workspace) -> Iterator[Ledger]:
-    """Yield the ledger while no other command changes it; it is the block that saves it."""
+    """Yield the ledger under a lock; the block itself must save it."""
     workspace.cache.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.cache / "ledger.lock"):
         yield Ledger(workspace)

@@ -1,4 +1,4 @@
-"""The bytes of a download that have arrived, and which file of Kaggle's they are the beginning of."""
+"""A partial download, and the version of the file that it belongs to."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Version:
-    """What tells two files of one address apart; bytes of two versions are never mixed."""
+    """Tells two files at one address apart; bytes of two versions are never mixed."""
 
     etag: str
     modified: str
     size: int | None
-    """Bytes of the whole file, where the server says it."""
+    """Bytes of the whole file, if the server reports it."""
 
     @classmethod
     def of(cls, response: requests.Response) -> Version:
-        """Read it from a response with the whole file, or with the rest of one."""
+        """Read it from a response with the whole file or a range of it."""
         headers = response.headers
         size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
         return cls(headers.get("ETag", ""), headers.get("Last-Modified", ""), int(size) if size.isdecimal() else None)
 
     def has_part(self, part: Version) -> bool:
-        """Say whether a response with a part of a file is of this version, by all that it says of itself."""
+        """Return whether a partial response may be of this version: no header contradicts it."""
         same = (part.etag in ("", self.etag), part.modified in ("", self.modified), part.size in (None, self.size))
         return all(same)
 
     @property
     def validator(self) -> str:
-        """What If-Range may hold: a strong ETag, else the date; nothing where the server gives neither."""
+        """Value for If-Range: a strong ETag, else the date; empty if the server gives neither."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
 class Part:
-    """The bytes that have arrived, beside the archive under a name of its own, and the version they belong to."""
+    """The bytes that have arrived, in a file beside the archive, and the version they belong to."""
 
     def __init__(self, archive: Path) -> None:
-        """Nothing is made on disk yet."""
+        """Create nothing on disk yet."""
         self.path = archive.with_name(f".{archive.name}.part")
         self._record = archive.with_name(f".{archive.name}.part.json")
 
@@ -53,24 +53,24 @@ class Part:
         """Bytes that have arrived."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def goes_on_with(self, version: Version) -> bool:
-        """Say whether what has arrived is the beginning of this version."""
+    def matches(self, version: Version) -> bool:
+        """Return whether the bytes that have arrived belong to this version."""
         known = storage.read_json(self._record) if self.size else None
         fits = version.size is None or self.size <= version.size
         return bool(version.validator) and known == asdict(version) and fits
 
     def start(self, version: Version) -> None:
-        """Begin anew: first without bytes, then with the version that the next ones belong to."""
+        """Start over: empty the file first, then record the version of the next bytes."""
         self.path.write_bytes(b"")
         storage.write_json(self._record, asdict(version))
 
     def discard(self) -> None:
-        """Remove what has arrived."""
+        """Delete the bytes and their record."""
         self.path.unlink(missing_ok=True)
         self._record.unlink(missing_ok=True)
 
     def become(self, archive: Path) -> None:
-        """Take the archive's name: from now on it counts as there."""
+        """Rename to `archive`: the download is complete."""
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
         self.path.replace(archive)

@@ -1,4 +1,4 @@
-"""When a question that failed is asked again, and after how long: never in a hurry, and never for ever."""
+"""Retries of failed requests: which ones, how often, and after how long."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Answer = TypeVar("Answer")
 Say = Callable[[str], None]
 
 ATTEMPTS = 5
-"""Times that a question is asked."""
+"""Attempts per request."""
 PATIENCE = 300.0
-"""Seconds beyond which Kaggle's own wish to wait is handed on to the user."""
+"""If Kaggle asks for a longer wait than this, in seconds, the command gives up and tells the user."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""Seconds before the second attempt, and most of them; each pause is twice as long as the one before."""
+"""Seconds before the second attempt, and the maximum; each pause is twice the one before."""
 _PASSING = frozenset({408, 425, 429})
-"""Answers below 500 that may be another one in a moment."""
+"""Status codes below 500 that may pass."""
 
 
 def sleep(seconds: float) -> None:
-    """Wait; a name of its own, so that tests need not."""
+    """Wait; a separate function so that tests can replace it."""
     time.sleep(seconds)
 
 
 def patiently(ask: Callable[[], Answer], say: Say, attempts: int) -> Answer:
-    """Return what `ask` returns; where trouble may pass, ask again. Raises the last error of requests."""
+    """Return what `ask` returns, retrying errors that may pass. Raises the last exception of requests."""
     import requests
 
     for attempt in itertools.count(1):
@@ -40,13 +40,13 @@ def patiently(ask: Callable[[], Answer], say: Say, attempts: int) -> Answer:
             pause = wait_after(error.response, attempt)
             if attempt == attempts or not may_pass(error) or pause > PATIENCE:
                 raise
-            say(f"{reason(error)}: asking again in {pause:.0f} s")
+            say(f"{reason(error)}: retrying in {pause:.0f} s")
             sleep(pause)
     raise AssertionError("itertools.count ends nowhere")
 
 
 def may_pass(error: Any) -> bool:
-    """Say whether an error of requests may be gone in a moment: a busy server, a bad line, no answer in time."""
+    """Return whether an exception of requests may pass: a busy server, a bad connection, a time-out."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -57,7 +57,7 @@ def may_pass(error: Any) -> bool:
 
 
 def is_refusal(error: Any) -> bool:
-    """Say whether an error of requests means that Kaggle has heard the question, and has done nothing."""
+    """Return whether an exception of requests means that Kaggle received the request and did nothing."""
     import requests
 
     if not isinstance(error, requests.HTTPError) or error.response is None:
@@ -66,13 +66,13 @@ def is_refusal(error: Any) -> bool:
 
 
 def wait_after(response: Any, attempt: int) -> float:
-    """Return the seconds to wait after the given attempt (from 1): what the response asks for, or ever more."""
-    asked = None if response is None else _seconds(response.headers.get("Retry-After", ""))
-    return min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE) if asked is None else asked
+    """Return the seconds to wait after an attempt (from 1): the response's Retry-After, else exponential backoff."""
+    requested = None if response is None else _seconds(response.headers.get("Retry-After", ""))
+    return min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE) if requested is None else requested
 
 
 def _seconds(header: str) -> float | None:
-    """Return what Retry-After means, a number of seconds or a date; None for neither."""
+    """Return the seconds that a Retry-After header means, a number or a date; None for neither."""
     if header.strip().isdecimal():
         return float(header)
     try:
@@ -83,16 +83,16 @@ def _seconds(header: str) -> float | None:
 
 
 def reason(error: Any) -> str:
-    """Return in a few words why a question failed: never the error's own text, which has addresses with keys in."""
+    """Return in a few words why a request failed; the error's own text would show addresses with keys."""
     import requests
 
     if error.response is not None:
         code = error.response.status_code
-        return "Kaggle limits the rate (429)" if code == 429 else f"Kaggle has trouble ({code})"
+        return "Kaggle limits the rate (429)" if code == 429 else f"Kaggle has a problem ({code})"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy does not let Kaggle through"
+        return "the proxy blocks Kaggle"
     if isinstance(error, requests.exceptions.SSLError):
         return "the secure connection to Kaggle failed"
     if isinstance(error, requests.Timeout):
-        return "Kaggle does not answer in time"
+        return "Kaggle did not answer in time"
     return "Kaggle can't be reached"

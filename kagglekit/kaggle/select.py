@@ -1,4 +1,4 @@
-"""Which file is to be sent to Kaggle, and whether it may be."""
+"""Choose the file to submit, and check it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from kagglekit.runs import store
 
 @dataclass(frozen=True)
 class Choice:
-    """The file to send, and the run that made it, if one did."""
+    """The file to send, and the run that wrote it, if any."""
 
     file: Path
     run: store.Run | None
 
     def message(self) -> str:
-        """Return what Kaggle shows beside the score where the user says nothing else."""
+        """Return the default message that Kaggle shows beside the score."""
         if self.run is None:
             return self.file.name
         result = self.run.finished()
@@ -34,16 +34,16 @@ class Choice:
 
 
 def choose(project: Project, file: Path | None, reference: str | None, *, force: bool) -> Choice:
-    """Return the file named, or the submission of the run named, or that of the best run.
+    """Return the named file, the named run's submission, or the best run's.
 
-    Raises UserError for a rehearsal, for a run that is not finished or is another competition's, and, unless `force`,
-    for a run on a sample.
+    Raises UserError for a rehearsal, an unfinished run, another competition's run and, unless `force`, a run on a
+    sample.
     """
     if file is not None and reference is not None:
         raise UserError("name a FILE or a run with --run, not both.")
     if file is not None:
         if not file.is_file():
-            raise UserError(f"no file {file}: give a submission, or --run ID.")
+            raise UserError(f"no file {file}: name an existing submission, or a run with --run ID.")
         digest = storage.file_sha256(file)
         made = [
             run for run in store.all_runs(project.workspace) if run.result and run.result.submission_sha256 == digest
@@ -53,37 +53,36 @@ def choose(project: Project, file: Path | None, reference: str | None, *, force:
         return Choice(file, _checked(made[0], project, force))
     run = store.best_run(project.workspace) if reference is None else store.find(reference)
     if run is None:
-        raise UserError(f"no finished run of {project.name} to submit: `kagglekit run {project.name}` makes one.")
+        raise UserError(f"no finished run of {project.name} to submit: `kagglekit run {project.name}` creates one.")
     return Choice(run.submission, _unchanged(_checked(run, project, force)))
 
 
 def _checked(run: store.Run, project: Project, force: bool) -> store.Run:
     name = run.record.competition.name
     if name != project.competition.name:
-        raise UserError(f"run {run.id} is of {name}, not of {project.name}: `kagglekit runs {project.name}` lists its.")
+        raise UserError(f"run {run.id} belongs to {name}: `kagglekit runs {project.name}` lists the runs to submit.")
     if run.synthetic:
         raise UserError(
             f"run {run.id} is a SYNTHETIC rehearsal: it can't be submitted; "
-            f"`kagglekit download {project.name}` brings the real data."
+            f"`kagglekit download {project.name}` downloads the real data."
         )
     if run.finished().sample and not force:
-        raise UserError(f"run {run.id} was made on a sample: run it without --sample, or use --force.")
+        raise UserError(f"run {run.id} used a sample: run without --sample, or use --force.")
     return run
 
 
 def _unchanged(run: store.Run) -> store.Run:
     if not run.submission.is_file():
-        raise UserError(f"run {run.id} has lost its {run.submission.name}: type the run's command again.")
+        raise UserError(f"run {run.id} has no {run.submission.name} any more: repeat the run's command.")
     if storage.file_sha256(run.submission) != run.finished().submission_sha256:
         raise UserError(
-            f"{run.submission} has been changed since run {run.id} wrote it: type the run's command again, or name it "
-            "as FILE."
+            f"{run.submission} has changed since run {run.id} wrote it: repeat the run's command, or name it as FILE."
         )
     return run
 
 
 def check(choice: Choice, project: Project, console: Console) -> None:
-    """Raise UserError for a file that Kaggle would refuse: nothing has been sent yet."""
+    """Raise UserError for a file that Kaggle would refuse, before anything is sent."""
     competition = project.competition
     ids, source = _ids(project, choice.run, console)
     tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
@@ -91,16 +90,16 @@ def check(choice: Choice, project: Project, console: Console) -> None:
         submissions.check(read(choice.file, competition), competition, ids, tolerance)
     except submissions.RefusedError as error:
         raise UserError(f"{choice.file.name} was not sent, Kaggle would refuse it: {error.reason}.") from error
-    console.say(f"{choice.file.name} keeps the contract: {len(ids)} rows, compared with {source}")
+    console.say(f"{choice.file.name} is valid: {len(ids)} rows, checked against {source}")
 
 
 def read(file: Path, competition: Competition) -> pd.DataFrame:
-    """Return a submission as Kaggle would read it: ids as they are written, probabilities as numbers."""
+    """Return a submission as Kaggle would read it: ids as strings, probabilities as numbers."""
     try:
         frame = pd.read_csv(file, dtype="str", keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{file.name} can't be read as CSV ({reason}): give the submission's file.") from error
+        raise UserError(f"{file.name} can't be read as CSV ({reason}): name a submission file.") from error
     if isinstance(competition.submission, ClassLabel):
         return frame
     for column in frame.columns:
@@ -110,7 +109,7 @@ def read(file: Path, competition: Competition) -> pd.DataFrame:
 
 
 def _ids(project: Project, run: store.Run | None, console: Console) -> tuple[list[str], str]:
-    """Return the ids that must have a row, and what says so: the sample submission, else the run's test images."""
+    """Return the ids that need a row, and their source: the sample submission, else the run's test images."""
     competition, sample = project.competition, None
     try:
         if not project.lacks_data(None):
@@ -123,8 +122,8 @@ def _ids(project: Project, run: store.Run | None, console: Console) -> tuple[lis
         return submissions.expected_ids(competition, [], sample), "the sample submission"
     if run is None:
         raise UserError(
-            f"there is no sample submission of {competition.name} here to compare the file with: "
-            f"`kagglekit download {competition.name}` brings it."
+            f"no sample submission of {competition.name} to check the file against: "
+            f"`kagglekit download {competition.name}` downloads it."
         )
     ids = [str(each) for each in run.test().known("id")["id"]]
     return submissions.expected_ids(competition, ids, None), "the run's test images"

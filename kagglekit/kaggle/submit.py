@@ -1,4 +1,4 @@
-"""Sending a submission: checked again before a byte goes out, sent once, and followed to its score."""
+"""Submit a file: check it again, send it once, and wait for its score."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from kagglekit.kaggle.ledger import Row
 from kagglekit.kaggle.select import Choice, check
 
 _FIRST_LOOK, _LONGEST_PAUSE = 2.0, 30.0
-"""Seconds before Kaggle is asked for the score, and most of them between two questions."""
+"""Seconds before the first request for the score, and the maximum between two requests."""
 _LOOKS = 60
-"""Times that it is asked: about half an hour."""
+"""Requests for the score: about half an hour in total."""
 
 
 def send(choice: Choice, project: Project, message: str, console: Console, *, force: bool = False) -> Row:
-    """Check a file and submit it; return its row of the ledger, not scored yet.
+    """Check a file and submit it; return its ledger row, not scored yet.
 
-    Raises UserError for what Kaggle would refuse, for a day without submissions left, and, unless `force`, for bytes
-    that were scored before.
+    Raises UserError for a file that Kaggle would refuse, when no submissions are left today and, unless `force`,
+    for bytes that were scored before.
     """
     competition = project.competition
     check(choice, project, console)
     with client.connect(competition, console) as kaggle, ledger.opened(project.workspace) as book:
-        book.update(kaggle.submissions())  # among them what an earlier command sent without hearing of it
+        book.update(kaggle.submissions())  # may include one that an earlier command sent without an answer
         book.forget_unsent()
         book.save()
-        # as the list will show them: a submission whose answer is lost is recognised by the two
+        # as Kaggle's list will show them: message and file identify a submission whose answer was lost
         row = Row.of(choice.file, kaggle.context.shown(message), choice.run)
         row.file = kaggle.context.shown(row.file)
         before = None if force else book.of_bytes(row.sha256)
@@ -49,7 +49,7 @@ def send(choice: Choice, project: Project, message: str, console: Console, *, fo
 
 
 def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, console: Console) -> None:
-    """Submit what was uploaded. After a failure look first whether it has arrived; its row stays where that is open."""
+    """Submit an upload. After a failure, first check if it arrived; its row stays as long as that is unknown."""
     import requests
 
     for attempt in itertools.count(1):
@@ -67,7 +67,7 @@ def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, co
                 book.save()
             if not retries.may_pass(error) or attempt == retries.ATTEMPTS or pause > retries.PATIENCE:
                 raise kaggle.context.explain(error) from error
-            console.say(f"{retries.reason(error)}: looking again in {pause:.0f} s whether it has arrived")
+            console.say(f"{retries.reason(error)}: checking in {pause:.0f} s if it arrived")
             retries.sleep(pause)
             book.update(kaggle.submissions())
         if row.reference is not None:
@@ -75,19 +75,19 @@ def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, co
 
 
 def _sent_before(before: Row, project: Project, console: Console) -> Row:
-    """Return the row of the same bytes that still waits for its score; raise UserError for one that has its outcome."""
+    """Return the earlier row of the same bytes if it still waits for its score; else raise UserError."""
     if before.status == "PENDING":
-        console.say("the same bytes are waiting for their score: they are not sent again")
+        console.say("the same file is already waiting for its score: it is not sent again")
         return before
     outcome = f"an error: {before.reason}" if before.status == "ERROR" else f"public score {before.public_score}"
     raise UserError(
-        f"the same bytes were sent before, as submission {before.reference} of {before.date[:10]} ({outcome}): "
-        f"--force sends them again; `kagglekit submissions {project.name}` lists all."
+        f"the same file was sent before, as submission {before.reference} on {before.date[:10]} ({outcome}): "
+        f"--force sends it again; `kagglekit submissions {project.name}` lists all."
     )
 
 
 def wait(row: Row, project: Project, console: Console) -> Row:
-    """Ask for the score until it is there; return the row with it. Raises UserError where Kaggle can't score it."""
+    """Wait for the score; return the row with it. Raises UserError if Kaggle can't score the file."""
     console.say("waiting for the score")
     pause = _FIRST_LOOK
     with client.connect(project.competition, console) as kaggle:
@@ -100,10 +100,10 @@ def wait(row: Row, project: Project, console: Console) -> Row:
                 book.save()
                 found = book.of_reference(row.reference or 0)
             if found is not None and found.status == "ERROR":
-                why = found.reason or "it gives no reason; its page may say more"
+                why = found.reason or "Kaggle gives no reason; the submission's page may"
                 raise UserError(f"Kaggle can't score submission {found.reference}: {why}.")
             if found is not None and found.status == "COMPLETE":
                 return found
     raise UserError(
-        f"submission {row.reference} is not scored yet: `kagglekit submissions {project.name}` brings its score later."
+        f"submission {row.reference} is not scored yet: `kagglekit submissions {project.name}` shows its score later."
     )

@@ -1,4 +1,4 @@
-"""What Kaggle answers, in plain values."""
+"""Kaggle's answers as plain values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A submission as Kaggle knows it."""
+    """A submission as Kaggle reports it."""
 
     reference: int
     date: str
-    """When it arrived, in UTC."""
+    """Time of arrival, in UTC."""
     file: str
     message: str
     status: str
@@ -21,11 +21,11 @@ class Submission:
     public_score: float | None
     private_score: float | None
     reason: str
-    """Why it could not be scored."""
+    """Why Kaggle could not score it."""
 
     @classmethod
     def of(cls, sent: Any, shown: Callable[[object], str]) -> Submission:
-        """Translate what the official client returns; `shown` makes its texts printable."""
+        """Convert the official client's object; `shown` makes its texts printable."""
         return cls(
             reference=sent.ref,
             date="" if sent.date is None else sent.date.isoformat(timespec="seconds") + "Z",
@@ -47,20 +47,20 @@ def _number(score: str | None) -> float | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many submissions count already, and how many may follow."""
+    """How many submissions have been made, and how many are left."""
 
     today: int
     total: int
     left: int
-    """For the rest of the day, in UTC."""
+    """For the rest of the UTC day."""
     for_ever: bool
-    """Whether it is the whole competition's limit that leaves no more, and not the day's."""
+    """Whether the limit reached is the competition's, not the day's."""
 
     @property
     def why_none(self) -> str:
-        """Why nothing can be submitted now; empty where something can, or, for who is in no team yet, may be."""
+        """Why nothing can be submitted now; empty if something can, or if it is unknown (no team yet)."""
         if self.left > 0 or self.total == 0:
             return ""
         if self.for_ever:
-            return f"no submissions are left, today or later ({self.total} counted)"
-        return f"0 submissions are left today ({self.today} counted; Kaggle counts anew at 00:00 UTC)"
+            return f"no submissions are left, today or later ({self.total} used)"
+        return f"0 submissions are left today ({self.today} used; the count resets at 00:00 UTC)"
