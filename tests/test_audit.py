@@ -93,7 +93,7 @@ def test_copies_of_every_kind_are_found_and_nothing_else(
     assert groups_of(home) == {frozenset(pair) for pair in expected}
     counts = {
         "copies and look-alikes": 6,
-        "the same bytes": 1,
+        "identical files": 1,
         "in training and in test": 1,
         "with different labels": 1,
     }
@@ -102,7 +102,7 @@ def test_copies_of_every_kind_are_found_and_nothing_else(
     table = pd.read_csv(home / "pets" / "audit" / "duplicates.csv", dtype=str, keep_default_na=False)
     assert set(table["id"][table["crosses_test"] == "yes"]) == {"cat/6", "leak"}
     assert set(table["id"][table["crosses_label"] == "yes"]) == {"cat/4", "dog/other-label"}
-    assert "look-alikes are found by their hashes only" in out
+    assert "look-alikes are found by hash only" in out
 
 
 def test_odd_and_unreadable_images_are_listed_with_reasons(
@@ -113,7 +113,7 @@ def test_odd_and_unreadable_images_are_listed_with_reasons(
     odd = pd.read_csv(home / "pets" / "audit" / "odd.csv", dtype=str)
     reasons = dict(zip(odd["id"], odd["reason"], strict=True))
     assert reasons["dog/broken"] == "is truncated"
-    assert reasons["cat/blank"] == "blank: one colour all over"
+    assert reasons["cat/blank"] == "blank: a single colour"
     assert reasons["cat/tiny"] == "tiny: 16 x 20 pixels"
     assert reasons["dog/long"] == "oddly shaped: 60 x 600 pixels"
     assert len(odd) == 4
@@ -160,7 +160,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
         assert "nothing was deleted" in done.out
         # the list is remembered, and an edited file is not written over
         again = succeeded(audit(cli, planted))
-        assert "2 training images are on your list of drops" in again.out
+        assert "2 training images are in your drops.csv" in again.out
         assert "kept as candidates.changed-" in again.out
         assert (pd.read_csv(candidates, dtype=str)["drop"] == "yes").sum() == 2
     done = succeeded(planted.run(cli, tiny))
@@ -284,11 +284,11 @@ def test_wrong_labels_are_suspected_after_a_run(
     given_.write_plugin(damage.PETS)
     with monkeypatch.context() as patch:
         damage.without_features(patch)
-        assert "suspected label errors are listed after a run" in succeeded(audit(cli, given_)).out
+        assert "suspected label errors need a finished run" in succeeded(audit(cli, given_)).out
     succeeded(given_.run(cli, tiny))
     damage.without_features(monkeypatch)
     out = succeeded(audit(cli, given_)).out
-    assert "2 suspected label errors, by run" in out
+    assert "2 suspected label errors, from run" in out
     listed = pd.read_csv(home / "pets" / "audit" / "labels.csv", dtype=str)
     assert set(listed["id"]) == set(wrong)
     assert (listed["suggested"] == "cat").all()
@@ -322,11 +322,11 @@ def test_a_random_split_of_frames_would_leak(tmp_path: Path, home: Path, cli: Cl
     given_.write_plugin(grouped)
     out = " ".join(succeeded(audit(cli, given_)).out.split())
     assert "leak check: A random split would leak" in out
-    assert "leave 0.0% of the images with a look-alike in another fold" in out
-    assert "The images are frames of films, or as alike" in out
+    assert "0.0% of the images have a look-alike in another fold" in out
+    assert "The images are frames of films, or just as similar" in out
     # the same images without groups: their frames lie in different folds
     given_.write_plugin(damage.PETS)
-    assert "name the groups in the plugin" in " ".join(succeeded(audit(cli, given_)).out.split())
+    assert "declare the groups in the plugin" in " ".join(succeeded(audit(cli, given_)).out.split())
 
 
 def test_a_validation_set_that_copies_the_training_set_is_seen(
@@ -410,7 +410,7 @@ def test_only_runs_of_these_images_accuse_labels(
     (other / "run.json").write_text(json.dumps(record))
     damage.without_features(monkeypatch)
     assert "this run is a rehearsal, and says nothing" in failed(audit(cli, pets, "--run", rehearsal))
-    assert "this run is of leaves, and says nothing" in failed(audit(cli, pets, "--run", other))
+    assert "this is a run of leaves, which can't judge" in failed(audit(cli, pets, "--run", other))
     succeeded(audit(cli, pets, "--run", run))
 
 
@@ -561,12 +561,12 @@ def test_an_appearance_is_what_is_seen() -> None:
 def test_odd_colours_are_odd_among_others_only() -> None:
     coloured = [appearance.look(scene(n) // 4 + 96) for n in range(60)]
     grey = appearance.look(np.repeat(scene(99)[..., :1], 3, axis=2))
-    assert [odd.reason for odd in outliers.find([*coloured, grey])] == ["grey, where others have colours"]
+    assert [odd.reason for odd in outliers.find([*coloured, grey])] == ["grey, while others are coloured"]
     assert outliers.find([grey] * 30) == []
     among_grey = outliers.find([grey] * 30 + coloured[:1])
-    assert {(odd.place, odd.reason) for odd in among_grey} == {(30, "coloured, where others are grey")}
+    assert {(odd.index, odd.reason) for odd in among_grey} == {(30, "coloured, while others are grey")}
     tinted = appearance.look((scene(98) * (1.0, 0.05, 0.05)).astype(np.uint8))
-    assert (60, "oddly tinted") in {(odd.place, odd.reason) for odd in outliers.find([*coloured, tinted])}
+    assert (60, "oddly tinted") in {(odd.index, odd.reason) for odd in outliers.find([*coloured, tinted])}
     assert outliers.find([]) == []
 
 
@@ -576,7 +576,7 @@ def test_confident_learning_suspects_what_the_model_is_sure_of() -> None:
     rows[3] = (0.02, 0.98)  # surely the other
     rows[14] = (0.6, 0.4)  # the other, but no surer than usual
     (found,) = label_errors.find(truth, rows)
-    assert (found.place, found.label, found.suggested) == (3, 0, 1)
+    assert (found.index, found.label, found.suggested) == (3, 0, 1)
     assert found.margin == pytest.approx(0.96)
     assert label_errors.find(truth, np.where(truth[:, None] == [0, 1], 0.9, 0.1)) == []
 
@@ -586,6 +586,6 @@ def test_suspects_are_sorted_and_never_their_own_class(classes: int, count: int,
     random = np.random.default_rng(seed)
     truth, rows = random.integers(0, classes, count), random.dirichlet(np.ones(classes), count)
     found = label_errors.find(truth, rows)
-    assert all(one.suggested != one.label == truth[one.place] for one in found)
+    assert all(one.suggested != one.label == truth[one.index] for one in found)
     assert [one.margin for one in found] == sorted((one.margin for one in found), reverse=True)
     assert all(one.suggested in truth for one in found), "a class without images is suggested to nobody"

@@ -58,7 +58,7 @@ def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[
     assert "1e-05" in line
     assert "0.1" in line
     assert f"{losses[0] - losses[1]:+.5f}" in out
-    assert "by log loss the second is better, and that is proven" in out
+    assert "by log loss the second is better: the interval excludes zero" in out
     assert "60 images that both have scored" in " ".join(out.split())
 
 
@@ -104,7 +104,7 @@ def test_a_run_beside_its_copy_differs_in_nothing(two: tuple[Path, list[Path]]) 
     assert same.gain == same.low == same.high == 0
     assert same.correlation == pytest.approx(1)
     assert (same.better, same.worse) == ([], [])
-    assert same.verdict == "by log loss neither is proven to be better"
+    assert same.verdict == "by log loss neither is proven better"
 
 
 def test_independent_errors_are_worth_a_blend(two: tuple[Path, list[Path]], tmp_path: Path) -> None:
@@ -152,4 +152,4 @@ def test_what_cannot_be_compared_is_refused(cli: Cli, two: tuple[Path, list[Path
     unfinished = pd.read_parquet(none / "unfinished.parquet")
     unfinished["id"] = "x" + unfinished["id"]
     unfinished.to_parquet(none / "unfinished.parquet", index=False)
-    assert "have scored no image in common" in failed(cli("compare", first, none))
+    assert "have no scored image in common" in failed(cli("compare", first, none))

@@ -119,7 +119,7 @@ def test_five_views_show_every_class(page: Opened) -> None:
     for key in ("random-correct", "random-incorrect", "most-correct", "most-incorrect", "most-uncertain"):
         assert page.page.locator(f"#{key} .row").count() == 3
     for card in page.page.locator("#most-incorrect .card, #random-incorrect .card").all():
-        assert "✗ said" in card.inner_text()
+        assert "✗ predicted" in card.inner_text()
     for card in page.page.locator("#most-correct .card").all():
         assert "✓" in card.inner_text()
     assert page.page.locator("#most-uncertain .card .map").count() > 0
@@ -196,7 +196,7 @@ def test_essentials_in_the_terminal(cli: Cli, hostile: Path, monkeypatch: pytest
     out = succeeded(cli("report", hostile.name, "--text")).out
     result = json.loads((hostile / "result.json").read_text())
     assert f"{result['out_of_fold']:.5f}" in out
-    for heading in ("classes", "groups, the hardest first", "most expensive rows", "expected calibration error"):
+    for heading in ("classes", "groups, hardest first", "rows with the largest loss", "expected calibration error"):
         assert heading in out
     assert "\x1b" not in out
 
@@ -370,7 +370,7 @@ def test_a_network_that_cannot_be_looked_into_costs_only_that(
     done = succeeded(cli("report", hostile))
     assert "can't be looked into (NotImplementedError: no such thing)" in done.out
     text = (hostile / "report.html").read_text()
-    assert "What the network looked at is left out" in text
+    assert "There are no attention maps" in text
     assert "Confusion" in text
     assert "Filters of the first layer" in text, "that it can be had of"
     (hostile / "report.html").write_bytes(before)

@@ -224,23 +224,23 @@ def test_views_show_what_they_say(classes: int, count: int, seed: int) -> None:
     for view in galleries.VIEWS:
         assert [row.label for row in chosen[view.key]] == np.unique(truth).tolist()
         for row in chosen[view.key]:
-            assert (truth[row.places] == row.label).all()
-            assert len(set(row.places.tolist())) == len(row.places) <= row.of
+            assert (truth[row.indices] == row.label).all()
+            assert len(set(row.indices.tolist())) == len(row.indices) <= row.of
             if view.key.endswith("-correct"):
-                assert right[row.places].all()
+                assert right[row.indices].all()
             if view.key.endswith("-incorrect"):
-                assert not right[row.places].any()
+                assert not right[row.indices].any()
     for row in chosen["most-incorrect"]:
         pool = np.flatnonzero((truth == row.label) & ~right)
         assert row.of == len(pool)
         if len(pool):
-            assert rows.max(axis=1)[row.places[0]] == rows.max(axis=1)[pool].max()
+            assert rows.max(axis=1)[row.indices[0]] == rows.max(axis=1)[pool].max()
     for row in chosen["most-uncertain"]:
         pool = np.flatnonzero(truth == row.label)
         margin = top[:, -1] - top[:, -2]
-        assert margin[row.places[0]] == margin[pool].min()
+        assert margin[row.indices[0]] == margin[pool].min()
     again = galleries.choose(truth, rows, losses, seed)
-    assert all((a.places == b.places).all() for key in chosen for a, b in zip(chosen[key], again[key], strict=True))
+    assert all((a.indices == b.indices).all() for key in chosen for a, b in zip(chosen[key], again[key], strict=True))
 
 
 def test_with_many_classes_the_hardest_are_shown() -> None:
@@ -251,7 +251,7 @@ def test_with_many_classes_the_hardest_are_shown() -> None:
     chosen = galleries.choose(truth, rows, metrics.log_loss_rows(truth, rows), 0)
     shown = [row.label for row in chosen["most-uncertain"]]
     assert shown == list(range(200 - len(shown), 200))
-    assert sum(len(row.places) for view in chosen.values() for row in view) <= galleries.MOST_PICTURES
+    assert sum(len(row.indices) for view in chosen.values() for row in view) <= galleries.MOST_PICTURES
 
 
 # numbers
@@ -307,7 +307,7 @@ def test_a_calibrated_model_has_a_small_error_and_a_bragging_one_a_large() -> No
 def test_the_worst_rows_come_first_and_add_up() -> None:
     losses = np.array([0.1, 5.0, 0.0, 2.0])
     worst = stats.worst_rows(losses, 3)
-    assert [row.place for row in worst] == [1, 3, 0]
+    assert [row.index for row in worst] == [1, 3, 0]
     assert stats.worst_rows(np.full(7, 0.1), 7)[-1].so_far <= 1
     assert worst[-1].so_far == pytest.approx(1.0)
     assert stats.worst_rows(np.zeros(2), 5)[-1].so_far == 0

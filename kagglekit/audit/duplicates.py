@@ -1,6 +1,6 @@
-"""Copies and look-alikes among images: by content, then by perceptual hash, then by distance of features.
+"""Copies and look-alikes: by content, by perceptual hash, and by distance of features.
 
-N images, D features. All pairs are compared, in blocks: memory grows with the images, not with the pairs.
+N images, D features. All pairs are compared in blocks, so memory grows with the images, not with the pairs.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from kagglekit.base.arrays import Indices, Mask
 from kagglekit.base.console import Advance
 
 SAME_BITS = 6
-"""Perceptual hashes that differ in no more of their 63 bits are of one picture: resized, compressed again, mirrored."""
+"""Hashes that differ in at most this many of 63 bits show one picture: resized, recompressed or mirrored."""
 LIKE_BITS = 14
 LIKE_COSINE = 0.75
-"""Hashes that differ in no more bits are of one picture where the features agree too: cropped, brightened."""
+"""Hashes that differ in at most `LIKE_BITS` show one picture if the features agree too: cropped or brightened."""
 SAME_COSINE = 0.85
-"""Features that are so close are of one picture, or of two frames of a film, whatever the hashes say."""
+"""Features this close show one picture, or two frames of one film, whatever the hashes say."""
 PLAUSIBLE = 0.5
-"""Features that are further apart are of no one picture, even if hashes agree: simple shapes have alike hashes."""
+"""Features further apart never show one picture, even if hashes agree: simple shapes have similar hashes."""
 STRUCTURE = 8.0
-"""Brightness's standard deviation below which a small picture is too even for its hash to say anything."""
+"""Standard deviation of brightness below which a picture is too even for its hash to mean anything."""
 MANY = 20
-"""Look-alikes of a usual image above which the images are taken for frames of films. Of those only pairs count that are
-closer than a usual image's third nearest: neighbouring frames."""
+"""Median number of look-alikes above which the images count as frames of films. Then only pairs count that are closer
+than a typical image's third nearest, which is a neighbouring frame."""
 NO_FOLD = -2
-"""The fold of what no run draws one for: test images, and those that are dropped."""
+"""The fold of images that have none: test images and dropped ones."""
 _BLOCK = 1024
 _SAMPLE = 256
-"""Images that tell what is usual."""
+"""Images sampled to find what is typical."""
 _THIRD = 3
 _MOST_EDGES = 4_000_000
-"""Pairs kept before they are joined to groups."""
+"""Pairs kept in memory before they are merged into groups."""
 _MOST_NOTED = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """What images are compared by."""
+    """What images are compared by: content, hashes, features, and where they belong."""
 
     contents: NDArray[np.int64]
-    """(N,) equal where the files hold the same bytes."""
+    """(N,) equal numbers for identical files."""
     looks: NDArray[np.uint64]
     """(N,) perceptual hashes."""
     even: Mask
-    """(N,) whether an image is too even for its hash to say anything."""
+    """(N,) whether an image is too even for its hash to mean anything."""
     mirrored: NDArray[np.uint64]
-    """(N,) those of the mirrored images."""
+    """(N,) perceptual hashes of the mirrored images."""
     features: NDArray[np.float16] | None
-    """(N, D), each of length 1; None where there are none."""
+    """(N, D), each of length 1; None without features."""
     test: Mask
-    """(N,) test images."""
+    """(N,) whether it is a test image."""
     label: NDArray[np.int64]
-    """(N,) position of the class, -1 for test images."""
+    """(N,) class index; -1 for test images."""
     fold: NDArray[np.int64]
-    """(N,) -1 where an image only trains, `NO_FOLD` where it has none."""
+    """(N,) fold; -1 for images that only train, `NO_FOLD` for those without a fold."""
     group: NDArray[np.int64]
-    """(N,) -1 where the competition has no groups."""
+    """(N,) group; -1 without groups."""
 
 
 @dataclass(frozen=True)
@@ -71,42 +71,42 @@ class Thresholds:
     cosine: float = SAME_COSINE
     like_cosine: float = LIKE_COSINE
     films: bool = False
-    """Whether the images are frames of films, or as alike."""
+    """Whether the images are frames of films, or just as similar."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images of one picture."""
+    """Two images that look alike."""
 
     first: int
     second: int
     bits: int
-    """In which their perceptual hashes differ."""
+    """Number of bits in which their perceptual hashes differ."""
     cosine: float
-    """Of their features; NaN where there are none."""
+    """Cosine similarity of their features; NaN without features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Copies, and what they cross."""
+    """Copies and look-alikes, and the labels, splits and folds that they cross."""
 
     limits: Thresholds
     groups: NDArray[np.int64]
-    """(N,) images of one group look alike, directly or by others; images alone are a group of their own."""
+    """(N,) images of one group look alike, directly or through others; a single image is its own group."""
     crossing: dict[str, list[Pair]]
     """`test`, `label`, `fold` -> the closest pairs that cross it."""
     count: dict[str, int]
-    """How many pairs cross it; `all` is of all pairs, `bytes` of those of the same bytes."""
+    """Number of pairs that cross it; `all` counts all pairs, `bytes` those of identical files."""
     crosses: dict[str, Mask]
-    """`test`, `label`, `fold` -> (N,) whether an image is of a pair that crosses it."""
+    """`test`, `label`, `fold` -> (N,) whether an image belongs to a pair that crosses it."""
     nearest: Indices
-    """(N,) the training image with the closest features, by which a training image may be known; -1 where none is."""
+    """(N,) index of the nearest training image by features; -1 if there is none."""
     nearest_elsewhere: Indices
-    """(N,) the same among images of other groups (drivers, patients); -1 where there are no groups."""
+    """(N,) the same among images of other groups (drivers, patients); -1 without groups."""
 
 
 def find(images: Images, advance: Advance) -> Found:
-    """Compare all pairs; `advance` is told of each block that is done, of `num_blocks(N)`."""
+    """Compare all pairs; `advance` is called after each of `num_blocks(N)` blocks."""
     search = _Search(images)
     for rows, columns in blocks(len(images.looks)):
         search.compare(rows, columns)
@@ -115,7 +115,7 @@ def find(images: Images, advance: Advance) -> Found:
 
 
 def limits(images: Images) -> Thresholds:
-    """Return how close images must be to count, from how many look-alikes a usual one of some has."""
+    """Return how close two images must be to count, from the look-alikes of a sample."""
     count = len(images.looks)
     some = np.random.default_rng(0).permutation(count)[:_SAMPLE]
     alike = np.zeros(len(some), np.int64)
@@ -124,7 +124,7 @@ def limits(images: Images) -> Thresholds:
     for start in range(0, count, _BLOCK):
         columns = slice(start, min(start + _BLOCK, count))
         close = _Close.of(images, some, columns)
-        others = ~close.same  # files of one content are one image
+        others = ~close.same  # identical files are one image
         alike += (close.within(Thresholds()) & others).sum(axis=1)
         bits.append(np.sort(np.where(others, close.bits, 64), axis=1)[:, :_THIRD])
         if close.cosine is not None:
@@ -143,16 +143,16 @@ def limits(images: Images) -> Thresholds:
 
 @dataclass(frozen=True)
 class _Close:
-    """How close the images at some rows are to those at some columns; all are (rows, columns)."""
+    """How close the images of some rows are to those of some columns; all arrays are (rows, columns)."""
 
     same: Mask
-    """The same bytes."""
+    """Identical files."""
     telling: Mask
-    """Neither is too even for its hash to say anything."""
+    """Neither is too even for its hash to mean anything."""
     bits: NDArray[np.uint8]
-    """In which hashes differ, mirrored or not, whichever are less."""
+    """Bits in which the hashes differ, mirrored or not, whichever is less."""
     cosine: NDArray[np.float32] | None
-    """Of the features, where there are any."""
+    """Cosine similarity of the features; None without features."""
 
     @classmethod
     def of(cls, images: Images, rows: slice | Indices, columns: slice) -> _Close:
@@ -186,7 +186,7 @@ def num_blocks(count: int) -> int:
 
 
 def blocks(count: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the blocks of all pairs, each with itself and with those after it."""
+    """Yield the blocks that cover each pair once."""
     starts = range(0, count, _BLOCK)
     for first in starts:
         for second in starts[first // _BLOCK :]:
@@ -194,7 +194,7 @@ def blocks(count: int) -> Iterator[tuple[slice, slice]]:
 
 
 class _Search:
-    """Groups that grow, the pairs worth naming, and each image's nearest."""
+    """The groups so far, the pairs to report, and each image's nearest neighbour."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
@@ -206,10 +206,10 @@ class _Search:
         self._crosses = {name: np.zeros(count, bool) for name in self._noted}
         self._count = dict.fromkeys(("all", "bytes", "test", "label", "fold"), 0)
         self._best = {name: np.full(count, -2.0, np.float32) for name in ("any", "elsewhere")}
-        self._place = {name: np.full(count, -1, np.int64) for name in ("any", "elsewhere")}
+        self._index = {name: np.full(count, -1, np.int64) for name in ("any", "elsewhere")}
 
     def compare(self, rows: slice, columns: slice) -> None:
-        """Compare all images at `rows` with all at `columns`."""
+        """Compare all images of `rows` with all of `columns`."""
         close = _Close.of(self._images, rows, columns)
         near = close.within(self._limits)
         bits, cosine = close.bits, close.cosine
@@ -223,7 +223,7 @@ class _Search:
     def _note(
         self, first: Indices, second: Indices, bits: NDArray[np.uint8], cosine: NDArray[np.float32] | None
     ) -> None:
-        """Join pairs (K,) to groups, and keep the closest of those that cross something."""
+        """Add pairs (K,) to the groups, and keep the closest pairs of each kind of crossing."""
         if not len(first):
             return
         images = self._images
@@ -244,17 +244,17 @@ class _Search:
         # closest first: the same bytes, then few bits, then features
         distance = np.where(same, -1.0, bits - (0.0 if cosine is None else cosine))
         for name, crosses in crossing.items():
-            places = np.flatnonzero(crosses)
-            self._count[name] += len(places)
-            self._crosses[name][first[places]] = self._crosses[name][second[places]] = True
-            for place in places[np.argsort(distance[places], kind="stable")[:_MOST_NOTED]]:
-                close = float("nan") if cosine is None else float(cosine[place])
-                pair = Pair(int(first[place]), int(second[place]), int(bits[place]), close)
-                self._noted[name].append((float(distance[place]), pair))
+            indices = np.flatnonzero(crosses)
+            self._count[name] += len(indices)
+            self._crosses[name][first[indices]] = self._crosses[name][second[indices]] = True
+            for index in indices[np.argsort(distance[indices], kind="stable")[:_MOST_NOTED]]:
+                close = float("nan") if cosine is None else float(cosine[index])
+                pair = Pair(int(first[index]), int(second[index]), int(bits[index]), close)
+                self._noted[name].append((float(distance[index]), pair))
             self._noted[name] = sorted(self._noted[name], key=lambda noted: noted[0])[:_MOST_NOTED]
 
     def _remember_nearest(self, rows: slice, columns: slice, cosine: NDArray[np.float32]) -> None:
-        """Keep the nearest training image of each training image; copies of the same bytes are no proof of a leak."""
+        """Update the nearest training image of each training image; identical files are no evidence of a leak."""
         images = self._images
         barred = images.test[rows, None] | images.test[None, columns]
         barred |= images.contents[rows, None] == images.contents[None, columns]
@@ -264,13 +264,13 @@ class _Search:
             self._keep(name, rows, close.max(axis=1), columns.start + close.argmax(axis=1))
             self._keep(name, columns, close.max(axis=0), rows.start + close.argmax(axis=0))
 
-    def _keep(self, name: str, where: slice, close: NDArray[np.float32], places: Indices) -> None:
+    def _keep(self, name: str, where: slice, close: NDArray[np.float32], indices: Indices) -> None:
         better = close > self._best[name][where]
         self._best[name][where][better] = close[better]
-        self._place[name][where][better] = places[better]
+        self._index[name][where][better] = indices[better]
 
     def _join(self) -> None:
-        """Turn the pairs so far into groups."""
+        """Merge the pairs so far into groups."""
         import scipy.sparse
 
         count = len(self._groups)
@@ -279,11 +279,11 @@ class _Search:
         graph = scipy.sparse.coo_matrix((np.ones(len(first), bool), (first, second)), shape=(count, count))
         _, parts = scipy.sparse.csgraph.connected_components(graph, directed=False)
         roots = np.full(parts.max() + 1, count)
-        np.minimum.at(roots, parts, np.arange(count))  # each group is called by its first image
+        np.minimum.at(roots, parts, np.arange(count))  # each group is named by its first image
         self._groups, self._edges = roots[parts], []
 
     def found(self) -> Found:
-        """Return what was found."""
+        """Return the result."""
         if self._edges:
             self._join()
         return Found(
@@ -292,6 +292,6 @@ class _Search:
             groups=self._groups,
             crossing={name: [pair for _, pair in noted] for name, noted in self._noted.items()},
             count=self._count,
-            nearest=self._place["any"],
-            nearest_elsewhere=self._place["elsewhere"],
+            nearest=self._index["any"],
+            nearest_elsewhere=self._index["elsewhere"],
         )

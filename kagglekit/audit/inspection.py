@@ -1,6 +1,6 @@
-"""The audit of a competition's data: what a person should know before anything is trained on it.
+"""The audit of a competition's data: what to know before training on it.
 
-N images: the readable training images, and then the readable test images that are asked for.
+N images: the readable training images, then the readable test images that need a prediction.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kagglekit.runs import findings, store
 from kagglekit.runs.store import Run
 
 _BACKBONE, _SEEN_SMALL = "tf_efficientnet_lite0", FeatureSettings(image_size=(96,), crop="squash")
-"""What look-alikes are compared by: small, and quick enough for every image."""
+"""The features that look-alikes are compared by: small, and fast enough for every image."""
 _BLOCK = 4096
 
 
@@ -45,23 +45,23 @@ class Inspection:
 
     competition: Competition
     table: pd.DataFrame
-    """N rows: `id`, `path`, `part`, `label`, `group`, `fold` (the last three empty or -1 where there is none)."""
+    """N rows: `id`, `path`, `part`, `label`, `group`, `fold` (the last three empty or negative if there is none)."""
     seen: list[Seen]
-    """(N,) what each image looks like."""
+    """(N,) size, shape and colours of each image."""
     unreadable: pd.DataFrame
     """`part`, `id`, `path`, `reason`."""
     copies: duplicates.Found
     leak: Leak | None
-    """None where features could not be had, or there is nothing to compare."""
+    """None without features, or with nothing to compare."""
     odd: list[outliers.Odd]
     run: Run | None
     """The run whose out-of-fold probabilities the labels were compared with."""
     suspects: list[label_errors.Suspect]
-    """Places are those of `table`."""
+    """Indices are rows of `table`."""
     dropped: pd.DataFrame
-    """What runs leave out now: `id`, `reason`."""
+    """Training images that runs leave out: `id`, `reason`."""
     problem: str
-    """Why features could not be had."""
+    """Why there are no features; empty if there are."""
 
     @property
     def train(self) -> pd.DataFrame:
@@ -70,45 +70,45 @@ class Inspection:
 
 
 _LEAK = 0.05
-"""How much more often the nearest image may be of the same class where it is of the same group, too."""
+"""Largest harmless difference between the shares in `Leak`: same class with any group, and with another group."""
 _ACROSS = 0.02
-"""Share of images with a look-alike in another fold above which scores are too good."""
+"""Share of images with a look-alike in another fold, above which scores are too good."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What a look at the nearest other image tells of a random split."""
+    """What each image's nearest neighbour says about a random split."""
 
     random: float
-    """Share of training images whose nearest other image has the same class: what a random split would reward."""
+    """Share of training images whose nearest neighbour has the same class: what a random split would reward."""
     elsewhere: float | None
-    """The same where the other image must be of another group; None where there are no groups."""
+    """The same share if the neighbour must be in another group; None without groups."""
     across_folds: float
-    """Share of training images with a copy or look-alike in another fold, as runs draw folds."""
+    """Share of training images with a copy or look-alike in another fold of a run."""
 
     @property
     def random_would(self) -> bool:
-        """Whether a random split would claim much more than holds for groups that were not seen."""
+        """Whether a random split would claim much more than holds for unseen groups."""
         return self.elsewhere is not None and self.random - self.elsewhere > _LEAK
 
     @property
     def verdict(self) -> str:
-        """Say it in one or two sentences."""
+        """One or two sentences for people."""
         if self.elsewhere is not None:
             would = "A random split would leak" if self.random_would else "A random split would hardly leak"
             return (
-                f"{would}: the nearest other image has the same class for {self.random:.1%} of the training images, "
-                f"and for {self.elsewhere:.1%} where it must be of another group. The folds that runs draw leave "
-                f"{self.across_folds:.1%} of the images with a look-alike in another fold."
+                f"{would}: the nearest neighbour has the same class for {self.random:.1%} of the training images, "
+                f"but for {self.elsewhere:.1%} if it must be in another group. With the folds that runs use, "
+                f"{self.across_folds:.1%} of the images have a look-alike in another fold."
             )
         if self.across_folds > _ACROSS:
             return (
                 f"{self.across_folds:.1%} of the training images have a copy or look-alike in another fold: scores "
-                "will be too good. If images belong together (frames of a film, one patient, one plant), name the "
-                "groups in the plugin; or drop the copies."
+                "will be too good. If images belong together (frames of one film, one patient, one plant), declare "
+                "the groups in the plugin, or drop the copies."
             )
         return (
-            f"Nothing says that folds leak: {self.across_folds:.1%} of the training images have a look-alike in "
+            f"No sign of a leak between folds: {self.across_folds:.1%} of the training images have a look-alike in "
             "another fold."
         )
 
@@ -123,9 +123,9 @@ def inspect(
     run: Run | None,
     export: Export,
 ) -> Inspection:
-    """Look at a competition's data, and at its labels beside the out-of-fold probabilities of a run.
+    """Inspect a competition's data, and compare its labels with the out-of-fold probabilities of a run.
 
-    `export` is what `exporting` has begun.
+    `export` is the export that `exporting` started.
     """
     workspace = project.workspace
     dropped = exclusions.of(workspace)
@@ -155,7 +155,7 @@ def inspect(
 
 
 def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console: Console) -> pd.DataFrame:
-    kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs draw folds without the others
+    kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs split folds without the others
     train = scanned.train.assign(part="train", fold=duplicates.NO_FOLD)
     train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), data, console)
     if "group" not in train:
@@ -167,27 +167,27 @@ def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console:
 
 
 def _folds(train: pd.DataFrame, data: DataSettings, console: Console) -> folds.Fold:
-    """Return the folds that a run would draw."""
+    """Return the folds that a run would use."""
     try:
         return folds.assign(train, data)
     except UserError as error:
-        console.warn(f"audit: no run can score on this data: {error}")
+        console.warn(f"audit: this data has no valid folds: {error}")
         return np.full(len(train), duplicates.NO_FOLD, np.int64)
 
 
 @dataclass(frozen=True)
 class Export:
-    """An export that is going on in another process; or none, where there is nothing to export."""
+    """An export in another process; `process` is None if there is nothing to export."""
 
     process: subprocess.Popen[bytes] | None
 
     def wait(self) -> None:
-        """Return when it is over; one that has failed is tried again where it is needed, and says why there."""
+        """Wait for the end. A failed export is repeated, and reports its error, where the backbone is used."""
         if self.process is not None:
             self.process.wait()
 
     def beside(self, compute: ComputeSettings) -> ComputeSettings:
-        """Return settings that leave it a core: reading images on all would make both slower."""
+        """Return settings that leave one core to the export: reading images on all cores would slow both down."""
         if self.process is None:
             return compute
         return dataclasses.replace(compute, threads=max(compute.num_threads - 1, 1))
@@ -195,15 +195,15 @@ class Export:
 
 @contextmanager
 def exporting(console: Console) -> Iterator[Export]:
-    """Export what features are computed by, if that has not been done, while the block reads images.
+    """Export the backbone for look-alikes, unless it is exported, while the block reads images.
 
-    In a process of its own: torch traces a model with one core, and would hold up the threads that read.
+    It runs in its own process: torch traces a model on one core and would block the reading threads.
     """
     if registry.is_ready(_BACKBONE, _SEEN_SMALL):
         yield Export(None)
         return
     console.say(f"{_BACKBONE}: loading weights and exporting to ONNX (once)")
-    # -P: nothing in the working folder is taken for a module
+    # -P: no file of the working folder is imported as a module
     command = [sys.executable, "-P", "-c", f"from {__name__} import export_backbone; export_backbone()"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as process:
@@ -214,12 +214,12 @@ def exporting(console: Console) -> Iterator[Export]:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # ends when nobody holds the other end any more
+    sys.stdin.buffer.read()  # returns when the other end is closed
     os._exit(1)
 
 
 def export_backbone() -> None:
-    """Get ready what features are computed by; end with the process that asked for it, however that ends."""
+    """Export the backbone for look-alikes; exit when the parent process does, however it ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     registry.resolve(_BACKBONE, _SEEN_SMALL, lambda _: None)
 
@@ -230,11 +230,11 @@ def _features(
     workspace: Workspace,
     console: Console,
 ) -> tuple[NDArray[np.float16] | None, str]:
-    """Return each image's features, (N, D), of length 1; or why there are none."""
+    """Return (features (N, D) of length 1, ""), or (None, the reason why there are none)."""
     try:
         backbone = registry.resolve(_BACKBONE, _SEEN_SMALL, console.say)
     except UserError as error:
-        console.warn(f"audit: look-alikes are found by their hashes only, and nothing is said of leaks: {error}")
+        console.warn(f"audit: look-alikes are found by hash only, and leaks are not checked: {error}")
         return None, str(error)
     engine = features.FeatureEngine([backbone], ("plain",), "pooled", compute, workspace.features, warn=console.warn)
     contents = [bytes.fromhex(content) for content in table["content"]]
@@ -273,7 +273,7 @@ def _compare(
 
 
 def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
-    """Return what the nearest other images tell; None where no training image has one."""
+    """Return the leak check; None if no training image has a neighbour."""
     train = (table["part"] == "train").to_numpy()
     labels = table["label"].to_numpy(dtype=object)
 
@@ -288,24 +288,27 @@ def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
 
 
 def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[label_errors.Suspect]:
-    """Return suspected label errors among the images that the run has scored and that are still the same."""
+    """Return suspected label errors among the images that the run scored and that have not changed since."""
     judged = findings.read(run)
     rows = table[table["part"] == "train"]
-    places = dict(zip(zip(rows["id"], rows["label"], rows["content"], strict=True), rows.index.tolist(), strict=True))
+    indices = dict(zip(zip(rows["id"], rows["label"], rows["content"], strict=True), rows.index.tolist(), strict=True))
     own = list(zip(judged.table["id"], judged.table["label"], judged.table["content"], strict=True))
     found = []
     for one in label_errors.find(judged.truth, judged.probabilities):
         label, suggested = judged.labels[one.label], judged.labels[one.suggested]
-        if own[one.place] in places and suggested in labels:
-            here = {"label": labels.index(label), "suggested": labels.index(suggested)}  # a plugin may sort them anew
-            found.append(dataclasses.replace(one, place=places[own[one.place]], **here))
+        if own[one.index] in indices and suggested in labels:
+            here = {
+                "label": labels.index(label),
+                "suggested": labels.index(suggested),
+            }  # the plugin's order of classes may have changed
+            found.append(dataclasses.replace(one, index=indices[own[one.index]], **here))
     return found
 
 
 def judge(project: Project, reference: str | None) -> Run | None:
-    """Return the run that suspects labels: the one that is meant, else the best on all images, else None.
+    """Return the run whose predictions judge the labels: the requested one, else the best on all images, else None.
 
-    Raises UserError for a rehearsal, and for a run of another competition.
+    Raises UserError for a rehearsal and for a run of another competition.
     """
     competition = project.competition
     if reference is None:
@@ -314,6 +317,6 @@ def judge(project: Project, reference: str | None) -> Run | None:
     run = store.find(reference)
     name = findings.read(run).record.competition.name
     if run.synthetic or name != competition.name:
-        what = "a rehearsal" if run.synthetic else f"of {name}"
-        raise UserError(f"--run {reference}: this run is {what}, and says nothing of the labels of {competition.name}.")
+        what = "a rehearsal" if run.synthetic else f"a run of {name}"
+        raise UserError(f"--run {reference}: this is {what}, which can't judge the labels of {competition.name}.")
     return run

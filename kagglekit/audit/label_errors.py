@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 class Suspect:
     """An image whose label may be wrong."""
 
-    place: int
+    index: int
     label: int
-    """As the data says."""
+    """Class index in the data."""
     suggested: int
-    """As the model would say."""
+    """Class index that the model suggests."""
     margin: float
-    """Probability of the suggestion less that of the label; the larger, the more suspect."""
+    """Probability of the suggestion minus that of the label; larger is more suspect."""
 
 
 def find(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[Suspect]:
     """Return the images that the model calls another class at least as surely as it does that class's own images.
 
-    The most suspect stands first. `probabilities` (N, C) must come from models that have not seen the images.
+    The most suspect image is first. `probabilities` (N, C) must come from models that have not seen the images.
     """
     classes = probabilities.shape[1]
-    usual = np.full(classes, np.inf)  # a class without images is suggested to nobody
+    usual = np.full(classes, np.inf)  # a class without images is never suggested
     for label in np.unique(truth):
         usual[label] = probabilities[truth == label, label].mean()
     confident = np.where(probabilities >= usual, probabilities, -1.0)  # (N, C)
@@ -39,6 +39,6 @@ def find(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[S
     sure = confident.max(axis=1) >= 0
     own = probabilities[np.arange(len(truth)), truth]
     margin = probabilities[np.arange(len(truth)), suggested] - own
-    places = np.flatnonzero(sure & (suggested != truth) & (margin > 0))
-    order = places[np.argsort(-margin[places], kind="stable")]
+    indices = np.flatnonzero(sure & (suggested != truth) & (margin > 0))
+    order = indices[np.argsort(-margin[indices], kind="stable")]
     return [Suspect(int(at), int(truth[at]), int(suggested[at]), float(margin[at])) for at in order]

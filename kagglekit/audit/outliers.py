@@ -1,4 +1,4 @@
-"""Images that are unlike the others: tiny, blank, dark, bright, odd-coloured, oddly shaped.
+"""Outliers among images: tiny, blank, dark or bright, odd in colour or shape.
 
 N images.
 """
@@ -14,33 +14,33 @@ from numpy.typing import NDArray
 from kagglekit.images.appearance import Appearance
 
 TINY = 32
-"""Pixels of the shorter side below which a network sees a blur."""
+"""Shortest side, in pixels, below which a network sees a blur."""
 _SMALL_SHARE = 0.2
 """Of the usual shorter side."""
 _BLANK = 4.0
-"""Contrast, of 127, below which nothing is to be seen."""
+"""Contrast (0 to 127) below which an image shows nothing."""
 _DARK, _BRIGHT = 16.0, 240.0
-"""Mean brightness of an image that is nearly black, or nearly white."""
+"""Mean brightness (0 to 255) below which an image is nearly black, and above which nearly white."""
 _GREY = 2.0
-"""Mean distance from grey of an image without colours."""
+"""Mean distance from grey, below which an image has no colours."""
 _RARE = 0.05
-"""Share of grey images among coloured ones, or coloured among grey, that makes them odd."""
+"""Largest share of grey images among coloured ones, or coloured among grey, that counts as odd."""
 _TINT = 8.0
 """Robust standard deviations of the mean colour that make a tint odd."""
 _LONG = 3.0
-"""Times that an image is longer, or wider, than is usual."""
+"""Ratio to the usual aspect ratio above which a shape is odd."""
 
 
 @dataclass(frozen=True)
 class Odd:
-    """An image with the reason why it is odd."""
+    """An odd image and the reason."""
 
-    place: int
+    index: int
     reason: str
 
 
 def find(images: Sequence[Appearance]) -> list[Odd]:
-    """Return the odd images in their order; one may be odd for several reasons."""
+    """Return the odd images in order of index; one image may appear for several reasons."""
     if not images:
         return []
     sides = np.array([(image.height, image.width) for image in images], np.float64)
@@ -57,22 +57,22 @@ def find(images: Sequence[Appearance]) -> list[Odd]:
         (shorter < TINY, "tiny: {height} x {width} pixels"),
         (
             (shorter >= TINY) & (shorter < _SMALL_SHARE * usual),
-            f"{{height}} x {{width}} pixels, where {usual:.0f} is usual",
+            f"{{height}} x {{width}} pixels; the median shorter side is {usual:.0f}",
         ),
-        (blank, "blank: one colour all over"),
+        (blank, "blank: a single colour"),
         (~blank & (brightness < _DARK), "nearly black"),
         (~blank & (brightness > _BRIGHT), "nearly white"),
-        (grey & (grey.mean() <= _RARE), "grey, where others have colours"),
-        (~grey & ~blank & (grey.mean() >= 1 - _RARE), "coloured, where others are grey"),
+        (grey & (grey.mean() <= _RARE), "grey, while others are coloured"),
+        (~grey & ~blank & (grey.mean() >= 1 - _RARE), "coloured, while others are grey"),
         (~blank & ~grey & (grey.mean() < 1 - _RARE) & (tint > _TINT), "oddly tinted"),
         (stretch > _LONG, "oddly shaped: {height} x {width} pixels"),
     ]
     odd = [
-        Odd(place, text.format(height=images[place].height, width=images[place].width))
+        Odd(index, text.format(height=images[index].height, width=images[index].width))
         for where, text in reasons
-        for place in np.flatnonzero(where).tolist()
+        for index in np.flatnonzero(where).tolist()
     ]
-    return sorted(odd, key=lambda found: found.place)
+    return sorted(odd, key=lambda found: found.index)
 
 
 def _tints(images: Sequence[Appearance]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The audit's files: a page to look at, tables to work with, and a list of candidates to edit."""
+"""The audit's files: an HTML page, CSV tables, and an editable list of candidates to drop."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ CANDIDATES = "candidates.csv"
 _GROUPS, _OF_GROUP = 24, 6
 """Groups of look-alikes on the page, and pictures of each."""
 _PAIRS = 12
-"""Pictures' pairs that cross something, of each kind."""
+"""Pairs shown for each kind of crossing."""
 _SINGLE = 48
-"""Odd images, and suspected labels."""
+"""Odd images shown, and suspected label errors."""
 _LONGEST = 320
 FILMS = (
-    "The images are frames of films, or as alike: a usual one looks like many others. Only the closest pairs are "
-    "counted, and copies that were changed can't be told from neighbouring frames."
+    "The images are frames of films, or just as similar: a typical image has many look-alikes. Only the closest pairs "
+    "count, and altered copies can't be told from neighbouring frames."
 )
 CROSSINGS = {
-    "label": ("Look alike, with different labels", "If it is one picture, one of the labels is wrong."),
-    "test": ("In training and in test", "What is learnt by heart is rewarded here, and nowhere else."),
-    "fold": ("In different folds", "Out-of-fold scores are too good by these."),
+    "label": ("Different labels", "If both show the same picture, one label is wrong."),
+    "test": ("In training and in test", "The model has seen these answers: the leaderboard score may be too good."),
+    "fold": ("In different folds", "These pairs make the out-of-fold score too good."),
 }
 
 
 def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
-    """Write the audit's files below `folder`; what somebody has edited there is kept under another name.
+    """Write the audit's files to `folder`; a file that the user edited is kept under another name.
 
-    `name` is what the competition is called by whoever types the next command.
+    `name` is the competition as the user typed it, for the next command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
@@ -66,7 +66,7 @@ def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
             storage.write_text(folder / file, text)
 
     with FileLock(folder / ".lock"):
-        # of an audit that was killed, or a user's own: no manifest says what it was
+        # left by a killed audit, or the user's own: no manifest says which
         if (folder / CANDIDATES).is_file() and not (folder / "stages").is_dir():
             (folder / CANDIDATES).rename(
                 folder / f"candidates.before-{storage.file_sha256(folder / CANDIDATES)[:8]}.csv"
@@ -75,7 +75,7 @@ def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
 
 
 def duplicates_table(found: Inspection) -> pd.DataFrame:
-    """Return every image that has a look-alike, group by group."""
+    """Return all images with look-alikes, group by group."""
     table = found.table.assign(look_alikes=found.copies.groups)
     table = table[table.groupby("look_alikes")["id"].transform("size") > 1]
     marks = {f"crosses_{name}": np.where(flags, "yes", "") for name, flags in found.copies.crosses.items()}
@@ -85,15 +85,15 @@ def duplicates_table(found: Inspection) -> pd.DataFrame:
 
 
 def labels_table(found: Inspection) -> pd.DataFrame:
-    """Return suspected label errors, the most suspect first."""
+    """Return suspected label errors, most suspect first."""
     names = list(found.competition.labels)
     rows = [
         {
-            "id": found.table["id"].iloc[one.place],
+            "id": found.table["id"].iloc[one.index],
             "label": names[one.label],
             "suggested": names[one.suggested],
             "margin": round(one.margin, 6),
-            "path": found.table["path"].iloc[one.place],
+            "path": found.table["path"].iloc[one.index],
         }
         for one in found.suspects
     ]
@@ -101,17 +101,17 @@ def labels_table(found: Inspection) -> pd.DataFrame:
 
 
 def odd_table(found: Inspection) -> pd.DataFrame:
-    """Return odd and unreadable images with the reasons."""
-    rows = [found.table.iloc[one.place][["part", "id", "path"]].to_dict() | {"reason": one.reason} for one in found.odd]
+    """Return odd and unreadable images, with reasons."""
+    rows = [found.table.iloc[one.index][["part", "id", "path"]].to_dict() | {"reason": one.reason} for one in found.odd]
     odd = pd.DataFrame(rows, columns=["part", "id", "path", "reason"])
     return pd.concat([found.unreadable[odd.columns], odd], ignore_index=True)
 
 
 def candidates(found: Inspection) -> pd.DataFrame:
-    """Return the training images that a person may want to drop; `drop` says yes of those that are dropped already.
+    """Return the training images that a user may want to drop; column `drop` is "yes" for those dropped already.
 
-    Of copies with the same bytes and label all but the first; of copies with different labels all, unless they are
-    frames of films; suspected labels; blank images.
+    Listed are: all but the first of identical files with one label; all copies with different labels, unless they are
+    frames of films; suspected label errors; blank images.
     """
     listed = dict(zip(found.dropped["id"], found.dropped["reason"], strict=True))
     ids, labels, names = found.table["id"], found.table["label"], found.competition.labels
@@ -119,12 +119,12 @@ def candidates(found: Inspection) -> pd.DataFrame:
         for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
             listed.setdefault(ids[one], f"looks like {ids[other]}, which is {labels[other]}")
     for suspect in found.suspects:
-        listed.setdefault(ids[suspect.place], f"may be {names[suspect.suggested]}")
+        listed.setdefault(ids[suspect.index], f"may be {names[suspect.suggested]}")
     for odd in found.odd:
-        if odd.reason.startswith("blank") and found.table["part"][odd.place] == "train":
-            listed.setdefault(ids[odd.place], odd.reason)
+        if odd.reason.startswith("blank") and found.table["part"][odd.index] == "train":
+            listed.setdefault(ids[odd.index], odd.reason)
     for _, same in found.train.groupby("content", sort=False):
-        # one of them stays, unless a person says otherwise
+        # one of them stays, unless the user says otherwise
         kept = [image for image in same["id"] if image not in listed]
         for copy in kept if same["label"].nunique() > 1 else kept[1:]:
             if len(same) > 1:
@@ -137,7 +137,7 @@ def candidates(found: Inspection) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Thumb:
-    """A picture with lines about it."""
+    """A picture and its caption."""
 
     id: str
     lines: list[str]
@@ -157,15 +157,15 @@ def _page(found: Inspection, name: str, candidates_file: Path) -> str:
     groups, of = _groups(found)
     crossing = {name: found.copies.crossing[name][:_PAIRS] for name in CROSSINGS}
     odd, suspects = found.odd[:_SINGLE], found.suspects[:_SINGLE]
-    places = {place for group in groups for place in group}
-    places |= {place for pairs in crossing.values() for pair in pairs for place in (pair.first, pair.second)}
-    places |= {one.place for one in odd} | {one.place for one in suspects}
-    shown = _pictures(found, sorted(places))
+    indices = {index for group in groups for index in group}
+    indices |= {index for pairs in crossing.values() for pair in pairs for index in (pair.first, pair.second)}
+    indices |= {one.index for one in odd} | {one.index for one in suspects}
+    shown = _pictures(found, sorted(indices))
     names = found.competition.labels
 
-    def thumb(place: int, *lines: str) -> Thumb:
-        row = found.table.iloc[place]
-        source, shape = shown[place]
+    def thumb(index: int, *lines: str) -> Thumb:
+        row = found.table.iloc[index]
+        source, shape = shown[index]
         own = [_where(row), *lines]
         return Thumb(id=str(row["id"]), lines=[line for line in own if line], source=source, shape=shape)
 
@@ -177,7 +177,7 @@ def _page(found: Inspection, name: str, candidates_file: Path) -> str:
         group_counts=group_counts(found),
         balance=balance(class_counts(found)),
         sizes=_draw_sizes(found),
-        groups=[Shelf(f"{of[group[0]]} images", [thumb(place) for place in group]) for group in groups],
+        groups=[Shelf(f"{of[group[0]]} images", [thumb(index) for index in group]) for group in groups],
         num_groups=sum(count > 1 for count in of.values()),
         num_alike=sum(count for count in of.values() if count > 1),
         crossings=CROSSINGS,
@@ -186,9 +186,9 @@ def _page(found: Inspection, name: str, candidates_file: Path) -> str:
             name: [Shelf(_alike(pair), [thumb(pair.first), thumb(pair.second)]) for pair in pairs]
             for name, pairs in crossing.items()
         },
-        odd=[thumb(one.place, one.reason) for one in odd],
+        odd=[thumb(one.index, one.reason) for one in odd],
         suspects=[
-            thumb(one.place, f"may be {names[one.suggested]}", f"by {one.margin:.1%} more probable") for one in suspects
+            thumb(one.index, f"may be {names[one.suggested]}", f"{one.margin:.1%} more probable") for one in suspects
         ],
         candidates=len(candidates(found)),
         command=shlex.join(["kagglekit", "audit", name, "--apply", str(candidates_file)]),
@@ -200,49 +200,49 @@ def _where(row: pd.Series[str]) -> str:
         return "test"
     group = f", group {row['group']}" if row["group"] else ""
     number = int(row["fold"])
-    fold = {duplicates.NO_FOLD: "in no fold", folds.TRAIN_ONLY: "trains only"}.get(number, f"fold {number}")
+    fold = {duplicates.NO_FOLD: "no fold", folds.TRAIN_ONLY: "training only"}.get(number, f"fold {number}")
     return f"{row['label']}, {fold}{group}"
 
 
 def _alike(pair: Pair) -> str:
-    close = "" if np.isnan(pair.cosine) else f", features {pair.cosine:.2f} alike"
-    return f"{pair.bits} of 63 bits differ{close}"
+    close = "" if np.isnan(pair.cosine) else f", cosine similarity {pair.cosine:.2f}"
+    return f"hash differs in {pair.bits} of 63 bits{close}"
 
 
 def _groups(found: Inspection) -> tuple[list[list[int]], dict[int, int]]:
-    """Return the groups of look-alikes that tell most, as places, and the size of each group by its first place."""
+    """Return the most telling groups of look-alikes, as indices, and the size of each group by its first index."""
     size = dict(zip(*(column.tolist() for column in np.unique(found.copies.groups, return_counts=True)), strict=True))
-    table = found.table.assign(look=found.copies.groups, place=np.arange(len(found.table)))
+    table = found.table.assign(look=found.copies.groups, index=np.arange(len(found.table)))
     alike = table[table["look"].map(size) > 1]
     if alike.empty:
         return [], size
-    # groups that cross labels or parts tell more than those that don't, and large ones more than small ones
+    # groups across labels or splits tell more than others, and large ones more than small ones
     told = alike.groupby("look").agg(
-        labels=("label", "nunique"), parts=("part", "nunique"), count=("place", "size"), first=("place", "first")
+        labels=("label", "nunique"), parts=("part", "nunique"), count=("index", "size"), first=("index", "first")
     )
     told["crosses"] = (told["labels"] > told["parts"]) | (told["parts"] > 1)
     order = told.sort_values(["crosses", "count", "first"], ascending=[False, False, True]).index[:_GROUPS]
-    members = alike.groupby("look")["place"].apply(list)
-    return [members[look][:_OF_GROUP] for look in order], size
+    groups = alike.groupby("look")["index"].apply(list)
+    return [groups[look][:_OF_GROUP] for look in order], size
 
 
-def _pictures(found: Inspection, places: list[int]) -> dict[int, tuple[str, tuple[int, int]]]:
+def _pictures(found: Inspection, indices: list[int]) -> dict[int, tuple[str, tuple[int, int]]]:
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
-    def read(place: int) -> tuple[str, tuple[int, int]]:
-        image = pictures.read_again(paths[place], contents[place])
+    def read(index: int) -> tuple[str, tuple[int, int]]:
+        image = pictures.read_again(paths[index], contents[index])
         if image is None:
             return "", (4, 3)
         return pictures.photo(image, _LONGEST), (image.shape[1], image.shape[0])
 
-    return dict(zip(places, parallel.overlapped(places, read, devices.cores()), strict=True))
+    return dict(zip(indices, parallel.overlapped(indices, read, devices.cores()), strict=True))
 
 
 def parts_table(found: Inspection) -> list[tuple[str, ...]]:
-    """Return a row a part: images, and what is usual, least and most among their sizes and shapes."""
+    """Return one row per split: images; median, least and largest sizes; shapes; brightness."""
     rows: list[tuple[str, ...]] = []
     for part in ("train", "test"):
-        seen = [found.seen[place] for place in np.flatnonzero(found.table["part"] == part)]
+        seen = [found.seen[index] for index in np.flatnonzero(found.table["part"] == part)]
         if not seen:
             continue
         tall, wide = (np.array([getattr(image, side) for image in seen]) for side in ("height", "width"))
@@ -263,7 +263,7 @@ def parts_table(found: Inspection) -> list[tuple[str, ...]]:
     return rows
 
 
-PARTS_COLUMNS = ("part", ">images", ">usual size", ">smallest", ">largest", ">width / height", ">brightness of 255")
+PARTS_COLUMNS = ("split", ">images", ">median size", ">smallest", ">largest", ">width / height", ">brightness (0-255)")
 
 
 def class_counts(found: Inspection) -> list[tuple[str, int, float]]:
@@ -272,20 +272,20 @@ def class_counts(found: Inspection) -> list[tuple[str, int, float]]:
     total = max(len(found.train), 1)
     names = enumerate(found.competition.labels)
     return [
-        (found.competition.caption(place), int(counts.get(label, 0)), counts.get(label, 0) / total)
-        for place, label in names
+        (found.competition.caption(index), int(counts.get(label, 0)), counts.get(label, 0) / total)
+        for index, label in names
     ]
 
 
 def group_counts(found: Inspection) -> list[tuple[str, int, int]]:
-    """Return (group, training images, classes), the largest group first; nothing where there are no groups."""
+    """Return (group, training images, classes), largest group first; empty without groups."""
     grouped = found.train[found.train["group"] != ""].groupby("group")["label"]
     table = grouped.agg(["size", "nunique"]).sort_values("size", ascending=False, kind="stable")
     return [(str(name), int(row["size"]), int(row["nunique"])) for name, row in table.iterrows()]
 
 
 def balance(counts: Iterable[tuple[str, int, float]]) -> str:
-    """Say how even the classes are."""
+    """Return one sentence on how balanced the classes are."""
     sizes = sorted((count, name) for name, count, _ in counts)
     (least, rare), (most, common) = sizes[0], sizes[-1]
     if not least:
@@ -297,7 +297,7 @@ def balance(counts: Iterable[tuple[str, int, float]]) -> str:
 
 
 def _draw_sizes(found: Inspection) -> str:
-    """Return the distribution of sizes and shapes, by part."""
+    """Return a plot of the distribution of sizes and shapes, by split."""
     train = (found.table["part"] == "train").to_numpy()
     sides = np.array([(image.height, image.width) for image in found.seen], np.float64).reshape(-1, 2)
     if not len(sides):

@@ -7,7 +7,7 @@ from kagglekit.audit.inspection import Inspection
 from kagglekit.base.console import Console
 
 _MOST = 8
-"""Rows of a list; the files hold all."""
+"""Rows shown; the files have all of them."""
 _MOST_CROSSING = 4
 """Pairs of each kind."""
 
@@ -30,7 +30,7 @@ def tell(found: Inspection, console: Console) -> None:
     _tell_odd(found, console)
     _tell_suspects(found, console)
     if len(found.dropped):
-        console.say(f"{len(found.dropped)} training images are on your list of drops: runs leave them out")
+        console.say(f"{len(found.dropped)} training images are in your drops.csv: runs leave them out")
 
 
 def _tell_copies(found: Inspection, console: Console) -> None:
@@ -40,20 +40,20 @@ def _tell_copies(found: Inspection, console: Console) -> None:
         return
     rows = [
         ("copies and look-alikes", count["all"]),
-        ("the same bytes", count["bytes"]),
+        ("identical files", count["bytes"]),
         ("in training and in test", count["test"]),
         ("with different labels", count["label"]),
         ("in different folds", count["fold"]),
     ]
-    console.table("pairs of images that look alike", ("", ">pairs"), [(name, str(number)) for name, number in rows])
+    console.table("pairs of look-alikes", ("", ">pairs"), [(name, str(number)) for name, number in rows])
     if found.copies.limits.films:
         console.say(page.FILMS)
     ids, labels = found.table["id"], found.table["label"]
     pairs = [(what, pair) for what in page.CROSSINGS for pair in found.copies.crossing[what][:_MOST_CROSSING]]
     if pairs:
         console.table(
-            "the closest that cross something",
-            ("crosses", "image", "label", "image", "label"),
+            "closest pairs across splits, labels or folds",
+            ("across", "image", "label", "image", "label"),
             [
                 (what, ids[pair.first], labels[pair.first], ids[pair.second], labels[pair.second])
                 for what, pair in pairs
@@ -64,7 +64,7 @@ def _tell_copies(found: Inspection, console: Console) -> None:
 def _tell_odd(found: Inspection, console: Console) -> None:
     table = page.odd_table(found)
     if table.empty:
-        console.say("no image is unreadable, tiny, blank, oddly coloured or oddly shaped")
+        console.say("no image is unreadable, tiny, blank, or odd in colour or shape")
         return
     rows = table.head(_MOST)[["part", "id", "reason"]].astype(str).to_numpy().tolist()
     console.table(f"{len(table)} unreadable or odd images", ("part", "image", "reason"), rows)
@@ -72,15 +72,15 @@ def _tell_odd(found: Inspection, console: Console) -> None:
 
 def _tell_suspects(found: Inspection, console: Console) -> None:
     if found.run is None:
-        console.say("suspected label errors are listed after a run: the audit takes its out-of-fold probabilities")
+        console.say("suspected label errors need a finished run: the audit reads its out-of-fold probabilities")
         return
     if not found.suspects:
-        console.say(f"run {found.run.id} suspects no label")
+        console.say(f"run {found.run.id}: no suspected label errors")
         return
     shown = page.labels_table(found).head(_MOST)
     rows = shown[["id", "label", "suggested", "margin"]].astype(str).to_numpy().tolist()
     console.table(
-        f"{len(found.suspects)} suspected label errors, by run {found.run.id}",
+        f"{len(found.suspects)} suspected label errors, from run {found.run.id}",
         ("image", "label", "may be", ">margin"),
         rows,
     )

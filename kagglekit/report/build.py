@@ -1,4 +1,4 @@
-"""From a finished run to its `report.html`."""
+"""Build `report.html` from a finished run."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from kagglekit.training import plots
 from kagglekit.training.lr_finder import Sweep
 
 REPORT_VERSION = 1
-"""Raised whenever the same run would get another report."""
+"""Increase it when the same run would get a different report."""
 WORST = 20
-"""Rows of the list of the most expensive images."""
+"""Rows with the largest loss."""
 MOST_PAIRS = 20
-"""Pairs of classes that are confused."""
+"""Most confused pairs of classes."""
 LARGEST_MATRIX = 20
-"""Classes of a confusion matrix that a page has room for."""
+"""Classes of the largest confusion matrix that fits on the page."""
 MOST_GROUPS = 100
 _MOST_TRAININGS = 6
 _MOST_STEPS = 1500
-"""Points that a plot of a training is drawn from."""
+"""Points of a training plot."""
 _WIDEST_SHEET = 1400
 """Pixels."""
 
 
 def write(run: Run, console: Console, *, again: bool = False) -> Path:
-    """Write a finished run's report, unless it is written already; return its path.
+    """Write a finished run's report and return its path; an up-to-date report is kept.
 
-    `again` writes it in any case. Raises UserError for a run that is not finished.
+    `again` writes it in any case. Raises UserError for an unfinished run.
     """
     path = run.folder / filenames.REPORT
     stage = Stage("report", (filenames.REPORT,), after=("finish", "result"))
@@ -103,10 +103,10 @@ def _worst(found: Findings) -> list[Mapping[str, Any]]:
     ids, predicted = found.table["id"].tolist(), found.predicted
     return [
         {
-            "id": ids[row.place],
-            "truth": found.names[found.truth[row.place]],
-            "predicted": found.names[predicted[row.place]],
-            "probability": float(found.probabilities[row.place, found.truth[row.place]]),
+            "id": ids[row.index],
+            "truth": found.names[found.truth[row.index]],
+            "predicted": found.names[predicted[row.index]],
+            "probability": float(found.probabilities[row.index, found.truth[row.index]]),
             "loss": row.loss,
             "so_far": row.so_far,
         }
@@ -115,12 +115,12 @@ def _worst(found: Findings) -> list[Mapping[str, Any]]:
 
 
 def _trainings(found: Findings) -> list[shown.Training]:
-    """Return the curves of the first models; all others lie in their folders too."""
+    """Return the curves of the first models; the others are in the models' folders."""
     return [_training(folder) for folder in _trained(found.run)[:_MOST_TRAININGS]]
 
 
 def _trained(run: Run) -> list[Path]:
-    """Return the folders of all models that have left a history, fold by fold."""
+    """Return the folders of all models with a history, fold by fold."""
     folders = [path.parent for path in run.folder.glob("models/*/history.json")]
     return sorted(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
 
@@ -145,10 +145,10 @@ def _training(folder: Path) -> shown.Training:
 
 
 def _thinned(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return all epochs, and so many steps that a plot of them stays small."""
-    steps = [place for place, record in enumerate(history) if record["kind"] == "step"]
+    """Return all epochs, and few enough steps to keep the plot small."""
+    steps = [index for index, record in enumerate(history) if record["kind"] == "step"]
     kept = set(steps[:: -(-len(steps) // _MOST_STEPS) or 1])
-    return [record for place, record in enumerate(history) if place in kept or record["kind"] != "step"]
+    return [record for index, record in enumerate(history) if index in kept or record["kind"] != "step"]
 
 
 def _sheet(run: Run) -> str:

@@ -74,7 +74,7 @@ def make(found: Findings, networks: Networks, console: Console) -> list[shown.Ga
     """Return the five views with their pictures."""
     chosen = galleries.choose(found.truth, found.probabilities, found.losses, found.recipe.data.seed)
     places = {
-        view.key: {place for row in chosen[view.key] for place in row.places.tolist()} for view in galleries.VIEWS
+        view.key: {place for row in chosen[view.key] for place in row.indices.tolist()} for view in galleries.VIEWS
     }
     explained = set().union(*(places[view.key] for view in galleries.VIEWS if view.explained))
     read = _read(found, networks, sorted(set().union(*places.values())), explained, console)
@@ -90,7 +90,7 @@ def make(found: Findings, networks: Networks, console: Console) -> list[shown.Ga
                     of=row.of,
                     cards=[
                         _card(found, place, read[place], overlays.get(place) if view.explained else None)
-                        for place in row.places.tolist()
+                        for place in row.indices.tolist()
                     ],
                 )
                 for row in chosen[view.key]

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def calibration(bins: Sequence[Bin], error: float) -> str:
-    """Return the reliability diagram, with how many images each bin holds beneath."""
+    """Return the reliability diagram above a histogram of the bins."""
     total = sum(entry.images for entry in bins)
     text = f"Reliability diagram of {total} images; expected calibration error {error:.4f}. " + "; ".join(
-        f"at {b.confidence:.0%} sure {b.accuracy:.0%} right ({b.images} images)" for b in bins
+        f"confidence {b.confidence:.0%}: accuracy {b.accuracy:.0%} ({b.images} images)" for b in bins
     )
 
     def draw(figure: Figure) -> None:
@@ -29,11 +29,11 @@ def calibration(bins: Sequence[Bin], error: float) -> str:
         right = np.array([entry.accuracy for entry in bins])
         reach = [right - [entry.least for entry in bins], [entry.most for entry in bins] - right]
         low = bins[0].low if bins else 0.0
-        upper.plot([low, 1], [low, 1], color=GREY, linestyle="--", label="as sure as right")
+        upper.plot([low, 1], [low, 1], color=GREY, linestyle="--", label="perfect calibration")
         upper.errorbar(
             sure, right, yerr=reach, fmt="o", color=BLUE, capsize=3, markersize=6, label="images, with 95% interval"
         )
-        upper.set_ylabel("share that is right")
+        upper.set_ylabel("accuracy")
         upper.set_ylim(-0.02, 1.02)
         legend(upper)
         lower.bar(
@@ -47,27 +47,27 @@ def calibration(bins: Sequence[Bin], error: float) -> str:
         lower.set_yscale("log")
         lower.set_ylim(bottom=0.7)
         lower.set_ylabel("images")
-        lower.set_xlabel("probability of the most probable class")
+        lower.set_xlabel("probability of the predicted class")
 
     return as_svg(draw, text, (8, 5.6))
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A finishing step's losses."""
+    """The losses of a finishing step."""
 
     step: str
     losses: Mapping[float, float]
-    """Value on offer -> log loss of all scored rows."""
+    """Candidate value -> log loss of all scored rows."""
     without: float
     """Log loss without the step."""
     chosen: float | None
-    """The value that was chosen; None where the step was not asked for."""
+    """The chosen value; None if the step was not requested."""
     kept: bool
 
 
 def finishing(curves: Sequence[Curve]) -> str:
-    """Return the log loss against each step's value, the chosen one marked."""
+    """Return a plot of the log loss by each step's value, with the chosen value marked."""
     text = "; ".join(f"{curve.step}: {curve.without:.5f} without, {_said(curve)}" for curve in curves)
 
     def draw(figure: Figure) -> None:
@@ -79,7 +79,7 @@ def finishing(curves: Sequence[Curve]) -> str:
 
 def _said(curve: Curve) -> str:
     if curve.chosen is None:
-        return "not asked for"
+        return "not requested"
     return f"chosen: {curve.chosen:g}, {'kept' if curve.kept else 'not kept'}"
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side: settings, scores image by image, and whether they err alike.
+"""Runs side by side: settings, scores image by image, and the correlation of their errors.
 
 N images that both runs have scored, C classes.
 """
@@ -21,12 +21,12 @@ from kagglekit.runs.findings import Findings
 from kagglekit.runs.store import Run
 
 _MOST = 10
-"""Images named of those that changed sides."""
+"""Images listed of those that only one run gets right."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A run beside another, on the images that both have scored."""
+    """A run compared with another, on the images that both scored."""
 
     images: int
     before: float
@@ -34,16 +34,16 @@ class Difference:
     after: float
     """Log loss of the second."""
     gain: float
-    """Of the second; above zero is better."""
+    """Of the second over the first; above zero is better."""
     low: float
     high: float
     """The gain's 95% interval, bootstrapped over whole groups."""
     better: list[str]
-    """Ids that only the second gets right, those that gained most first."""
+    """Ids that only the second gets right, largest gain first."""
     worse: list[str]
-    """Ids that only the first gets right."""
+    """Ids that only the first gets right, largest loss first."""
     correlation: float
-    """Of the two runs' errors (truth less probability), over images and classes."""
+    """Of the two runs' errors (truth minus probability), over images and classes."""
     blend: float
     """Log loss of the mean of both runs' probabilities."""
     blend_gain: float
@@ -53,23 +53,23 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Say which run is better, if that is proven."""
+        """Which run is better, if the interval proves it."""
         if self.low > 0:
-            return "by log loss the second is better, and that is proven"
+            return "by log loss the second is better: the interval excludes zero"
         if self.high < 0:
-            return "by log loss the first is better, and that is proven"
-        return "by log loss neither is proven to be better"
+            return "by log loss the first is better: the interval excludes zero"
+        return "by log loss neither is proven better"
 
     @property
     def blend_verdict(self) -> str:
-        """Say whether a blend is worth it."""
+        """Whether a blend is worth it."""
         if self.blend_low > 0:
             return "a blend is worth it"
         return "a blend would hurt" if self.blend_high < 0 else "a blend has no proven gain"
 
 
 def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
-    """Compare two runs' out-of-fold probabilities; raise UserError where they share no scored image."""
+    """Compare two runs' out-of-fold probabilities; raises UserError if they share no scored image."""
     if first.labels != second.labels:
         raise UserError(f"runs {first.run.id} and {second.run.id} have different classes: nothing can be compared.")
     same = ["id", "label", "content"]
@@ -77,7 +77,7 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
         second.table[same].assign(second=range(len(second.table))), on=same
     )
     if shared.empty:
-        raise UserError(f"runs {first.run.id} and {second.run.id} have scored no image in common.")
+        raise UserError(f"runs {first.run.id} and {second.run.id} have no scored image in common.")
     truth = first.truth[shared["first"]]
     one, other = first.probabilities[shared["first"]], second.probabilities[shared["second"]]
     clusters = shared["group"] if "group" in shared else shared["id"]
@@ -100,8 +100,8 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
         gain=float((losses[0] - losses[1]).mean()),
         low=low,
         high=high,
-        better=[str(ids[place]) for place in order if right[1][place] and not right[0][place]],
-        worse=[str(ids[place]) for place in order[::-1] if right[0][place] and not right[1][place]],
+        better=[str(ids[index]) for index in order if right[1][index] and not right[0][index]],
+        worse=[str(ids[index]) for index in order[::-1] if right[0][index] and not right[1][index]],
         correlation=_correlation((known - one).ravel(), (known - other).ravel()),
         blend=blend,
         blend_gain=min(float(losses[0].mean()), float(losses[1].mean())) - blend,
@@ -117,7 +117,7 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 
 def compare(runs: Sequence[Run], console: Console) -> None:
-    """Print runs side by side, each beside the first; raise UserError for less than two of one competition."""
+    """Print runs side by side, each against the first; raises UserError unless two or more are of one competition."""
     if len({run.folder for run in runs}) < 2:
         raise UserError("compare takes two runs or more: `kagglekit runs` lists them.")
     found = [findings.read(run) for run in runs]
@@ -127,7 +127,7 @@ def compare(runs: Sequence[Run], console: Console) -> None:
             f"the runs are of different competitions ({', '.join(sorted(names))}): nothing can be compared."
         )
     if any(one.result.synthetic for one in found):
-        console.warn("a rehearsal is among them: scores of SYNTHETIC images say nothing")
+        console.warn("one of them is a rehearsal: scores on SYNTHETIC images mean nothing")
     console.table(f"runs of {names.pop()}", ("", *(f">{one.run.id}" for one in found)), _beside(found))
     _tell_settings(found, console)
     for other in found[1:]:
@@ -135,7 +135,7 @@ def compare(runs: Sequence[Run], console: Console) -> None:
 
 
 def _beside(found: Sequence[Findings]) -> list[tuple[str, ...]]:
-    """Return the closing numbers, a column a run."""
+    """Return the final numbers, one column per run."""
     columns = [dict(summary.facts(one.result)) for one in found]
     names = [name for name in columns[0] if all(name in column for column in columns) and not name.startswith("stage ")]
     return [(name, *(column[name] for column in columns)) for name in names]
@@ -149,11 +149,11 @@ def _tell_settings(found: Sequence[Findings], console: Console) -> None:
     if rows:
         console.table("settings that differ", ("", *(f">{one.run.id}" for one in found)), rows)
     else:
-        console.say("the settings are the same; the plugin, the data, or a file that a setting names differs")
+        console.say("the settings are the same; the plugin, the data, or a file named in a setting differs")
 
 
 def _surroundings(found: Sequence[Findings]) -> list[tuple[str, ...]]:
-    """Return what else a run is made with, a column a run."""
+    """Return counts, devices and versions, one column per run."""
     counts = [
         ("training images", *(str(one.record.train_images) for one in found)),
         ("test images", *(str(one.record.test_images) for one in found)),
@@ -166,7 +166,7 @@ def _surroundings(found: Sequence[Findings]) -> list[tuple[str, ...]]:
 
 def _tell(first: Findings, second: Findings, found: Difference, console: Console) -> None:
     console.table(
-        f"{first.run.id} (first) and {second.run.id} (second), {found.images} images that both have scored",
+        f"{first.run.id} (first) and {second.run.id} (second), {found.images} images scored by both",
         ("", ">"),
         [
             ("log loss of the first", f"{found.before:.5f}"),

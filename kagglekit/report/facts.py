@@ -1,4 +1,4 @@
-"""The closing numbers in words: shared by the page and the terminal."""
+"""The facts of a run as names and values, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kagglekit.report.charts import Curve
 from kagglekit.runs.findings import Findings
 
 OWN = "this run"
-"""Its line among the leaderboard's."""
+"""Its name among the leaderboard lines."""
 
 
 def standing(found: Findings) -> str:
-    """Say between which lines the run stands; nothing where none is known."""
+    """Return between which leaderboard lines the run is; empty if none are known."""
     lines = summary.leaderboard(found.record.leaderboard, found.result, OWN)
     if not lines:
         return ""
-    place = [line.own for line in lines].index(True)
-    before, after = lines[:place], lines[place + 1 :]
+    index = [line.own for line in lines].index(True)
+    before, after = lines[:index], lines[index + 1 :]
     if not before:
         return f"better than {after[0].name} ({after[0].score:.5f})"
     if not after:
@@ -39,8 +39,8 @@ def facts(found: Findings) -> Mapping[str, Facts]:
     """Return heading -> (name, value)."""
     record, result, machine = found.record, found.result, found.record.machine
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
-    left_out = [f"{result.quarantined} unreadable of both"] if result.quarantined else []
-    left_out += [f"{record.dropped} dropped by your list"] if record.dropped else []
+    left_out = [f"{result.quarantined} unreadable (training and test)"] if result.quarantined else []
+    left_out += [f"{record.dropped} dropped by drops.csv"] if record.dropped else []
     backbones = [f"{b.name} ({b.parameters / 1e6:.1f} M parameters, {b.licence})" for b in record.backbones]
     scored = f"{result.scored_images}{groups}"
     return {
@@ -76,7 +76,7 @@ def facts(found: Findings) -> Mapping[str, Facts]:
 
 
 _FOLDERS = re.compile(r"(^|[=,])(?:[^=,]*[/\\])")
-"""The folders before a file's name."""
+"""The folders in front of a file name."""
 
 
 def _scored_on(found: Findings) -> str:
@@ -92,7 +92,7 @@ def _versions(versions: Mapping[str, str]) -> str:
 def settings(found: Findings) -> tuple[Facts, Facts]:
     """Return (settings that are not the defaults, all others) as (name, value)."""
     usual = Recipe().as_dict()
-    # a page may be shared: nobody needs to know where its writer keeps files
+    # pages are shared: paths of their author stay private
     values = {name: _FOLDERS.sub(r"\1", recipe.shown(value)) for name, value in found.recipe.as_dict().items()}
     changed = [(name, value) for name, value in values.items() if value != recipe.shown(usual[name])]
     same = [(name, value) for name, value in values.items() if value == recipe.shown(usual[name])]
@@ -100,11 +100,11 @@ def settings(found: Findings) -> tuple[Facts, Facts]:
 
 
 def finishing_curves(found: Findings) -> list[Curve]:
-    """Return the log loss of temperature and clip by value, each after the kept steps before it."""
+    """Return the log loss of each finishing step by value, after the kept steps before it."""
     gates = {gate.step: gate for gate in found.result.finish}
     probabilities, curves = found.unfinished, []
-    asked = list(found.recipe.finish.finish)
-    for step in [*asked, *(step for step in postprocess.STEPS if step not in asked)]:
+    requested = list(found.recipe.finish.finish)
+    for step in [*requested, *(step for step in postprocess.STEPS if step not in requested)]:
         gate = gates.get(step)
         curves.append(
             Curve(

@@ -1,4 +1,4 @@
-"""Which pictures are shown: the five views of fast.ai's first lesson, by true class.
+"""Which pictures to show: the five views of fast.ai's first lesson, by true class.
 
 N images, C classes.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from kagglekit.base.arrays import Floats, Indices, Labels
 
 MOST_PICTURES = 240
-"""On one page."""
+"""Pictures on one page, at most."""
 _MOST_EACH = 8
 _LEAST_EACH = 2
 
@@ -26,15 +26,15 @@ class View:
     title: str
     meaning: str
     explained: bool
-    """Whether it is shown what the network looked at: the wrong and the uncertain ones."""
+    """Whether attention maps are shown: for wrong and uncertain pictures."""
 
 
 VIEWS = (
-    View("random-correct", "Random correct", "Drawn from what the model gets right.", explained=False),
-    View("random-incorrect", "Random incorrect", "Drawn from what it gets wrong.", explained=True),
-    View("most-correct", "Most correct", "Right, and surest of it.", explained=False),
-    View("most-incorrect", "Most incorrect", "Wrong, and surest of it.", explained=True),
-    View("most-uncertain", "Most uncertain", "The two most probable classes are closest.", explained=True),
+    View("random-correct", "Random correct", "A random sample of correct predictions.", explained=False),
+    View("random-incorrect", "Random incorrect", "A random sample of wrong predictions.", explained=True),
+    View("most-correct", "Most correct", "Correct, with the highest confidence.", explained=False),
+    View("most-incorrect", "Most incorrect", "Wrong, with the highest confidence.", explained=True),
+    View("most-uncertain", "Most uncertain", "The two most probable classes are nearly tied.", explained=True),
 )
 
 
@@ -43,15 +43,15 @@ class Row:
     """One view's pictures of one true class."""
 
     label: int
-    places: Indices
+    indices: Indices
     of: int
-    """How many there are to choose from."""
+    """Number of pictures to choose from."""
 
 
 def choose(truth: Labels, probabilities: Floats, losses: Floats, seed: int) -> Mapping[str, list[Row]]:
-    """Return view's key -> a row a class that has images, in the classes' order.
+    """Return view's key -> one row per class that has images, in class order.
 
-    With many classes only those with the largest mean loss are shown; the same seed draws the same pictures.
+    With many classes only those with the largest mean loss are shown. The same seed chooses the same pictures.
     """
     shown = classes_shown(truth, losses)
     each = int(np.clip(MOST_PICTURES // (len(VIEWS) * len(shown)), _LEAST_EACH, _MOST_EACH))
@@ -76,7 +76,7 @@ def choose(truth: Labels, probabilities: Floats, losses: Floats, seed: int) -> M
 
 
 def classes_shown(truth: Labels, losses: Floats) -> list[int]:
-    """Return the classes whose pictures are shown, in order: all, or those with the largest mean loss."""
+    """Return the classes to show, in order: all of them, or those with the largest mean loss."""
     labels = np.unique(truth)
     most = MOST_PICTURES // (len(VIEWS) * _LEAST_EACH)
     mean = np.array([losses[truth == label].mean() for label in labels])

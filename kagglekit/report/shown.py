@@ -1,4 +1,4 @@
-"""What stands on a page: plain values, ready for the template.
+"""The contents of the page: plain values for the template.
 
 C classes.
 """
@@ -12,24 +12,24 @@ from kagglekit.report.channels import StageChannels
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A picture with what was said of it."""
+    """A picture and its prediction."""
 
     id: str
     truth: str
     predicted: str
     right: bool
     probability: float
-    """Of the class that was predicted."""
+    """Probability of the predicted class."""
     of_truth: float
-    """Of the true class."""
+    """Probability of the true class."""
     loss: float
     group: str
     source: str
-    """A data URI; empty where the file is gone, or another since."""
+    """A data URI; empty if the file is gone or has changed."""
     shape: tuple[int, int]
     """Width and height of the picture, in pixels."""
     overlay: str
-    """Where the network saw evidence for what it predicted: a data URI, or nothing."""
+    """The attention map of the predicted class: a data URI, or empty."""
     box: tuple[float, float, float, float]
     """The part of the picture that the network saw: left, top, width, height in per cent."""
 

@@ -1,4 +1,4 @@
-"""What probabilities and truth tell of each other.
+"""Statistics of predictions against the truth: confusion, classes, groups, calibration.
 
 N images, C classes, B bins.
 """
@@ -28,13 +28,13 @@ def confusion(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int6
 
 @dataclass(frozen=True)
 class Confused:
-    """A class that is taken for another."""
+    """A class that is predicted as another."""
 
     truth: int
     predicted: int
     images: int
     share: float
-    """Of the true class's images."""
+    """Share of the true class's images."""
 
 
 def most_confused(matrix: NDArray[np.int64], count: int) -> list[Confused]:
@@ -42,56 +42,56 @@ def most_confused(matrix: NDArray[np.int64], count: int) -> list[Confused]:
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = [np.unravel_index(place, wrong.shape) for place in order]
+    pairs = [np.unravel_index(index, wrong.shape) for index in order]
     sizes = matrix.sum(axis=1)
     return [Confused(int(a), int(b), int(wrong[a, b]), wrong[a, b] / sizes[a]) for a, b in pairs if wrong[a, b]]
 
 
 @dataclass(frozen=True)
-class Part:
-    """How a part of the images fares: a class, or a group."""
+class Slice:
+    """Scores on a slice of the images: a class or a group."""
 
     name: str
     images: int
     accuracy: float
-    """Share that is right; of a class its recall."""
+    """Share of correct predictions; for a class, its recall."""
     precision: float
-    """Share of what is called this class that is; NaN where nothing is, and for groups."""
+    """Share of predictions of this class that are correct; NaN without any, and for groups."""
     loss: float
     """Mean log loss."""
     share: float
-    """Of the log loss of all images."""
+    """Share of the total log loss."""
 
 
-def by_class(truth: Labels, probabilities: Floats, names: Sequence[str]) -> list[Part]:
-    """Return a row a class that has images, in the classes' order."""
+def by_class(truth: Labels, probabilities: Floats, names: Sequence[str]) -> list[Slice]:
+    """Return one row per class that has images, in class order."""
     predicted = probabilities.argmax(axis=1)
     rows = _rows(truth, probabilities)
-    parts = []
-    for place in np.unique(truth):
-        called = predicted == place
-        precision = float((truth[called] == place).mean()) if called.any() else math.nan
-        parts.append(_part(names[place], truth == place, *rows, precision))
-    return parts
+    slices = []
+    for index in np.unique(truth):
+        called = predicted == index
+        precision = float((truth[called] == index).mean()) if called.any() else math.nan
+        slices.append(_slice(names[index], truth == index, *rows, precision))
+    return slices
 
 
-def by_group(truth: Labels, probabilities: Floats, groups: NDArray[np.object_]) -> list[Part]:
-    """Return a row a group, the one with the largest loss first."""
+def by_group(truth: Labels, probabilities: Floats, groups: NDArray[np.object_]) -> list[Slice]:
+    """Return one row per group, largest loss first."""
     rows = _rows(truth, probabilities)
     order = np.argsort(groups, kind="stable")
     names, starts = np.unique(groups[order], return_index=True)
-    places = np.split(order, starts[1:])
-    parts = [_part(str(name), here, *rows, math.nan) for name, here in zip(names, places, strict=True)]
-    return sorted(parts, key=lambda part: -part.loss)
+    indices = np.split(order, starts[1:])
+    slices = [_slice(str(name), here, *rows, math.nan) for name, here in zip(names, indices, strict=True)]
+    return sorted(slices, key=lambda each: -each.loss)
 
 
 def _rows(truth: Labels, probabilities: Floats) -> tuple[Floats, Floats]:
-    """Return each row's log loss and whether it is right, (N,) each."""
+    """Return each row's log loss and whether it is correct, (N,) each."""
     return metrics.log_loss_rows(truth, probabilities), metrics.correct_rows(truth, probabilities)
 
 
-def _part(name: str, here: NDArray[Any], losses: Floats, right: Floats, precision: float) -> Part:
-    return Part(
+def _slice(name: str, here: NDArray[Any], losses: Floats, right: Floats, precision: float) -> Slice:
+    return Slice(
         name=name,
         images=len(losses[here]),
         accuracy=float(right[here].mean()),
@@ -103,7 +103,7 @@ def _part(name: str, here: NDArray[Any], losses: Floats, right: Floats, precisio
 
 @dataclass(frozen=True)
 class Bin:
-    """Images whose most probable class has about the same probability."""
+    """Images whose predicted class has about the same probability."""
 
     low: float
     high: float
@@ -112,21 +112,21 @@ class Bin:
     """Mean probability."""
     accuracy: float
     least: float
-    """Of the accuracy's 95% interval."""
+    """Lower end of the accuracy's 95% interval."""
     most: float
 
 
 def reliability(truth: Labels, probabilities: Floats) -> list[Bin]:
-    """Return the bins that hold images, from unsure to sure; they are equally wide, from 1 / C to 1.
+    """Return the bins that have images, by confidence; bins are equally wide, from 1 / C to 1.
 
     Intervals: E. B. Wilson, "Probable inference" (1927).
     """
     confidence, right = probabilities.max(axis=1), metrics.correct_rows(truth, probabilities)
     edges = np.linspace(1 / probabilities.shape[1], 1, BINS + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
     bins = []
-    for number in np.unique(place):
-        here = place == number
+    for number in np.unique(index):
+        here = index == number
         accuracy, count = float(right[here].mean()), int(here.sum())
         least, most = _wilson(accuracy, count)
         bins.append(Bin(edges[number], edges[number + 1], count, float(confidence[here].mean()), accuracy, least, most))
@@ -136,7 +136,7 @@ def reliability(truth: Labels, probabilities: Floats) -> list[Bin]:
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    # rounding must not leave the share outside
+    # rounding must not put the share outside its interval
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
@@ -150,9 +150,9 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def loss_by_value(truth: Labels, probabilities: Floats, step: str) -> Mapping[float, float]:
-    """Return value on offer -> log loss of all rows after a finishing step with it.
+    """Return candidate value -> log loss of all rows after a finishing step with that value.
 
-    They flatter the best value, which was found on the same rows.
+    The lowest is optimistic: it is read from the rows that it was measured on.
     """
     apply, _ = postprocess.STEPS[step]
     values = sorted(postprocess.on_offer(step, truth, probabilities))
@@ -161,16 +161,16 @@ def loss_by_value(truth: Labels, probabilities: Floats, step: str) -> Mapping[fl
 
 @dataclass(frozen=True)
 class Worst:
-    """A row that costs much."""
+    """A row with a large loss."""
 
-    place: int
+    index: int
     loss: float
     so_far: float
-    """Share of the whole loss that it and those before it cost."""
+    """Share of the total loss in this row and those before it."""
 
 
 def worst_rows(losses: Floats, count: int) -> list[Worst]:
-    """Return the `count` rows with the largest loss, the largest first."""
+    """Return the `count` rows with the largest loss, largest first."""
     order = np.argsort(-losses, kind="stable")[:count]
     shares = np.minimum(np.cumsum(losses[order]) / max(losses.sum(), 1e-300), 1.0)
-    return [Worst(int(place), float(losses[place]), float(share)) for place, share in zip(order, shares, strict=True)]
+    return [Worst(int(index), float(losses[index]), float(share)) for index, share in zip(order, shares, strict=True)]

@@ -9,7 +9,7 @@ from kagglekit.report import facts, stats
 from kagglekit.runs.findings import Findings
 
 _MOST = 10
-"""Rows of a list; the page has more."""
+"""Rows shown; the page has more."""
 
 _CLASS_COLUMNS = ("class", ">images", ">recall", ">precision", ">log loss", ">of the loss")
 _GROUP_COLUMNS = ("group", ">images", ">accuracy", ">log loss", ">of the loss")
@@ -21,12 +21,12 @@ def tell(found: Findings, console: Console) -> None:
     console.table(f"{synthetic}run {found.run.id}", ("", ">"), summary.facts(found.result))
     standing = facts.standing(found)
     if standing and not synthetic:
-        console.say(f"on its own training images it stands {standing}")
+        console.say(f"its score on the training images is {standing}")
     classes = stats.by_class(found.truth, found.probabilities, found.names)
-    console.table("classes", _CLASS_COLUMNS, [_cells(part, precision=True) for part in classes])
+    console.table("classes", _CLASS_COLUMNS, [_cells(each, precision=True) for each in classes])
     if found.groups is not None:
         groups = stats.by_group(found.truth, found.probabilities, found.groups)[:_MOST]
-        console.table("groups, the hardest first", _GROUP_COLUMNS, [_cells(part, precision=False) for part in groups])
+        console.table("groups, hardest first", _GROUP_COLUMNS, [_cells(each, precision=False) for each in groups])
     _tell_confused(found, console)
     _tell_worst(found, console)
     bins = stats.reliability(found.truth, found.probabilities)
@@ -39,34 +39,34 @@ def tell(found: Findings, console: Console) -> None:
         console.warn("the images are synthetic: the score says nothing about the competition")
 
 
-def _cells(part: stats.Part, *, precision: bool) -> tuple[str, ...]:
-    own = (percent(part.precision),) if precision else ()
-    return (part.name, str(part.images), percent(part.accuracy), *own, f"{part.loss:.4f}", percent(part.share))
+def _cells(each: stats.Slice, *, precision: bool) -> tuple[str, ...]:
+    own = (percent(each.precision),) if precision else ()
+    return (each.name, str(each.images), percent(each.accuracy), *own, f"{each.loss:.4f}", percent(each.share))
 
 
 def _tell_confused(found: Findings, console: Console) -> None:
     pairs = stats.most_confused(stats.confusion(found.truth, found.predicted, len(found.labels)), _MOST)
     if not pairs:
-        console.say("no class is taken for another")
+        console.say("no class is confused with another")
         return
     rows = [
         (found.names[pair.truth], found.names[pair.predicted], str(pair.images), percent(pair.share)) for pair in pairs
     ]
-    console.table("most confused", ("is", "taken for", ">images", ">of its class"), rows)
+    console.table("most confused", ("class", "predicted as", ">images", ">of its class"), rows)
 
 
 def _tell_worst(found: Findings, console: Console) -> None:
     ids, predicted = found.table["id"].tolist(), found.predicted
     rows = [
         (
-            ids[row.place],
-            found.names[found.truth[row.place]],
-            found.names[predicted[row.place]],
-            percent(float(found.probabilities[row.place, found.truth[row.place]])),
+            ids[row.index],
+            found.names[found.truth[row.index]],
+            found.names[predicted[row.index]],
+            percent(float(found.probabilities[row.index, found.truth[row.index]])),
             f"{row.loss:.4f}",
             percent(row.so_far),
         )
         for row in stats.worst_rows(found.losses, _MOST)
     ]
-    columns = ("image", "is", "said", ">probability of the truth", ">log loss", ">of the loss, so far")
-    console.table("most expensive rows", columns, rows)
+    columns = ("image", "class", "predicted as", ">probability of the class", ">log loss", ">cumulative share")
+    console.table("rows with the largest loss", columns, rows)
