@@ -409,7 +409,7 @@ def test_only_runs_of_these_images_accuse_labels(
     record["competition"]["name"] = "leaves"
     (other / "run.json").write_text(json.dumps(record))
     damage.without_features(monkeypatch)
-    assert "this run is a rehearsal, and says nothing" in failed(audit(cli, pets, "--run", rehearsal))
+    assert "this is a rehearsal, which can't judge" in failed(audit(cli, pets, "--run", rehearsal))
     assert "this is a run of leaves, which can't judge" in failed(audit(cli, pets, "--run", other))
     succeeded(audit(cli, pets, "--run", run))
 

@@ -59,7 +59,7 @@ def test_settings_difference_and_blend_are_told(cli: Cli, two: tuple[Path, list[
     assert "0.1" in line
     assert f"{losses[0] - losses[1]:+.5f}" in out
     assert "by log loss the second is better: the interval excludes zero" in out
-    assert "60 images that both have scored" in " ".join(out.split())
+    assert "60 images scored by both" in " ".join(out.split())
 
 
 def test_a_run_with_older_names_of_settings_is_compared_by_today_s(
