@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -18,10 +19,11 @@ from safetensors.torch import save_file
 
 from kagglekit.base.console import Console
 from kagglekit.deploy import fitted_run, onnx_file, onnx_graph
+from kagglekit.images import decoding
 from kagglekit.models import sessions, weights
 from kagglekit.pipeline import postprocess
 from kagglekit.runs import store
-from tests import drawing, finetuned, trainers
+from tests import drawing, finetuned, pages, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
 
@@ -60,6 +62,20 @@ def test_the_file_gives_what_the_run_gave(
     found, expected = predicted(cli, run), pd.read_parquet(run / "test.parquet")
     assert np.abs(found[["cat", "dog"]].to_numpy() - expected[["cat", "dog"]].to_numpy()).max() < 1e-5
     assert found["error"].isna().all()
+
+
+def test_the_example_of_the_guide_predicts_without_kagglekit(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+    first = predicted(cli, run).iloc[0]
+    monkeypatch.chdir(tmp_path)
+    Path("leaf.onnx").symlink_to(run / "model.onnx")
+    Path("photo.jpg").symlink_to(table(run, "test")["path"].iloc[0])
+    monkeypatch.syspath_prepend(Path(str(decoding.__file__)).parent)
+    (example,) = pages.blocks(pages.ROOT / "kagglekit" / "guide" / "export.md", "python")
+    exec(example, {})
+    assert ast.literal_eval(capsys.readouterr().out) == pytest.approx({"cat": first["cat"], "dog": first["dog"]})
 
 
 def test_backbones_of_different_sizes_are_inputs_of_one_file(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:

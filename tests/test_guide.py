@@ -18,6 +18,7 @@ from kagglekit import guide, recipe
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.cli import app
+from kagglekit.competitions import plugins
 from tests import pages
 from tests.conftest import Cli, succeeded
 
@@ -153,6 +154,14 @@ def test_every_command_of_the_documents_can_be_typed(line: str) -> None:
     settings = {key: given[key] for key in ("method", "head", "validation", "folds") if given.get(key)}
     settings |= dict(recipe.parse_assignment(text) for text in given.get("set_") or [])
     recipe.resolve({}, "none", Path(os.devnull), settings)
+
+
+def test_state_farm_without_its_groups_is_a_plugin(tmp_path: Path) -> None:
+    (example,) = pages.blocks(pages.ROOT / "competitions" / "state-farm" / "README.md", "python")
+    (tmp_path / "random_split.py").write_text(example)
+    plugin = plugins.load(str(tmp_path / "random_split.py"))
+    assert plugin.competition().groups is None
+    assert plugin.recipe() == {"method": "features", "crop": "squash"}
 
 
 CHEAP = [

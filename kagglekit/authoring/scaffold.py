@@ -1,4 +1,4 @@
-"""`kagglekit new`: a plugin of two files, the module and its package, from a few answers."""
+"""`kagglekit new`: writes a plugin of two files, the module and its pyproject.toml, from a few answers."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _DEFAULTS = {
     "flip": "allowed",
 }
 _QUESTIONS = {
-    "layout": "Where are the labels of training images (folders, filenames, csv)",
-    "labels": "CSV file with labels, its id column and its label column",
-    "kaggle": "Slug of the competition at Kaggle (empty if it is not there)",
-    "classes": "Labels, with commas between; or FILE:COLUMN of a CSV",
-    "groups": "CSV file of groups that folds must not split, its image column and its group column",
-    "submission": "What does a row of the submission hold (probability of the last class, per-class, label)",
+    "layout": "Where are the labels of the training images (folders, filenames, csv)",
+    "labels": "CSV with the labels, its id column and its label column (FILE:ID:LABEL)",
+    "kaggle": "Slug of the competition at Kaggle (empty if it is not on Kaggle)",
+    "classes": "Labels, separated by commas, or FILE:COLUMN of a CSV",
+    "groups": "CSV with groups that folds must not split, its image and group column (FILE:IMAGE:GROUP, or none)",
+    "submission": "What does a row of the submission hold (probability: of the last class, per-class, label)",
     "metric": "Metric (log_loss, accuracy)",
     "flip": "Does a mirrored image keep its class (allowed, forbidden)",
 }
@@ -52,12 +52,12 @@ Ask = Callable[..., str]
 def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> Path:
     """Write the plugin into a new folder below `into`, and return that folder.
 
-    `given` are the answers that are known; `ask(question, default=…)` is asked for the others, None takes
-    defaults. Raises UserError for what makes no sense, or would overwrite something.
+    `given` are the known answers. `ask(question, default=…)` is called for the others; without it they get their
+    defaults. Raises UserError for answers that make no sense and if the folder exists.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} can't be a name: use lower-case letters, digits and single hyphens, such as my-leaf."
+            f"{name!r} is not a valid name: use lower-case letters, digits and single hyphens, such as my-leaf."
         )
     folder = into / f"kagglekit-{name}"
     if folder.exists():
@@ -72,13 +72,13 @@ def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> P
 
 
 def next_steps(name: str, folder: Path) -> str:
-    """Say what was written and what can be typed now."""
+    """Return what was written, and the commands to try next."""
     module = _module(name)
     return (
         f"wrote {folder / module}.py and {folder / 'pyproject.toml'}\n"
-        f"next: kagglekit check ./{folder}              draws a competition in its layout, and runs all of it\n"
-        f"      kagglekit run ./{folder} --data PATH    on the real archive or folder\n"
-        f"      pip install ./{folder}                  then it is called {name}"
+        f"next: kagglekit check ./{folder}              rehearse it on drawn images\n"
+        f"      kagglekit run ./{folder} --data PATH    run it on the real archive or folder\n"
+        f"      pip install ./{folder}                  install it under the name {name}"
     )
 
 
@@ -87,7 +87,7 @@ def _module(name: str) -> str:
 
 
 def _try(text: str) -> None:
-    """Build the description, before it is written: raise UserError for answers that make none."""
+    """Build the description before it is written; raise UserError if the answers make no valid one."""
     names: dict[str, Any] = {}
     exec(text, names)
     try:
@@ -135,7 +135,7 @@ def _checked(key: str, value: str) -> str:
 
 
 def _classes(text: str) -> Sequence[str]:
-    """Return the labels that an answer means: a list, a column of a CSV file, or a sample submission's columns."""
+    """Return the labels that an answer names: a list, a column of a CSV, or the columns of a sample submission."""
     file, _, column = text.rpartition(":")
     if file and Path(file).is_file():
         header, *rows = _read(Path(file))
@@ -153,9 +153,7 @@ def _classes(text: str) -> Sequence[str]:
     else:
         found = [label.strip() for label in text.split(",") if label.strip()]
     if len(set(found)) < 2 or len(set(found)) < len(found):
-        raise UserError(
-            f"--classes {text!r}: two different labels or more are wanted, not {', '.join(found) or 'none'}."
-        )
+        raise UserError(f"--classes {text!r}: needs at least two different labels, not {', '.join(found) or 'none'}.")
     return found
 
 
@@ -190,9 +188,10 @@ def _plugin(name: str, answers: Mapping[str, str]) -> str:
     classes = "".join(f"    {_quoted(label)}: {_quoted(_readable(label))},\n" for label in labels)
     body = "".join(f"        {key}={value},\n" for key, value in arguments.items())
     return (
-        f'"""{name}: where its images are, what its classes are, what a row of its submission is."""\n\n'
+        f'"""{name}: its images, its classes and its submission.\n\n'
+        f'`kagglekit guide plugins` explains every field and every hook.\n"""\n\n'
         f"{_import(sorted(imported))}\n\n"
-        f"# label as the data writes it -> name for people; the order is that of probabilities\n"
+        f"# label in the data -> readable name; probabilities are in this order\n"
         f"CLASSES = {{\n{classes}}}\n\n\n"
         f"@hookimpl\ndef competition() -> Competition:\n"
         f'    """Describe the competition."""\n'
@@ -205,7 +204,7 @@ def _readable(label: str) -> str:
 
 
 def _train(answers: Mapping[str, str]) -> tuple[str, str]:
-    """Return the layout's expression, and the class that it needs."""
+    """Return the expression of the layout, and the class that it needs."""
     pattern = _quoted(answers["train"])
     if answers["layout"] == "folders":
         return _call("FolderLabels", pattern), "FolderLabels"
@@ -217,7 +216,7 @@ def _train(answers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _submission(answers: Mapping[str, str], labels: Sequence[str]) -> tuple[str, str]:
-    """Return the format's expression, and the class that it needs."""
+    """Return the expression of the submission format, and the class that it needs."""
     column = f"id={_quoted(answers['id'])}"
     if answers["submission"] == "probability":
         return _call("Probability", column, f"of={_quoted(labels[-1])}"), "Probability"
@@ -226,7 +225,7 @@ def _submission(answers: Mapping[str, str], labels: Sequence[str]) -> tuple[str,
 
 
 def _call(name: str, *arguments: str) -> str:
-    """Write a call as an argument of `Competition(…)`, on several lines where one is too long."""
+    """Return a call as an argument of `Competition(…)`, on several lines if one would be too long."""
     line = f"{name}({', '.join(arguments)})"
     if len(line) + _INDENT <= _WIDTH:
         return line

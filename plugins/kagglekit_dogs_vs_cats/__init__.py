@@ -5,14 +5,14 @@ from kagglekit import Competition, FilenameLabels, Probability, hookimpl
 
 @hookimpl
 def competition() -> Competition:
-    """One probability of "dog" for each of 12,500 images; the class is in a training image's file name."""
+    """One probability of "dog" per image; a training image has its class in its file name."""
     return Competition(
         name="dogs-vs-cats",
         kaggle="dogs-vs-cats-redux-kernels-edition",
         classes={"cat": "cat", "dog": "dog"},
         train=FilenameLabels(
             "train/{label}.{number}.jpg",
-            # copies with a folder a class, and train.zip unpacked into a folder of its own name
+            # copies with one folder per class, and train.zip unpacked into a folder of its own name
             also=("train/{folder}/{label}.{number}.jpg",),
         ),
         test=("test/{id}.jpg", "test/{folder}/{id}.jpg", "test1/{id}.jpg"),
@@ -32,8 +32,8 @@ def competition() -> Competition:
 
 @hookimpl
 def recipe() -> dict[str, object]:
-    """Backbones have seen thousands of cats and dogs: to train one on more of them lost out-of-fold.
+    """Use frozen features: backbones have seen thousands of cats and dogs, and fine-tuning made the score worse.
 
-    The numbers stand in `competitions/dogs-vs-cats/README.md`.
+    The numbers are in `competitions/dogs-vs-cats/README.md`.
     """
     return {"method": "features"}

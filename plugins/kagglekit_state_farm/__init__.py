@@ -18,12 +18,12 @@ CLASSES = {
 
 @hookimpl
 def competition() -> Competition:
-    """Ten probabilities an image; drivers of the test set are in no training image, so folds never split one."""
+    """Ten probabilities per image. No training image shows a driver of the test set, so folds never split a driver."""
     return Competition(
         name="state-farm",
         kaggle="state-farm-distracted-driver-detection",
         classes=CLASSES,
-        # today's bundle, and the older imgs.zip without the leading folder
+        # today's archive, and the older imgs.zip, which has no leading folder
         train=FolderLabels("imgs/train/{label}", also=("train/{label}",)),
         test=("imgs/test/{id}", "test/{id}"),
         groups=CsvGroups("driver_imgs_list.csv", image="img", group="subject"),
@@ -36,10 +36,10 @@ def competition() -> Competition:
 
 @hookimpl
 def recipe() -> dict[str, object]:
-    """Frozen features don't see what a hand does: the backbone is trained, its first layers as fast as its last.
+    """Train the backbone, its first layers as fast as its last: frozen features don't see what a hand does.
 
-    Nothing is chosen in a training, so all drivers are learnt from. Frames of one film look alike. What each setting
-    is worth stands in `competitions/state-farm/README.md`.
+    There is no validation split, so the models learn from every driver. Predictions of look-alikes are averaged,
+    because the images are frames of films. `competitions/state-farm/README.md` says what each setting is worth.
     """
     return {
         "method": "finetune",
@@ -55,7 +55,7 @@ def recipe() -> dict[str, object]:
 
 @hookimpl
 def augmentations() -> dict[str, list[object]]:
-    """Cameras that are mounted a little otherwise, in other light."""
+    """Imitate a camera that is mounted a little differently, in different light."""
     from albumentations import Affine, ColorJitter, ToGray
 
     moved = {"scale": (0.9, 1.2), "translate_percent": (-0.1, 0.1), "rotate": (-10, 10), "shear": (-5, 5)}
