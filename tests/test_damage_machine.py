@@ -101,7 +101,7 @@ def test_every_durable_write_may_find_the_disk_full_and_the_run_still_ends_with_
     with unchanged(tmp_path / "given"):
         for number in range(1, len(every) + 1):
             done = cli(*command)
-            refused(done, "no space is left on the disk", "free some", "KAGGLEKIT_HOME", "goes on from there")
+            refused(done, "no space is left on the disk", "free some", "KAGGLEKIT_HOME", "to resume")
             assert len(disk.failed) == number
             assert left_half_written(other) == []
         succeeded(cli(*command))
@@ -212,7 +212,7 @@ def test_ctrl_c_ends_a_run_within_a_second_with_one_line_and_the_same_command_go
         assert process.returncode == 130, (moment, process.returncode, errors)
         (only,) = [line for line in errors.splitlines() if line.strip()]
         command = shlex.join(["kagglekit", *words])
-        assert only == f"kagglekit: interrupted; what is finished is kept: `{command}` goes on from there.", moment
+        assert only == f"kagglekit: interrupted; finished work is kept: `{command}` resumes.", moment
         assert took <= 1.0, (moment, took)
 
     with unchanged(tmp_path / "given"):

@@ -45,7 +45,7 @@ ALL = Phase(name="all", trains="all", epochs=4, find=False)
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not GPUS, reason="no CUDA GPU answers here"),
+    pytest.mark.skipif(not GPUS, reason="no CUDA GPU found"),
     pytest.mark.filterwarnings("default"),  # what a driver or its libraries warn of is not ours
 ]
 

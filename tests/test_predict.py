@@ -261,7 +261,7 @@ def test_without_a_gpu_cuda_is_an_error_that_names_the_library(cli: Cli, made: P
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")
     line = failed(cli("predict", made, photos, "--provider", "cuda"))
-    assert "no CUDA GPU answers here (through libcuda.so.1, the driver's library)" in line
+    assert "no CUDA GPU found (through libcuda.so.1, the driver's library)" in line
 
 
 # In the small

@@ -164,7 +164,7 @@ def test_what_the_user_can_fix_is_said_once(command: tuple[str, ...], home: Path
 
 def test_more_processes_than_gpus_are_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cuda_gpus", lambda: 2)
-    with pytest.raises(UserError, match="there are 2 GPUs here; use --processes 2"):
+    with pytest.raises(UserError, match="this machine has 2 GPUs; use --processes 2"):
         distributed.launch(3, "auto")
 
 

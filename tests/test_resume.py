@@ -182,7 +182,7 @@ def test_ctrl_c_finishes_the_step_and_saves(
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     (line,) = errors.strip().splitlines()
-    assert line.startswith("kagglekit: interrupted; what is finished is kept: `kagglekit run dogs-vs-cats")
+    assert line.startswith("kagglekit: interrupted; finished work is kept: `kagglekit run dogs-vs-cats")
     assert f"epoch {EPOCHS} of" not in out
     done = succeeded(cli(*command, *never))
     assert went_on_from(done.out) > 0

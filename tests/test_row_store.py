@@ -135,7 +135,7 @@ def test_a_gpu_that_is_not_there_is_an_error_and_never_claimed(cli: Cli, tiny: s
     archive = drawing.dogs(tmp_path)
     done = cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--provider", "cuda")
     assert done.code == 1
-    assert "no CUDA GPU answers here" in done.err
+    assert "no CUDA GPU found" in done.err
     done = cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--provider", "auto")
     assert "computed on" in done.out
     assert "cuda" not in done.out.lower()

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, the console, processes, metrics; it knows no competition."""
+"""Foundations that know no competition: errors, files, the console, processes, metrics."""

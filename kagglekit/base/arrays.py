@@ -1,4 +1,4 @@
-"""Arrays as the whole package names them, and the functions on them that every room needs.
+"""Array types used in the whole package, and functions on arrays that every room needs.
 
 N rows, C classes.
 """
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 """Probabilities, losses, scores."""
 Floats32 = NDArray[np.float32]
-"""What networks and heads compute with: features, logits, weights."""
+"""Features, logits, weights: what networks and heads compute with."""
 Labels = NDArray[np.int64]
 """Each row's class, as an index into the competition's classes."""
 Indices = NDArray[np.int64]
-"""Rows that are meant, by their index."""
+"""Selected rows, by index."""
 Mask = NDArray[np.bool_]
-"""Whether each row is meant."""
+"""Whether each row is selected."""
 
 
 def softmax(scores: Floats) -> Floats:

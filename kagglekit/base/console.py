@@ -1,4 +1,4 @@
-"""What a run says: rich on a terminal, plain lines when piped, and all of it in the run's log."""
+"""Output of commands: rich on a terminal, plain lines when piped, and all of it in the run's log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN_INTERVAL = 10.0
 
 
 class Console:
-    """Prints for people and keeps the same lines, without colours, for the log."""
+    """Prints lines, tables and progress, and writes the same text without colours to the log."""
 
     def __init__(self, file: TextIO | None = None) -> None:
         """Print to `file`, by default the standard output."""
@@ -31,18 +31,18 @@ class Console:
 
     @property
     def rich(self) -> RichConsole:
-        """The rich console, made at first use."""
+        """The rich console, created at first use."""
         if self._rich is None:
             from rich.console import Console as RichConsole
 
-            # piped output is not squeezed into eighty columns
+            # don't wrap piped output at eighty columns
             width = None if self._file.isatty() else _PIPED_WIDTH
             self._rich = RichConsole(file=self._file, highlight=False, emoji=False, width=width)
         return self._rich
 
     @contextmanager
     def logging_to(self, path: Path) -> Iterator[None]:
-        """Append all that was and will be said to `path`, and the error that ends the block, if one does."""
+        """Log all output, earlier lines included, to `path`, and any error that ends the block."""
         with path.open("a", encoding="utf-8", buffering=1) as log:
             self._log = log
             log.writelines(self._pending)
@@ -62,7 +62,7 @@ class Console:
         self._record(text)
 
     def warn(self, text: str) -> None:
-        """Print one line that must not be overlooked."""
+        """Print a warning line."""
         self.say(f"WARNING: {text}", style="bold yellow")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -77,10 +77,10 @@ class Console:
             title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD if headed else box.SIMPLE
         )
         table.show_header = headed
-        for place, column in enumerate(columns):
+        for index, column in enumerate(columns):
             right = column.startswith(">")
             table.add_column(
-                Text(column.lstrip(">")), justify="right" if right else "left", no_wrap=place == 0, overflow="fold"
+                Text(column.lstrip(">")), justify="right" if right else "left", no_wrap=index == 0, overflow="fold"
             )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
@@ -140,11 +140,11 @@ class Console:
 
 
 _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "�")
-"""Of a terminal, but for tabs and new lines."""
+"""Control characters, except tab and newline."""
 
 
 def _harmless(text: str) -> str:
-    """Return text that steers no terminal: a file's name may hold anything."""
+    """Return text without control characters: a file name may contain any."""
     return text.translate(_CONTROLS)
 
 

@@ -1,4 +1,4 @@
-"""What onnxruntime can compute on, and what it really does compute on."""
+"""CPU cores and CUDA GPUs of this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Device = Literal["cpu", "cuda"]
 
 
 def cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -24,7 +24,7 @@ _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def cuda_gpus() -> int:
-    """Count CUDA GPUs by asking the driver: milliseconds, with no torch. 0 where there is no driver."""
+    """Count CUDA GPUs through the driver, in milliseconds and without torch; 0 if there is no driver."""
     try:
         driver = ctypes.CDLL(_DRIVER)
     except OSError:
@@ -36,10 +36,9 @@ def cuda_gpus() -> int:
 
 
 def choose(provider: str) -> Device:
-    """Return the device that a provider setting means here.
+    """Return the device that a provider setting selects on this machine.
 
-    Raises UserError for `cuda` where the driver shows no GPU. Whether a session really gets it is seen
-    when it is made (`sessions.open_on`).
+    Raises UserError for `cuda` if the driver shows no GPU. `sessions.open_on` checks that a session really uses it.
     """
     if provider not in PROVIDERS:
         raise UserError(f"provider = {provider!r}: must be one of {', '.join(PROVIDERS)}.")
@@ -49,16 +48,16 @@ def choose(provider: str) -> Device:
         return "cuda"
     if provider == "cuda":
         raise UserError(
-            f"provider = 'cuda': no CUDA GPU answers here (through {_DRIVER}, the driver's library); "
-            "use --provider cpu, or auto to take what is there."
+            f"provider = 'cuda': no CUDA GPU found (through {_DRIVER}, the driver's library); "
+            "use --provider cpu, or auto to use a GPU only if there is one."
         )
     return "cpu"
 
 
 def keep_memory() -> None:
-    """Let glibc keep large tensors' memory instead of giving it back to the kernel after each step.
+    """Make glibc keep the memory of large tensors instead of returning it to the kernel after each step.
 
-    Training tf_efficientnet_lite0 at 224 x 224 on two cores became 1.2 to 1.4 times as fast, at 96 x 96 1.1 times.
+    On two cores this trains tf_efficientnet_lite0 1.2 to 1.4 times as fast at 224 x 224, 1.1 times at 96 x 96.
     """
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
         return

@@ -1,7 +1,7 @@
-"""One process or several: what training needs of Hugging Face Accelerate.
+"""Training in one or several processes, through Hugging Face Accelerate.
 
-Several are started by `accelerate launch -m kagglekit run …`, on one machine or many, or by `--processes N`. All of
-them walk through the same run; the first one writes.
+`accelerate launch -m kagglekit run …` (one machine or many) or `--processes N` starts several. All of them execute
+the same run; only the first one writes.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 _USE_CPU = "ACCELERATE_USE_CPU"
 _LAUNCHER = "KAGGLEKIT_LAUNCHER"
-"""Environment variable with the process id of the command that started this one."""
+"""Environment variable with the process id of the command that started this process."""
 _PR_SET_PDEATHSIG = 1
 _PATIENCE = timedelta(days=2)
-"""How long processes wait for the first one, which may have archives to unpack."""
+"""How long processes wait for the first one, which may unpack archives."""
 
 
 def count() -> int:
-    """Return how many processes make this run, without importing anything."""
+    """Return the number of processes of this run, without importing anything."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Return which of them this is; 0 is the one that writes."""
+    """Return this process's rank; 0 is the one that writes."""
     return int(os.environ.get("RANK", "0"))
 
 
 def is_first() -> bool:
-    """Say whether this process is the one that writes."""
+    """Return whether this process is the one that writes."""
     return rank() == 0
 
 
 def console() -> Console:
-    """Return a console that speaks for all processes: only the first one's says anything."""
+    """Return a console that prints in the first process only."""
     return Console() if is_first() else Console(open(os.devnull, "w", encoding="utf-8"))
 
 
 def launch(processes: int, provider: str) -> int:
-    """Run this very command in several processes on this machine; return the exit code.
+    """Run this same command in several processes on this machine; return the exit code.
 
-    Raises UserError where there are fewer GPUs.
+    Raises UserError if there are fewer GPUs than processes.
     """
     gpus = devices.cuda_gpus() if provider != "cpu" else 0
     if gpus and processes > gpus:
-        raise UserError(f"--processes {processes}: there are {gpus} GPUs here; use --processes {gpus}.")
+        raise UserError(f"--processes {processes}: this machine has {gpus} GPUs; use --processes {gpus}.")
     command = [sys.executable, "-m", "kagglekit", *_without_processes(sys.argv[1:])]
     world = {
         "WORLD_SIZE": str(processes),
@@ -92,7 +92,7 @@ def launch(processes: int, provider: str) -> int:
 
 
 def end_with_launcher() -> None:
-    """Let this process end when the command that started it does, however that ends: on Linux only."""
+    """Make this process end when the command that started it ends for any reason (Linux only)."""
     if _LAUNCHER not in os.environ or sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -101,7 +101,7 @@ def end_with_launcher() -> None:
 
 
 def _wait_for(running: Sequence[subprocess.Popen[bytes]], asked_to_stop: Callable[[], bool]) -> int:
-    """Return 0 when all have ended well, else the first failure's code: the others would wait for it for ever."""
+    """Return 0 when all have succeeded, else the first failure's code: the others would wait for it for ever."""
     told = False
     while True:
         if asked_to_stop() and not told:
@@ -142,7 +142,7 @@ def _without_processes(words: Sequence[str]) -> list[str]:
 
 @contextmanager
 def first_goes_first() -> Iterator[None]:
-    """Let the first process do the block, and then the others, who find everything made."""
+    """Run the block in the first process, then in the others, which find its results."""
     if count() > 1 and not is_first():
         _join().wait_for_everyone()
     yield
@@ -151,7 +151,7 @@ def first_goes_first() -> Iterator[None]:
 
 
 def agree(value: Any) -> Any:
-    """Return the first process's value in all of them."""
+    """Return the first process's value in every process."""
     if count() == 1:
         return value
     from accelerate.utils import broadcast_object_list
@@ -161,7 +161,7 @@ def agree(value: Any) -> Any:
 
 
 def part() -> None:
-    """Wait for the other processes and leave them: one that just ends may abort in its threads."""
+    """Wait for the other processes and leave the group: without this, exiting may abort in a thread."""
     if count() > 1:
         state = _join()
         state.wait_for_everyone()
@@ -180,7 +180,7 @@ class World:
     """The processes that train together, their device and precision."""
 
     def __init__(self, device: devices.Device, precision: str) -> None:
-        """Join the others, if there are any; `precision` is float32, bf16 or fp16."""
+        """Join the other processes, if any; `precision` is float32, bf16 or fp16."""
         from accelerate import Accelerator
 
         if count() > 1:
@@ -192,7 +192,7 @@ class World:
         self.device: torch.device = self._accelerator.device
         if self.device.type != device:  # it was settled when the processes met
             raise UserError(
-                f"provider = {device!r}: of several processes the command must say it: --provider {device}."
+                f"provider = {device!r}: with several processes, set it on the command line: --provider {device}."
             )
         self._fresh_scale = self.scaler_state()
 
@@ -202,14 +202,14 @@ class World:
         return self.rank == 0
 
     def prepare(self, model: Any, optimiser: Any) -> tuple[Any, Any]:
-        """Return the model and optimiser that keep step with the other processes and the precision."""
+        """Return the model and optimiser, wrapped for the other processes and the precision."""
         if self.size > 1:
             from accelerate.utils import DistributedDataParallelKwargs
 
-            # layers are frozen and unfrozen between phases, each of which prepares anew
+            # layers are frozen and unfrozen between phases, and each phase prepares again
             self._accelerator.ddp_handler = DistributedDataParallelKwargs(broadcast_buffers=False)
         with warnings.catch_warnings():
-            # newer torch has another name for it, which accelerate does not know
+            # newer torch renamed it, and accelerate still uses the old name
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
             prepared: tuple[Any, Any] = self._accelerator.prepare(model, optimiser)
         return prepared
@@ -223,7 +223,7 @@ class World:
         return self._accelerator.unwrap_model(model, keep_fp32_wrapper=False)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Compute in the precision inside the block."""
+        """Compute in the chosen precision inside the block."""
         block: AbstractContextManager[Any] = self._accelerator.autocast()
         return block
 
@@ -270,9 +270,9 @@ class World:
         return reduced
 
     def share_buffers(self, model: torch.nn.Module) -> None:
-        """Give all processes the mean of their buffers, such as batch norms' statistics of their part of a batch.
+        """Set every process's buffers, such as batch-norm statistics, to their mean over the processes.
 
-        With statistics of its own each process would predict, and save, another model.
+        Otherwise each process would predict with, and save, a different model.
         """
         import torch
 
@@ -286,21 +286,21 @@ class World:
                 buffer.copy_(values.view_as(buffer))
 
     def scaler_state(self) -> dict[str, Any] | None:
-        """Return what fp16 has learnt about the size of gradients."""
+        """Return the state of fp16's gradient scaler; None without one."""
         scaler = self._accelerator.scaler
         return None if scaler is None else scaler.state_dict()
 
     def reset_scaler(self) -> None:
-        """Forget what fp16 has learnt about the size of gradients."""
+        """Reset fp16's gradient scaler to its first state."""
         self.load_scaler(self._fresh_scale)
 
     def load_scaler(self, state: dict[str, Any] | None) -> None:
-        """Set what `scaler_state` returned."""
+        """Restore a state that `scaler_state` returned."""
         if state is not None and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state)
 
     def any_of(self, *flags: bool) -> list[bool]:
-        """Say of each flag whether any process has set it: all of them act alike, or they would wait for ever."""
+        """Return for each flag whether any process has set it; all must act alike, or they would wait for ever."""
         import torch
 
         if self.size == 1:

@@ -1,4 +1,4 @@
-"""The machine and the versions that a result was made with."""
+"""The machine and package versions behind a result."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def installed_version(package: str) -> str:
-    """Return a package's version, or nothing where it is not installed."""
+    """Return a package's version, or an empty string if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,12 +1,12 @@
-"""The one exception that means "the user can fix this"."""
+"""Exceptions that mean "the user can fix this"."""
 
 
 class UserError(Exception):
-    """Something the user can fix; printed as one line: what is wrong, the value, what cures it."""
+    """An error that the user can fix; printed as one line: what is wrong, the value, the cure."""
 
 
 class OwnError(UserError):
-    """Of several processes that make a run, only this one knows of it: it must say so itself."""
+    """An error that only this one of several processes knows: it must report it itself."""
 
 
 class PluginError(UserError):

@@ -1,6 +1,6 @@
-"""What all plots have in common: colours, and figures that become a PNG file or an SVG for a page.
+"""Shared parts of all plots: colours, and figures written as PNG files or SVG elements.
 
-Colours: Okabe & Ito, "Color Universal Design" (2008); everything is also told apart by shape.
+Colours: Okabe & Ito, "Color Universal Design" (2008); shapes differ as well as colours.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PINK, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
 GREY = "#808080"
 INK = "#17181a"
-"""Of text and axes; on a page that of its text, which is light where the page is dark."""
+"""Of text and axes; pages replace it by their text colour."""
 _ON_PAGES = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "pink": PINK, "sky": SKY}
 _LONGEST_TITLE = 90
 
 
 @contextmanager
 def as_png(path: Path, title: str) -> Iterator[Figure]:
-    """Yield an empty figure, 900 x 540 pixels, and write it whole as a PNG when the block ends well."""
+    """Yield an empty figure, 900 x 540 pixels, and write it as a PNG if the block succeeds."""
     with _figure((9, 5.4)) as figure:
         figure.suptitle(plain(title), fontsize=12, parse_math=False)
         yield figure
@@ -39,10 +39,9 @@ def as_png(path: Path, title: str) -> Iterator[Figure]:
 
 
 def as_svg(draw: Callable[[Figure], object], alternative: str, size: tuple[float, float] = (9, 5.4)) -> str:
-    """Return what `draw` draws as an SVG element; its text, not its letters' shapes, is in it.
+    """Return what `draw` draws as an SVG element; text stays text.
 
-    `alternative` tells what it shows to those who can't see it; `size` is in inches. The same input
-    gives the same text.
+    `alternative` is the alternative text; `size` is in inches. The same input gives the same SVG.
     """
     import matplotlib
 
@@ -57,10 +56,10 @@ def as_svg(draw: Callable[[Figure], object], alternative: str, size: tuple[float
         figure.savefig(written, format="svg", metadata=nothing, transparent=True)
     text = written.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    for name, colour in _ON_PAGES.items():  # a page may want them lighter where it is dark
+    for name, colour in _ON_PAGES.items():  # dark pages use lighter colours
         text = text.replace(colour.lower(), f"var(--{name}, {colour})")
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    # several figures stand on one page, and must not share names
+    # figures on one page must not share ids
     own = digest([alternative, text], 8)
     text = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{own}-", text)
     box = re.search(r'viewBox="[^"]*"', text)
@@ -70,14 +69,14 @@ def as_svg(draw: Callable[[Figure], object], alternative: str, size: tuple[float
 
 
 def legend(axes: Axes) -> None:
-    """Add a legend where something has a label."""
+    """Add a legend if anything has a label."""
     if axes.get_legend_handles_labels()[0]:
         for text in axes.legend(loc="best", fontsize=9).get_texts():
             text.set_parse_math(False)
 
 
 def plain(text: str, longest: int = _LONGEST_TITLE) -> str:
-    """Return one line that matplotlib's own font can draw: it warns of glyphs that it has not."""
+    """Return one line in glyphs that matplotlib's default font has: it warns of others."""
     from matplotlib import font_manager
 
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
@@ -93,7 +92,7 @@ def _figure(size: tuple[float, float]) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's own style may want LaTeX, or other fonts
+        matplotlib.rcdefaults()  # a user's style may require LaTeX or other fonts
         settings = matplotlib.rcParams
         settings["axes.spines.top"] = settings["axes.spines.right"] = False
         settings["legend.framealpha"] = 0.9

@@ -1,7 +1,7 @@
-"""Ctrl-C: one line that says how to go on, and the end within a second, whatever is going on.
+"""Ctrl-C: print one line that says how to resume, and exit within a second.
 
-Everything that is finished lies on disk as whole files already, so that nothing needs to be tidied up. Only training
-first finishes its step and saves (`deferred`); a second Ctrl-C does not wait for that.
+Finished work is on disk already, as whole files, so nothing needs cleaning up. Only training first finishes its step
+and saves (`deferred`); a second Ctrl-C exits without waiting for that.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from types import FrameType
 from typing import NoReturn
 
 QUIET = "KAGGLEKIT_QUIET_INTERRUPT"
-"""Environment variable of processes whose interruption another one speaks of."""
+"""Environment variable of processes that leave the message to the process that started them."""
 EXIT_CODE = 130
 """What shells report for a command ended by Ctrl-C."""
 _GRACE = 0.6
-"""Seconds in which the command may save what it has; then it ends, even inside a library that does not listen."""
+"""Seconds to save; then the process ends, even inside a library that ignores signals."""
 _GRACE_OF_A_STEP = 60.0
-"""The same where a step of training is finished and saved first."""
+"""The same when a training step is finished and saved first."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C was pressed; no KeyboardInterrupt, which libraries turn into messages of their own."""
+    """Ctrl-C was pressed; not a KeyboardInterrupt, which some libraries catch."""
 
 
 @contextmanager
@@ -51,14 +51,14 @@ def ending_promptly() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C was pressed; in the block nothing is raised: it ends by itself."""
+    """Yield a function that returns whether Ctrl-C was pressed; the block must check it, nothing is raised."""
     _pressed.clear()
     _deferring.set()
     try:
         yield _pressed.is_set
     finally:
         _deferring.clear()
-    if _pressed.is_set():  # after the block had asked for the last time
+    if _pressed.is_set():  # after the block's last check
         raise Interrupted
 
 
@@ -74,7 +74,7 @@ def _raise(_number: int, _frame: FrameType | None) -> None:
 
 
 def _watch(signals: socket.socket) -> None:
-    """Wait for Ctrl-C in a thread: the main one may be deep in a library, where Python's handlers don't run."""
+    """Wait for Ctrl-C in a thread: the main thread may be inside a library, where Python's handlers don't run."""
     with signals:
         if not _next_is_interrupt(signals):
             return
@@ -100,20 +100,20 @@ _announced = threading.Event()
 
 
 def _announce() -> None:
-    """Say it once, whichever thread comes first; the other one waits until it is said."""
+    """Print the message once, from whichever thread comes first; the other one waits."""
     import shlex
 
     with _first:
         if not _announced.is_set() and QUIET not in os.environ and os.environ.get("RANK", "0") == "0":
             command = shlex.join(["kagglekit", *sys.argv[1:]])
             _announced.set()
-            sys.stderr.write(f"\nkagglekit: interrupted; what is finished is kept: `{command}` goes on from there.\n")
+            sys.stderr.write(f"\nkagglekit: interrupted; finished work is kept: `{command}` resumes.\n")
             sys.stderr.flush()
 
 
 def end() -> NoReturn:
     """End the process without waiting for its threads."""
-    with suppress(OSError, ValueError):  # Ctrl-C may have ended those who read what we write
+    with suppress(OSError, ValueError):  # Ctrl-C may have ended the reader of our output
         _announce()
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # a progress bar hides the cursor

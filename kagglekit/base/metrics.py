@@ -20,13 +20,13 @@ class Metric:
     """How a competition scores predictions."""
 
     name: str
-    """What tables call it."""
+    """Name in tables."""
     score: Callable[[Labels, Floats], float]
     """(truth (N,), probabilities (N, C)) -> the score of all rows."""
     lower_is_better: bool = True
     """Whether a smaller score wins."""
     per_row: Callable[[Labels, Floats], Floats] | None = None
-    """(truth (N,), probabilities (N, C)) -> (N,), where the score is the mean of these; gives exact errors."""
+    """(truth (N,), probabilities (N, C)) -> (N,), if the score is their mean; gives exact standard errors."""
 
 
 def log_loss_rows(truth: Labels, probabilities: Floats) -> Floats:
@@ -50,9 +50,9 @@ def correct_rows(truth: Labels, probabilities: Floats) -> Floats:
 
 
 def clustered_error(rows: Floats, clusters: Labels) -> float:
-    """Return the standard error of the mean of `rows` (N,), where rows of one cluster (N,) move together.
+    """Return the standard error of the mean of `rows` (N,), whose values correlate within `clusters` (N,).
 
-    It is NaN for a single cluster, which says nothing about others.
+    It is NaN for a single cluster.
 
     Source: the cluster-robust variance of a mean, with the G / (G - 1) correction for G clusters.
     """
@@ -81,7 +81,7 @@ METRICS = {
 
 
 def resolve(metric: str | Metric | Callable[[Labels, Floats], float]) -> Metric:
-    """Return the Metric meant by a name, a Metric, or a callable (taken as lower is better).
+    """Return the Metric for a name, a Metric, or a callable (lower is better).
 
     Raises ValueError for an unknown name.
     """

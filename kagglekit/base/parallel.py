@@ -1,4 +1,4 @@
-"""Work that is done in threads a few items ahead."""
+"""Work in threads, a few items ahead, and in chunks."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def overlapped(items: Iterable[Item], work: Callable[[Item], Result], workers: i
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Yield `size` items at a time, and the rest."""
+    """Yield `size` items at a time; the last chunk may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))

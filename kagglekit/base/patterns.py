@@ -1,7 +1,7 @@
 """Path patterns such as `train/{label}.{number}.jpg`: literal text with `{placeholders}`.
 
-A placeholder matches one path component or a part of one, never a slash. Literal text is compared
-without regard to case, because `.JPG` and `.jpg` are one ending to everybody but the file system.
+A placeholder matches a path component or part of one, never a slash. Literal text is case-insensitive, because
+`.JPG` and `.jpg` mean the same format.
 """
 
 import re
@@ -28,21 +28,23 @@ def check(pattern: str, required: str) -> None:
 
 
 def check_relative(path: str) -> None:
-    """Raise ValueError unless `path` lies below the data folder."""
+    """Raise ValueError unless `path` is below the data folder."""
     if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
         raise ValueError(f"{path!r} must be a path below the data folder, with forward slashes")
 
 
 def check_images(pattern: str, required: str) -> None:
-    """Raise ValueError unless `pattern` is that of image files, and has the placeholder `required` once."""
+    """Raise ValueError unless `pattern` can match image files and has the placeholder `required` once."""
     check(pattern, required)
     if not pattern.endswith("}") and not is_image(pattern):
-        raise ValueError(f"{pattern!r} matches no image: it must end in a placeholder, or like an image's name: .jpg")
+        raise ValueError(
+            f"{pattern!r} matches no image: it must end in a placeholder or an image extension such as .jpg"
+        )
 
 
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile to a regular expression that must match a whole relative path (with forward slashes)."""
+    """Compile to a regular expression for whole relative paths with forward slashes."""
     parts: list[str] = []
     end = 0
     for match in _PLACEHOLDER.finditer(pattern):
@@ -64,11 +66,11 @@ def folder_of(pattern: str) -> str:
 
 
 def is_image(path: str) -> bool:
-    """Say whether the name ends like an image's."""
+    """Return whether the name has an image extension."""
     dot = path.rfind(".")
     return dot >= 0 and path[dot:].lower() in IMAGE_ENDINGS
 
 
 def without_ending(path: str) -> str:
-    """Drop an image's ending, and only that: `cat.0.jpg` gives `cat.0`."""
+    """Drop an image extension, and nothing else: `cat.0.jpg` gives `cat.0`."""
     return path[: path.rfind(".")] if is_image(path) else path

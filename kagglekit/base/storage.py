@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: temporary name, fsync, rename."""
+"""Atomic file writes: temporary name, fsync, rename."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _NO_PLACE = frozenset({errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOO
 
 
 def explain(error: OSError) -> str | None:
-    """Return what the user can do about a full or unwritable disk in one line; None for other troubles."""
-    place = f" ({error.filename or home()})"
+    """Return a one-line cure for a full or unwritable disk; None for other errors."""
+    where = f" ({error.filename or home()})"
     if error.errno in _NO_SPACE:
         return (
-            f"no space is left on the disk{place}: free some, or let KAGGLEKIT_HOME name a folder on another disk; "
-            "what is finished is kept, and the same command goes on from there."
+            f"no space is left on the disk{where}: free some, or set KAGGLEKIT_HOME to a folder on another disk; "
+            "finished work is kept: repeat the command to resume."
         )
     if error.errno in _NO_ACCESS:
-        return f"{error.strerror}{place}: make it accessible, or let KAGGLEKIT_HOME name a folder that you own."
+        return f"{error.strerror}{where}: make it accessible, or set KAGGLEKIT_HOME to a folder that you own."
     if error.errno in _NO_PLACE:
-        return f"{error.strerror}{place}: move it away, or let KAGGLEKIT_HOME name another folder."
+        return f"{error.strerror}{where}: move it away, or set KAGGLEKIT_HOME to another folder."
     return None
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes the place of `path`."""
+    """Yield a temporary path beside `path`; it replaces `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -58,9 +58,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` when the block ends well; one that is there is set aside.
+    """Yield a temporary folder that becomes `folder` if the block succeeds; an existing one is set aside.
 
-    One command at a time: the caller holds a lock. What killed commands left behind is removed.
+    The caller holds a lock. Leftovers of killed commands are removed.
     """
     for left in folder.parent.glob(f".{folder.name}.*.partial"):
         shutil.rmtree(left)
@@ -68,9 +68,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if hasattr(os, "sync"):  # thousands of files: one flush of all is quicker than one a file
+        if hasattr(os, "sync"):  # thousands of files: one flush of all is faster than one per file
             os.sync()
-        if folder.exists():  # not ours, or no longer whole: never deleted
+        if folder.exists():  # not ours, or incomplete: never deleted
             folder.rename(folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.aside"))
         temporary.rename(folder)
         _sync(folder.parent)
@@ -82,7 +82,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def _sync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():  # Windows can't open a folder
         return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes what it may write
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes only writable files
     try:
         os.fsync(descriptor)
     finally:
@@ -90,18 +90,18 @@ def _sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Return the file's value, or None where there is no file."""
+    """Return the file's value, or None if there is no file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -121,11 +121,11 @@ def file_sha256(path: Path) -> str:
 
 
 def full_stamp(status: os.stat_result) -> list[int]:
-    """Return [size, time of change in ns, time of renaming or change in ns]: two files that swap names differ."""
+    """Return [size, modification time in ns, inode change time in ns]: tells even two files that swap names apart."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def stamp(path: Path) -> list[int]:
-    """Return [size, time of change in ns]: enough to see that a file is still the one that was hashed."""
+    """Return [size, modification time in ns]: enough to tell that a file is still the one that was hashed."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]

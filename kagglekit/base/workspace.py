@@ -1,4 +1,4 @@
-"""Where things lie: `KAGGLEKIT_HOME` (default `./competitions`) holds a workspace a competition."""
+"""Where things are stored: `KAGGLEKIT_HOME` (default `./competitions`) holds one workspace per competition."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Workspace:
 
     @classmethod
     def of(cls, name: str) -> Workspace:
-        """Return the workspace of the competition called `name`; nothing is made on disk."""
+        """Return the workspace of the competition called `name`; nothing is created on disk."""
         return cls(home() / name)
 
     @property
     def data(self) -> Path:
-        """The competition's data: what the user puts there, and what archives were unpacked to."""
+        """The competition's data: the user's files and unpacked archives."""
         return self.folder / "data"
 
     @property
     def cache(self) -> Path:
-        """What may be deleted at any time."""
+        """Files that may be deleted at any time."""
         return self.folder / "cache"
 
     @property
     def decisions(self) -> Path:
-        """What was decided when a command ran first."""
+        """Decisions of the first command, kept for later ones."""
         return self.folder / ".decided"
 
     @property
@@ -45,27 +45,27 @@ class Workspace:
 
     @property
     def scan(self) -> Path:
-        """What was seen of each image file."""
+        """Results of reading each image file."""
         return self.cache / "scan"
 
     @property
     def runs(self) -> Path:
-        """One folder a run."""
+        """One folder per run."""
         return self.folder / "runs"
 
     @property
     def audit(self) -> Path:
-        """What `audit` has written of the data."""
+        """Files that `audit` writes."""
         return self.folder / "audit"
 
     @property
     def drops(self) -> Path:
-        """The training images that the user has decided to leave out."""
+        """The training images that the user has decided to exclude."""
         return self.folder / "drops.csv"
 
     @property
     def synthetic(self) -> Workspace:
-        """The workspace of rehearsals on drawn images: they never lie beside real ones."""
+        """The workspace of rehearsals on drawn images, kept apart from real runs."""
         return Workspace(self.folder / "synthetic")
 
     @property
