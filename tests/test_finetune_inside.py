@@ -163,8 +163,8 @@ def test_with_one_model_views_stay_off_and_with_two_they_are_judged(
     succeeded(cli(*command(archive, tiny, *words, *more, name="state-farm")))
     run = finetuned.newest(home, "state-farm")
     gates = steps(run)
-    offers = ["mirrored view", "2 augmented views", "mean of 3 neighbours"]
-    assert [gate["step"] for gate in gates] == [*offers, "temperature", "clip"]
+    candidates = ["mirrored view", "2 augmented views", "mean of 3 neighbours"]
+    assert [gate["step"] for gate in gates] == [*candidates, "temperature", "clip"]
     assert all({"before", "after", "gain", "low", "kept"} <= gate.keys() for gate in gates)
     views = [PLAIN, MIRROR, "augmented0", "augmented1", "neighbours"]
     rows = [pd.read_parquet(run / "models" / f"fold0-{number}" / "oof.parquet") for number in range(2)]

@@ -105,14 +105,14 @@ def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = F
 def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[float, float], devices.Device]:
     """Return the log losses in single and in half precision, each image by models that have not seen it, and where."""
     table = _training_images(run)
-    place = run.folds
-    table = table[table["id"].isin(list(place))]
+    fold_of = run.folds
+    table = table[table["id"].isin(list(fold_of))]
     truth: list[int] = []
     found: tuple[list[Floats], list[Floats]] = ([], [])
     device: devices.Device = "cpu"
     with console.progress("half precision", len(table), "images") as advance:
-        for fold in sorted(set(place.values())):
-            held = table[[place[image] == fold for image in table["id"]]]
+        for fold in sorted(set(fold_of.values())):
+            held = table[[fold_of[image] == fold for image in table["id"]]]
             graphs = [onnx_graph.compose(run, f"fold{fold}", floats=floats, half=half) for half in (False, True)]
             both = [
                 sessions.open_on(graph.SerializeToString(), "auto", devices.cores(), console.warn) for graph in graphs
@@ -198,7 +198,7 @@ def _pixels(run: FittedRun, paths: Sequence[str]) -> dict[Preprocessing, Pixels]
         return [preprocessing.apply(image) for preprocessing in different]
 
     rows = list(parallel.overlapped(paths, prepare, devices.cores()))
-    return {preprocessing: np.stack([row[place] for row in rows]) for place, preprocessing in enumerate(different)}
+    return {preprocessing: np.stack([row[index] for row in rows]) for index, preprocessing in enumerate(different)}
 
 
 def _feeds(run: FittedRun, pixels: Mapping[Preprocessing, Pixels], *, floats: bool) -> dict[str, NDArray[Any]]:

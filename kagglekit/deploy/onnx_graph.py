@@ -144,7 +144,7 @@ class _Composer:
         if count == 1:
             return [rows]
         self._count += 1
-        names = [f"view{place}.{self._count}" for place in range(count)]
+        names = [f"view{index}.{self._count}" for index in range(count)]
         self._graph.node.append(onnx.helper.make_node("Split", [rows], names, axis=0, num_outputs=count))
         return names
 
@@ -152,20 +152,20 @@ class _Composer:
 
     def _mean_of_networks(self, computed: Sequence[Sequence[str]]) -> str:
         back = [
-            self._plain_classes(self._node("Softmax", logits, axis=1), place)
+            self._plain_classes(self._node("Softmax", logits, axis=1), index)
             for network in computed
-            for place, logits in enumerate(network)
+            for index, logits in enumerate(network)
         ]
         return self._mean(back)
 
     def _head(self, head: Head, computed: Sequence[Sequence[str]]) -> str:
         logs = []
-        for place in range(len(self._run.views)):
-            beside = [network[place] for network in computed]
+        for index in range(len(self._run.views)):
+            beside = [network[index] for network in computed]
             rows = beside[0] if len(beside) == 1 else self._node("Concat", *beside, axis=1)  # (N, D)
             for layer in head.layers:
                 rows = self._layer(layer, rows)
-            logs.append(self._log(self._plain_classes(rows, place)))
+            logs.append(self._log(self._plain_classes(rows, index)))
         return self._node("Softmax", self._mean(logs), axis=1)
 
     def _layer(self, layer: Layer, rows: str) -> str:

@@ -109,16 +109,16 @@ class Predictor:
     def _compute(self, chunk: Sequence[Image]) -> list[Row]:
         prepared: list[dict[str, Pixels]] = []
         errors: dict[int, str] = {}
-        for place, image in enumerate(chunk):
+        for index, image in enumerate(chunk):
             try:
                 content, _ = files.read_bytes(image.path)
                 prepared.append(self.prepare(decoding.decode_whole(content, self._max_megapixels)))
             except ImageError as error:
-                errors[place] = str(error)
+                errors[index] = str(error)
         rows = iter(self.run(prepared)) if prepared else iter(())
         return [
-            Row(image.id, None, errors[place]) if place in errors else _row(image.id, next(rows))
-            for place, image in enumerate(chunk)
+            Row(image.id, None, errors[index]) if index in errors else _row(image.id, next(rows))
+            for index, image in enumerate(chunk)
         ]
 
 

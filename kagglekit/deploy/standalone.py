@@ -143,8 +143,8 @@ def rows_asked(
         sample = next((read for path, read in files.items() if path.lower().split("/")[-1] == name.lower()), None)
         if sample is not None:
             header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig")))
-            place = header.index(about["id"])
-            return header, [row[place] for row in rows if row]
+            column = header.index(about["id"])
+            return header, [row[column] for row in rows if row]
     return about["columns"], list(tests)
 
 

@@ -41,10 +41,10 @@ class Features:
     widths: list[int]
     """Features of each backbone."""
 
-    def rows(self, places: Indices) -> Floats32:
-        """Return the features of the images at `places` (N,): (N, V, D)."""
-        digests = [self.contents[place] for place in places.tolist()]
-        rows = np.empty((len(places), len(self.stores[0]), sum(self.widths)), np.float32)
+    def rows(self, indices: Indices) -> Floats32:
+        """Return the features of the images at `indices` (N,): (N, V, D)."""
+        digests = [self.contents[index] for index in indices.tolist()]
+        rows = np.empty((len(indices), len(self.stores[0]), sum(self.widths)), np.float32)
         start = 0
         for width, views in zip(self.widths, self.stores, strict=True):
             for view, store in enumerate(views):
@@ -66,8 +66,8 @@ class FeatureRows:
         """(N, V, D)."""
         return self.count, len(self.features.stores[0]), sum(self.features.widths)
 
-    def __getitem__(self, places: Indices, /) -> Floats32:
-        return self.features.rows(self.start + places)
+    def __getitem__(self, indices: Indices, /) -> Floats32:
+        return self.features.rows(self.start + indices)
 
 
 class FeatureEngine:

@@ -36,24 +36,24 @@ class Training:
     view_classes: tuple[tuple[int, ...], ...]
     """For each view, the class that an image of class c shows in it, (V, C)."""
 
-    def shown(self, places: Indices) -> Labels:
-        """Return the class that each view of the images at `places` (N,) shows, (N, V)."""
-        return np.array(self.view_classes)[:, self.labels[places]].T
+    def shown(self, indices: Indices) -> Labels:
+        """Return the class that each view of the images at `indices` (N,) shows, (N, V)."""
+        return np.array(self.view_classes)[:, self.labels[indices]].T
 
-    def flat(self, places: Indices) -> tuple[Floats32, Labels]:
-        """Return every view of the images at `places` as a row of its own, in memory, with the class it shows."""
-        rows = self.rows[places]
-        return rows.reshape(-1, rows.shape[2]), self.shown(places).reshape(-1)
+    def flat(self, indices: Indices) -> tuple[Floats32, Labels]:
+        """Return every view of the images at `indices` as a row of its own, in memory, with the class it shows."""
+        rows = self.rows[indices]
+        return rows.reshape(-1, rows.shape[2]), self.shown(indices).reshape(-1)
 
-    def clusters(self, places: Indices) -> Labels:
+    def clusters(self, indices: Indices) -> Labels:
         """Return the cluster of each image, (N,): its group, or itself where there are none."""
-        if self.groups is None or len(np.unique(self.groups[places])) < 2:
-            return np.arange(len(places))
-        return np.unique(self.groups[places], return_inverse=True)[1].astype(np.int64)
+        if self.groups is None or len(np.unique(self.groups[indices])) < 2:
+            return np.arange(len(indices))
+        return np.unique(self.groups[indices], return_inverse=True)[1].astype(np.int64)
 
-    def inner_parts(self, places: Indices, seed: int) -> folds.Fold:
-        """Return inner folds of the images at `places`, (N,): for choices that must not see the others."""
-        return _inner_parts(self.labels[places], None if self.groups is None else self.groups[places], seed)
+    def inner_parts(self, indices: Indices, seed: int) -> folds.Fold:
+        """Return inner folds of the images at `indices`, (N,): for choices that must not see the others."""
+        return _inner_parts(self.labels[indices], None if self.groups is None else self.groups[indices], seed)
 
 
 def _inner_parts(labels: Labels, groups: NDArray[np.object_] | None, seed: int) -> folds.Fold:
@@ -70,15 +70,15 @@ def fit(training: Training, part: Mask, recipe: Recipe, scratch: Path | None = N
 
     `scratch` is a folder for temporary files.
     """
-    places = np.flatnonzero(part)
+    indices = np.flatnonzero(part)
     if recipe.heads.head == "mlp":
-        return _fit_mlp(training, places, recipe)
+        return _fit_mlp(training, indices, recipe)
     classes = len(training.view_classes[0])
-    rows = LogisticRows(training.rows, places, training.shown(places), classes, scratch)
+    rows = LogisticRows(training.rows, indices, training.shown(indices), classes, scratch)
     try:
-        strengths = sorted(recipe.heads.regularisation_grid)
-        strength = strengths[0] if len(strengths) == 1 else _choose(training, rows, places, strengths, recipe.data.seed)
-        whole = LogisticPaths(rows, np.ones((1, len(places)), bool))
+        grid = sorted(recipe.heads.regularisation_grid)
+        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, recipe.data.seed)
+        whole = LogisticPaths(rows, np.ones((1, len(indices)), bool))
         whole.advance([0], [strength])
         return whole.head(0, f"C {strength:g}")
     finally:
@@ -103,42 +103,42 @@ def joined(views: Floats, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
     return softmax(np.log(np.clip(back, 1e-15, None)).mean(axis=1))
 
 
-def predict_rows(head: Head, rows: Rows, places: Indices, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
-    """Predict the images at `places` (N,) of rows that need not be in memory: (N, C)."""
-    if not len(places):
+def predict_rows(head: Head, rows: Rows, indices: Indices, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
+    """Predict the images at `indices` (N,) of rows that need not be in memory: (N, C)."""
+    if not len(indices):
         return np.empty((0, len(view_classes[0])))
-    return np.concatenate([predict(head, block, view_classes) for block in read(rows, places)])
+    return np.concatenate([predict(head, block, view_classes) for block in read(rows, indices)])
 
 
-def _choose(training: Training, rows: LogisticRows, places: Indices, strengths: Sequence[float], seed: int) -> float:
+def _choose(training: Training, rows: LogisticRows, indices: Indices, grid: Sequence[float], seed: int) -> float:
     """Return the strongest regularisation whose log loss is within one standard error of the best one's.
 
     A weaker one that wins by luck costs more than it gains: on dogs and cats this rule gave 0.0284 where the
     plain minimum gave 0.0293 (mean of four splits). Strengths are tried from strong to weak regularisation,
     until the loss has grown `PATIENCE` times in a row: the weakest take the longest.
     """
-    inner = training.inner_parts(places, seed)
+    inner = training.inner_parts(indices, seed)
     held = np.stack([inner == part for part in np.unique(inner)])  # (F, N)
     paths = LogisticPaths(rows, ~held)
     losses: list[Floats] = []
     best = 0
-    for strength in strengths:
+    for strength in grid:
         paths.advance(range(len(held)), [strength] * len(held))
-        losses.append(_held_out_losses(training, paths, places, held))
+        losses.append(_held_out_losses(training, paths, indices, held))
         if losses[-1].mean() < losses[best].mean():
             best = len(losses) - 1
         if len(losses) - 1 - best >= PATIENCE:
             break
-    clusters = training.clusters(places)
+    clusters = training.clusters(indices)
     excesses = [rows_ - losses[best] for rows_ in losses[:best]]
     fine = [excess.mean() <= clustered_error(excess, clusters) for excess in excesses]
-    return strengths[[*fine, True].index(True)]
+    return grid[[*fine, True].index(True)]
 
 
-def _held_out_losses(training: Training, paths: LogisticPaths, places: Indices, held: Mask) -> Floats:
+def _held_out_losses(training: Training, paths: LogisticPaths, indices: Indices, held: Mask) -> Floats:
     """Return each image's log loss by the fit that has not seen it, (N,); `held` (F, N) says which that is."""
-    losses = np.empty(len(places))
-    labels = training.labels[places]
+    losses = np.empty(len(indices))
+    labels = training.labels[indices]
     together = max(1, COLUMNS // len(training.view_classes[0]))
     for start in range(0, len(held), together):
         some = range(start, min(start + together, len(held)))
@@ -149,17 +149,17 @@ def _held_out_losses(training: Training, paths: LogisticPaths, places: Indices, 
     return losses
 
 
-def _fit_mlp(training: Training, places: Indices, recipe: Recipe) -> Head:
+def _fit_mlp(training: Training, indices: Indices, recipe: Recipe) -> Head:
     """Choose the epochs on one inner part, then train as long on all rows of the part."""
-    held = training.inner_parts(places, recipe.data.seed) == 0
-    rows, labels = training.rows[places[held]], training.labels[places[held]]
+    held = training.inner_parts(indices, recipe.data.seed) == 0
+    rows, labels = training.rows[indices[held]], training.labels[indices[held]]
     settings = mlp.Settings(
         len(training.view_classes[0]), recipe.heads.mlp_width, recipe.heads.mlp_dropout, recipe.data.seed
     )
     losses = [
         float(log_loss_rows(labels, predict(head, rows, training.view_classes)).mean())
-        for head in mlp.epochs(*training.flat(places[~held]), settings, recipe.heads.mlp_epochs)
+        for head in mlp.epochs(*training.flat(indices[~held]), settings, recipe.heads.mlp_epochs)
     ]
     best = int(np.argmin(losses)) + 1
-    *_, last = mlp.epochs(*training.flat(places), settings, best)
+    *_, last = mlp.epochs(*training.flat(indices), settings, best)
     return last

@@ -69,7 +69,7 @@ def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[C
     results = [Computed(task.content) for task in chunk]
     pixels: list[dict[decoding.Preprocessing, decoding.Pixels]] = []
     wanted: list[list[int]] = [[] for _ in requests]
-    for place, task in enumerate(chunk):
+    for index, task in enumerate(chunk):
         scaled: dict[decoding.Preprocessing, decoding.Pixels] = {}
         pixels.append(scaled)
         image = files.decode(task.path, task.content)
@@ -77,10 +77,10 @@ def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[C
             preprocessing = requests[number].backbone.preprocessing
             if preprocessing not in scaled:
                 scaled[preprocessing] = preprocessing.apply(image)
-            wanted[number].append(place)
-    for number, (request, places) in enumerate(zip(requests, wanted, strict=True)):
-        if places:
-            rows = request.run([pixels[place][request.backbone.preprocessing] for place in places])
-            for place, row in zip(places, rows, strict=True):
-                results[place].rows[number] = row
+            wanted[number].append(index)
+    for number, (request, indices) in enumerate(zip(requests, wanted, strict=True)):
+        if indices:
+            rows = request.run([pixels[index][request.backbone.preprocessing] for index in indices])
+            for index, row in zip(indices, rows, strict=True):
+                results[index].rows[number] = row
     return results

@@ -1,4 +1,4 @@
-"""Regularised multinomial logistic regressions on wide, correlated features: several at once, along paths of strengths.
+"""Multinomial logistic regressions on wide, correlated features: several at once, along a regularisation grid.
 
 N images, V views, D features, C classes, K fits, each on a part of the same images; R rank of their rows. A fit
 minimises C * sum(log loss) + |W|^2 / 2 on features that are standardised on its own part, the bias not regularised.
@@ -33,18 +33,18 @@ COLUMNS = 512
 class LogisticRows:
     """Rows turned into their principal coordinates, on disk, ready for any number of fits."""
 
-    def __init__(self, rows: Rows, places: Indices, shown: Labels, classes: int, scratch: Path | None = None) -> None:
-        """Read the images at `places` (N,) of `rows` three times.
+    def __init__(self, rows: Rows, indices: Indices, shown: Labels, classes: int, scratch: Path | None = None) -> None:
+        """Read the images at `indices` (N,) of `rows` three times.
 
         `shown` (N, V) are the classes that they show, `scratch` is a folder for what is made.
         """
-        self._source, self._places = rows, places
+        self._source, self._indices = rows, indices
         self.shown = shown
         self.classes = classes
         self.mean, self.scale = self._moments()
         self.curvature, self.axes = self._decompose()
-        self._turned = RowFile((len(places), rows.shape[1], len(self.curvature)), scratch)
-        for block, raw in zip(blocks(len(places)), read(rows, places), strict=True):
+        self._turned = RowFile((len(indices), rows.shape[1], len(self.curvature)), scratch)
+        for block, raw in zip(blocks(len(indices)), read(rows, indices), strict=True):
             self._turned[block] = self._standard(raw) @ self.axes
 
     @property
@@ -57,7 +57,7 @@ class LogisticRows:
         self._turned.close()
 
     def blocks(self) -> Iterator[tuple[slice, Floats32]]:
-        """Yield (places, principal coordinates (B, V, R))."""
+        """Yield (the images that they are, principal coordinates (B, V, R)) in blocks."""
         return ((block, self._turned[block]) for block in blocks(self.shape[0]))
 
     def _standard(self, block: Floats32) -> Floats32:
@@ -68,7 +68,7 @@ class LogisticRows:
         """Return the standard deviation of the standardised features in each part (K, N): (K, D)."""
         views, features = self._source.shape[1:]
         sums, squares = np.zeros((2, len(parts), features))
-        for block, raw in zip(blocks(len(self._places)), read(self._source, self._places), strict=True):
+        for block, raw in zip(blocks(len(self._indices)), read(self._source, self._indices), strict=True):
             standard = self._standard(raw)
             used = np.repeat(parts[:, block], views, axis=1).astype(np.float32)  # (K, B * V)
             sums += used @ standard
@@ -80,13 +80,13 @@ class LogisticRows:
     def _moments(self) -> tuple[Floats32, Floats32]:
         """Return the mean (D,) and the standard deviation (D,)."""
         _, views, features = self._source.shape
-        shift: Floats32 = self._source[self._places[:1]].reshape(-1, features).mean(axis=0)  # keeps the squares small
+        shift: Floats32 = self._source[self._indices[:1]].reshape(-1, features).mean(axis=0)  # keeps the squares small
         sums, squares = np.zeros((2, features))
-        for block in read(self._source, self._places):
+        for block in read(self._source, self._indices):
             flat = block.reshape(-1, features) - shift
             sums += flat.sum(axis=0, dtype=np.float64)
             squares += (flat**2).sum(axis=0, dtype=np.float64)
-        count = len(self._places) * views
+        count = len(self._indices) * views
         # a feature that never changes says nothing: it must not be divided by zero
         deviation = np.sqrt(np.maximum(squares / count - (sums / count) ** 2, 1e-12))
         return (sums / count + shift).astype(np.float32), deviation.astype(np.float32)
@@ -96,13 +96,13 @@ class LogisticRows:
         from scipy.linalg import eigh
 
         _, views, features = self._source.shape
-        if len(self._places) * views < features:  # they span less than all features, and W lies in their span
-            standard = self._standard(self._source[self._places])
+        if len(self._indices) * views < features:  # they span less than all features, and W lies in their span
+            standard = self._standard(self._source[self._indices])
             squares, vectors = eigh(standard @ standard.T, driver="evd", check_finite=False)
             kept = squares > squares.max() * _RANK_TOLERANCE
             return squares[kept].astype(np.float64), standard.T @ (vectors[:, kept] / np.sqrt(squares[kept]))
         gram = np.zeros((features, features))
-        for block in read(self._source, self._places):
+        for block in read(self._source, self._indices):
             standard = self._standard(block)
             gram += standard.T @ standard
         squares, axes = eigh(gram.astype(np.float32), driver="evd", overwrite_a=True, check_finite=False)
@@ -110,7 +110,7 @@ class LogisticRows:
 
 
 class LogisticPaths:
-    """Fits on parts of the same rows; each goes from strength to strength, and starts where it ended before."""
+    """Fits on parts of the same rows; each goes along the regularisation grid, and starts where it ended before."""
 
     def __init__(self, rows: LogisticRows, parts: Mask) -> None:
         """`parts` (K, N) says which images each fit learns from."""
@@ -138,22 +138,22 @@ class LogisticPaths:
         searches = [Minimiser(np.vstack([w, b]).ravel(), _TOLERANCE, _STEPS) for w, b in starts]
         going = list(range(len(fits)))
         while going:
-            points = np.stack([searches[place].point for place in going]).reshape(
+            points = np.stack([searches[index].point for index in going]).reshape(
                 len(going), -1, self._rows.classes
             )  # (G, D + 1, C)
             weights = points[:, :-1] * unit[going]
             bias = points[:, -1] * bias_unit[going]
             values, by_weights, by_bias = self._objective(
-                [fits[place] for place in going], strengths[going], weights, bias
+                [fits[index] for index in going], strengths[going], weights, bias
             )
             gradients = np.concatenate([by_weights * unit[going], (by_bias * bias_unit[going])[:, None]], axis=1)
-            for number, place in enumerate(going):
-                searches[place].tell(float(values[number]), gradients[number].ravel())
-            going = [place for place in going if not searches[place].done]
-        for place, fit in enumerate(fits):
-            best = searches[place].best.reshape(-1, self._rows.classes)
-            self._weights[fit] = best[:-1] * unit[place]
-            self._bias[fit] = best[-1] * bias_unit[place]
+            for number, index in enumerate(going):
+                searches[index].tell(float(values[number]), gradients[number].ravel())
+            going = [index for index in going if not searches[index].done]
+        for index, fit in enumerate(fits):
+            best = searches[index].best.reshape(-1, self._rows.classes)
+            self._weights[fit] = best[:-1] * unit[index]
+            self._bias[fit] = best[-1] * bias_unit[index]
 
     def _objective(
         self, fits: list[int], strengths: Floats, weights: Floats, bias: Floats
@@ -181,13 +181,13 @@ class LogisticPaths:
         # With few classes one product for all fits is quickest, though it has rows that some do not use; with many,
         # each fit takes its own.
         everyone = list(range(len(fits)))
-        shares = [[place] for place in everyone] if self._rows.classes >= _MANY_CLASSES else [everyone]
+        shares = [[index] for index in everyone] if self._rows.classes >= _MANY_CLASSES else [everyone]
         columns = [_side_by_side(weights[share]) for share in shares]
         losses, by_weights, by_bias = np.zeros(len(fits)), np.zeros(weights.shape), np.zeros(bias.shape)
-        for places, block in self._rows.blocks():
+        for indices, block in self._rows.blocks():
             flat = block.reshape(-1, block.shape[2])
-            truth = self._rows.shown[places].reshape(-1)
-            used = np.repeat(self._parts[fits][:, places], block.shape[1], axis=1)  # (F, B * V)
+            truth = self._rows.shown[indices].reshape(-1)
+            used = np.repeat(self._parts[fits][:, indices], block.shape[1], axis=1)  # (F, B * V)
             for share, own in zip(shares, columns, strict=True):
                 some = used[share].any(axis=0)
                 rows = flat if some.all() else flat[some]
@@ -198,12 +198,12 @@ class LogisticPaths:
         return losses, by_weights, by_bias
 
     def probabilities(self, fits: Sequence[int]) -> Iterator[tuple[slice, Floats]]:
-        """Yield (places, probabilities (B, V, F, C)) for blocks of all images, of the fits as they are now."""
+        """Yield (the images that they are, probabilities (B, V, F, C)) in blocks, of the fits as they are now."""
         columns = _side_by_side(self._weights[list(fits)])
         bias = self._bias[list(fits)]
-        for places, block in self._rows.blocks():
+        for indices, block in self._rows.blocks():
             scores = (block.reshape(-1, block.shape[2]) @ columns).astype(np.float64)
-            yield places, softmax(scores.reshape(*block.shape[:2], *bias.shape) + bias)
+            yield indices, softmax(scores.reshape(*block.shape[:2], *bias.shape) + bias)
 
     def head(self, fit: int, chosen: str) -> Head:
         """Return a fit as it is now."""
@@ -223,8 +223,8 @@ def _block_loss(
     count, classes = bias.shape
     scores = (rows @ columns).reshape(len(rows), count, classes) + bias.astype(np.float32)
     scores -= scores.max(axis=2, keepdims=True)
-    places = np.broadcast_to(truth[:, None, None], (len(rows), count, 1))
-    right = np.take_along_axis(scores, places, axis=2)[:, :, 0]
+    indices = np.broadcast_to(truth[:, None, None], (len(rows), count, 1))
+    right = np.take_along_axis(scores, indices, axis=2)[:, :, 0]
     np.exp(scores, out=scores)
     total = scores.sum(axis=2)  # (B, F)
     loss = np.where(used, np.log(total, dtype=np.float64) - right, 0.0).sum(axis=0)

@@ -28,8 +28,8 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(N, V, D)."""
 
-    def __getitem__(self, places: Indices, /) -> Floats32:
-        """Return the images at `places` (B,): (B, V, D)."""
+    def __getitem__(self, indices: Indices, /) -> Floats32:
+        """Return the images at `indices` (B,): (B, V, D)."""
 
 
 def blocks(count: int) -> Iterator[slice]:
@@ -37,9 +37,9 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
-def read(rows: Rows, places: Indices) -> Iterator[Floats32]:
-    """Yield the images at `places` (N,) in blocks, (B, V, D) each."""
-    return (rows[places[block]] for block in blocks(len(places)))
+def read(rows: Rows, indices: Indices) -> Iterator[Floats32]:
+    """Yield the images at `indices` (N,) in blocks, (B, V, D) each."""
+    return (rows[indices[block]] for block in blocks(len(indices)))
 
 
 class RowFile:
@@ -64,13 +64,13 @@ class RowFile:
         """Let go of the disk."""
         self._file.close()
 
-    def __setitem__(self, places: slice, rows: Floats32) -> None:
+    def __setitem__(self, block: slice, rows: Floats32) -> None:
         with self._turn:
-            self._file.seek(places.start * self._row_bytes)
+            self._file.seek(block.start * self._row_bytes)
             self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
 
-    def __getitem__(self, places: slice, /) -> Floats32:
-        start, stop, _ = places.indices(self.shape[0])
+    def __getitem__(self, block: slice, /) -> Floats32:
+        start, stop, _ = block.indices(self.shape[0])
         rows = np.empty((stop - start, *self.shape[1:]), np.float32)
         with self._turn:
             self._file.seek(start * self._row_bytes)

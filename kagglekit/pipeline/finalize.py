@@ -42,7 +42,7 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
     )
 
 
-def conclude(job: Job, predictions: Predictions, line: Stages) -> None:
+def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     """Finish, write and check the submission, and write the closing numbers."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
@@ -50,13 +50,13 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> None:
     metric = metrics.resolve(job.competition.metric)
 
     def finish_() -> None:
-        start, test, offers = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
+        start, test, tried = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
         # what temperature and clip were chosen on: the report draws the losses that the others would have
         run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
         oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
         test = postprocess.apply_kept(test, gates)
         test[_unread(job, test)] = predictions.prior
-        gates = [*offers, *gates]
+        gates = [*tried, *gates]
         for gate in gates:
             job.console.say(gate.line())
         truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
@@ -67,13 +67,14 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> None:
 
     def _alone(gates: list[postprocess.Gate], oof: Floats) -> Alone:
         """Return what an exported file does, which sees one image at a time, and its loss out-of-fold."""
-        together = {offer.name for offer in predictions.offers if not offer.alone}
+        together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
         left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
         if left_out:
-            rest = replace(predictions, offers=tuple(offer for offer in predictions.offers if offer.alone))
-            start, _, offers = postprocess.choose(scored, rest, metric, job.recipe.data.seed)
+            alone = tuple(candidate for candidate in predictions.candidates if candidate.alone)
+            rest = replace(predictions, candidates=alone)
+            start, _, tried = postprocess.choose(scored, rest, metric, job.recipe.data.seed)
             oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
-            gates = [*offers, *gates]
+            gates = [*tried, *gates]
         return Alone(
             steps={gate.step: gate.value for gate in gates if gate.judgement.kept},
             left_out=tuple(left_out),
@@ -85,11 +86,11 @@ def conclude(job: Job, predictions: Predictions, line: Stages) -> None:
 
     def result() -> None:
         closing = _closing_numbers(job, scored, run.oof().of(train["id"].tolist()), metric)
-        record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | line.seconds()))
+        record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | stages.seconds()))
 
-    line.make("finish", finish_)
-    line.make("submission", submission)
-    line.make("result", result)
+    stages.make("finish", finish_)
+    stages.make("submission", submission)
+    stages.make("result", result)
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ SLOW_RESAMPLES = 400
 CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
 MISTAKES_TO_SHARPEN = 10
-"""With fewer wrong rows nothing tells how much confidence is too much: a sharper temperature is not on offer."""
+"""With fewer wrong rows nothing tells how much confidence is too much: a sharper temperature is no candidate."""
 
 TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
 CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
@@ -94,11 +94,11 @@ STEPS: dict[str, tuple[Callable[[Floats, float], Floats], Sequence[float]]] = {
     "temperature": (temper, TEMPERATURES),
     "clip": (clip, CLIPS),
 }
-"""Step -> (how it is applied, values on offer)."""
+"""Step -> (how it is applied, candidate values)."""
 
 
 def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> tuple[Floats, list[Gate]]:
-    """Offer the steps one after another; return out-of-fold probabilities with the kept ones, and the gates."""
+    """Try the steps one after another; return out-of-fold probabilities with the kept ones, and the gates."""
     gates: list[Gate] = []
     current = scored.probabilities
     parts = _parts(scored, seed)
@@ -117,17 +117,17 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
 
 
 def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) -> tuple[Scored, Floats, list[Gate]]:
-    """Offer other predictions of the same rows, such as test-time augmentation.
+    """Try other predictions of the same rows, such as test-time augmentation.
 
     Returns the rows to go on with, the test set's probabilities (M, C) that go with them, and the gates.
     """
     gates: list[Gate] = []
     test = predictions.test
-    for offer in predictions.offers:
-        judgement = judge(scored, scored.probabilities, offer.oof, metric, seed)
-        gates.append(Gate(offer.name, None, judgement))
+    for candidate in predictions.candidates:
+        judgement = judge(scored, scored.probabilities, candidate.oof, metric, seed)
+        gates.append(Gate(candidate.name, None, judgement))
         if judgement.kept:
-            scored, test = replace(scored, probabilities=offer.oof), offer.test
+            scored, test = replace(scored, probabilities=candidate.oof), candidate.test
     return scored, test, gates
 
 
@@ -139,12 +139,12 @@ def _fit_chain(
     for step in chain:
         apply, _ = STEPS[step]
         truth, seen = scored.truth[chosen_on], rows[chosen_on]
-        value = _best(truth, seen, apply, on_offer(step, truth, seen), metric)
+        value = _best(truth, seen, apply, candidate_values(step, truth, seen), metric)
         rows = apply(rows, value)
     return rows, value
 
 
-def on_offer(step: str, truth: Labels, probabilities: Floats) -> Sequence[float]:
+def candidate_values(step: str, truth: Labels, probabilities: Floats) -> Sequence[float]:
     """Return the values that a step may take on these rows."""
     values = STEPS[step][1]
     if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:

@@ -10,7 +10,7 @@ from kagglekit.base.arrays import Floats
 
 
 @dataclass(frozen=True)
-class Offer:
+class Candidate:
     """Other probabilities of the same rows, which must prove themselves out-of-fold to be taken."""
 
     name: str
@@ -34,5 +34,5 @@ class Predictions:
     """Probabilities of the rows of `Tables.asked`, (M, C); NaN where an image could not be read."""
     prior: Floats
     """The classes' shares in training, (C,): what an image that was not predicted gets."""
-    offers: tuple[Offer, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
     """Such as test-time augmentation; each is judged against what was kept before."""

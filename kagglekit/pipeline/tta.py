@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats
-from kagglekit.pipeline.predictions import Offer
+from kagglekit.pipeline.predictions import Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import Recipe
 
@@ -66,7 +66,7 @@ def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floa
     return augmented
 
 
-def offers(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tuple[Offer, ...]:
+def candidates(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tuple[Candidate, ...]:
     """Return what may improve on the plain view, from the least change to the largest.
 
     `by_view` holds out-of-fold and test probabilities, means over a fold's models and over all models.
@@ -74,11 +74,11 @@ def offers(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tupl
     seen = {view: pair for view, pair in by_view.items() if view != NEIGHBOURS}
     made = []
     if MIRROR in seen:
-        made.append(Offer(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
+        made.append(Candidate(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
     if len(seen) > len(made) + 1:
-        made.append(Offer(f"{recipe.finish.tta_views} augmented views", *_mean(list(seen.values()))))
+        made.append(Candidate(f"{recipe.finish.tta_views} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:
-        made.append(Offer(f"mean of {recipe.finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
+        made.append(Candidate(f"mean of {recipe.finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
     return tuple(made)
 
 

@@ -155,7 +155,7 @@ def loss_by_value(truth: Labels, probabilities: Floats, step: str) -> Mapping[fl
     The lowest is optimistic: it is read from the rows that it was measured on.
     """
     apply, _ = postprocess.STEPS[step]
-    values = sorted(postprocess.on_offer(step, truth, probabilities))
+    values = sorted(postprocess.candidate_values(step, truth, probabilities))
     return {value: float(metrics.log_loss_rows(truth, apply(probabilities, value)).mean()) for value in values}
 
 

@@ -19,7 +19,7 @@ from kagglekit.data import folds
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.fitted import Fitted
-from kagglekit.pipeline.predictions import Offer, Predictions
+from kagglekit.pipeline.predictions import Candidate, Predictions
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
 from kagglekit.runs.record import Provider
@@ -190,6 +190,8 @@ class MethodRun:
         found[self._is_readable] = test
         return found
 
-    def predictions(self, oof: Floats, test: Floats, offers: tuple[Offer, ...] = ()) -> Predictions:
+    def predictions(self, oof: Floats, test: Floats, candidates: tuple[Candidate, ...] = ()) -> Predictions:
         """Return what the method hands on: rows of the scored images, and of all test images that are asked for."""
-        return Predictions(train=self.table.assign(fold=self.fold), oof=oof, test=test, prior=self.prior, offers=offers)
+        return Predictions(
+            train=self.table.assign(fold=self.fold), oof=oof, test=test, prior=self.prior, candidates=candidates
+        )

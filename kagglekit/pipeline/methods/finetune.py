@@ -241,8 +241,8 @@ class FinetuneRun(MethodRun):
         first = self.fold_models[0]
         augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.data.seed, first.fold, first.number))
         store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
-        places = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
-        some = [(store.row(self.contents[place]), int(self.truth[place]), self.contents[place]) for place in places]
+        shown = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
+        some = [(store.row(self.contents[index]), int(self.truth[index]), self.contents[index]) for index in shown]
         sheet = self.run.folder / filenames.AUGMENTATIONS
         contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
 
@@ -422,7 +422,7 @@ class FinetuneRun(MethodRun):
                 "--set models=2 makes them"
             )
         oof, test = by_view[PLAIN]
-        return self.predictions(oof, test, tta.offers(by_view, self.recipe))
+        return self.predictions(oof, test, tta.candidates(by_view, self.recipe))
 
     def _joined(self, view: str) -> tuple[Floats, Floats]:
         """Return one view's out-of-fold probabilities of the scored images and those of the test images asked for."""
