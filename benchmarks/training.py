@@ -132,8 +132,8 @@ class Contest:
             preprocessing=self.images.preprocessing,
             contents=list(itertools.islice(itertools.cycle(self.images.contents), count)),
             labels=np.arange(count, dtype=np.int64) % CLASSES,
-            inner_contents=[],
-            inner_labels=np.empty(0, np.int64),
+            validation_contents=[],
+            validation_labels=np.empty(0, np.int64),
             classes=CLASSES,
             augmenter=Augmenter(
                 transforms=policies.resolve(recipe.augmentation.augment, size, {}),

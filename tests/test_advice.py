@@ -48,7 +48,7 @@ def advised(text: str) -> dict[str, str]:
 
 def test_the_numbers_come_first() -> None:
     first = said(0.02, 0.08, before=0.2).split("\n", maxsplit=1)[0]
-    assert first == "all: training loss 0.0200, inner loss 0.0800 ± 0.0050 (before this step 0.2000)."
+    assert first == "all: training loss 0.0200, validation loss 0.0800 ± 0.0050 (before this phase 0.2000)."
 
 
 def test_over_fitting_is_met_in_the_order_of_the_course() -> None:
@@ -87,7 +87,7 @@ def test_what_is_not_clear_is_not_called_a_fault(train: float, valid: float, mor
 
 def test_under_fitting_asks_for_less_regularisation_and_more_epochs() -> None:
     text = said(0.3, 0.1, settings=Recipe.of(plan="eight-step", dropout=0.5, drop_path=0.1).as_dict())
-    assert "under-fitting: training loss clearly above" in text
+    assert "under-fitting: the training loss is clearly above" in text
     wanted = {"dropout": "0.25", "drop_path": "0", "augment": "light", "phases": "all epochs=14"}
     assert advised(text) == wanted
     assert "unfreeze" not in text
@@ -102,7 +102,7 @@ def test_what_only_guesses_is_under_fitting_however_alike_its_losses_are() -> No
     assert "guessing" not in said(0.69, 0.69)
 
 
-def test_a_rising_inner_loss_asks_for_fewer_epochs() -> None:
+def test_a_rising_validation_loss_asks_for_fewer_epochs() -> None:
     text = said(0.1, 0.14, trend=(0.2, 0.12, 0.13, 0.14))
     assert "risen since epoch 2 of 4" in text
     assert advised(text)["phases"] == "all epochs=2"
@@ -120,7 +120,7 @@ def test_the_epochs_that_are_advised_keep_what_else_is_set_of_the_steps() -> Non
 
 def test_a_step_that_made_it_worse_asks_for_a_lower_rate() -> None:
     text = said(0.1, 0.12, before=0.05)
-    assert "made the inner loss worse" in text
+    assert "made the validation loss worse" in text
     assert advised(text) == {"suggestion": "minimum/10"}
     assert advised(said(0.1, 0.12, before=0.05, settings=Recipe.of(learning_rate=0.01).as_dict())) == {
         "learning_rate": "0.001"
@@ -130,15 +130,15 @@ def test_a_step_that_made_it_worse_asks_for_a_lower_rate() -> None:
 
 
 @pytest.mark.parametrize(("train", "valid"), [(math.nan, 0.1), (math.inf, None), (0.1, math.nan)])
-def test_a_loss_that_is_not_finite_is_called_broken(train: float, valid: float | None) -> None:
+def test_a_loss_that_is_not_finite_has_diverged(train: float, valid: float | None) -> None:
     text = said(train, valid)
-    assert "broke down" in text
+    assert "diverged" in text
     assert advised(text) == {"suggestion": "minimum/10"}
 
 
-def test_without_an_inner_part_only_the_training_loss_is_judged() -> None:
+def test_without_a_validation_split_only_the_training_loss_is_judged() -> None:
     text = said(0.001, None, settings=Recipe.of(validation_share=0.0).as_dict())
-    assert "no inner loss" in text
+    assert "no validation loss" in text
     assert "can't show over-fitting" in text
     assert advised(text) == {"validation_share": "0.1"}
     assert advised(said(0.001, None)) == {}
@@ -150,7 +150,7 @@ def test_nothing_is_advised_that_is_set() -> None:
     assert advised(said(0.3, 0.1, settings=WEAKEST.as_dict(), num_epochs=50)) == {}
     assert "a larger `backbone`" in said(0.3, 0.1, settings=WEAKEST.as_dict(), num_epochs=50)
     assert "augment=" not in said(0.02, 0.08, settings=Recipe.of(augment="own.json").as_dict())
-    assert "augmentation in this step" in said(0.02, 0.08, train_is_augmented=False)
+    assert "augmentation in this phase" in said(0.02, 0.08, train_is_augmented=False)
     assert "drop_path" not in said(0.02, 0.08, kind="head", settings=Recipe.of(dropout=0.5).as_dict())
 
 

@@ -188,7 +188,7 @@ def saved(*transforms: Any, **changes: Any) -> dict[str, Any]:
 WRONG: dict[str, tuple[Any, list[str]]] = {
     "no JSON": ("{'transform'", ["is not JSON", "line 1"]),
     "other JSON": ({"a": 1}, ["'transform' is missing"]),
-    "a list": ([1, 2], ["not laid out"]),
+    "a list": ([1, 2], ["not in the format"]),
     "no class": ({"transform": {"p": 1}}, ["'__class_fullname__' is missing"]),
     "unknown class": (
         saved(albumentations.Affine(), __class_fullname__="Afine"),
@@ -197,7 +197,7 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
     "unknown argument": (saved(albumentations.Affine(), rotation=5), ["'rotation'", "not valid for transform Affine"]),
     "wrong value": (saved(albumentations.GaussNoise(), p=3), ["less than or equal to 1"]),
     "another size": (saved(albumentations.Resize(20, 20, p=0.1)), ["Resize makes uint8 (20, 20, 3)", "(40, 64, 3)"]),
-    "another type": (saved(albumentations.ToFloat(p=1)), ["ToFloat makes float32 (40, 64, 3)", "Take it out"]),
+    "another type": (saved(albumentations.ToFloat(p=1)), ["ToFloat makes float32 (40, 64, 3)", "Remove it"]),
     "a crop too large": (saved(albumentations.RandomCrop(50, 50, p=1)), ["RandomCrop fails", "40 x 64 pixels"]),
 }
 
@@ -216,7 +216,7 @@ def test_a_file_that_is_no_policy_is_one_line(fault: str, cli: Cli, tmp_path: Pa
     [
         ("{'mine': albumentations.ToGray()}", "policy 'mine' must be a list of albumentations transforms, not ToGray("),
         ("{'mine': ['ToGray']}", "policy 'mine' must be a list of albumentations transforms, not ['ToGray']"),
-        ("{3: []}", "3 is no name of a policy"),
+        ("{3: []}", "3 is not a policy name"),
         ("{'mine': [albumentations.Resize(9, 9, p=0.01)]}", "policy 'mine': Resize makes uint8 (9, 9, 3)"),
         ("{'mine': [albumentations.Affine(rotation=3)]}", "Argument(s) 'rotation' are not valid for transform Affine"),
         ("{'mine': [albumentations.RandomCrop(99, 9, p=1)]}", "policy 'mine': RandomCrop fails on an RGB image of 40"),

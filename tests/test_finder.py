@@ -424,7 +424,7 @@ def test_a_curve_without_suggestions_can_be_drawn(curve: Sweep, tmp_path: Path) 
 @pytest.mark.parametrize(
     "records",
     [[], history(valid=None), history()[:1], [record for record in history() if record["kind"] == "epoch"]],
-    ids=["none", "no inner part", "one step", "epochs only"],
+    ids=["none", "no validation split", "one step", "epochs only"],
 )
 def test_a_history_with_little_in_it_can_be_drawn(records: list[dict[str, Any]], tmp_path: Path) -> None:
     plots.history_plot(records, tmp_path / "history.png", "little")

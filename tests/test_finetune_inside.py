@@ -58,7 +58,7 @@ def learns(method: FinetuneRun, fold: int, number: int = 0) -> tuple[Trainer, li
         method.train(model)
     ids = dict(zip(method.contents, method.table["id"], strict=True))
     data = seen[0].data
-    return seen[0], [ids[content] for content in data.contents], [ids[content] for content in data.inner_contents]
+    return seen[0], [ids[content] for content in data.contents], [ids[content] for content in data.validation_contents]
 
 
 # Who learns from what

@@ -81,8 +81,8 @@ def data(folder: Path) -> loop.Data:
         ),
         contents=contents,
         labels=labels,
-        inner_contents=[],
-        inner_labels=labels[:0],
+        validation_contents=[],
+        validation_labels=labels[:0],
         classes=2,
         augmenter=Augmenter(transforms=[], mirror=None, mirror_share=0.0, erasing=0.0, seed=0),
     )
@@ -152,7 +152,7 @@ def test_a_batch_that_does_not_fit_is_halved_in_memory_and_is_the_same_step(
     together = halved.trainer.learner.micro_batch
     assert together < BATCH
     assert halved.trainer.batch == BATCH
-    assert f"out of memory: from now on {together} images are computed together" in halved.said
+    assert f"out of memory: from now on {together} images are computed at a time" in halved.said
     assert halved.losses[0] == pytest.approx(losses[0], rel=0.01)
     assert np.mean(halved.losses) == pytest.approx(np.mean(losses), rel=0.1)
 

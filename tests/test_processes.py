@@ -156,7 +156,7 @@ def test_what_the_user_can_fix_is_said_once(command: tuple[str, ...], home: Path
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.count("\n") == 1, errors
-    assert "has no step 'body'" in errors
+    assert "has no phase 'body'" in errors
 
 
 # The launcher

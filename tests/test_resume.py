@@ -93,7 +93,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
 
 def went_on_from(out: str) -> int:
     """The step that the first model went on from."""
-    (step, *_) = re.findall(r"going on from step (\d+)", out) or ["0"]
+    (step, *_) = re.findall(r"resuming at step (\d+)", out) or ["0"]
     return int(step)
 
 
@@ -284,7 +284,7 @@ def test_the_best_restart_survives_a_kill(tmp_path: Path, monkeypatch: pytest.Mo
     ended = []
     for folder, die in ((tmp_path / "whole", False), (tmp_path / "killed", True)):
         told = iter([9.0, 1.0, 2.0, 1.0])  # before, after each of two epochs, of what is kept: the first is the best
-        monkeypatch.setattr(loop.Trainer, "_inner_loss", lambda _, told=told: (next(told), 0.0))
+        monkeypatch.setattr(loop.Trainer, "_validation_loss", lambda _, told=told: (next(told), 0.0))
         if die:
             with monkeypatch.context() as patch:
                 patch.setattr(Learner, "step", dies_at(4, original, after=False))
@@ -315,4 +315,4 @@ def test_ctrl_c_in_a_step_ends_after_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert next(calls) == 6, "the step is finished, and no other one begun"
     resumed = trainer(tmp_path / "stopped", seldom)
     assert trainers.same(trainers.train(resumed, *PHASES), undisturbed)
-    assert "going on from step 5" in trainers.said(resumed)
+    assert "resuming at step 5" in trainers.said(resumed)

@@ -35,11 +35,11 @@ def with_(recipe: Recipe = CALM, **more: Any) -> Recipe:
 
 
 def after(
-    folder: Path, recipe: Recipe, *phases: Phase, inner: int = 0, **more: Any
+    folder: Path, recipe: Recipe, *phases: Phase, validation: int = 0, **more: Any
 ) -> tuple[Trainer, dict[str, torch.Tensor]]:
-    """Train; nothing is taken back where no images choose."""
+    """Train; nothing is rolled back where there is no validation split."""
     folder.mkdir(exist_ok=True)
-    trained = trainers.trainer(folder, recipe, of=trainers.data(inner=inner, recipe=recipe), **more)
+    trained = trainers.trainer(folder, recipe, of=trainers.data(validation=validation, recipe=recipe), **more)
     return trained, trainers.train(trained, *phases)
 
 
@@ -100,15 +100,15 @@ def test_the_rate_follows_the_schedule_and_the_phase_before(tmp_path: Path) -> N
 @pytest.mark.parametrize("rate", [100.0, 1e30])
 def test_a_phase_that_makes_it_worse_is_taken_back_bit_for_bit(tmp_path: Path, rate: float) -> None:
     start = trainers.model().state_dict()
-    trained, end = after(tmp_path, with_(learning_rate=rate, gradient_clip=0.0), ALL, inner=4)
+    trained, end = after(tmp_path, with_(learning_rate=rate, gradient_clip=0.0), ALL, validation=4)
     assert trainers.same(start, end)
-    assert "the step is taken back" in trainers.said(trained)
+    assert "the phase is rolled back" in trainers.said(trained)
 
 
 def test_what_a_phase_that_broke_down_left_in_the_optimiser_does_not_spoil_the_next(tmp_path: Path) -> None:
     calm = Phase(name="all", trains="all", epochs=1, rate=1e-33)
-    trained, end = after(tmp_path, with_(learning_rate=1e30, gradient_clip=0.0), HEAD, calm, inner=4, batch=4)
-    assert trainers.said(trained).count("the step is taken back") <= 1, trainers.said(trained)
+    trained, end = after(tmp_path, with_(learning_rate=1e30, gradient_clip=0.0), HEAD, calm, validation=4, batch=4)
+    assert trainers.said(trained).count("the phase is rolled back") <= 1, trainers.said(trained)
     assert all(torch.isfinite(tensor).all() for tensor in end.values())
     assert not trainers.same(trainers.model().state_dict(), end), "the second phase has learnt"
 
@@ -122,21 +122,21 @@ def test_the_best_restart_is_kept_not_the_last(tmp_path: Path, monkeypatch: pyte
         seen.append(trainers.state(trained))
         return next(told)
 
-    monkeypatch.setattr(Trainer, "_inner_loss", judge)
-    _, end = after(tmp_path, CALM, FLAT, inner=4)
+    monkeypatch.setattr(Trainer, "_validation_loss", judge)
+    _, end = after(tmp_path, CALM, FLAT, validation=4)
     assert trainers.same(end, seen[2]), "the weights after epoch 2"
     assert not trainers.same(end, seen[4])
 
 
 def test_patience_ends_a_phase_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([9.0, 1.0, 2.0, 3.0, 4.0, 5.0])
-    monkeypatch.setattr(Trainer, "_inner_loss", lambda _: (next(told), 0.0))
-    trained, _ = after(tmp_path, with_(patience=2), FLAT, inner=4)
-    assert "no better for 2 restarts: ended early" in trainers.said(trained)
+    monkeypatch.setattr(Trainer, "_validation_loss", lambda _: (next(told), 0.0))
+    trained, _ = after(tmp_path, with_(patience=2), FLAT, validation=4)
+    assert "no improvement for 2 restarts: stopped early" in trainers.said(trained)
     assert len(trainers.losses(trained, "epoch")) == 3
 
 
-def test_without_an_inner_part_everything_is_trained_and_nothing_taken_back(tmp_path: Path) -> None:
+def test_without_a_validation_split_everything_is_trained_and_nothing_rolled_back(tmp_path: Path) -> None:
     trained, end = after(tmp_path, with_(learning_rate=0.5), ALL)
     assert not any(trainers.losses(trained, "epoch"))
     assert not trainers.same(trainers.model().state_dict(), end)
@@ -234,7 +234,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_halves_from_then_on(
     halved, _ = after(tmp_path / "halved", FROZEN, ALL)
     assert trainers.losses(halved) == trainers.losses(accumulated)
     assert computed == [2] * 4 * 4
-    assert "from now on 2 images are computed together" in trainers.said(halved)
+    assert "from now on 2 images are computed at a time" in trainers.said(halved)
 
 
 def test_one_image_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,8 +309,8 @@ def test_the_usual_rate_is_trained_with_where_the_finder_suggests_nothing(
     used, said = rates_and_words(tmp_path)
     usual = rate_limits.usual_rate(TINY)
     assert used == {usual}
-    assert "all: the finder suggests nothing (the loss did not fall" in said
-    assert f": {usual:g}\n" in said
+    assert "all: the finder has no suggestion (the loss did not fall" in said
+    assert f": training at the usual {usual:g}\n" in said
 
 
 def test_layers_are_read_from_the_model_from_stem_to_head() -> None:
@@ -330,7 +330,7 @@ def test_layers_are_read_from_the_model_from_stem_to_head() -> None:
 
 def test_steps_after_a_breakdown_start_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = with_(validation_share=0.25)
-    trained = trainers.trainer(tmp_path, recipe, of=trainers.data(inner=4, recipe=recipe))
+    trained = trainers.trainer(tmp_path, recipe, of=trainers.data(validation=4, recipe=recipe))
     steps, learner = trained.learner.step, trained.learner
 
     def breaks_down(*given: Any) -> torch.Tensor:
@@ -345,7 +345,7 @@ def test_steps_after_a_breakdown_start_afresh(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(loop.Progress, "worse_than_before", property(lambda _: False))
     restarts = Phase(name="head", trains="head", epochs=3, schedule="cosine", multiplier=1, find=False)
     end = trainers.train(trained, restarts, dataclasses.replace(ALL, find=False))
-    assert "the loss is no number any more: ended early" in trainers.said(trained)
+    assert "the loss is NaN or infinite: stopped early" in trainers.said(trained)
     assert all(tensor.isfinite().all() for tensor in end.values())
     rows = json.loads((tmp_path / "history.json").read_text(), parse_constant=pytest.fail)
     assert [row["loss"] for row in rows if row["kind"] == "step" and row["phase"] == "head"][-1] is None

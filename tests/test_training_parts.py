@@ -253,12 +253,12 @@ def test_changes_of_steps_are_taken_over() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("body epochs=2", "plan 'quick' has no step 'body': it has features, all"),
+        ("body epochs=2", "plan 'quick' has no phase 'body': it has features, all"),
         ("all epoch=2", "did you mean 'epochs'"),
         ("all epochs", "not a setting=value"),
         ("all name=x", "not a setting=value"),
-        ("all epochs=two", "epochs of step 'all' can't be 'two'"),
-        ("all epochs=1.5", "epochs of step 'all' can't be '1.5'"),
+        ("all epochs=two", "epochs of phase 'all' can't be 'two'"),
+        ("all epochs=1.5", "epochs of phase 'all' can't be '1.5'"),
         ("all epochs=-1", "can't be '-1'"),
         ("all rate=nan", "can't be 'nan'"),
         ("all schedule=linear", "can't be 'linear'"),
@@ -300,7 +300,7 @@ def test_weights_of_one_size_start_another(tmp_path: Path) -> None:
     before, _ = checkpoints.load_weights(path)
     assert found["pos_embed"].shape[1] > before["pos_embed"].shape[1]
     assert torch.equal(found["blocks.0.attn.qkv.weight"], before["blocks.0.attn.qkv.weight"])
-    with pytest.raises(UserError, match="tell other classes apart: a, b; start from another run"):
+    with pytest.raises(UserError, match="are for other classes: a, b; start from another run"):
         start.weights(path, "run:all", backbone, ("a", "c"))
     other = cast("Backbone", SimpleNamespace(name="resnet18", preprocessing=backbone.preprocessing))
     with pytest.raises(UserError, match="use --backbone test_vit"):
@@ -370,7 +370,7 @@ def test_the_least_budget_that_is_named_is_enough() -> None:
     for more in ({}, {"validation": "holdout", "holdout": 800}, {"models": 2, "neighbours": 5, "tta_views": 2}):
         with pytest.raises(UserError) as refused:
             fitted(1.5, Speed(0.5, 0.2), **more)
-        least = int(str(refused.value).partition("give --budget ")[2].partition("m or more")[0])
+        least = int(str(refused.value).partition("use --budget ")[2].partition("m or more")[0])
         assert fitted(least, Speed(0.5, 0.2), **more)[2] == 1
         with pytest.raises(UserError):
             fitted(least - 2, Speed(0.5, 0.2), **more)
@@ -401,7 +401,7 @@ def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPat
     assert "budget 20 min" in plan.reason
     assert set(asked) == {"cuda"}
     plan = table.choose(Recipe.of(backbone=("resnet18",), method="finetune", plan="ladder", budget="1m"), work, "cpu")
-    assert "budget = 1m is for plan quick" in plan.reason, "said, for nothing is fitted"
+    assert "budget = 1m has no effect" in plan.reason, "said, for nothing is fitted"
 
 
 def test_fp16_needs_a_gpu() -> None:
@@ -414,9 +414,9 @@ def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.Monkey
     slow, fast = Speed(5.0, 1.0), Speed(0.0005, 0.0002)
     assert planned(fast, monkeypatch, 3000, budget="60m").settings["method"] == "finetune"
     for plan, reason in (
-        (planned(slow, monkeypatch, 3000, budget="60m"), "a measured step leaves time for 0 epochs"),
+        (planned(slow, monkeypatch, 3000, budget="60m"), "by a measured step, 0 epochs"),
         (planned(fast, monkeypatch, 1999, budget="60m"), "1999 training images are too few"),
-        (planned(fast, monkeypatch, 10**7, budget="10m"), "too little to train a backbone"),
+        (planned(fast, monkeypatch, 10**7, budget="10m"), "too little time to train a backbone"),
     ):
         assert plan.settings["method"] == "features", plan
         assert reason in plan.reason

@@ -49,9 +49,9 @@ class Pixels:
         return row
 
 
-def data(count: int = 16, inner: int = 4, *, classes: int = 2, recipe: Recipe = CALM, **more: Any) -> Data:
-    """`count` images to learn from and `inner` others to choose on."""
-    pixels = Pixels(count + inner, classes)
+def data(count: int = 16, validation: int = 4, *, classes: int = 2, recipe: Recipe = CALM, **more: Any) -> Data:
+    """`count` training images and `validation` others."""
+    pixels = Pixels(count + validation, classes)
     given: dict[str, Any] = {
         "pixels": cast("RowStore", pixels),
         "preprocessing": Preprocessing(
@@ -59,8 +59,8 @@ def data(count: int = 16, inner: int = 4, *, classes: int = 2, recipe: Recipe = 
         ),
         "contents": pixels.contents[:count],
         "labels": pixels.labels[:count],
-        "inner_contents": pixels.contents[count:],
-        "inner_labels": pixels.labels[count:],
+        "validation_contents": pixels.contents[count:],
+        "validation_labels": pixels.labels[count:],
         "classes": classes,
         "augmenter": Augmenter(
             transforms=policies.resolve(recipe.augmentation.augment, SIZE, {}),

@@ -82,8 +82,8 @@ def launch(processes: int, provider: str) -> int:
         for rank in range(processes)
     ]
     try:
-        with interrupts.deferred() as asked_to_stop:
-            return _wait_for(running, asked_to_stop)
+        with interrupts.deferred() as stop_requested:
+            return _wait_for(running, stop_requested)
     finally:
         for process in running:
             if process.poll() is None:
@@ -100,11 +100,11 @@ def end_with_launcher() -> None:
         sys.exit(1)
 
 
-def _wait_for(running: Sequence[subprocess.Popen[bytes]], asked_to_stop: Callable[[], bool]) -> int:
+def _wait_for(running: Sequence[subprocess.Popen[bytes]], stop_requested: Callable[[], bool]) -> int:
     """Return 0 when all have succeeded, else the first failure's code: the others would wait for it for ever."""
     told = False
     while True:
-        if asked_to_stop() and not told:
+        if stop_requested() and not told:
             told = True
             for process in running:
                 if sys.platform != "win32":  # where a console's Ctrl-C has reached them already
@@ -280,9 +280,9 @@ class World:
         if self.size == 1 or not buffers:
             return
         means = self.mean(torch.cat([buffer.flatten() for buffer in buffers]))
-        parts = torch.split(means, [buffer.numel() for buffer in buffers])
+        pieces = torch.split(means, [buffer.numel() for buffer in buffers])
         with torch.no_grad():
-            for buffer, values in zip(buffers, parts, strict=True):
+            for buffer, values in zip(buffers, pieces, strict=True):
                 buffer.copy_(values.view_as(buffer))
 
     def scaler_state(self) -> dict[str, Any] | None:

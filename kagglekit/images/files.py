@@ -38,9 +38,9 @@ def decode(path: str, digest: bytes) -> decoding.Pixels:
     try:
         content, _ = read_bytes(path)
     except decoding.ImageError as error:
-        raise UserError(f"{path} {error}, and could be a moment ago: type the command again.") from error
+        raise UserError(f"{path} {error}, though it could be read before: run the command again.") from error
     if hashlib.blake2b(content, digest_size=16).digest() != digest:
-        raise UserError(f"{path} has changed while the run was going: type the command again.")
+        raise UserError(f"{path} has changed during the run: run the command again.")
     return decoding.decode(content)
 
 

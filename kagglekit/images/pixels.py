@@ -58,8 +58,8 @@ def _check_space(images: int, size: tuple[int, int], folder: Path, console: Cons
     what = f"pixels of {images} images at {size[0]}x{size[1]} take {needed / 1e9:.1f} GB"
     if needed > free:
         raise UserError(
-            f"{what}, and {free / 1e9:.1f} are free at {folder}: free some, use a smaller --set image_size, "
-            "or let KAGGLEKIT_HOME name another disk."
+            f"{what}, but only {free / 1e9:.1f} GB are free in {folder}: free some space, use a smaller "
+            "--set image_size, or set KAGGLEKIT_HOME to a folder on another disk."
         )
     if needed > _MUCH:
         console.say(f"{what} in {folder}")

@@ -137,10 +137,10 @@ def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, cons
     entries |= {path: result.seen for path, result in looked.items()}
     _mention_wrong_endings(entries, console)
     digests, unreadable = [], {}
-    for place, path in enumerate(paths):
+    for number, path in enumerate(paths):
         seen = entries[path]
         if seen is None:
-            unreadable[place] = looked[path].reason
+            unreadable[number] = looked[path].reason
         digests.append((looked[path].digest if seen is None else seen.digest).hex())
     return Scan(digests, unreadable, [entries[path] for path in paths])
 

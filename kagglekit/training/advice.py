@@ -1,4 +1,4 @@
-"""What the losses of a step say, in words: under-fitting, over-fitting, too many epochs, and what to set against it.
+"""What the losses of a phase say, in words: under-fitting, over-fitting, too many epochs, and which settings help.
 
 The order of what helps against over-fitting is that of fast.ai's course (Practical Deep Learning for Coders, part 1,
 lesson 3): more data, more augmentation, an architecture that generalises better, regularisation, a simpler one.
@@ -14,7 +14,7 @@ from typing import Any
 _CLEAR = 1.2
 """Ratio from which one loss counts as clearly above the other."""
 _CLEAR_INFLATED = 1.5
-"""The same for a training loss that augmentation or dropout makes larger than the inner one would be."""
+"""The same for a training loss that augmentation or dropout makes larger than it would be on validation images."""
 _GUESSING = 0.9
 """Share of the loss of guessing above which nothing has been learnt."""
 _MOST_EPOCHS = 50
@@ -24,26 +24,26 @@ _WEAKER = {"strong": "light", "side-on": "light", "top-down": "light", "light": 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseLosses:
-    """What is known when a step of fine-tuning has ended; losses are mean cross-entropies in nats."""
+    """What is known when a phase of fine-tuning has ended; losses are mean cross-entropies in nats."""
 
     name: str
     """As in the setting `phases`."""
     kind: str
     """What was trained: `head`, `late`, `later` or `all`."""
     num_epochs: int
-    """0 where `phases` has no such step: the head on precomputed features."""
+    """0 where `phases` has no such phase: the head on precomputed features."""
     num_classes: int
     train_loss: float
     """Over the last epoch, as trained: with augmentation, dropout, mix-up and smoothed labels where they are on."""
     valid_loss: float | None = None
-    """On the inner part; None where there is none."""
+    """On the validation split; None where there is none."""
     before: float | None = None
-    """The inner loss when the step began."""
+    """The validation loss when the phase began."""
     spread: float = 0.0
     """Standard error of `valid_loss`."""
     train_is_augmented: bool = True
     trend: tuple[float, ...] = ()
-    """Inner loss after each epoch."""
+    """Validation loss after each epoch."""
     settings: Mapping[str, Any]
     """All settings by name; what is set is never advised again."""
 
@@ -51,7 +51,7 @@ class PhaseLosses:
 def judge(losses: PhaseLosses) -> list[str]:
     """Return one to three lines for the log: the numbers, what they mean with what to set, what the trend says."""
     if not math.isfinite(losses.train_loss) or not math.isfinite(losses.valid_loss or 0.0):
-        return [f"{_numbers(losses)}: the training broke down. {_try(_gentler(losses.settings))}"]
+        return [f"{_numbers(losses)}: the training diverged. {_try(_gentler(losses.settings))}"]
     trend = _trend(losses)
     return [f"{_numbers(losses)}.", _verdict(losses), *([trend] if trend else [])]
 
@@ -59,11 +59,11 @@ def judge(losses: PhaseLosses) -> list[str]:
 def _numbers(losses: PhaseLosses) -> str:
     text = f"{losses.name}: training loss {losses.train_loss:.4f}"
     if losses.valid_loss is None:
-        return f"{text}, no inner loss"
-    text += f", inner loss {losses.valid_loss:.4f}"
+        return f"{text}, no validation loss"
+    text += f", validation loss {losses.valid_loss:.4f}"
     if losses.spread > 0:
         text += f" ± {losses.spread:.4f}"
-    return text if losses.before is None else f"{text} (before this step {losses.before:.4f})"
+    return text if losses.before is None else f"{text} (before this phase {losses.before:.4f})"
 
 
 def _verdict(losses: PhaseLosses) -> str:
@@ -72,34 +72,36 @@ def _verdict(losses: PhaseLosses) -> str:
         return f"under-fitting: hardly better than guessing. {_try(_against_under_fitting(losses))}"
     if valid is None:
         cure = _try(["--set validation_share=0.1"]) if settings["validation_share"] == 0 else ""
-        return f"the training loss alone can't show over-fitting, and there is no inner part. {cure}".rstrip()
+        return f"without a validation split the training loss alone can't show over-fitting. {cure}".rstrip()
     certain = abs(valid - train) > 2 * losses.spread
     if certain and valid > _CLEAR * train:
-        return f"over-fitting: inner loss clearly above training loss. {_try(_against_over_fitting(losses))}"
+        cures = _try(_against_over_fitting(losses))
+        return f"over-fitting: the validation loss is clearly above the training loss. {cures}"
     inflated = losses.train_is_augmented or settings["dropout"] > 0 or settings["drop_path"] > 0
     if certain and train > (_CLEAR_INFLATED if inflated else _CLEAR) * valid:
         softened = [name for name in ("mixup", "cutmix", "label_smoothing") if settings[name] > 0]
         if softened:
             return f"no over-fitting; {' and '.join(softened)} raise the training loss, so under-fitting can't be seen."
-        return f"under-fitting: training loss clearly above inner loss. {_try(_against_under_fitting(losses))}"
+        cures = _try(_against_under_fitting(losses))
+        return f"under-fitting: the training loss is clearly above the validation loss. {cures}"
     return "neither over-fitting nor clearly under-fitting."
 
 
 def _trend(losses: PhaseLosses) -> str:
-    """Say what the inner losses before, during and after the step show: a rise, or nothing.
+    """Say what the validation losses before, during and after the phase show: a rise, or nothing.
 
     That they still fall says nothing: where the rate is annealed, they always do.
     """
     trend, valid = losses.trend, losses.valid_loss
     if valid is not None and losses.before is not None and valid > losses.before + losses.spread:
-        return f"this step made the inner loss worse. {_try(_gentler(losses.settings))}"
+        return f"this phase made the validation loss worse. {_try(_gentler(losses.settings))}"
     if len(trend) < 2 or not all(map(math.isfinite, trend)):
         return ""
     best = min(range(len(trend)), key=trend.__getitem__)
     # epochs are compared on the same images: half the spread is more than their difference varies
     noise = max(losses.spread / 2, 0.01 * trend[best])
     if trend[-1] > trend[best] + noise:
-        risen = f"the inner loss has risen since epoch {best + 1} of {len(trend)}: fewer epochs."
+        risen = f"the validation loss has risen since epoch {best + 1} of {len(trend)}: use fewer epochs."
         return f"{risen} {_try([_epochs(losses, best + 1)])}"
     return ""
 
@@ -109,7 +111,7 @@ def _against_over_fitting(losses: PhaseLosses) -> list[str]:
     data = ["--set sample=0"] if settings["sample"] else ["more data"]
     images = {"erasing": 0.25, "mixup": 0.2}  # more augmentation where the policy has no stronger one
     if settings["augment"] != "none" and not losses.train_is_augmented:
-        augmentation = ["augmentation in this step, too"]
+        augmentation = ["augmentation in this phase too"]
     elif settings["augment"] in _STRONGER:
         augmentation = _settings({"augment": _STRONGER[settings["augment"]]})
     else:
@@ -136,7 +138,7 @@ def _against_under_fitting(losses: PhaseLosses) -> list[str]:
     if 0 < losses.num_epochs < _MOST_EPOCHS:
         found.append(_epochs(losses, min(2 * losses.num_epochs, _MOST_EPOCHS)))
     if losses.kind != "all":
-        found.append("to unfreeze more (`trains` of a step in `phases`)")
+        found.append("to unfreeze more layers (`trains` of a phase in `phases`)")
     return found or ["a larger `backbone`"]
 
 
@@ -150,7 +152,7 @@ def _gentler(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _epochs(losses: PhaseLosses, number: int) -> str:
-    """Return the setting that gives the step `number` epochs and keeps what else `phases` says."""
+    """Return the setting that gives the phase `number` epochs and keeps what else `phases` says."""
     changes: dict[str, list[str]] = {}
     for change in losses.settings["phases"]:
         name, *words = change.split()

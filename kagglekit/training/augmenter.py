@@ -25,7 +25,7 @@ cv2.setNumThreads(0)  # images are augmented in parallel already
 
 
 class _Private(threading.local):
-    """One thread's own copy of the transforms, all drawing from two generators that each image starts anew.
+    """One thread's own copy of the transforms, all using two random generators that each image starts anew.
 
     Other augmenters may be made of the same transforms, which hold their generators. Seeding each transform, as
     `Compose.set_random_seed` does, takes as long as a small transform: setting one state takes a tenth of it.
@@ -56,7 +56,7 @@ class Augmenter:
     """Augments training images: mirrors, applies a policy, erases a rectangle. Can be pickled for worker processes."""
 
     transforms: Sequence[Any]
-    """The policy, see `policies`; its transforms must draw from their own generators, as all of albumentations do."""
+    """The policy, see `policies`; its transforms must use their own random generators, as all of albumentations do."""
     mirror: tuple[int, ...] | None
     """For each class the class of the mirrored image, (C,); None where flips are forbidden."""
     mirror_share: float
@@ -87,7 +87,7 @@ class Augmenter:
         key = self.seed.to_bytes(8, "little") + epoch.to_bytes(8, "little") + content
         private = self._private
         private.start(hashlib.blake2b(key, digest_size=40).digest())
-        # both are drawn before the policy draws, so that another policy mirrors and erases the same images
+        # both before the policy uses the generator, so that another policy mirrors and erases the same images
         mirroring, erasing = private.random.random(2)
         if self.mirror is not None and mirroring < self.mirror_share:
             pixels, label = cv2.flip(image, 1), self.mirror[label]

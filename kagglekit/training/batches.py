@@ -1,7 +1,7 @@
 """Batches for training: which images in which order, augmented, mixed; the same whatever loads them.
 
 B images in a batch, H x W pixels, C classes. An epoch's order depends on seed and epoch, a sample on seed, epoch and
-image: so any number of workers gives the same batches, and a killed command can go on inside an epoch.
+image: so any number of workers gives the same batches, and a killed command can resume inside an epoch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images to train on: a data set whose keys are (epoch, place)."""
+    """Images to train on: a data set whose keys are (epoch, index)."""
 
     pixels: RowStore
     contents: Sequence[bytes]
@@ -42,16 +42,16 @@ class Samples:
         return len(self.contents)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Pixels, int]:
-        epoch, place = key
-        image, label = np.asarray(self.pixels.row(self.contents[place])), int(self.labels[place])
+        epoch, index = key
+        image, label = np.asarray(self.pixels.row(self.contents[index])), int(self.labels[index])
         if self.augmenter is None:
             return image, label
-        return self.augmenter(image, label, epoch=epoch, content=self.contents[place])
+        return self.augmenter(image, label, epoch=epoch, content=self.contents[index])
 
 
 @dataclass(frozen=True)
 class Order:
-    """The batches of one epoch from a step on, as keys of `Samples`; each process takes its part of every batch."""
+    """The batches of one epoch from a step on, as keys of `Samples`; each process takes its share of every batch."""
 
     count: int
     batch: int
@@ -68,7 +68,7 @@ class Order:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         for step in range(self.first_step, steps(self.count, self.batch)):
             batch = order[step * self.batch : (step + 1) * self.batch]
-            yield [(self.epoch, int(place)) for place in batch[self.rank :: self.processes]]
+            yield [(self.epoch, int(index)) for index in batch[self.rank :: self.processes]]
 
 
 def steps(count: int, batch: int) -> int:
@@ -145,7 +145,7 @@ def mix(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix images (B, 3, H, W) and their truth (B, C) with others of the batch, as the recipe says.
 
-    Mix-up: Zhang et al. 2018; cut-mix: Yun et al. 2019. What is drawn depends on `key` only.
+    Mix-up: Zhang et al. 2018; cut-mix: Yun et al. 2019. It is random by `key` only.
     """
     random = np.random.default_rng(key)
     if recipe.augmentation.cutmix and random.random() < recipe.augmentation.cutmix:

@@ -76,7 +76,7 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
     """Settle the steps of fine-tuning; raise UserError where the budget is too small."""
     budget = recipe.compute.budget_seconds(device)
     limited = not math.isinf(budget)
-    # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is asked for
+    # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is set
     steps = (
         recipe.schedule.plan
         if recipe.schedule.plan != "auto"
@@ -88,10 +88,10 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
     batch = recipe.training.train_batch or default_batch(device) * distributed.count()
     settled = {"plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
     if steps != "quick":
-        asked = f", as long as its steps say: budget = {recipe.compute.budget} is for plan quick"
-        return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else asked}")
+        unused = f"; budget = {recipe.compute.budget} has no effect, since only plan quick fits one"
+        return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else unused}")
     if not limited:
-        return Plan(settled, "plan quick, as long as its steps say")
+        return Plan(settled, "plan quick, with the epochs of its phases")
     settings, how = _fit_quick(recipe, backbone, work, budget, partial(measure, device=device))
     return Plan(settled | settings, how)
 
@@ -100,7 +100,7 @@ def is_worth_training(recipe: Recipe, backbone: str, work: Work, device: devices
     """Say whether images and budget are enough to train a backbone, and why or why not."""
     budget = recipe.compute.budget_seconds(device)
     if work.images < MIN_IMAGES:
-        return False, f"{work.images} training images are too few to train a backbone on"
+        return False, f"{work.images} training images are too few to train a backbone"
     if math.isinf(budget):
         return True, f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
     return _is_worth_training_in(budget, recipe, backbone, work, device)
@@ -115,9 +115,9 @@ def _is_worth_training_in(
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
     folds = _fold_counts(recipe)[-1]
     if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
-        return False, f"{budget / 60:.0f} min on {devices.cores()} cores are too little to train a backbone"
+        return False, f"{budget / 60:.0f} min on {devices.cores()} cores is too little time to train a backbone"
     epochs = max(_epochs(recipe, work, folds, measure(backbone, shape, recipe, device=device), budget), 0)
-    return epochs >= MIN_EPOCHS, f"a measured step leaves time for {epochs} epochs in {budget / 60:.0f} min"
+    return epochs >= MIN_EPOCHS, f"by a measured step, {epochs} epochs fit in {budget / 60:.0f} min"
 
 
 def _fit_quick(
@@ -131,8 +131,8 @@ def _fit_quick(
     )
     fold_counts = _fold_counts(recipe)
     fixed = phases.of(replace(recipe.schedule, plan="quick"))
-    asked = any("epochs=" in change for change in recipe.schedule.phases if change.startswith("all "))
-    wanted = fixed[0].epochs if asked else 0
+    fixed_epochs = any("epochs=" in change for change in recipe.schedule.phases if change.startswith("all "))
+    wanted = fixed[0].epochs if fixed_epochs else 0
     for shape in shapes:
         speed = measure_(backbone, shape, recipe)
         for folds in fold_counts:
@@ -153,8 +153,8 @@ def _fit_quick(
     cure = f"{wanted} epochs" if wanted else "one epoch"
     least = math.ceil(_cost(recipe, work, fold_counts[-1], speed).budget(wanted or 1) / 60)
     raise UserError(
-        f"budget = {recipe.compute.budget!r}: {budget / 60:.0f} min are too little for {cure} of {work.images} images "
-        f"with {backbone}: give --budget {least}m or more, or use --method features."
+        f"budget = {recipe.compute.budget!r}: {budget / 60:.0f} min is too little for {cure} of {work.images} images "
+        f"with {backbone}: use --budget {least}m or more, or use --method features."
     )
 
 
@@ -189,14 +189,14 @@ def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
     held = {"folds": work.images / folds, "holdout": recipe.data.holdout, "valid": 0}[recipe.data.validation]
     together = recipe.training.models * len(recipe.features.backbone)
     trained = work.images - held
-    inner = trained * recipe.training.validation_share
+    validation = trained * recipe.training.validation_share
     views = (2 + recipe.finish.tta_views) if together > 1 else 1
     alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
     of_model = _FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike
     models = parts * together
     return _Cost(
         fixed=work.spent + _FIXED + 2 * work.images * speed.forward + models * of_model,
-        epoch=models * ((trained - inner) * speed.step + inner * speed.forward),
+        epoch=models * ((trained - validation) * speed.step + validation * speed.forward),
     )
 
 

@@ -47,7 +47,7 @@ def contact_sheet(
     *,
     notes: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Write a PNG with a row an image: first the plain one, then augmented ones; all of one size, (H, W, 3).
+    """Write a PNG with one row per image: first the plain one, then augmented ones; all of one size, (H, W, 3).
 
     `captions` stand above the rows; `notes`, where given, has a text for under each picture, such as its new class.
     """
@@ -55,13 +55,13 @@ def contact_sheet(
     scale = min(_WIDEST / width, _TALLEST / height)
     height, width = max(1, round(height * scale)), max(1, round(width * scale))
     notes = notes or [[""] * len(row) for row in rows]
-    columns = [_MARGIN + place * (width + _GAP) + (_GAP if place else 0) for place in range(max(map(len, rows)))]
+    columns = [_MARGIN + column * (width + _GAP) + (_GAP if column else 0) for column in range(max(map(len, rows)))]
     tall = [_LINE + height + (_LINE if any(under) else _GAP) + _GAP for under in notes]
     sheet = Image.new("RGB", (columns[-1] + width + _MARGIN, 2 * _MARGIN + _LINE + sum(tall)), "white")
     draw = ImageDraw.Draw(sheet)
     small, large = _font(13), _font(15, bold=True)
-    for place, left in enumerate(columns):
-        draw.text((left + width / 2, _MARGIN), str(place or "plain"), _PALE, small, anchor="ma")
+    for column, left in enumerate(columns):
+        draw.text((left + width / 2, _MARGIN), str(column or "plain"), _PALE, small, anchor="ma")
     top = _MARGIN + _LINE
     for row, caption, under, line in zip(rows, captions, notes, tall, strict=True):
         draw.text((_MARGIN, top), _fitting(caption, sheet.width - 2 * _MARGIN, large), _INK, large)

@@ -106,7 +106,7 @@ class Learner:
     def step(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
         """Do one step on uint8 images (B, H, W, 3) and labels (B,); return the loss, still on the device.
 
-        What is drawn depends on `key`. A batch that does not fit in memory is computed in halves, from then on.
+        It is random by `key`. A batch that does not fit in memory is computed in halves, from then on.
         """
         import torch
 
@@ -167,7 +167,7 @@ class Learner:
         height, width = self._size
         more = f"--set accumulate={2 * self.recipe.training.accumulate}, " if self.micro_batch > 1 else ""
         return OwnError(
-            f"out of memory with {self.micro_batch} images of {height}x{width} computed together: use {more}a smaller "
+            f"out of memory with {self.micro_batch} images of {height}x{width} at a time: use {more}a smaller "
             "--set image_size or train_batch, or another --backbone."
         )
 
@@ -181,7 +181,7 @@ class Learner:
 
         def halved(_: int, size: int) -> None:
             torch.cuda.empty_cache()
-            self._say(f"out of memory: from now on {size} images are computed together, the step stays the same")
+            self._say(f"out of memory: from now on {size} images are computed at a time; the step stays the same")
 
         try:
             return memory.halving(self.micro_batch, attempt, torch.OutOfMemoryError, halved)

@@ -1,7 +1,7 @@
-"""The training loop: phases of epochs of steps, one model, on one part of the images.
+"""The training loop: phases of epochs of steps, for one model on one training split.
 
 B images in a batch, N in a table, H x W pixels, C classes. What a step does depends on the seed and its number only,
-and all state is in checkpoints: a killed run goes on with the same numbers (bit for bit on a CPU).
+and all state is in checkpoints: a killed run resumes with the same numbers (bit for bit on a CPU).
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _FINDER_EPOCH = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What one model learns from, and what chooses its epochs."""
+    """The training split of one model, and the validation split that picks its epochs."""
 
     pixels: RowStore
     preprocessing: Preprocessing
     contents: Sequence[bytes]
-    """Hashes of the images to train on, N."""
+    """Hashes of the training images, N."""
     labels: Labels
     """Their classes, (N,)."""
-    inner_contents: Sequence[bytes]
-    """Hashes of the images that choose; none: nothing is chosen."""
-    inner_labels: Labels
+    validation_contents: Sequence[bytes]
+    """Hashes of the validation images; empty where no epoch is picked."""
+    validation_labels: Labels
     classes: int
     augmenter: Augmenter
 
@@ -91,10 +91,10 @@ class Trainer:
         automatic = min(max(devices.cores() // world.size, 1), _MOST_WORKERS) if world.device.type == "cuda" else 0
         self._loader_workers = automatic if recipe.compute.loader_workers < 0 else recipe.compute.loader_workers
 
-    # --- the line from the first phase to the last
+    # --- from the first phase to the last
 
     def train(self, phases: Sequence[Phase], advance: Advance, start: str = START) -> None:
-        """Train through all phases, going on from a checkpoint where there is one.
+        """Train through all phases, resuming from a checkpoint where there is one.
 
         `start` names the weights that it begins with: `features` with a head that was fitted on features.
         """
@@ -112,32 +112,32 @@ class Trainer:
             self._prepare(phase, name_before)
         if self._epochs(phase, advance):
             self.learner.state.forget_steps()
-        self._keep_or_take_back(phase, name_before)
+        self._keep_or_roll_back(phase, name_before)
         self.learner.end()
         self._save_weights(phase.name)
         self.progress = self.progress.next_phase()
-        if (
-            self.world.is_first
-        ):  # before the phase counts as done: a command that goes on from there draws nothing of it
+        if self.world.is_first:  # before the phase counts as done: a command that resumes after it plots nothing of it
             plots.history_plot(self.progress.history, self.folder / "history.png", "training")
             storage.write_json(self.folder / "history.json", [_writable(row) for row in self.progress.history])
         self._save_progress()
 
     def _prepare(self, phase: Phase, name_before: str) -> None:
         """Note where a phase begins, and choose its learning rate."""
-        self.progress.before, _ = self._inner_loss()
+        self.progress.before, _ = self._validation_loss()
         if self.progress.before is not None:
-            self.console.say(f"{name_before}: inner loss {self.progress.before:.4f}")
+            self.console.say(f"{name_before}: validation loss {self.progress.before:.4f}")
         if name_before == HEAD:
             first = islice(self._batches(range(1), 0, augmented=phase.augment), _TEMPERED_ON)
             temper = self.learner.temper_head(first)
             if temper < 1:
-                self.console.say(f"{HEAD}: the head's scores are multiplied by {temper:g}, to fit training's batches")
+                self.console.say(
+                    f"{HEAD}: the head's scores are scaled by {temper:g} to suit the batch statistics of training"
+                )
         self.progress.rate = self._choose_rate(phase)
         self.progress.rate_share = phase.rate
 
     def _epochs(self, phase: Phase, advance: Advance) -> bool:
-        """Train a phase's epochs; return whether it broke down."""
+        """Train a phase's epochs; return whether it diverged."""
         progress, ends = self.progress, set(_candidates(phase))
         stream = self._batches(range(progress.epoch, phase.epochs), progress.step, augmented=phase.augment)
         while progress.epoch < phase.epochs:
@@ -146,8 +146,8 @@ class Trainer:
             if loss is not None and (broken or progress.epoch in ends) and progress.note_candidate(loss):
                 self._best_weights = self.learner.state.copied_weights()
             if broken or (self.recipe.schedule.patience and progress.waited >= self.recipe.schedule.patience):
-                why = "the loss is no number any more" if broken else f"no better for {progress.waited} restarts"
-                self.console.say(f"{phase.name}: {why}: ended early")
+                why = "the loss is NaN or infinite" if broken else f"no improvement for {progress.waited} restarts"
+                self.console.say(f"{phase.name}: {why}: stopped early")
                 advance((phase.epochs - progress.epoch) * self.images_per_epoch)
                 return broken
             self._save_progress()
@@ -158,7 +158,7 @@ class Trainer:
         progress, number = self.progress, self._number(self.progress.epoch)
         losses: list[torch.Tensor] = []
         saving = checkpoints.Reminder(self.recipe.compute.checkpoint_seconds)
-        with interrupts.deferred() as asked_to_stop:
+        with interrupts.deferred() as stop_requested:
             for images, labels in stream:
                 at = progress.epoch + progress.step / self.steps_per_epoch
                 rate = progress.rate * schedules.share(phase.schedule, at, phase.epochs, phase.cycle, phase.multiplier)
@@ -166,14 +166,14 @@ class Trainer:
                 losses.append(self.learner.step(images, labels, (number, progress.step)))
                 progress.note_step(phase.name, at, rate)
                 advance(len(images) * self.world.size)
-                stop, save = self.world.any_of(asked_to_stop(), saving.is_due())
+                stop, save = self.world.any_of(stop_requested(), saving.is_due())
                 if stop or save:
                     self._note_losses(losses)
                     self._save_progress()
                 if stop:
                     raise interrupts.Interrupted
             self._note_losses(losses)
-            if len(self.data.inner_contents):  # judging the epoch may take a while, and may be interrupted
+            if len(self.data.validation_contents):  # judging the epoch may take a while, and may be interrupted
                 self._save_progress()
 
     def _note_losses(self, losses: list[torch.Tensor]) -> None:
@@ -187,7 +187,7 @@ class Trainer:
     # --- learning rate
 
     def find_rate(self, phase: Phase) -> lr_finder.Sweep:
-        """Sweep the learning rate as `phase` would train; the model, the optimiser and what is drawn stay as is."""
+        """Sweep the learning rate as `phase` would train; model, optimiser and random state stay as they are."""
         self.learner.begin(phase)
         curve = self._sweep(phase)
         self.learner.end()
@@ -209,10 +209,10 @@ class Trainer:
 
     def _choose_rate(self, phase: Phase) -> float:
         """Return the phase's highest rate of the head."""
-        asked, progress = self.recipe.schedule.learning_rate, self.progress
+        requested, progress = self.recipe.schedule.learning_rate, self.progress
         usual = rate_limits.usual_rate(self.description["model"])
-        if asked or not phase.find:
-            return (asked or progress.rate / progress.rate_share or usual) * phase.rate
+        if requested or not phase.find:
+            return (requested or progress.rate / progress.rate_share or usual) * phase.rate
         curve = self._sweep(phase)
         found = lr_finder.suggestions(curve)
         if self.world.is_first:
@@ -220,7 +220,8 @@ class Trainer:
             swept = dataclasses.asdict(curve) | {"suggestions": found}
             storage.write_json(self.folder / f"finder-{phase.name}.json", swept)
         if not found:
-            self.console.warn(f"{phase.name}: the finder suggests nothing ({lr_finder.why_none(curve)}): {usual:g}")
+            why = lr_finder.why_none(curve)
+            self.console.warn(f"{phase.name}: the finder has no suggestion ({why}): training at the usual {usual:g}")
             return usual * phase.rate
         name = self.recipe.schedule.suggestion if self.recipe.schedule.suggestion in found else "valley"
         rate, was_capped = rate_limits.capped(found[name], self.description["model"])
@@ -231,45 +232,45 @@ class Trainer:
 
     # --- judging
 
-    def _inner_loss(self) -> tuple[float | None, float]:
-        """Return the loss on the inner images, and its standard error; None where there are none."""
-        rows, labels = self.data.inner_contents, self.data.inner_labels
+    def _validation_loss(self) -> tuple[float | None, float]:
+        """Return the loss on the validation split, and its standard error; None where there is no split."""
+        rows, labels = self.data.validation_contents, self.data.validation_labels
         if not len(rows):
             return None, 0.0
         losses = metrics.log_loss_rows(labels, self.learner.predict(self.data.pixels, rows))
         return float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
 
     def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None]:
-        """End an epoch; return whether the training has broken down, and the inner loss, infinite if so."""
+        """End an epoch; return whether the training has diverged, and the validation loss, infinite if so."""
         progress = self.progress
-        train_loss, (loss, _) = progress.train_loss / self.steps_per_epoch, self._inner_loss()
-        inner = "" if loss is None else f", inner {loss:.4f}"
-        self.console.say(f"{phase.name}: epoch {progress.epoch + 1} of {phase.epochs}: train {train_loss:.4f}{inner}")
+        train_loss, (loss, _) = progress.train_loss / self.steps_per_epoch, self._validation_loss()
+        validation = "" if loss is None else f", validation loss {loss:.4f}"
+        epoch = f"epoch {progress.epoch + 1} of {phase.epochs}"
+        self.console.say(f"{phase.name}: {epoch}: training loss {train_loss:.4f}{validation}")
         progress.note_epoch(phase.name, train_loss, loss)
         if math.isfinite(train_loss) and math.isfinite(loss or 0.0):
             return False, loss
         if loss is None:
             raise UserError(
                 f"{phase.name}: the training loss is {train_loss}: use a lower --set learning_rate (it was "
-                f"{progress.rate:.2g}), or --set validation_share=0.1, which takes such a step back."
+                f"{progress.rate:.2g}), or --set validation_share=0.1, so that such a phase is rolled back."
             )
         return True, math.inf
 
-    def _keep_or_take_back(self, phase: Phase, name_before: str) -> None:
-        """Go back to the weights before a phase that made the inner loss worse, or to its best; say how it went."""
+    def _keep_or_roll_back(self, phase: Phase, name_before: str) -> None:
+        """Keep the best weights of a phase, or roll it back where it worsened the validation loss; say how it went."""
         progress = self.progress
         epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
         if progress.worse_than_before:
             self.learner.state.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
             self.learner.state.forget_steps()
             epochs[-1]["taken_back"] = True
-            self.console.say(
-                f"{phase.name}: inner loss {progress.before:.4f} -> {progress.best:.4f}: worse, the step is taken back"
-            )
+            change = f"validation loss {progress.before:.4f} -> {progress.best:.4f}"
+            self.console.say(f"{phase.name}: {change}: worse, so the phase is rolled back")
             loss, spread = progress.best, 0.0
         else:
             self.learner.state.load_weights(self._best_weights or self.learner.state.weights())
-            loss, spread = self._inner_loss()
+            loss, spread = self._validation_loss()
         self._best_weights = None
         judged = advice.PhaseLosses(
             name=phase.name,
@@ -340,13 +341,13 @@ class Trainer:
             self.progress = Progress(**found["progress"])
             self.learner.load_checkpoint(found["learner"])
             self._best_weights = found["best"]
-            self.console.say(f"going on from step {self.progress.num_steps}")
+            self.console.say(f"resuming at step {self.progress.num_steps}")
 
 
 def _writable(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON can hold it: without numbers that are none."""
-    odd = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
-    return {key: None if key in odd else value for key, value in row.items()}
+    """Return a row as JSON can hold it: NaN and infinity become null."""
+    not_finite = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {key: None if key in not_finite else value for key, value in row.items()}
 
 
 def _candidates(phase: Phase) -> list[int]:

@@ -192,19 +192,19 @@ def _longest_fall(curve: Sweep) -> _Fall | str:
 def _falls(losses: Floats, tolerance: float) -> Iterator[tuple[int, int]]:
     """Yield where each fall has its highest and its lowest point; only a rise above `tolerance` ends one."""
     top = bottom = 0
-    for place, loss in enumerate(losses):
+    for index, loss in enumerate(losses):
         risen = loss > losses[bottom] + tolerance
         if risen:
             yield top, bottom
         if risen or loss >= losses[top]:
-            top = bottom = place
+            top = bottom = index
         elif loss < losses[bottom]:
-            bottom = place
+            bottom = index
     yield top, bottom
 
 
 def _steepest(fall: _Fall) -> int | None:
-    """Return the place of the steepest descent, seen over a tenth of the curve to each side; None if unseen."""
+    """Return the index of the steepest descent, seen over a tenth of the curve to each side; None if unseen."""
     wide = max(len(fall.losses) // 10, 1)
     logs = np.log(fall.rates)
     slopes = (fall.losses[2 * wide :] - fall.losses[: -2 * wide]) / (logs[2 * wide :] - logs[: -2 * wide])

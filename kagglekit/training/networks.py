@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     """Return the backbone with its pretrained weights and a new head for `classes`, in evaluation mode.
 
-    Raises UserError where the architecture can't be regularised as the recipe asks.
+    Raises UserError where the architecture can't be regularised as the recipe says.
     """
     import torch
 
@@ -55,8 +55,8 @@ def check_regularisation(backbone: Backbone, recipe: Recipe) -> None:
 
 
 def _create(backbone: Backbone, classes: int, recipe: Recipe) -> Any:
-    asked = {"drop_rate": recipe.training.dropout, "drop_path_rate": recipe.training.drop_path}
-    arguments = {name: value for name, value in asked.items() if value}
+    wanted = {"drop_rate": recipe.training.dropout, "drop_path_rate": recipe.training.drop_path}
+    arguments = {name: value for name, value in wanted.items() if value}
     try:
         return timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)
     except TypeError as error:

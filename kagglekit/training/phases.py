@@ -1,4 +1,4 @@
-"""Named recipes of fine-tuning: which layers learn in which step, for how long, how fast."""
+"""Named plans of fine-tuning: which layers learn in which phase, for how long, how fast."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Phase:
 
 
 HEAD = "features"
-"""The step that fits the head on precomputed features, all at once; its epochs say only whether it is done."""
+"""The phase that fits the head on precomputed features, all at once; its epochs say only whether it is done."""
 START = "start"
-"""What weights are called that no step has changed."""
+"""What weights are called before any phase has changed them."""
 _ON_FEATURES = Phase(name=HEAD, trains="head", epochs=1)
 
 PLANS: dict[str, tuple[Phase, ...]] = {
@@ -66,7 +66,7 @@ PLANS: dict[str, tuple[Phase, ...]] = {
 """Name -> its phases; those with 0 epochs are done only if the setting `phases` asks for them."""
 
 STEPS = {
-    HEAD: "1 augmentation on, features precomputed; 2 strength chosen; 3 head on precomputed features",
+    HEAD: "1 augmentation on, features precomputed; 2 regularisation chosen; 3 head on precomputed features",
     "head": "4 head with augmentation, warm restarts",
     "all": "5 unfreeze; 6 earlier layers slower; 7 learning-rate finder again; 8 all layers, restarts growing",
 }
@@ -99,9 +99,9 @@ def _done(schedule: ScheduleSettings) -> tuple[Phase, ...]:
     for change in schedule.phases:
         name, *words = change.split() or [""]
         if not name:
-            raise UserError("phases: an empty change: write it as STEP setting=value, such as 'all epochs=6'.")
+            raise UserError("phases: an empty change: write it as PHASE setting=value, such as 'all epochs=6'.")
         if name not in phases:
-            raise UserError(f"phases: plan {schedule.plan!r} has no step {name!r}: it has {', '.join(phases)}.")
+            raise UserError(f"phases: plan {schedule.plan!r} has no phase {name!r}: it has {', '.join(phases)}.")
         phases[name] = dataclasses.replace(phases[name], **dict(_setting(name, word) for word in words))
     return tuple(phase for phase in phases.values() if phase.epochs > 0)
 
@@ -112,14 +112,14 @@ def _setting(phase: str, word: str) -> tuple[str, Any]:
     if not equals or key not in known:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
-        raise UserError(f"phases: {word!r} of step {phase!r} is not a setting=value of it: {hint}")
+        raise UserError(f"phases: {word!r} of phase {phase!r} is not a setting=value of it: {hint}")
     try:
         value = _parse(_TYPES[key], text)
         if (key in ("cycle", "multiplier") and value < 1) or (key == "rate" and value == 0):
             raise ValueError(text)
         return key, value
     except ValueError:
-        raise UserError(f"phases: {key} of step {phase!r} can't be {text!r}.") from None
+        raise UserError(f"phases: {key} of phase {phase!r} can't be {text!r}.") from None
 
 
 def _parse(kind: Any, text: str) -> Any:
@@ -129,7 +129,7 @@ def _parse(kind: Any, text: str) -> Any:
         return {"true": True, "false": False}[text] if text in ("true", "false") else int(text) == 1
     if choices := get_args(kind):
         if Ellipsis in choices:
-            return tuple(_checked(float(part)) for part in text.split("/"))
+            return tuple(_checked(float(number)) for number in text.split("/"))
         if text not in choices:
             raise ValueError(text)
     return text

@@ -38,10 +38,10 @@ def draw_finder(figure: Figure, curve: Sweep, suggestions: Mapping[str, float]) 
     axes.plot(rates, losses, color=BLUE, alpha=0.3, linewidth=1, label="loss of each step")
     axes.plot(centres, smoothed, color=BLUE, linewidth=2.5, label="smoothed")
     seen = np.isfinite(smoothed)
-    for place, (name, rate) in enumerate(suggestions.items()):
+    for number, (name, rate) in enumerate(suggestions.items()):
         if not seen.any():
             break
-        colour, shape = _MARKS[place % len(_MARKS)]
+        colour, shape = _MARKS[number % len(_MARKS)]
         height = np.interp(math.log(rate), np.log(centres[seen]), smoothed[seen])
         axes.axvline(rate, color=colour, linewidth=1, linestyle=":")
         label = f"{plain(name)}: {rate:.2g}"
@@ -85,33 +85,33 @@ def draw_history(figure: Figure, history: Sequence[Mapping[str, Any]]) -> None:
     upper.set_ylabel("loss")
     lower.set_ylabel("learning rate")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-    lower.set_xlabel("step" if steps or epochs else "no step has been taken")
+    lower.set_xlabel("step" if steps or epochs else "no steps yet")
     legend(upper)
 
 
 def _draw_losses(axes: Axes, steps: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]) -> Floats:
-    """Draw what the training and the inner part lost; return the losses that the axis must show."""
+    """Draw training and validation losses; return the losses that the axis must show."""
     shown: list[float] = []
-    for place, (_, group) in enumerate(groupby(steps, key=lambda record: record["phase"])):
+    for number, (_, group) in enumerate(groupby(steps, key=lambda record: record["phase"])):
         records = list(group)
         where = [record["step"] for record in records]
         losses = _finite([record["loss"] for record in records])
         smoothed = _smoothed(losses)
         axes.plot(where, losses, color=BLUE, alpha=0.2, linewidth=1)
         settled = slice(min(len(where) // 4, 5), None)  # an average's first values are single batches
-        label = None if place else "training (smoothed)"
+        label = None if number else "training (smoothed)"
         axes.plot(where[settled], smoothed[settled], color=BLUE, linewidth=2, label=label)
         shown += smoothed[settled].tolist()
     measured = [record for record in epochs if record["valid_loss"] is not None]
     where = [record["step"] for record in measured]
-    inner = _finite([record["valid_loss"] for record in measured])
+    validation = _finite([record["valid_loss"] for record in measured])
     back = np.array([bool(record.get("taken_back", False)) for record in measured], bool)
     if measured:
-        axes.plot(where, inner, "o-", color=ORANGE, linewidth=1.5, markersize=6, label="inner validation")
+        axes.plot(where, validation, "o-", color=ORANGE, linewidth=1.5, markersize=6, label="validation")
     if back.any():
-        (circles,) = axes.plot(np.array(where)[back], inner[back], "o", color=ORANGE, label="epoch taken back")
+        (circles,) = axes.plot(np.array(where)[back], validation[back], "o", color=ORANGE, label="rolled back")
         circles.set(markerfacecolor="white", markeredgewidth=1.5, markersize=8)
-    values: Floats = np.array([*shown, *inner])
+    values: Floats = np.array([*shown, *validation])
     return values[np.isfinite(values)]
 
 
@@ -132,12 +132,12 @@ def _draw_phases(both: Sequence[Axes], history: Sequence[Mapping[str, Any]]) -> 
     """Shade every second phase and write its name above."""
     begin = min((record["step"] for record in history), default=0)
     names = [name for name, _ in groupby(history, key=lambda record: record["phase"])]
-    for place, (name, group) in enumerate(groupby(history, key=lambda record: record["phase"])):
+    for number, (name, group) in enumerate(groupby(history, key=lambda record: record["phase"])):
         end = max(record["step"] for record in group)
         for axes in both:
-            axes.axvspan(begin, end, color=GREY, alpha=0.12 if place % 2 else 0.0, linewidth=0)
+            axes.axvspan(begin, end, color=GREY, alpha=0.12 if number % 2 else 0.0, linewidth=0)
         # many short phases: their names stand in two rows
-        height = 1.015 + 0.055 * (place % 2 if len(names) > 4 else 0)
+        height = 1.015 + 0.055 * (number % 2 if len(names) > 4 else 0)
         both[0].text(
             (begin + end) / 2,
             height,

@@ -80,7 +80,7 @@ def _light(_: Size, zoom: float) -> Transforms:
 
 
 def _strong(_: Size, zoom: float) -> Transforms:
-    """For few people or places in the training data, when new ones are asked for."""
+    """For few people or places in the training data, where the test data has new ones."""
     import albumentations
 
     colours = {"brightness": (0.65, 1.35), "contrast": (0.65, 1.35), "saturation": (0.5, 1.5), "hue": (-0.06, 0.06)}
@@ -142,7 +142,7 @@ def _read(path: Path) -> Transforms:
             policy = albumentations.from_dict(written)
             policy.set_random_seed(0)
     except Exception as error:
-        cure = "Mend it, or write it anew with albumentations.save(albumentations.Compose([…]), FILE)"
+        cure = "Fix it, or save it again with albumentations.save(albumentations.Compose([…]), FILE)"
         raise UserError(f"augmentation policy {path}: {_unreadable(error)}. {cure}.") from error
     unconditional = isinstance(policy, albumentations.Compose | albumentations.Sequential) and policy.p == 1
     return list(policy.transforms) if unconditional else [policy]
@@ -157,7 +157,7 @@ def _unreadable(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"is not JSON: {error}"
     if isinstance(error, TypeError | AttributeError):  # JSON of another shape
-        return f"is not laid out as albumentations does it ({_in_short(error)})"
+        return f"is not in the format of albumentations ({_in_short(error)})"
     if isinstance(error, KeyError) and error.args[0] in ("transform", "__class_fullname__"):
         return f"{error.args[0]!r} is missing in it"
     if isinstance(error, KeyError):
@@ -190,7 +190,7 @@ def _try_out(transforms: Transforms, size: Size, source: str) -> None:
                 pixels = transform(image=pixels, force_apply=everything)["image"]
             except Exception as error:
                 where = f"{name} fails on an RGB image of {size[0]} x {size[1]} pixels"
-                raise UserError(f"augmentation policy {source}: {where}: {_in_short(error)}. Take it out.") from error
+                raise UserError(f"augmentation policy {source}: {where}: {_in_short(error)}. Remove it.") from error
             culprit = None if is_image(pixels, noise) else culprit or name
         if culprit:
             raise not_an_image(f"augmentation policy {source}: {culprit}", pixels, noise)
@@ -206,7 +206,7 @@ def not_an_image(source: str, made: Any, image: Pixels) -> UserError:
     kind = f"{made.dtype} {made.shape}" if isinstance(made, np.ndarray) else type(made).__name__
     return UserError(
         f"{source} makes {kind} of a uint8 image {image.shape}: a policy must return images of the same size, since "
-        "the network's own scaling comes after it. Take it out, or put the size right."
+        "the network's own scaling comes after it. Remove it, or correct the size."
     )
 
 
@@ -225,18 +225,18 @@ def of_plugin(plugin: Plugin, size: Size) -> dict[str, Transforms]:
     """Return a plugin's own policies, tried out on an image of `size`; raise PluginError for one that fails."""
     source = f"plugin {plugin.name!r}, hook 'augmentations'"
     with unknown_arguments_refused(source):
-        offered = plugin.augmentations(size)
-    return check_policies(offered, size, source) if offered else {}
+        own = plugin.augmentations(size)
+    return check_policies(own, size, source) if own else {}
 
 
-def check_policies(offered: Mapping[Any, Any], size: Size, source: str) -> dict[str, Transforms]:
-    """Return policies that a plugin offers, tried out at `size`; raise PluginError, naming `source`."""
+def check_policies(policies: Mapping[Any, Any], size: Size, source: str) -> dict[str, Transforms]:
+    """Return a plugin's policies, tried out at `size`; raise PluginError, naming `source`."""
     import albumentations
 
     kinds = (albumentations.BasicTransform, albumentations.BaseCompose)
-    for name, transforms in offered.items():
+    for name, transforms in policies.items():
         if not isinstance(name, str) or not name:
-            raise PluginError(f"{source}: {name!r} is no name of a policy: names are strings")
+            raise PluginError(f"{source}: {name!r} is not a policy name: names are strings")
         if not isinstance(transforms, list | tuple) or not all(isinstance(one, kinds) for one in transforms):
             got = " ".join(repr(transforms).split())
             raise PluginError(f"{source}: policy {name!r} must be a list of albumentations transforms, not {got:.80}")
@@ -244,7 +244,7 @@ def check_policies(offered: Mapping[Any, Any], size: Size, source: str) -> dict[
             _try_out(list(transforms), size, repr(name))
         except UserError as error:
             raise PluginError(f"{source}: {error}") from error
-    return {name: list(transforms) for name, transforms in offered.items()}
+    return {name: list(transforms) for name, transforms in policies.items()}
 
 
 def describe(transforms: Sequence[Any]) -> str:

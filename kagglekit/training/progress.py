@@ -21,17 +21,17 @@ class Progress:
     rate_share: float = 1.0
     """The phase's share of the learning rate, which `rate` contains."""
     before: float | None = None
-    """Inner loss before this phase."""
+    """Validation loss before this phase."""
     train_loss: float = 0.0
     """Sum over the epoch's steps."""
     trend: list[float] = field(default_factory=list)
-    """Inner loss after each epoch of this phase."""
+    """Validation loss after each epoch of this phase."""
     best: float | None = None
-    """Least inner loss at the end of a restart."""
+    """Lowest validation loss at the end of a restart."""
     waited: int = 0
     """Restarts since."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """A row a step and a row an epoch, as `plots.history_plot` takes them."""
+    """One row per step and one per epoch, as `plots.history_plot` takes them."""
     num_steps: int = 0
     """Of all phases."""
 
@@ -64,7 +64,7 @@ class Progress:
         self.train_loss += sum(losses)
 
     def note_epoch(self, phase: str, train_loss: float, valid_loss: float | None) -> None:
-        """Write down an epoch, and go on to the next one."""
+        """Write down an epoch, and move to the next one."""
         self.history.append(
             {
                 "kind": "epoch",
@@ -81,7 +81,7 @@ class Progress:
         self.step, self.train_loss = 0, 0.0
 
     def note_candidate(self, loss: float) -> bool:
-        """Write down the inner loss of weights that may be chosen; say whether it is the best of this phase."""
+        """Write down the validation loss of weights that may be chosen; say whether it is the best of this phase."""
         if self.best is not None and loss >= self.best:
             self.waited += 1
             return False

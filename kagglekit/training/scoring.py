@@ -24,7 +24,7 @@ View = Callable[[Any, bytes], Any]
 
 
 class Scorer:
-    """A trained model as a graph; of several processes each predicts a part, and all get all of it."""
+    """A trained model as a graph; each of several processes predicts its share, and all get all of it."""
 
     def __init__(self, trainer: Trainer, backbone: Backbone, warn: sessions.Say) -> None:
         """Take the weights that `trainer` has come to."""

@@ -50,8 +50,8 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
     seen = (before.loc[shared] != fold) & (now.loc[shared] == fold)
     if seen.any():
         raise UserError(
-            f"start = {start!r}: its folds are others than this run's: {seen.sum()} images that fold {fold} is scored "
-            f"on were learnt from, such as {seen.idxmax()}; use the same folds and seed."
+            f"start = {start!r}: its folds differ from this run's: it was trained on {seen.sum()} images that fold "
+            f"{fold} scores, such as {seen.idxmax()}; use the same folds and seed."
         )
 
 
@@ -68,7 +68,7 @@ _DECIDE_INNER = ("validation_share", "seed", "validation", "holdout", "folds")
 def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -> dict[str, torch.Tensor]:
     """Read weights, for the image size of the backbone, whatever size they were trained at.
 
-    Raises UserError where they are of another model, or tell other classes apart.
+    Raises UserError where they are of another model, or for other classes.
     """
     found, description = checkpoints.load_weights(path)
     if description["model"] != backbone.name:
@@ -77,9 +77,7 @@ def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -
         )
     if description["classes"] != list(labels):
         classes = ", ".join(description["classes"][:10])
-        raise UserError(
-            f"start = {start!r}: these weights tell other classes apart: {classes}; start from another run."
-        )
+        raise UserError(f"start = {start!r}: these weights are for other classes: {classes}; start from another run.")
     height, width = description["preprocessing"]["size"]
     if (height, width) == backbone.preprocessing.size:
         return found

@@ -281,8 +281,8 @@ class FinetuneRun(MethodRun):
             preprocessing=backbone.preprocessing,
             contents=self._some(learnt),
             labels=self.truth[learnt],
-            inner_contents=self._some(inner),
-            inner_labels=self.truth[inner],
+            validation_contents=self._some(inner),
+            validation_labels=self.truth[inner],
             classes=len(self.labels),
             augmenter=self._augmenter(backbone, seed),
         )
