@@ -7,6 +7,7 @@ a killed command leaves only whole segments, and two commands at once write segm
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from kagglekit.base import storage
 SEGMENT_ROWS = 1024
 _SEGMENT_BYTES = 2**26
 _ID = np.dtype("V16")
+_ONE_HEADER = threading.Lock()
+"""numpy reads a file's header with Python's own parser, which up to Python 3.12.2 fails now and then where two threads
+parse at once ("AST constructor recursion depth mismatch")."""
 
 
 class RowStore:
@@ -76,7 +80,7 @@ class RowStore:
         """Return one row, on disk until it is looked at; raise KeyError where it is not there."""
         path, index = self._located[content]
         if path not in self._open:
-            self._open[path] = np.load(path, mmap_mode="r")
+            self._open[path] = _mapped(path)
         found: NDArray[Any] = self._open[path][index]
         return found
 
@@ -88,4 +92,11 @@ class RowStore:
             by_segment.setdefault(path, []).append((row, index))
         for path, pairs in by_segment.items():
             rows, indices = np.array(pairs).T
-            out[rows] = np.load(path, mmap_mode="r")[indices]
+            out[rows] = _mapped(path)[indices]
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """Return a segment's rows, on disk until they are looked at."""
+    with _ONE_HEADER:
+        rows: NDArray[Any] = np.load(path, mmap_mode="r")
+    return rows
