@@ -152,7 +152,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
         table = pd.read_csv(candidates, dtype=str, keep_default_na=False)
         assert set(table["id"]) == {"cat/same", "cat/4", "dog/other-label", "cat/blank"}
         assert (table["drop"] == "").all()
-        assert "no row says yes in the column `drop`" in failed(audit(cli, planted, "--apply", candidates))
+        assert "no row says yes in column `drop`" in failed(audit(cli, planted, "--apply", candidates))
         table.loc[table["id"].isin(["cat/same", "cat/blank"]), "drop"] = "yes"
         table.to_csv(candidates, index=False)
         done = succeeded(audit(cli, planted, "--apply", candidates))
@@ -181,14 +181,14 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id\nnobody\n", "1 of 1 ids are no training image's, such as 'nobody'"),
+        ("id\nnobody\n", "1 of 1 ids match no training image, such as 'nobody'"),
         ("image\ncat/0\n", "has no column `id`, only image"),
         ("", "is empty: its first line must be `id,reason`"),
-        ("id,reason\n", "no row says yes in the column `drop`, or there is none"),
+        ("id,reason\n", "no row says yes in column `drop`, or there are no rows"),
         ("id,drop\ncat/0,perhaps\n", "column `drop` holds yes, no or nothing, not 'perhaps'"),
-        ("id,reason\ncat/0,too dark, blurred\n", "row 2 has 3 fields, and the first 2: quote texts with commas"),
-        ("id,Drop?\ncat/0,no\n", "its columns are `id`, `reason` and `drop`, each once; 'drop?' is none"),
-        ("id,drop,DROP\ncat/0,no,yes\n", "is none, or too much"),
+        ("id,reason\ncat/0,too dark, blurred\n", "row 2 has 3 fields, the first has 2: quote texts with commas"),
+        ("id,Drop?\ncat/0,no\n", "columns must be `id`, `reason` and `drop`, each at most once; 'drop?' is unknown"),
+        ("id,drop,DROP\ncat/0,no,yes\n", "is unknown or repeated"),
         (
             "id\n" + "".join(f"cat/{n}\n" for n in range(0, 40, 2)) + "cat/same\ncat/smaller\ncat/blank\ncat/tiny\n",
             "'cat'",

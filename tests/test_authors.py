@@ -484,11 +484,11 @@ BROKEN = {
         "def train_table(competition, files):\n"
         "    table = read_train(competition, files)\n"
         "    return table.assign(group=[str(random.randrange(40)) for _ in table.index])\n",
-        ["'./leaf.py'", "does a hook draw lots?"],
+        ["'./leaf.py'", "is a hook random?"],
     ),
     "lots in the recipe": (
         "def recipe():\n    return {'seed': next(TIMES)}\n",
-        ["'./leaf.py'", "does a hook draw lots?"],
+        ["'./leaf.py'", "is a hook random?"],
     ),
     "an unknown setting": (
         "def recipe():\n    return {'fold': 3}\n",

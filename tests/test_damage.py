@@ -131,7 +131,7 @@ PETS_DAMAGE: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "missing class folder": (removed("train/dog"), ("no training image of class 'dog'", "is the data complete?")),
     "empty class folder": (emptied("train/dog"), ("no training image of class 'dog'", "is the data complete?")),
     "unknown class folder": (added("train/horse/1.jpg"), ("label 'horse' is not one of the classes ['cat', 'dog']",)),
-    "no training image": (emptied("train"), ("no training image of pets there", "train/{label}", "Give the archive")),
+    "no training image": (emptied("train"), ("no training image of pets there", "train/{label}", "Name the archive")),
     "image outside the class folders": (added("train/7.jpg"), ("'train/7.jpg'", "move them out of the folder")),
     "empty test folder": (emptied("test"), ("has no test images", "looked for test/{id}.jpg")),
     "no test folder": (removed("test"), ("has no test images", "looked for test/{id}.jpg")),

@@ -116,14 +116,14 @@ def test_the_folder_one_is_in_is_not_replaced(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     said = failed(cli("folders", "dogs-vs-cats", ".", "--data", archive, "--valid", "6", "--sample", "0,0"))
-    assert "not an empty folder of its own" in said
+    assert "not an empty folder" in said
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (("--valid", "24"), "there are 24 training images"),
-        (("--valid", "0"), "both parts need some"),
+        (("--valid", "0"), "both splits need some"),
         (("--valid", "6", "--sample", "many"), "write it as TRAIN,VALID"),
         (("--valid", "6", "--sample", "1"), "write it as TRAIN,VALID"),
     ],

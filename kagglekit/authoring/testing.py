@@ -1,4 +1,4 @@
-"""The contract that every plugin must keep, as functions for a plugin's own tests; `kagglekit check` calls them too.
+"""Checks of a plugin's contract, for the plugin's own tests and for `kagglekit check`.
 
 A plugin's test is one line: `check_plugin("kagglekit_leaf.py", tmp_path)`.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kagglekit.runs.store import Run
 
 QUICK = {"method": "features", "backbone": "tf_efficientnet_lite0", "regularisation_grid": "0.01"}
-"""What the contract's run is made with unless settings say otherwise: the contract is not about the score."""
+"""Default settings of the contract's run, chosen for speed: the score does not matter."""
 _REAL_IMAGES = 200
 
 Say = Callable[[str], None]
@@ -42,11 +42,11 @@ def check_plugin(
     say: Say = lambda _: None,
     console: Console | None = None,
 ) -> Run:
-    """Check a plugin's whole contract: description, tables in every declared shape of archive, a run, its submission.
+    """Check a plugin's whole contract: description, tables in every declared archive layout, a run, its submission.
 
-    `plugin` is what `kagglekit run` takes; `home` stands for KAGGLEKIT_HOME. With `data`, a folder or archive, a sample
-    of real images is used instead of drawn ones. `say` is told of each part that holds. Returns the run; raises
-    PluginError (or another UserError) for the first part that does not hold.
+    `plugin` is what `kagglekit run` takes; `home` replaces KAGGLEKIT_HOME. With `data`, a folder or archive, a sample
+    of real images is used instead of drawn ones. `say` gets one line per check that passes. Returns the run; raises
+    PluginError (or another UserError) for the first check that fails.
     """
     with _at_home(home):
         loaded = plugins.load(str(plugin))
@@ -61,14 +61,14 @@ def check_plugin(
                 images = f"{len(drawn.train)} training and {len(drawn.test)} test images"
                 say(f"shape {shape + 1} of its archive: {images} are drawn and found again")
         run, tables = check_run(loaded, data=data, settings=settings, console=console)
-        say(f"a whole run ends in a submission that Kaggle would take: {run.submission}")
+        say(f"a whole run ends with a submission that Kaggle would accept: {run.submission}")
         check_submission(loaded, tables)
         say("submission rows go by id, not by position")
     return run
 
 
 def check_description(plugin: Plugin) -> Competition:
-    """Return the description, which must be the same each time it is asked for."""
+    """Return the description, which must be the same for each call."""
     first, second = plugin.competition(), plugin.competition()
     if first.describe() != second.describe():
         raise PluginError(f"plugin {plugin.name!r}, hook 'competition': describes another competition each time")
@@ -76,14 +76,14 @@ def check_description(plugin: Plugin) -> Competition:
 
 
 def check_recipe(plugin: Plugin) -> None:
-    """Resolve the plugin's settings."""
+    """Resolve the plugin's settings; raise UserError for an invalid one."""
     from kagglekit import recipe
 
     recipe.resolve(plugin.recipe(), plugin.name, Path(os.devnull), {})
 
 
 def draw_all(competition: Competition, folder: Path) -> Iterator[Drawn]:
-    """Draw the competition in every shape of archive that it declares."""
+    """Draw the competition in every archive layout that it declares."""
     from kagglekit.competitions import synthetic
 
     for shape in range(synthetic.shapes(competition)):
@@ -91,7 +91,7 @@ def draw_all(competition: Competition, folder: Path) -> Iterator[Drawn]:
 
 
 def check_tables(plugin: Plugin, drawn: Drawn) -> None:
-    """Unpack a drawn competition, call the plugin's table hooks, and compare with what was drawn."""
+    """Unpack a drawn competition, call the plugin's table hooks, and compare the tables with the drawing."""
     from kagglekit.competitions import submissions
     from kagglekit.competitions.datafiles import DataFiles
     from kagglekit.data import archives
@@ -102,7 +102,7 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     try:
         train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
     except UserError as error:
-        hint = "drawn data holds only what the description declares: --data PATH checks on yours"
+        hint = "drawn data has only what the description declares: --data PATH checks yours"
         raise PluginError(f"{str(error).rstrip('.')} ({hint}).") from error
     names = {str(path): name for name, path in files.paths.items()}
     found = {names.get(path, path): label for path, label in zip(train["path"], train["label"], strict=True)}
@@ -116,18 +116,18 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
 
 
 def _compare(plugin: Plugin, hook: str, what: str, drawn: Mapping[str, str], found: Mapping[str, str]) -> None:
-    place = f"plugin {plugin.name!r}, hook {hook!r}"
+    where = f"plugin {plugin.name!r}, hook {hook!r}"
     missing = sorted(drawn.keys() - found.keys())
     if missing:
-        raise PluginError(f"{place}: {len(missing)} of {len(drawn)} drawn images are not in the table: {missing[0]!r}")
+        raise PluginError(f"{where}: {len(missing)} of {len(drawn)} drawn images are not in the table: {missing[0]!r}")
     extra = sorted(found.keys() - drawn.keys())
     if extra:
-        raise PluginError(f"{place}: {len(extra)} rows are of no drawn image, such as {extra[0]!r}")
+        raise PluginError(f"{where}: {len(extra)} rows match no drawn image, such as {extra[0]!r}")
     wrong = [name for name in drawn if drawn[name] != found[name]]
     if wrong:
         name = wrong[0]
         raise PluginError(
-            f"{place}: {len(wrong)} of {len(drawn)} images have another {what} than was drawn: {name!r} is "
+            f"{where}: {len(wrong)} of {len(drawn)} images have another {what} than was drawn: {name!r} is "
             f"{drawn[name]!r}, and the table says {found[name]!r}"
         )
 
@@ -139,7 +139,7 @@ def check_run(
     settings: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> tuple[Run, Tables]:
-    """Run the plugin to a submission, and again: the second command must find nothing left to do.
+    """Run the plugin to a submission, and again: the second run must have nothing left to do.
 
     Returns the run, and the tables it was made from.
     """
@@ -157,12 +157,12 @@ def check_run(
         written = run.submission.read_bytes()
         again = go(prepare(project, data, chosen, Console(nowhere), synthetic=data is None, remember=False))
     if again.folder != run.folder or again.submission.read_bytes() != written:
-        raise PluginError(f"plugin {plugin.name!r}: the same run again gave another submission; does a hook draw lots?")
+        raise PluginError(f"plugin {plugin.name!r}: the same run gave another submission; is a hook random?")
     return run, job.tables
 
 
 def check_submission(plugin: Plugin, tables: Tables) -> None:
-    """Call the submission hook with rows in another order: each id must keep its own."""
+    """Call the submission hook with rows in another order: each id must keep its own row."""
     import numpy as np
 
     from kagglekit.competitions import submissions
@@ -173,15 +173,15 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
     rows = random.dirichlet(np.ones(len(competition.labels)), len(ids))
     order = random.permutation(len(ids))
 
-    def asked(places: NDArray[np.int64]) -> pd.DataFrame:
+    def laid_out(indices: NDArray[np.int64]) -> pd.DataFrame:
         # copies: a hook may work in place
-        frame = plugin.submission(competition, [ids[place] for place in places], rows[places], _copy(tables.sample))
+        frame = plugin.submission(competition, [ids[index] for index in indices], rows[indices], _copy(tables.sample))
         return _by_id(plugin, competition, frame)
 
-    plain = asked(np.arange(len(ids)))
-    if not plain.equals(asked(np.arange(len(ids)))):
-        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': draws lots: asked again, it gives other rows")
-    if not plain.equals(asked(order)):
+    plain = laid_out(np.arange(len(ids)))
+    if not plain.equals(laid_out(np.arange(len(ids)))):
+        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': is random: a second call gives other rows")
+    if not plain.equals(laid_out(order)):
         raise PluginError(
             f"plugin {plugin.name!r}, hook 'submission': rows go by position: given ids in another order, it gives "
             "them the values of others"

@@ -1,7 +1,7 @@
-"""Unpacking archives as Kaggle delivers them: zips, zips in zips, zipped CSV files.
+"""Unpack archives as Kaggle delivers them: zips, zips in zips, zipped CSV files.
 
-Nothing is written outside the target; a member that tries, a link, a second member of one name, or a
-bomb is refused, and nothing of the archive is kept.
+Nothing is written outside the target. An archive with a member that leads outside, a link, a duplicate name or a
+bomb is refused as a whole.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from kagglekit.base import patterns, storage
 from kagglekit.base.errors import UserError
 
 MAX_RATIO = 100
-"""Images hardly compress; a CSV does, ten times. More than this, above `FREE_BYTES`, is a bomb."""
+"""Images hardly compress, CSV files about tenfold. More than this, above `FREE_BYTES`, is a bomb."""
 FREE_BYTES = 100 * 2**20
 MAX_MEMBERS = 5_000_000
 MAX_DEPTH = 3
 MANIFEST = ".manifest.json"
-"""Lies in an unpacked archive's folder; appears with the folder, so that one without it is not ours or not whole."""
+"""In each unpacked archive's folder, created with it: a folder without it is not ours, or incomplete."""
 _CHUNK = 2**20
 _NAME_BYTES = 255
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -39,24 +39,25 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Extraction:
-    """An unpacked archive: its folder, and whether this call unpacked it."""
+    """An unpacked archive."""
 
     folder: Path
     fresh: bool
+    """Whether this call unpacked it."""
     members: tuple[str, ...]
-    """Names of the archive's own members; the zips among them are unpacked too."""
+    """Names of the archive's own members; zips among them are unpacked too."""
 
 
 class NoRoomError(UserError):
-    """The disk is too small, which is no fault of the archive's."""
+    """The disk is too small; the archive may be fine."""
 
 
 def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name: str = "") -> Extraction:
-    """Unpack `archive` and the zips in it into `into/<stem>-<digest>`; done once for the same content.
+    """Unpack `archive` and the zips in it into `into/<stem>-<digest>`, once for the same content.
 
-    The folder appears when every member has been read and its checksum was right, with a manifest of members in it.
-    `progress` gets the number of bytes read from members as they come. `name` is what the archive is called where its
-    file has another name. Raises UserError for what is no safe, whole zip, and NoRoomError.
+    The folder appears, with a manifest of members, when all members have been read and their checksums match.
+    `progress` is called with the number of bytes of each chunk. `name` is the archive's name if its file has another.
+    Raises UserError for an unsafe or incomplete zip, and NoRoomError.
     """
     name = name or archive.name
     with _open(archive, name) as outer:
@@ -79,9 +80,9 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name
 
 
 def _is_whole(folder: Path) -> bool:
-    """Say whether an unpacked archive has its manifest; raise UserError where members are missing nevertheless.
+    """Return whether an unpacked archive has its manifest; raise UserError if it has one but members are missing.
 
-    A member that somebody has changed since is left alone.
+    Changed members are left alone.
     """
     manifest = storage.read_json(folder / MANIFEST)
     if manifest is None:
@@ -90,13 +91,13 @@ def _is_whole(folder: Path) -> bool:
     if missing:
         raise UserError(
             f"{len(missing)} files of {manifest['archive']} are missing from {folder}, such as {missing[0]}: "
-            "remove that folder and type the command again."
+            "remove that folder and repeat the command."
         )
     return True
 
 
 def unpacked_folders(into: Path) -> list[Path]:
-    """Return the folders that archives were unpacked to, the latest first."""
+    """Return the folders that archives were unpacked to, latest first."""
     manifests = sorted(into.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent for path in manifests]
 
@@ -107,7 +108,7 @@ def archive_of(folder: Path) -> str:
 
 
 def total_bytes(archive: Path) -> int:
-    """Return the bytes that unpacking writes at the first level; 0 where `archive` is no zip."""
+    """Return the bytes that unpacking writes at the first level; 0 if `archive` is not a zip."""
     try:
         with zipfile.ZipFile(archive) as opened:
             return sum(m.file_size for m in opened.infolist())
@@ -116,7 +117,7 @@ def total_bytes(archive: Path) -> int:
 
 
 def holds_images(archive: Path) -> bool:
-    """Say whether a zip has images, or zips that may have some."""
+    """Return whether a zip has images, or zips that may have some."""
     with _open(archive, archive.name) as opened:
         return any(patterns.is_image(name) or name.lower().endswith(".zip") for name in opened.namelist())
 
@@ -130,12 +131,12 @@ def _open(source: Path, name: str) -> zipfile.ZipFile:
         if start.startswith((b"<!doctype", b"<html")):
             raise UserError(f"{name} is a web page, not an archive: download it again while logged in.") from error
         if not name.lower().endswith(".zip"):
-            raise UserError(f"{name} is no zip archive: unpack it, and give the folder.") from error
+            raise UserError(f"{name} is not a zip archive: unpack it, and name the folder.") from error
         raise UserError(f"{name} is not a whole zip archive ({error}): download it again.") from error
 
 
 def _checked_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    """Return the archive's files, or raise UserError for the first one that is not safe."""
+    """Return the archive's files; raise UserError for the first unsafe one."""
     if len(archive.infolist()) > MAX_MEMBERS:
         count = len(archive.infolist())
         raise UserError(f"{name} has {count} members, more than {MAX_MEMBERS}: it looks like a zip bomb.")
@@ -152,7 +153,7 @@ def _checked_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInf
 
 
 def _check_member(member: zipfile.ZipInfo, name: str) -> None:
-    # orig_filename is what the archive says; zipfile has already cleaned filename
+    # orig_filename is the raw name; zipfile has already cleaned filename
     path = member.orig_filename.replace("\\", "/")
     reason = ""
     if not member.filename:
@@ -175,23 +176,23 @@ def _check_member(member: zipfile.ZipInfo, name: str) -> None:
 
 @dataclass
 class _Unpacking:
-    """One archive with all that is nested in it: the limits count for the whole."""
+    """One archive with all archives nested in it; the limits apply to the whole."""
 
     allowed: int
-    """Bytes that may still be unpacked before it looks like a bomb."""
+    """Bytes that may still be unpacked before it counts as a bomb."""
     progress: Progress
 
     def unpack(self, archive: zipfile.ZipFile, name: str, target: Path, depth: int) -> list[list[object]]:
-        """Unpack one level and then the zips found in it; return manifest rows [path, bytes, CRC]."""
+        """Unpack one level, then the zips in it; return manifest rows [path, bytes, CRC]."""
         if depth > MAX_DEPTH:
-            raise UserError(f"{name} is an archive in more than {MAX_DEPTH} archives: it looks like a zip bomb.")
+            raise UserError(f"{name} is nested more than {MAX_DEPTH} archives deep: it looks like a zip bomb.")
         members = _checked_members(archive, name)
         self._check_size(members, name, target)
-        place = target / Path(name).stem if _is_heap(members) else target
-        prefix = "" if place == target else f"{place.name}/"
+        folder = target / Path(name).stem if _is_flat(members) else target
+        prefix = "" if folder == target else f"{folder.name}/"
         rows: list[list[object]] = []
         for member in members:
-            path = place.joinpath(*PurePosixPath(member.filename).parts)
+            path = folder.joinpath(*PurePosixPath(member.filename).parts)
             self._write(archive, member, path, name)
             if not member.filename.lower().endswith(".zip"):
                 rows.append([prefix + member.filename, member.file_size, member.CRC])
@@ -208,13 +209,13 @@ class _Unpacking:
         self.allowed -= size
         if self.allowed < 0:
             raise UserError(f"{name} would unpack to {size} bytes: it looks like a zip bomb; nothing was unpacked.")
-        # a nested archive lies there twice while it is unpacked
+        # a nested archive takes its space twice while it is unpacked
         need = size + sum(m.file_size for m in members if m.filename.lower().endswith(".zip"))
         free = shutil.disk_usage(target).free
         if need > free:
             raise NoRoomError(
-                f"{name} needs {need / 1e6:.1f} MB in {target.parent}, and {free / 1e6:.1f} MB are free: free some, "
-                "or let KAGGLEKIT_HOME name a folder on another disk."
+                f"{name} needs {need / 1e6:.1f} MB in {target.parent}, and only {free / 1e6:.1f} MB are free: free "
+                "some, or set KAGGLEKIT_HOME to a folder on another disk."
             )
 
     def _write(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, name: str) -> None:
@@ -232,13 +233,13 @@ class _Unpacking:
 
 
 def _read(source: IO[bytes], name: str, member: str) -> bytes:
-    """Read a chunk; raise UserError where the packed data is damaged, whatever the method of packing."""
+    """Read a chunk; raise UserError if the compressed data is damaged."""
     try:
         return source.read(_CHUNK)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise _damaged(name, member, error) from error
     except OSError as error:
-        if error.errno is not None:  # the disk's trouble, not the archive's
+        if error.errno is not None:  # an error of the disk, not of the archive
             raise
         raise _damaged(name, member, error) from error
 
@@ -247,7 +248,7 @@ def _damaged(name: str, member: str, error: Exception) -> UserError:
     return UserError(f"{name}: member {member!r} is damaged ({error}): download it again.")
 
 
-def _is_heap(members: list[zipfile.ZipInfo]) -> bool:
-    """Say whether an archive is a bare heap of images, which belongs into a folder of the archive's name."""
+def _is_flat(members: list[zipfile.ZipInfo]) -> bool:
+    """Return whether an archive holds only images without folders, which get a folder with the archive's name."""
     names = [m.filename for m in members if not m.filename.startswith("__MACOSX/")]
     return len(names) > 1 and all("/" not in name and patterns.is_image(name) for name in names)

@@ -1,4 +1,4 @@
-"""The course's folders, for fastai, Keras, YOLO or timm: train/<class>/, valid/<class>/, sample/…, test/unknown/."""
+"""The course's folders for fastai, Keras, YOLO or timm: train/<class>/, valid/<class>/, sample/…, test/unknown/."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 def write(
     project: Project, files: DataFiles, out: Path, *, valid: int, sample: Sequence[int], seed: int, console: Console
 ) -> None:
-    """Lay a competition's images out in `out`, which must not be there; the originals stay where they are.
+    """Lay a competition's images out in `out`, which must not exist or be empty; the originals stay in place.
 
-    `valid` images (whole groups, where the competition has groups) make the validation set; `sample` gives how many
-    images of each part are in the small set too. Raises UserError where the images don't allow it.
+    `valid` images (whole groups, if the competition has groups) form the validation set; `sample` is how many images
+    of each split the small set has. Raises UserError if the images don't allow it.
     """
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir()) or out.is_mount() or out.samefile(Path.cwd())):
-        raise UserError(f"{out} is there already, and is not an empty folder of its own: give another, or remove it.")
+        raise UserError(f"{out} already exists and is not an empty folder: name another, or remove it.")
     plugin, competition = project.plugin, project.competition
     train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
     listed = exclusions.of(project.workspace)
     if len(listed):
         train, _ = tables.without(train, listed, console)
     if not 0 < valid < len(train):
-        raise UserError(f"--valid {valid}: there are {len(train)} training images, and both parts need some.")
+        raise UserError(f"--valid {valid}: there are {len(train)} training images, and both splits need some.")
     groups = train["group"].to_numpy() if "group" in train else None
     held = folds.held_out(train["label"].to_numpy(), groups, valid, seed)
     parts = {"train": train[~held], "valid": train[held]}
@@ -51,8 +51,8 @@ def write(
     linked, copied = 0, 0
     with storage.replacing_folder(out) as new:
         for folder, table in (*parts.items(), *((f"sample/{name}", table) for name, table in small.items())):
-            for source, place in _places(table):
-                by_link = _bring(source, new / folder / place)
+            for source, target in _targets(table):
+                by_link = _bring(source, new / folder / target)
                 linked, copied = linked + by_link, copied + (not by_link)
         for source in map(Path, test["path"]):
             by_link = _bring(source, new / "test" / "unknown" / source.name)
@@ -63,7 +63,7 @@ def write(
 
 
 def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, new: Path, console: Console) -> None:
-    """Copy the sample submission, if a run on the new folder, which has no plugin, reads the same out of it."""
+    """Copy the sample submission if a run on the new folder, which has no plugin, would read it the same way."""
     answers = files.first(competition.submission.sample)
     if answers is None:
         return
@@ -76,19 +76,19 @@ def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, ne
         copied.unlink()
         console.warn(
             f"{answers.name} is left out: without the plugin it would be read as another format; `kagglekit run` on "
-            "the folder writes a column a class"
+            "the folder writes one column per class"
         )
 
 
 def _read_back(plugin: Plugin, files: DataFiles) -> tuple[Submission, set[str]]:
-    """Return the format that a plugin writes, and the ids of the test images as it writes them."""
+    """Return a plugin's submission format, and the test ids as it writes them."""
     competition = plugin.competition()
     ids = {submissions.written_id(competition, each) for each in plugin.test_table(competition, files)["id"]}
     return dataclasses.replace(competition.submission, sample=(), id_format="{id}"), ids
 
 
-def _places(table: pd.DataFrame) -> list[tuple[Path, str]]:
-    """Return (image file, path below the part's folder): the file's own name, or its id where two are called alike."""
+def _targets(table: pd.DataFrame) -> list[tuple[Path, str]]:
+    """Return (image file, path below the split's folder): named like the file, or by id if two names are equal."""
     sources = [Path(path) for path in table["path"]]
     names = [f"{label}/{source.name}" for label, source in zip(table["label"], sources, strict=True)]
     if len(set(names)) < len(names):
@@ -99,13 +99,13 @@ def _places(table: pd.DataFrame) -> list[tuple[Path, str]]:
 
 
 def _bring(source: Path, target: Path) -> bool:
-    """Link an image, or copy it where that can't be; say whether it was linked."""
+    """Hard-link an image, or copy it if that fails; return whether it was linked."""
     if target.exists():
-        raise UserError(f"two images would be {target.name}, one of them {source}: rename one.")
+        raise UserError(f"two images would be called {target.name}, one of them {source}: rename one.")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), target)
-    except OSError:  # another disk, or one that has no links
+    except OSError:  # another disk, or one without hard links
         shutil.copy2(source, target)
         return False
     return True

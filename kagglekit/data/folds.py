@@ -1,6 +1,6 @@
-"""Who scores whom: folds, hold-outs and samples, fixed by seed and saved by id.
+"""Folds, hold-outs and samples, fixed by seed and saved by id.
 
-N images; a fold is an array of N integers: the part that scores the image, or -1 where it only trains.
+N images; `Fold` is an array of N integers: the fold that scores each image, or -1 if it is only trained on.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
 
 
 def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
-    """Return a hold-out, (N,): `count` images, classes in proportion; or whole groups of about as many.
+    """Return a hold-out mask, (N,): `count` images, stratified by class; or whole groups with about as many images.
 
-    Raises UserError where the data doesn't allow it.
+    Raises UserError if the data doesn't allow it.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -49,9 +49,9 @@ def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed
         counts = np.unique(labels, return_counts=True)[1]
         classes = len(counts)
         if counts.min() < 2:
-            raise UserError(f"holdout = {count}: a class has only one image, and both parts need one of each class.")
+            raise UserError(f"holdout = {count}: a class has only one image, and both splits need one of each class.")
         if min(count, len(labels) - count) < classes:
-            raise UserError(f"holdout = {count}: both parts need an image of each of {classes} classes.")
+            raise UserError(f"holdout = {count}: both splits need an image of each of the {classes} classes.")
         (_, held), *_ = StratifiedShuffleSplit(1, test_size=count, random_state=seed).split(labels, labels)
         return np.isin(np.arange(len(labels)), held)
     names = np.random.default_rng(seed).permutation(np.unique(groups))
@@ -62,57 +62,57 @@ def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed
     return np.isin(groups, names[:whole])
 
 
-def split(labels: NDArray[Any], groups: NDArray[Any] | None, parts: int, seed: int) -> Fold:
-    """Return a part from 0 to `parts` - 1 for each row, (N,), by scikit-learn's stratified (group) k-fold."""
+def split(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
+    """Return a fold from 0 to `count` - 1 for each row, (N,), by scikit-learn's stratified (group) k-fold."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     rarest = counts.argmin()
-    if groups is None and counts[rarest] < parts:
+    if groups is None and counts[rarest] < count:
         if counts[rarest] < 2:
             raise UserError(
                 f"class {classes[rarest]!r} has only one readable training image, and scoring needs two: add some, or "
-                "take the class out of the plugin."
+                "remove the class from the plugin."
             )
         raise UserError(
-            f"folds = {parts}: class {classes[rarest]!r} has only {counts[rarest]} training images; use fewer folds."
+            f"folds = {count}: class {classes[rarest]!r} has only {counts[rarest]} training images; use fewer folds."
         )
-    if groups is not None and len(np.unique(groups)) < parts:
+    if groups is not None and len(np.unique(groups)) < count:
         if len(np.unique(groups)) < 2:
             raise UserError(
-                f"all {len(labels)} training images are in one group, {groups[0]!r}, which folds can't split: nothing "
-                "is left to score on; does the plugin name the right column of groups?"
+                f"all {len(labels)} training images are in one group, {groups[0]!r}, which folds can't split: check "
+                "that the plugin names the right group column."
             )
-        raise UserError(f"folds = {parts}: there are only {len(np.unique(groups))} groups; use fewer folds.")
+        raise UserError(f"folds = {count}: there are only {len(np.unique(groups))} groups; use fewer folds.")
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    made = splitter(n_splits=parts, shuffle=True, random_state=seed)
+    made = splitter(n_splits=count, shuffle=True, random_state=seed)
     fold = np.empty(len(labels), np.int64)
     with warnings.catch_warnings():
-        # a class that fewer groups than folds hold can't be spread evenly, and that is nobody's fault
+        # a class in fewer groups than folds can't be spread evenly; the user can't change that
         warnings.filterwarnings("ignore", message="The least populated class")
-        if groups is not None and counts.max() < parts:
-            raise UserError(f"folds = {parts}: no class has as many images; use fewer folds.")
-        for part, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
-            fold[scored] = part
+        if groups is not None and counts.max() < count:
+            raise UserError(f"folds = {count}: no class has as many images; use fewer folds.")
+        for number, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
+            fold[scored] = number
     return fold
 
 
 def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.DataFrame:
-    """Return `count` rows of a table in the table's order; all where it has fewer.
+    """Return `count` rows of a table in the table's order; all if it has fewer.
 
-    Classes (and the data's own validation set) keep their proportion, but `least` images of each are taken
-    first, so that folds stay possible.
+    Stratified by class (and by the data's own validation set), but `least` images of each are taken first, so that
+    folds stay possible.
     """
     if count <= 0 or count >= len(table):
         return table
     if "label" not in table:
         chosen = np.random.default_rng(seed).permutation(len(table))[:count]
         return table.iloc[np.sort(chosen)].reset_index(drop=True)
-    # taken in turn from each class, shuffled inside
+    # taken in turn from each class, shuffled within it
     shuffled = table.sample(frac=1.0, random_state=seed)
-    parts = shuffled.groupby([column for column in ("label", "valid") if column in table])
-    rank = parts.cumcount()
-    share = ((rank + 0.5) / parts["label"].transform("size")).where(rank >= least, rank - least)
+    strata = shuffled.groupby([column for column in ("label", "valid") if column in table])
+    rank = strata.cumcount()
+    share = ((rank + 0.5) / strata["label"].transform("size")).where(rank >= least, rank - least)
     kept = share.sort_values(kind="stable").index[:count].to_numpy()
     return table.loc[np.sort(kept)].reset_index(drop=True)
 

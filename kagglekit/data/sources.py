@@ -1,4 +1,4 @@
-"""Finding a competition's data: a folder, an archive, or what the workspace holds."""
+"""Find a competition's data: in a folder, an archive, or the workspace."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives
 
 _WRAPPERS = 2
-"""Folders around the layout that are looked through, such as one called like the archive."""
+"""Levels of extra folders around the layout that are searched, such as one named like the archive."""
 _SOURCE = ".source.json"
-"""In the workspace's data folder: what `--data` named last."""
+"""In the workspace's data folder: the path last given with `--data`."""
 
 
 def find(
@@ -41,15 +41,15 @@ def find(
     files = _best(competition, _in_workspace(competition, workspace, console))
     if files is None:
         remembered = _remembered(workspace)
-        place = f"{remembered} is gone" if remembered else f"{workspace.data} has no training image of the layout"
+        why = f"{remembered} is gone" if remembered else f"{workspace.data} has no training image of the layout"
         raise UserError(
-            f"no data for {competition.name}: {place}; name the archive{_source(competition)} with --data PATH."
+            f"no data for {competition.name}: {why}; name the archive{_source(competition)} with --data PATH."
         )
     return files
 
 
 def is_absent(workspace: Workspace) -> bool:
-    """Say whether the workspace has never had any data."""
+    """Return whether the workspace has never had any data."""
     visible = (path for path in workspace.data.glob("*") if not path.name.startswith("."))
     return next(visible, None) is None and _remembered(workspace) is None
 
@@ -61,7 +61,7 @@ def packed(workspace: Workspace) -> list[Path]:
 
 
 def _remembered(workspace: Workspace) -> Path | None:
-    """Return what `--data` named last."""
+    """Return the path last given with `--data`."""
     remembered = storage.read_json(workspace.data / _SOURCE)
     return Path(remembered["data"]) if remembered else None
 
@@ -71,7 +71,7 @@ def _source(competition: Competition) -> str:
 
 
 def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFiles | None:
-    """Return the first candidate that is complete, else the one that holds most; None without training images."""
+    """Return the first complete candidate, else the most complete one; None without training images."""
     best, most = None, 0
     for files in candidates:
         for based in (files, *(files.below(folder) for folder in files.folders(_WRAPPERS))):
@@ -107,7 +107,7 @@ def _in(source: Path, competition: Competition, workspace: Workspace, console: C
     yield alone
     zips = sorted(path for path in source.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
     if _best(competition, iter([alone])) is not None and layout.has_test(competition, alone):
-        # unpacked by hand, and the archives left there: only tables can be missing
+        # unpacked by hand beside the archives: only tables can be missing
         zips = [path for path in zips if not archives.holds_images(path)]
     if zips:
         unpacked = [_unpack(path, workspace, console) for path in zips]
@@ -134,5 +134,5 @@ def _no_layout(competition: Competition, option: Path) -> UserError:
     wanted = " or ".join(competition.train.alternatives)
     return UserError(
         f"--data {option}: no training image of {competition.name} there; looked for {wanted}. "
-        f"Give the archive{_source(competition)}, or the folder that it was unpacked to."
+        f"Name the archive{_source(competition)}, or the folder that it was unpacked to."
     )

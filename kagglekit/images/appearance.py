@@ -1,4 +1,4 @@
-"""What an image looks like, in a few numbers: for finding copies of it, and images that are odd.
+"""Describe an image in a few numbers, to find near-duplicates and outliers.
 
 H, W: height and width in pixels; images are uint8 RGB (H, W, 3).
 """
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from kagglekit.images.decoding import Pixels
 
 _SIDE = 32
-"""Of the small grey picture that the hash is made from."""
+"""Side in pixels of the small grey image that is hashed."""
 _WAVES = 8
-"""Frequencies across and down that it keeps."""
+"""Horizontal and vertical frequencies that the hash keeps."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Appearance:
     height: int
     width: int
     looks: bytes
-    """Perceptual hash, 8 bytes: two images that look alike differ in few bits."""
+    """Perceptual hash, 8 bytes: similar images differ in few bits."""
     mirrored: bytes
-    """That of the mirrored image."""
+    """Hash of the mirrored image."""
     brightness: float
     """Mean, from 0 to 255."""
     contrast: float
-    """Standard deviation of the colour that varies most, from 0 to 127."""
+    """Standard deviation of the channel that varies most, from 0 to 127."""
     structure: float
-    """Standard deviation of the small grey picture that the hashes are made from: without any they say nothing."""
+    """Standard deviation of the small grey image that is hashed; near 0, the hashes mean nothing."""
     red: float
-    """How much red there is more than brightness, on average; so are the next two."""
+    """Mean of red minus brightness; green and blue likewise."""
     green: float
     blue: float
     colour: float
@@ -52,7 +52,7 @@ def look(image: Pixels) -> Appearance:
     small = cv2.resize(_halved(image), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)  # (32, 32, 3)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     waves = cv2.dct(grey)[:_WAVES, :_WAVES]
-    odd = np.where(np.arange(_WAVES) % 2, -1, 1)  # a mirrored image's odd waves across change their sign
+    odd = np.where(np.arange(_WAVES) % 2, -1, 1)  # mirroring flips the sign of odd horizontal waves
     tint = small - grey[..., None]
     red, green, blue = tint.mean(axis=(0, 1)).tolist()
     return Appearance(
@@ -71,9 +71,9 @@ def look(image: Pixels) -> Appearance:
 
 
 def _halved(image: Pixels) -> Pixels:
-    """Return the image at half its sides again and again, while that leaves many times what is wanted.
+    """Halve the image repeatedly while it is much larger than the small image.
 
-    It takes half the time of one step from large to small, and means over squares of four are means of means.
+    This takes half the time of one large step, and averaging averages gives the same mean.
     """
     while min(image.shape[:2]) >= 6 * _SIDE:
         half = (image.shape[1] // 2, image.shape[0] // 2)
@@ -84,5 +84,5 @@ def _halved(image: Pixels) -> Pixels:
 def _hash(waves: NDArray[np.float32]) -> bytes:
     flat = waves.ravel()
     bits = flat > np.median(flat[1:])
-    bits[0] = False  # the mean brightness says nothing of what is to be seen
+    bits[0] = False  # the mean brightness says nothing about content
     return np.packbits(bits).tobytes()

@@ -1,7 +1,7 @@
-"""Decoding and preprocessing: the one path from a file's bytes to what a network sees.
+"""Decoding and preprocessing: the only path from a file's bytes to a network's input.
 
-H, W: height and width in pixels; images are uint8 RGB (H, W, 3). Nothing of kagglekit is imported here: bundles take
-this file along as it is.
+H, W: height and width in pixels; images are uint8 RGB (H, W, 3). This module imports nothing from kagglekit: bundles
+contain this file unchanged.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
-cv2.setNumThreads(0)  # images are decoded in parallel already; OpenCV's own threads would only fight over cores
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it has to say is in the quarantine list
-# what Pillow finds odd in a file that it can read is nothing that a user could act on
+cv2.setNumThreads(0)  # images are decoded in parallel already; OpenCV's own threads would compete for cores
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the quarantine list reports it
+# users can't act on Pillow's warnings about files that it can read
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, checked before anything is decoded
 
 PREPROCESSING_VERSION = 3
-"""Raised whenever the same file would give other pixels; part of every feature's address."""
+"""Increased whenever the same file would give other pixels; part of every feature's key."""
 
 MAX_ASPECT = 100
-"""Longer side by shorter; scaling the shorter one to a backbone's input would make anything longer immense."""
+"""Maximum ratio of the sides: a longer image would become huge when its shorter side is scaled to the input size."""
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -46,14 +46,14 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How pixels are made for a backbone; travels with it wherever it goes."""
+    """A backbone's preprocessing; stored with the backbone."""
 
     size: tuple[int, int]
     """Height and width that the backbone sees."""
     crop: Literal["centre", "squash"]
-    """`centre`: the shorter side scaled to size / crop_share; `squash`: both sides; then the middle cut out."""
+    """`centre`: scale the shorter side to size / crop_share; `squash`: scale both sides; then crop the centre."""
     crop_share: float
-    """Share of the scaled image's sides that the cut keeps (timm's crop_pct)."""
+    """Share of the scaled image's sides that the crop keeps (timm's crop_pct)."""
     interpolation: str
     """Pillow's filter: bilinear, bicubic, lanczos or nearest; always antialiased."""
     mean: tuple[float, float, float]
@@ -67,12 +67,12 @@ class Preprocessing:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Preprocessing:
-        """Return what `dataclasses.asdict` of one was written as in JSON."""
+        """Return the Preprocessing whose `dataclasses.asdict` was stored as JSON."""
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
         return cls(**values)
 
     def cropped(self, crop: str) -> Preprocessing:
-        """Return it with a recipe's crop: `model` changes nothing, `squash` keeps all of the image."""
+        """Return a copy with a recipe's crop: `model` changes nothing, `squash` keeps the whole image."""
         if crop == "model":
             return self
         if crop == "squash":
@@ -82,8 +82,8 @@ class Preprocessing:
     def apply(self, image: Pixels) -> Pixels:
         """Scale and crop (H, W, 3) to (*size, 3).
 
-        Pillow's filter and not OpenCV's, which does not antialias: on real photographs OpenCV's area filter
-        moved the top-1 class of one image in twenty, and costs as much as it saves.
+        It uses Pillow's filters because OpenCV's do not antialias: on photographs OpenCV's area filter changed the
+        top-1 class of one image in twenty, and saved no time.
         """
         height, width = self.size
         tall, wide = image.shape[:2]
@@ -99,7 +99,7 @@ class Preprocessing:
         return scaled[top : top + height, left : left + width]
 
     def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """Return the part of such an image that `apply` keeps, in shares of its sides: (top, left, height, width)."""
+        """Return the region of an image that `apply` keeps, as shares of its sides: (top, left, height, width)."""
         if self.crop == "squash":
             tall, wide = self.crop_share, self.crop_share
         else:
@@ -117,8 +117,8 @@ class Preprocessing:
 def decode(content: bytes) -> Pixels:
     """Decode an image file's bytes to RGB (H, W, 3); raise ImageError.
 
-    It is turned upright as its EXIF says, transparent parts show white, 16 bits a channel become 8, and of several
-    frames the first counts.
+    EXIF orientation is applied, transparent pixels become white, 16 bits per channel become 8, and only the first
+    frame is read.
     """
     try:
         if has_transparency(content):
@@ -132,17 +132,17 @@ def decode(content: bytes) -> Pixels:
 
 
 _AS_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
-"""0 in the OpenCV that an older notebook may have, before 4.11."""
+"""0 in OpenCV before 4.11, which older notebooks may have."""
 _JPEG = b"\xff\xd8"
 
 
 def has_transparency(content: bytes) -> bool:
-    """Say whether OpenCV, which drops transparency, would uncover what nobody is meant to see."""
+    """Return whether an image has transparency, which OpenCV would drop."""
     if content.startswith(_JPEG):
         return False
     try:
         image = Image.open(io.BytesIO(content))
-        # Pillow before 10.1, in an older notebook, has no word for it
+        # Pillow before 10.1, in older notebooks, lacks has_transparency_data
         by_parts = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
         return bool(getattr(image, "has_transparency_data", by_parts))
     except Exception:  # noqa: BLE001  OpenCV has the last word
@@ -152,7 +152,7 @@ def has_transparency(content: bytes) -> bool:
 def _on_white(content: bytes) -> Pixels:
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-        if image.mode.startswith("I"):  # 16 bits grey, which Pillow would clip: one of them is clear
+        if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip; one level is transparent
             return _grey_on_white(np.asarray(image), image.info["transparency"])
         upright = image.convert("RGBA")
     except Exception as error:
@@ -162,28 +162,28 @@ def _on_white(content: bytes) -> Pixels:
 
 
 def _grey_on_white(grey: NDArray[np.uint16], clear: int) -> Pixels:
-    """(H, W), 16 bits -> (H, W, 3), white where it is `clear`."""
+    """(H, W), 16 bits -> (H, W, 3), white where the level is `clear`."""
     shown = np.where(grey == clear, 255, grey >> 8).astype(np.uint8)
     return np.repeat(shown[:, :, None], 3, axis=2)
 
 
 def damage(error: Exception) -> str:
-    """Return what is wrong with a file, from what Pillow raised."""
+    """Return what is wrong with a file, given Pillow's exception."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return "is truncated" if "truncated" in reason.lower() else f"is damaged: {reason}"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file is."""
+    """An image file's format and size."""
 
     format: str
-    """Such as JPEG."""
+    """For example JPEG."""
     pixels: int
 
 
 def check_size(content: bytes, max_megapixels: int) -> Image.Image:
-    """Return an image file as Pillow opens it, of which only the header has been read; raise ImageError."""
+    """Return Pillow's image with only the header read; raise ImageError if it can't be read or is too large."""
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
@@ -202,7 +202,7 @@ def check_size(content: bytes, max_megapixels: int) -> Image.Image:
 
 
 def inspect(content: bytes, max_megapixels: int) -> Header:
-    """Decode an image file's bytes completely, and return what it is; raise ImageError with the reason if it can't be.
+    """Decode an image file's bytes completely and return its header; raise ImageError with the reason if that fails.
 
     Images of more than `max_megapixels` are not decoded.
     """
@@ -211,9 +211,9 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
 
 
 def decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
-    """Decode with two decoders, which must agree that a file is whole; raise ImageError with the reason if it isn't.
+    """Decode with two decoders; raise ImageError with the reason unless both find the file complete.
 
-    Which damage one of them lets pass as grey stripes depends on its version.
+    One decoder may show damage as grey stripes; which damage depends on its version.
     """
     image = check_size(content, max_megapixels)
     width, height = image.size
@@ -221,15 +221,15 @@ def decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
         image.load()
     except Exception as error:
         raise ImageError(damage(error)) from error
-    if image.format == "PNG" and b"IEND" not in content:  # Pillow lets it pass, and OpenCV's library shouts
+    if image.format == "PNG" and b"IEND" not in content:  # Pillow accepts it, and OpenCV's library prints a message
         raise ImageError("is truncated")
     return Header(image.format or "unknown", width * height), decode(content)
 
 
 def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
-    """Decode an image file's bytes that nobody has inspected, (H, W, 3); raise ImageError with the reason.
+    """Decode the bytes of an image that was not inspected, (H, W, 3); raise ImageError with the reason.
 
-    A JPEG that does not end as one is looked at by the second decoder too: the first may show grey stripes.
+    A JPEG without an end marker is decoded by both decoders: the first may show grey stripes.
     """
     if not content:
         raise ImageError("is empty")
@@ -242,4 +242,4 @@ def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
 
 _END_OF_JPEG = b"\xff\xd9"
 _LAST_BYTES = 256
-"""Of a file, among which a JPEG's end is looked for: some cameras write a few more after it."""
+"""Bytes at the end of a file in which a JPEG's end marker is searched: some cameras write a few more after it."""

@@ -1,1 +1,1 @@
-"""HTML pages with everything inside, and the pictures on them."""
+"""Self-contained HTML pages and the pictures on them."""

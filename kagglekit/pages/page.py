@@ -1,7 +1,7 @@
-"""Templates, with everything inside: a page that opens anywhere, and asks nothing of the network.
+"""Render self-contained pages that need no network.
 
-All text is escaped by jinja2; what a template calls safe is made here (plots, styles, the script). The page's own
-policy lets no other script run and nothing be loaded.
+jinja2 escapes all text; only plots, styles and the script are marked safe. The page's content security policy blocks
+other scripts and all loading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page of `templates/` with these values."""
+    """Return the page that a template in `templates/` gives for these values."""
     made = _environment().get_template(template)
     return made.render(version=environment.installed_version("kagglekit"), **values)
 
@@ -46,7 +46,7 @@ def _environment() -> jinja2.Environment:
 
 
 def percent(share: float) -> str:
-    """Return a share in per cent, with as many digits as tell it from none and from all; a dash for NaN."""
+    """Return a share as a percentage, with enough digits to differ from 0% and 100%; a dash for NaN."""
     if math.isnan(share):
         return "–"
     value = 100 * share

@@ -18,12 +18,12 @@ from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Pixels
 
 _OVERLAY = 40
-"""Longer side of an attention map in pixels; browsers scale it smoothly."""
+"""Longer side of an attention map, in pixels; browsers scale it smoothly."""
 _QUALITY = 82
 
 
 def read_again(path: str, content: str) -> Pixels | None:
-    """Return an image file's pixels (H, W, 3), or None where it is gone or holds something else than `content` says."""
+    """Return an image file's pixels (H, W, 3), or None if it is gone or its hash is no longer `content`."""
     try:
         return files.decode(path, bytes.fromhex(content))
     except (UserError, decoding.ImageError):
@@ -31,14 +31,14 @@ def read_again(path: str, content: str) -> Pixels | None:
 
 
 def photo(image: Pixels, longest: int) -> str:
-    """Return an image (H, W, 3), scaled down where its longer side is more than `longest`, as a JPEG."""
+    """Return an image (H, W, 3) as a JPEG, with its longer side scaled down to `longest` if it is longer."""
     picture = Image.fromarray(image)
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return _uri(picture, "JPEG", quality=_QUALITY, optimize=True)
 
 
 def sheet(path: Path, widest: int) -> str:
-    """Return an image file, scaled down where it is wider than `widest`, as a JPEG."""
+    """Return an image file as a JPEG, scaled down to `widest` if it is wider."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((widest, 10 * widest), Image.Resampling.LANCZOS)
@@ -46,7 +46,7 @@ def sheet(path: Path, widest: int) -> str:
 
 
 def overlay(evidence: NDArray[np.float32]) -> str:
-    """Return a map (h, w) as a PNG to lay over its picture: clear where there is no evidence, bright where most is."""
+    """Return a map (h, w) as a PNG overlay: transparent without evidence, bright where it is strongest."""
     height, width = evidence.shape
     scale = _OVERLAY / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
@@ -58,20 +58,20 @@ def overlay(evidence: NDArray[np.float32]) -> str:
 
 
 def coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return values from 0 to 1, (H, W), in colours whose lightness grows with them: (H, W, 4)."""
+    """Return values from 0 to 1, (H, W), as colours of growing lightness, (H, W, 4)."""
     import matplotlib
 
     return np.asarray(matplotlib.colormaps["inferno"](values, bytes=True), np.uint8)
 
 
 def tiles(rows: list[list[NDArray[np.uint8]]], gap: int = 2) -> str:
-    """Return rows of pictures of one size, (H, W, 3 or 4) each, as one PNG; clear between them."""
+    """Return rows of pictures of equal size, (H, W, 3 or 4) each, as one PNG with transparent gaps."""
     height, width, depth = rows[0][0].shape
     columns = max(len(row) for row in rows)
     sheet_ = np.zeros((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)
-    for line, row in enumerate(rows):
+    for row_index, row in enumerate(rows):
         for column, tile in enumerate(row):
-            top, left = line * (height + gap), column * (width + gap)
+            top, left = row_index * (height + gap), column * (width + gap)
             sheet_[top : top + height, left : left + width, :depth] = tile
             if depth < 4:
                 sheet_[top : top + height, left : left + width, 3] = 255

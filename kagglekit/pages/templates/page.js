@@ -3,7 +3,7 @@
   const dialog = document.getElementById("large");
   const cards = [...document.querySelectorAll("button.card")];
   if (!dialog || !cards.length) return;
-  const place = dialog.querySelector(".large");
+  const stage = dialog.querySelector(".large");
   const caption = dialog.querySelector(".told");
   let at = 0;
 
@@ -11,12 +11,12 @@
     at = (number + cards.length) % cards.length;
     const card = cards[at];
     const frame = card.querySelector(".frame");
-    place.replaceChildren();
+    stage.replaceChildren();
     if (frame) {
       const bare = frame.cloneNode(true);
       for (const map of bare.querySelectorAll(".map")) map.remove();
-      place.append(bare);
-      if (frame.querySelector(".map")) place.append(frame.cloneNode(true));
+      stage.append(bare);
+      if (frame.querySelector(".map")) stage.append(frame.cloneNode(true));
     }
     caption.replaceChildren(...card.querySelector(".caption").cloneNode(true).childNodes);
     if (!dialog.open) dialog.showModal();
