@@ -91,8 +91,8 @@ def settings() -> str:
 def _default(value: Any) -> str:
     from kagglekit import recipe
 
-    text = recipe.shown(value)
-    return f"`{text}`" if text else ""
+    text = recipe.shown(value).replace(",", ", ")  # a long list can be wrapped
+    return f"`{text}`" if text else "empty"
 
 
 def _meaning(name: str) -> str:
@@ -120,12 +120,12 @@ def rooms() -> str:
     import grimp
 
     graph = grimp.build_graph("kagglekit", cache_dir=None)
-    floors = ["\n".join(_room(room, _imported(graph, room)) for room in layer) for layer in _layers()]
-    return "```\n" + "\n\n".join(floors) + "\n```\n"
+    layers = ["\n".join(_room(room, _imported(graph, room)) for room in layer) for layer in _layers()]
+    return "```\n" + "\n\n".join(layers) + "\n```\n"
 
 
 def _layers() -> list[list[str]]:
-    """Return the floors of the house as import-linter checks them, the highest first."""
+    """Return the layers of rooms as import-linter checks them, the highest first."""
     (contract,) = (
         contract
         for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]

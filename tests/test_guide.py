@@ -72,6 +72,7 @@ def test_every_page_is_laid_out_on_a_terminal(topic: str, monkeypatch: pytest.Mo
     assert guide.topics()[topic].split(":")[0] in shown
     for mark in ("<!--", "```", "](", "[[["):
         assert mark not in shown, "Markdown that was not understood"
+    assert shown.count("…") == guide.page(topic).count("…"), "a cell that was cut"
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])

@@ -46,8 +46,7 @@ def page(topic: str) -> str:
     text = re.sub(r"<!--.*?-->\n?", "", _source(topic), flags=re.DOTALL)
     text = re.sub(r"!\[([^\]]*)\]\([^)]*\)\n*", "", text)
     text = re.sub(r"\[([^\]]+)\]\(([a-z-]+)\.md[^)]*\)", r"\1 (`kagglekit guide \2`)", text)
-    text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)  # files of the repository, which may not be here
-    return re.sub(r"\n{3,}", "\n\n", text)
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)  # files of the repository, which may not be here
 
 
 def show(topic: str | None, console: Console) -> None:
