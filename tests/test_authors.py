@@ -710,7 +710,7 @@ def test_a_validation_set_that_a_folder_brings_is_what_scores(cli: Cli, tiny: st
     assert sorted(oof["id"]) == [f"valid/{CLASSES[number % 2]}/{number}" for number in (0, 2, 4, 1, 3, 5)]
     result = json.loads((only_run(home / "pets") / "result.json").read_text())
     assert (result["validation"], result["scored_images"]) == ("valid", 6)
-    assert "finished already" in succeeded(cli("run", "./pets/", "--backbone", tiny)).out
+    assert "already finished" in succeeded(cli("run", "./pets/", "--backbone", tiny)).out
 
 
 @pytest.mark.parametrize("name", ["valid", "val", "validation"])

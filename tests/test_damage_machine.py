@@ -249,7 +249,7 @@ def test_a_command_waits_for_another_one_on_the_same_run_and_both_leave_one_fold
     with other:
         succeeded(pets.run(cli, tiny))
     waiting, finished = [text for text in said if run.name in text][:2]
-    assert waiting == f"another command is working on run {run.name}: waiting for it"
-    assert "is finished already" in finished
+    assert waiting == f"another command is working on run {run.name}: waiting"
+    assert "is already finished" in finished
     assert only_run(home / "pets") == run
     assert snapshot(run) == expected

@@ -94,7 +94,7 @@ def test_predictions_are_those_of_the_saved_weights(trained: tuple[str, ...], ho
 
 def test_the_same_command_again_changes_nothing(cli: Cli, trained: tuple[str, ...], home: Path) -> None:
     before = {path: path.read_bytes() for path in only_run(home).rglob("*") if path.is_file()}
-    assert "finished already" in succeeded(cli(*trained)).out
+    assert "already finished" in succeeded(cli(*trained)).out
     assert {path: path.read_bytes() for path in only_run(home).rglob("*") if path.is_file()} == before
 
 
@@ -183,7 +183,7 @@ def test_training_goes_on_from_another_run_s_weights(cli: Cli, trained: tuple[st
     assert f"start: validation loss {ended:.4f}" in done.out
     assert len(began) == 1
     ending = first.name[-8:]  # as the command `runs` takes it
-    assert "finished already" in succeeded(cli(*trained[:-1], "phases=all epochs=1", "--from", f"{first.name}:all")).out
+    assert "already finished" in succeeded(cli(*trained[:-1], "phases=all epochs=1", "--from", f"{first.name}:all")).out
     assert "no phase 'body': it has all, start" in failed(cli(*trained, "--from", f"{ending}:body"))
 
 
@@ -260,7 +260,7 @@ def test_the_choice_of_a_method_is_made_once(
     monkeypatch.setattr(budget, "measure", refuse)
     monkeypatch.setattr(budget, "choose", refuse)
     monkeypatch.setattr(Learner, "step", refuse)
-    assert "finished already" in succeeded(cli(*words)).out
+    assert "already finished" in succeeded(cli(*words)).out
     run = finetuned.newest(home)
     (run / "submission.csv").unlink()
     succeeded(cli(*words))

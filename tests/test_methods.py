@@ -69,7 +69,7 @@ def test_a_third_method_is_one_class_and_one_entry(cli: Cli, tmp_path: Path, hom
     assert "method prior has no network to look into" in done.out + done.err
     assert "prior, seed 0" in (run / "report.html").read_text(encoding="utf-8")
     assert "prior, seed 0" in succeeded(cli("runs", "dogs-vs-cats")).out
-    assert "finished already" in succeeded(cli(*words)).out
+    assert "already finished" in succeeded(cli(*words)).out
     assert "only method finetune trains fold by fold" in failed(cli(*words, "--fold", "0"))
     assert "method prior has no network" in failed(cli("export", run.name))
     with pytest.raises(UserError, match="nothing that could be exported"):

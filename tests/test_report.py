@@ -244,7 +244,7 @@ def test_a_report_of_a_rehearsal_says_so(cli: Cli, tiny: str, home: Path) -> Non
     run = damage.only_run(home / "dogs-vs-cats" / "synthetic")
     text = (run / "report.html").read_text()
     assert "<title>SYNTHETIC dogs-vs-cats" in text
-    assert "its score says nothing about the competition" in text
+    assert "its score means nothing" in text
     assert "synthetic" in done.out.strip().splitlines()[-1].lower()
     assert "SYNTHETIC" in succeeded(cli("report", run, "--text")).out
 

@@ -116,7 +116,7 @@ def test_the_same_command_again_changes_nothing_and_says_so(cli: Cli, tiny: str,
     run = only_run(home, "dogs-vs-cats")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny))
-    assert "finished already" in done.out
+    assert "already finished" in done.out
     assert only_run(home, "dogs-vs-cats") == run
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -145,7 +145,7 @@ def test_every_file_of_a_run_that_is_lost_is_made_again_with_the_same_bytes(
     for lost in (*expected, "result.json", "provider.json", "stages/heads.json"):
         (run / lost).unlink()
         done = succeeded(cli(*command))
-        assert "finished already" not in done.out, lost
+        assert "already finished" not in done.out, lost
         assert {name: (run / name).read_bytes() for name in expected} == expected, lost
 
 
@@ -227,7 +227,7 @@ def test_a_sample_trains_on_few_images_and_still_gives_every_id_a_row(
     submission = pd.read_csv(run / "submission.csv")
     assert submission["id"].tolist() == list(range(1, 31))
     assert (submission["label"] == 0.5).sum() == 10
-    assert "10 of 30 rows hold the class prior" in done.out
+    assert "10 of 30 rows were not predicted and get the class prior" in done.out
     assert "do not submit it" in done.out
 
 
@@ -271,7 +271,7 @@ def test_a_readable_image_without_numbers_is_no_unreadable_one(
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
     with monkeypatch.context() as patch:
         patch.setattr(postprocess, "apply_kept", overflowing)
-        assert "1 readable test images got no numbers, such as 2" in failed(cli(*words))
+        assert "1 readable test images have no prediction, for example 2" in failed(cli(*words))
     assert not list(home.rglob("submission.csv"))
     succeeded(cli(*words))
 
@@ -329,7 +329,7 @@ def test_the_same_images_elsewhere_and_with_other_times_are_the_same_run(
     shutil.copytree(leaf / "leaf-data", leaf / "copy", copy_function=shutil.copyfile)
     done = succeeded(cli(*command, leaf / "copy"))
     assert "scan: 36 images" in done.out
-    assert "finished already" in done.out
+    assert "already finished" in done.out
     assert only_run(home, "leaf")
 
 
@@ -354,7 +354,7 @@ def test_a_changed_plugin_is_a_new_run(cli: Cli, tiny: str, leaf: Path, home: Pa
     succeeded(cli(*command))
     plugin = leaf / "leaf.py"
     plugin.write_text(plugin.read_text().replace("!= truth).mean()", "!= truth).mean() * 100"))
-    assert "finished already" not in succeeded(cli(*command)).out
+    assert "already finished" not in succeeded(cli(*command)).out
     assert len(list((home / "leaf" / "runs").iterdir())) == 2
 
 
@@ -465,7 +465,7 @@ def test_two_files_that_swap_their_names_are_other_images(cli: Cli, tiny: str, l
     first.rename(leaf / "aside")
     second.rename(first)
     (leaf / "aside").rename(second)
-    assert "finished already" not in succeeded(cli(*command)).out
+    assert "already finished" not in succeeded(cli(*command)).out
 
 
 def test_an_unreadable_image_that_is_added_is_not_overlooked(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
@@ -476,7 +476,7 @@ def test_an_unreadable_image_that_is_added_is_not_overlooked(cli: Cli, tiny: str
     with (data / "labels.csv").open("a") as table:
         table.write("L99,oak\n")
     for _ in range(2):  # nor when the run is finished
-        assert "WARNING: 1 train images can't be read, such as L99" in succeeded(cli(*command)).out
+        assert "WARNING: 1 train images can't be read, for example L99" in succeeded(cli(*command)).out
 
 
 def test_a_run_survives_the_loss_of_everything_but_its_data(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
@@ -489,7 +489,7 @@ def test_a_run_survives_the_loss_of_everything_but_its_data(cli: Cli, tiny: str,
             path.unlink()
         succeeded(cli(*command))
         assert (only_run(home, "leaf") / "submission.csv").read_bytes() == expected
-        assert "finished already" in succeeded(cli(*command)).out
+        assert "already finished" in succeeded(cli(*command)).out
 
 
 def test_classes_may_have_the_names_of_columns(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:

@@ -122,13 +122,13 @@ def after_rehearsal(rehearsed: Rehearsed, monkeypatch: pytest.MonkeyPatch) -> Re
 
 def test_without_data_a_run_says_how_to_get_it_and_that_this_is_a_rehearsal(rehearsed: Rehearsed) -> None:
     paragraph = rehearsed.out.splitlines()[0]
-    assert paragraph.startswith("WARNING: there is no data of dogs-vs-cats yet")
+    assert paragraph.startswith("WARNING: there is no data for dogs-vs-cats yet")
     for way in (
         f"https://www.kaggle.com/competitions/{DOGS_AT_KAGGLE}/rules",
         f"https://www.kaggle.com/competitions/{DOGS_AT_KAGGLE}/data",
         "kagglekit download dogs-vs-cats",
         "kagglekit run dogs-vs-cats --data PATH",
-        f"put it into {rehearsed.home / DOGS / 'data'}",
+        f"put it in {rehearsed.home / DOGS / 'data'}",
     ):
         assert way in paragraph
     assert "SYNTHETIC" in paragraph
@@ -141,7 +141,7 @@ def test_the_closing_lines_of_a_rehearsal_lead_to_real_data_and_not_to_a_submiss
     assert report.startswith("SYNTHETIC report, ")
     assert file == f"submission, synthetic: {rehearsed.run / 'submission.synthetic.csv'}"
     assert warning.startswith("WARNING: the images are synthetic")
-    assert "nothing can be submitted" in warning
+    assert "can't be submitted" in warning
     assert following == "next: kagglekit run dogs-vs-cats --data ARCHIVE"
     assert f"SYNTHETIC run {rehearsed.run.name}" in rehearsed.out
     assert "kagglekit submit" not in rehearsed.out
@@ -155,7 +155,7 @@ def test_everything_that_a_rehearsal_leaves_is_called_synthetic(rehearsed: Rehea
     for record in ("result.json", "run.json"):
         assert json.loads((run / record).read_text())["synthetic"] is True
     log = (run / "log.txt").read_text()
-    assert "there is no data of dogs-vs-cats yet" in log
+    assert "there is no data for dogs-vs-cats yet" in log
     assert f"SYNTHETIC run {run.name}" in log
     (archive,) = (rehearsed.home / DOGS / "synthetic" / "data").glob("*.zip")
     assert "-synthetic-" in archive.name
@@ -176,8 +176,8 @@ def test_a_rehearsal_again_changes_nothing(after_rehearsal: Rehearsed, cli: Cli,
     run = after_rehearsal.run
     expected = (run / "submission.synthetic.csv").read_bytes()
     done = succeeded(cli("run", DOGS, "--backbone", tiny_export[0]))
-    assert f"run {run.name} is finished already" in done.out
-    assert "there is no data of dogs-vs-cats yet" in done.out
+    assert f"run {run.name} is already finished" in done.out
+    assert "there is no data for dogs-vs-cats yet" in done.out
     assert "next: kagglekit run dogs-vs-cats --data ARCHIVE" in done.out
     assert only_run(after_rehearsal.home / DOGS / "synthetic") == run
     assert (run / "submission.synthetic.csv").read_bytes() == expected
@@ -210,7 +210,7 @@ def test_a_rehearsal_never_lies_beside_real_runs(cli: Cli, tiny: str, tmp_path: 
 
     again = succeeded(cli("run", DOGS, "--backbone", tiny))
     assert "there is no data" not in again.out
-    assert f"run {run.name} is finished already" in again.out
+    assert f"run {run.name} is already finished" in again.out
     for score in ("out_of_fold", "before_finish"):  # however good a rehearsal's score is, real runs come first
         result = json.loads((rehearsed / "result.json").read_text())
         (rehearsed / "result.json").write_text(json.dumps(result | {score: 0.0}))
@@ -290,7 +290,7 @@ def test_an_archive_that_has_vanished_is_still_unpacked_and_no_rehearsal(
     succeeded(cli("run", DOGS, "--backbone", tiny, "--data", archive))
     archive.unlink()
     done = succeeded(cli("run", DOGS, "--backbone", tiny))
-    assert f"run {only_run(home / DOGS).name} is finished already" in done.out
+    assert f"run {only_run(home / DOGS).name} is already finished" in done.out
     assert not (home / DOGS / "synthetic").exists()
 
 

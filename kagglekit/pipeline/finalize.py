@@ -1,4 +1,4 @@
-"""The end of a run: finishing steps, the submission, and the closing numbers.
+"""The end of a run: finishing steps, the submission, and the final numbers.
 
 N scored images, M test images, C classes.
 """
@@ -28,7 +28,7 @@ from kagglekit.runs.store import Run
 
 
 def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Return the stages that end a run, after those of its method."""
+    """Return the stages that follow those of the method."""
     before = tuple(stage.name for stage in method)
     device = tuple(stage.name for stage in method if filenames.PROVIDER in stage.files)
     return (
@@ -43,7 +43,7 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
-    """Finish, write and check the submission, and write the closing numbers."""
+    """Apply the finishing steps, write the checked submission, and write the final numbers."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
     scored = _scored(train, predictions.oof, labels)
@@ -51,7 +51,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
 
     def finish_() -> None:
         start, test, tried = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
-        # what temperature and clip were chosen on: the report draws the losses that the others would have
+        # the input of temperature and clip: the report plots the losses of all their values
         run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
         oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
         test = postprocess.apply_kept(test, gates)
@@ -66,7 +66,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         record.write(run.folder / filenames.ALONE, _alone(gates, oof))
 
     def _alone(gates: list[postprocess.Gate], oof: Floats) -> Alone:
-        """Return what an exported file does, which sees one image at a time, and its loss out-of-fold."""
+        """Return the steps of an exported file, which sees one image at a time, and its out-of-fold score."""
         together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
         left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
         if left_out:
@@ -94,14 +94,15 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
-    """Return which test images could not be read, (M,); raise UserError where a readable one has no numbers."""
+    """Return which test images are unreadable, (M,); raises UserError if a readable one has no prediction."""
     without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
     asked = job.tables.asked
     strange = asked["id"][without & (asked["content"] != "").to_numpy()]
     if len(strange):
         raise UserError(
-            f"{len(strange)} readable test images got no numbers, such as {strange.iloc[0]}: the network's became too "
-            "large; use another --backbone, or to train it --set precision=float32 and a lower learning_rate."
+            f"{len(strange)} readable test images have no prediction, for example {strange.iloc[0]}: the network's "
+            "outputs overflowed; use another --backbone, or train with --set precision=float32 and a lower "
+            "learning_rate."
         )
     return without
 
@@ -127,7 +128,7 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
         backbones=tuple(backbone.name for backbone in job.backbones),
         method=job.recipe.training.method,
         device=provider.used,
-        # more than one, where folds were spread
+        # several, if folds ran on different machines
         predicted_on=tuple(sorted({each.used for each in job.run.providers})),
         submission_sha256=storage.file_sha256(job.run.submission),
     )
@@ -144,7 +145,7 @@ def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postproc
 
 
 def write_submission(job: Job, test: Floats, prior: Floats) -> None:
-    """Lay out, check and write the submission: every id that is asked for has one row."""
+    """Lay out, check and write the submission: one row for every requested id."""
     competition, tables = job.competition, job.tables
     predicted = {
         submissions.written_id(competition, test_id): row for test_id, row in zip(tables.asked["id"], test, strict=True)
@@ -152,9 +153,7 @@ def write_submission(job: Job, test: Floats, prior: Floats) -> None:
     ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
     rows = np.stack([predicted.get(row_id, prior) for row_id in ids])
     if len(predicted) < len(ids):
-        job.console.warn(
-            f"{len(ids) - len(predicted)} of {len(ids)} rows hold the class prior: they were not predicted"
-        )
+        job.console.warn(f"{len(ids) - len(predicted)} of {len(ids)} rows were not predicted and get the class prior")
     frame = job.plugin.submission(competition, ids, rows, tables.sample)
     try:
         submissions.check(frame, competition, ids)

@@ -1,4 +1,4 @@
-"""What all stages of one run share."""
+"""The inputs that all stages of a run share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Job:
     tables: Scanned
     backbones: Sequence[Backbone]
     batch_size: int
-    """Images that are computed together."""
+    """Images per batch."""
     workspace: Workspace
     synthetic: bool
     """Whether the images are drawn: a rehearsal."""

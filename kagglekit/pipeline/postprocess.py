@@ -1,7 +1,7 @@
-"""Finishing steps on probabilities, and the gate that every step must pass to be kept.
+"""Finishing steps on probabilities, and the test that each must pass to be kept.
 
-N scored images, C classes. A step is chosen on other folds and scored on this one; it is kept if the
-lower bound of its paired, group-bootstrapped gain is above zero.
+N scored images, C classes. A step's value is chosen on other folds than it is scored on. The step is kept if the lower
+bound of its paired, group-bootstrapped gain is above zero.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from kagglekit.runs.record import FinishingStep
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
-"""For metrics without rows, which are computed anew for each."""
+"""For metrics without per-row values, which are recomputed for each resample."""
 CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
 MISTAKES_TO_SHARPEN = 10
-"""With fewer wrong rows nothing tells how much confidence is too much: a sharper temperature is no candidate."""
+"""With fewer wrong rows the right confidence is unknown: temperatures below 1 are no candidates."""
 
 TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
 CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
@@ -32,7 +32,7 @@ CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows with known truth: (N,), (N, C), and the clusters that bootstraps draw, (N,)."""
+    """Rows with known truth: (N,), (N, C), and the clusters that the bootstrap resamples, (N,)."""
 
     truth: Labels
     probabilities: Floats
@@ -58,20 +58,20 @@ class Gate:
 
     step: str
     value: float | None
-    """The step's parameter, chosen on all scored rows, for the test set; None where it has none."""
+    """The step's value for the test set, chosen on all scored rows; None if it has none."""
     judgement: Judgement
 
     def record(self) -> FinishingStep:
-        """Return what a run keeps of it."""
+        """Return it as the run's files store it."""
         return FinishingStep(step=self.step, value=self.value, **asdict(self.judgement))
 
     def line(self) -> str:
-        """Say it in one line."""
+        """Return one line for the log."""
         j = self.judgement
         value = "" if self.value is None else f" {self.value:g}"
         return (
             f"finish: {self.step}{value}: {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
-            f"at least {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
+            f"lower bound {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
         )
 
 
@@ -107,7 +107,7 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
         after = np.empty_like(current)
         for part in np.unique(parts):
             here = parts == part
-            # the whole chain is chosen anew: a step kept before was, for the other folds, chosen on this one too
+            # choose the whole chain again: an earlier step was chosen on this fold too
             after[here] = _fit_chain(scored, chain, ~here, metric)[0][here]
         judgement = judge(scored, current, after, metric, seed)
         gates.append(Gate(step, _fit_chain(scored, chain, np.ones(len(parts), bool), metric)[1], judgement))
@@ -119,7 +119,7 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
 def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) -> tuple[Scored, Floats, list[Gate]]:
     """Try other predictions of the same rows, such as test-time augmentation.
 
-    Returns the rows to go on with, the test set's probabilities (M, C) that go with them, and the gates.
+    Returns the kept rows, the matching probabilities of the test set (M, C), and the gates.
     """
     gates: list[Gate] = []
     test = predictions.test
@@ -145,7 +145,7 @@ def _fit_chain(
 
 
 def candidate_values(step: str, truth: Labels, probabilities: Floats) -> Sequence[float]:
-    """Return the values that a step may take on these rows."""
+    """Return the candidate values of a step on these rows."""
     values = STEPS[step][1]
     if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
         return [value for value in values if value >= 1]
@@ -161,20 +161,20 @@ def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
 
 
 def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Judgement:
-    """Compare two sets of probabilities of the same rows; the one gate that steps must pass to be kept."""
+    """Compare two sets of probabilities of the same rows: the test that every step must pass."""
     gains = _bootstrap_gains(scored, before, after, metric, seed)
     score_before, score_after = metric.score(scored.truth, before), metric.score(scored.truth, after)
     sign = 1.0 if metric.lower_is_better else -1.0
     low = float(np.quantile(gains, 1 - CONFIDENCE))
     gain = sign * (score_before - score_after)
-    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # one group says nothing about others
+    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # a single group proves nothing about others
     return Judgement(score_before, score_after, gain, low, kept=proven)
 
 
 def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> tuple[float, float]:
-    """Return the 95% interval of what `after` (N, C) gains over `before`, bootstrapped over whole clusters.
+    """Return the 95% interval of the gain of `after` (N, C) over `before`, bootstrapped over whole clusters.
 
-    It has no ends for a single cluster, which says nothing about others.
+    It is infinite for a single cluster, which proves nothing about others.
     """
     if len(np.unique(scored.clusters)) < 2:
         return -float("inf"), float("inf")
@@ -190,7 +190,7 @@ def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: 
 
 
 def _parts(scored: Scored, seed: int) -> folds.Fold:
-    """Return the folds, or, where a hold-out has only one, parts of it that keep clusters whole."""
+    """Return the folds; a hold-out is divided into parts that keep clusters whole."""
     if len(np.unique(scored.fold)) > 1:
         return scored.fold
     clusters = np.unique(scored.clusters)
@@ -229,13 +229,13 @@ def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metr
 
 
 def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> Floats:
-    """Return the score of resamples of whole clusters; the same seed draws the same ones."""
+    """Return the scores of resamples of whole clusters; the same seed gives the same resamples."""
     random = np.random.default_rng(seed)
     order = np.argsort(scored.clusters, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
+    rows_of = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
     scores = []
     for _ in range(SLOW_RESAMPLES):
-        chosen = random.integers(0, len(members), len(members))
-        rows = np.concatenate([members[cluster] for cluster in chosen])
+        chosen = random.integers(0, len(rows_of), len(rows_of))
+        rows = np.concatenate([rows_of[cluster] for cluster in chosen])
         scores.append(metric.score(scored.truth[rows], probabilities[rows]))
     return np.array(scores)

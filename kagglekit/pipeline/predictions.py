@@ -1,4 +1,4 @@
-"""What every method hands on: probabilities by id."""
+"""What every method returns: probabilities by id."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class Predictions:
     test: Floats
     """Probabilities of the rows of `Tables.asked`, (M, C); NaN where an image could not be read."""
     prior: Floats
-    """The classes' shares in training, (C,): what an image that was not predicted gets."""
+    """Class shares in the training images, (C,): the prediction for images that could not be read."""
     candidates: tuple[Candidate, ...] = ()
     """Such as test-time augmentation; each is judged against what was kept before."""

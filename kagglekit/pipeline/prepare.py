@@ -1,4 +1,4 @@
-"""Before a run: everything is decided, nothing is computed."""
+"""Prepare a run: everything is decided, nothing is computed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PACKAGES = (
     "timm",
     "torch",
 )
-"""Whose versions may decide a digit of the results."""
+"""Packages whose versions may change a digit of the results."""
 
 
 def prepare(
@@ -57,9 +57,9 @@ def prepare(
     synthetic: bool = False,
     remember: bool = True,
 ) -> Job:
-    """Settle the recipe, find (or draw) and scan the data, and get the backbones ready.
+    """Resolve the recipe, find (or draw) and scan the data, and export the backbones.
 
-    `remember` says whether the next command without `--data` is to look at `data_path` too.
+    With `remember`, the next command without `--data` looks at `data_path` too.
     """
     seconds: dict[str, float] = {}
     plugin, competition = project.plugin, project.competition
@@ -68,7 +68,7 @@ def prepare(
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
-        console.say(f"no plugin: the classes are {labels}; a row of the submission holds {_row(competition)}")
+        console.say(f"no plugin: the classes are {labels}; each row of the submission has {_row(competition)}")
     with _timed(seconds, "data"):
         if synthetic:
             project = project.rehearsal
@@ -107,13 +107,13 @@ def prepare(
 def _settle(
     workspace: Workspace, key: dict[str, Any], chosen: Recipe, work: budget.Work, console: Console
 ) -> tuple[Decision, Recipe, list[backbone.Backbone]]:
-    """Decide what depends on the machine, once for a key; return it, the recipe with it, and the backbones."""
+    """Decide once per key what depends on the machine; return the decision, the final recipe and the backbones."""
     decided = store.decide(workspace, key, lambda: _decide(chosen, work))
     settled = chosen.changed(**decided.settings)
     console.say(f"method {settled.training.method}: {decided.why}")
     try:
         return decided, settled, prepare_backbones(decided, settled.features, console)
-    except UserError:  # such as a hub that has gone since: the next command may decide otherwise
+    except UserError:  # for example, the hub no longer answers: the next command may decide differently
         store.forget(workspace, key)
         raise
 
@@ -122,7 +122,7 @@ def _row(competition: Competition) -> str:
     form = competition.submission
     if isinstance(form, Probability):
         return f"the probability of {form.of}"
-    return "the class" if isinstance(form, ClassLabel) else "a probability a class"
+    return "the class" if isinstance(form, ClassLabel) else "one probability per class"
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _decide(chosen: Recipe, work: budget.Work) -> Decision:
-    """Settle what depends on the machine and the moment."""
+    """Decide what depends on the machine and the moment."""
     device = devices.choose(chosen.compute.provider)
     choice = table.choose(chosen, work, device)
     return Decision(
@@ -149,7 +149,7 @@ def _decide(chosen: Recipe, work: budget.Work) -> Decision:
 
 
 def prepare_backbones(decided: Decision, features: FeatureSettings, console: Console) -> list[backbone.Backbone]:
-    """Return the backbones that were decided on, ready to run."""
+    """Return the chosen backbones, exported and ready."""
     if decided.reason:
         names = ", ".join(decided.backbones)
         console.say(f"backbone {names} on {decided.device}: {decided.reason} (decided {decided.when})")
@@ -163,7 +163,7 @@ def prepare_backbones(decided: Decision, features: FeatureSettings, console: Con
 
 
 def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Scanned) -> dict[str, Any]:
-    """Everything that a run's results are made from, but the backbones."""
+    """Return everything that determines a run's results, except the backbones."""
     return {
         "plugin": plugin.digest(),
         "competition": competition.describe(),
@@ -182,7 +182,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
 
 
 def _augment_digest(chosen: Recipe) -> str:
-    """Return a hash of the policy's file; nothing for a policy with a name, which the code and the plugin decide."""
+    """Return the hash of a policy file; empty for a named policy, which code and plugin determine."""
     if not chosen.augmentation.augment.endswith(".json"):
         return ""
     if not Path(chosen.augmentation.augment).is_file():
@@ -191,5 +191,5 @@ def _augment_digest(chosen: Recipe) -> str:
 
 
 def _fingerprint(table: pd.DataFrame) -> str:
-    """Return a digest of a table and of its files' contents, wherever they lie."""
+    """Return a digest of a table and its files' contents, whatever their paths."""
     return storage.digest(table.drop(columns="path").to_csv(index=False), 32)

@@ -1,4 +1,4 @@
-"""What a run does where there is no data yet: it says how to get it, and rehearses on drawn images."""
+"""Runs without data: say how to get it, and rehearse on drawn images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kagglekit.recipe import Recipe
 
 
 def draw(project: Project, recipe: Recipe, console: Console) -> tuple[Path, Recipe]:
-    """Draw a competition into its workspace; return the archive, and the recipe with a hold-out and epochs that fit."""
+    """Draw a competition into its workspace; return the archive, and the recipe with a hold-out and epochs to match."""
     from kagglekit.competitions import synthetic
 
     drawn = synthetic.draw(project.competition, project.workspace.data, recipe.data.num_folds)
@@ -18,21 +18,21 @@ def draw(project: Project, recipe: Recipe, console: Console) -> tuple[Path, Reci
     if recipe.data.validation == "holdout" and recipe.data.holdout > most:
         recipe = recipe.changed(holdout=most)
         console.say(f"holdout = {most}, of {len(drawn.train)} synthetic training images")
-    # drawn images are learnt in no time: one epoch of each model shows that all works
+    # drawn images are easy: one epoch per model shows that everything works
     return drawn.archive, recipe.changed(phases=(*recipe.schedule.phases, "all epochs=1"))
 
 
 def how_to_get_data(project: Project) -> str:
     """Return a paragraph on the ways to real data."""
     competition, data = project.competition, project.workspace.data
-    ways = f"name its archive or folder (`kagglekit run {project.name} --data PATH`), or put it into {data}"
+    ways = f"name the archive or folder (`kagglekit run {project.name} --data PATH`), or put it in {data}"
     if competition.kaggle:
         ways = (
-            f"accept the rules at {competition.url}/rules, then type `kagglekit download {project.name}`; or download "
+            f"accept the rules at {competition.url}/rules and run `kagglekit download {project.name}`; or download "
             f"the archive from {competition.url}/data, and {ways}"
         )
     return (
-        f"there is no data of {competition.name} yet. To get it, {ways}. Until then this is a rehearsal on a SYNTHETIC "
-        "competition: images drawn in the declared layout, in an archive with a sample submission. All steps are "
-        "real, the score means nothing, and the submission can't be submitted."
+        f"there is no data for {competition.name} yet. To get it, {ways}. Until then, this is a rehearsal on a "
+        "SYNTHETIC competition: images drawn in the declared layout, in an archive with a sample submission. All "
+        "steps are real; the score means nothing, and the submission can't be submitted."
     )

@@ -33,11 +33,11 @@ def run(
 ) -> store.Run:
     """Take a competition from its data to a submission; return the run.
 
-    `settings` are those of the command line. Where there is no data yet it is a rehearsal. A run that is finished
-    already is shown again, one that was killed goes on. With `fold` only that fold's models are trained.
+    `settings` come from the command line. Without data it is a rehearsal. A finished run is shown again; a killed one
+    resumes. With `fold`, only that fold's models are trained.
     """
     project = Project.load(name)
-    with distributed.first_goes_first():  # which may be bringing the data from Kaggle
+    with distributed.first_goes_first():  # which may be downloading the data
         absent = project.lacks_data(data_path)
         if absent:
             console.warn(rehearsal.how_to_get_data(project))
@@ -46,7 +46,7 @@ def run(
 
 
 def go(job: Job, fold: int | None = None) -> store.Run:
-    """Make a run that is prepared, or go on with it; one that is finished already is only shown."""
+    """Make or resume a prepared run; a finished one is only shown."""
     method = table.get(job.recipe.training.method)
     own = method.stages(job)
     stages = Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job.run, own)), job.console.warn)
@@ -56,7 +56,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
     with job.run.locked(job.console):
         _warn_of_quarantine(job)
         if distributed.agree(stages.all_made()):
-            job.console.say(f"run {job.run.id} is finished already, nothing has changed since")
+            job.console.say(f"run {job.run.id} is already finished, and nothing has changed since")
             _show(job)
         else:
             with _logging(job, filenames.LOG):
@@ -69,7 +69,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
 
 
 def _logging(job: Job, name: str) -> AbstractContextManager[None]:
-    """Write down what is said; of several processes only the first one does."""
+    """Log what is printed; only the first process does."""
     return job.console.logging_to(job.run.folder / name) if distributed.is_first() else nullcontext()
 
 
@@ -80,7 +80,7 @@ def _show(job: Job) -> None:
 
 
 def _train_fold(job: Job, method: Method, stages: Stages, fold: int) -> None:
-    """Train one fold's models; raise UserError where the method or the run has no such fold."""
+    """Train one fold's models; raises UserError if the method or the run has no such fold."""
     if not isinstance(method, FoldByFold):
         able = [name for name, one in table.METHODS.items() if isinstance(one, FoldByFold)]
         raise UserError(f"--fold {fold}: only method {', '.join(able)} trains fold by fold; use --method {able[0]}.")
@@ -95,7 +95,7 @@ def _train_fold(job: Job, method: Method, stages: Stages, fold: int) -> None:
 
 
 def _record(job: Job) -> None:
-    """Write what the run is made from, before it is made, and the list of images that can't be used."""
+    """Before the run, write what it is made from and the quarantined images."""
     if not distributed.is_first():
         return
     folder = job.run.folder
@@ -112,7 +112,7 @@ def _record(job: Job) -> None:
 
 
 def _made_from(job: Job, before: Record | None) -> Record:
-    """Return what the run is made from; `before` is what a command before this one has written."""
+    """Return what the run is made from; `before` is the record of an earlier command."""
     return Record(
         competition=CompetitionRecord.from_plain(job.competition.describe()),
         leaderboard=job.competition.leaderboard,
@@ -134,7 +134,7 @@ def _made_from(job: Job, before: Record | None) -> Record:
 
 
 def _record_images(job: Job) -> None:
-    """Write down which files the run is made from: export, report and audit look at them again."""
+    """Write the list of image files: export, report and audit read them again."""
     both = [job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")]
     job.run.write_frame(filenames.IMAGES, pd.concat(both, ignore_index=True))
 
@@ -144,10 +144,12 @@ def _quarantine_list(job: Job) -> Path:
 
 
 def _warn_of_quarantine(job: Job) -> None:
-    """Say loudly what becomes of unreadable images."""
+    """Warn of unreadable images and say what happens to them."""
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
         rows = bad[bad["part"] == part]
         if len(rows):
             example = f"{rows['id'].iloc[0]} ({rows['reason'].iloc[0]})"
-            job.console.warn(f"{len(rows)} {part} images can't be read, such as {example}: {fate}; all are in {listed}")
+            job.console.warn(
+                f"{len(rows)} {part} images can't be read, for example {example}: {fate}; all are listed in {listed}"
+            )

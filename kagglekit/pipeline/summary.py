@@ -1,4 +1,4 @@
-"""The closing table of a run."""
+"""The final table of a run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
         _show_rehearsal(this, plugin, result, console)
         return
     console.table(f"run {this.id}", ("", ">"), facts(result))
-    lines = leaderboard(competition.leaderboard, result, "this run, on its own training images")
+    lines = leaderboard(competition.leaderboard, result, "this run, on the training images")
     if lines:
         rows = [(line.name, f"{line.score:.5f}") for line in lines]
-        console.table(f"{result.metric} beside the leaderboard", ("line", ">score"), rows)
-        console.say(
-            "The leaderboard is scored on another test set than this: a neighbouring line is a hint, no promise."
-        )
+        console.table(f"{result.metric} and the leaderboard", ("line", ">score"), rows)
+        console.say("The leaderboard uses another test set, so the comparison is only a hint.")
     console.say(f"submission: {this.submission}")
     if result.sample:
-        console.warn("this was a run on a sample: do not submit it")
+        console.warn("this run used a sample: do not submit it")
         console.say(f"next: kagglekit run {plugin.name}")
         return
     if not competition.kaggle:
@@ -40,7 +38,7 @@ def _show_rehearsal(this: store.Run, plugin: Plugin, result: Result, console: Co
     console.table(f"SYNTHETIC run {this.id}", ("", ">"), facts(result))
     console.say(f"submission, synthetic: {this.submission}")
     console.say(f"next: kagglekit run {plugin.name} --data ARCHIVE")
-    console.warn("the images are synthetic: the score says nothing about the competition, and nothing can be submitted")
+    console.warn("the images are synthetic: the score means nothing, and the submission can't be submitted")
 
 
 SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}
@@ -48,13 +46,13 @@ SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation s
 
 
 def scored(result: Result) -> str:
-    """Return the score with its standard error, which one group alone can't give."""
+    """Return the score with its standard error, which is unknown for a single group."""
     error = result.standard_error
     return f"{result.out_of_fold:.5f} ± {'unknown, one group' if error is None else f'{error:.5f}'}"
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
-    """Return the closing numbers as (name, value) for a table."""
+    """Return the final numbers as (name, value) for a table."""
     error = scored(result)
     facts = [
         (f"{SCORERS[result.validation]} {result.metric} ± standard error", error),
@@ -82,11 +80,11 @@ class Line:
     name: str
     score: float
     own: bool
-    """Whether it is the run's."""
+    """Whether it is the run itself."""
 
 
 def leaderboard(known: Mapping[str, float], result: Result, own: str) -> list[Line]:
-    """Return the known lines with the run's, which is called `own`, the best first; nothing where none is known."""
+    """Return the known lines and the run, named `own`, best first; empty if no lines are known."""
     if not known:
         return []
     lines = [Line(name=name, score=score, own=False) for name, score in known.items()]

@@ -1,4 +1,4 @@
-"""Views of an image that a trained model predicts: as it is, mirrored, augmented, and among its look-alikes.
+"""Test-time augmentation: plain, mirrored and augmented views, and averages over look-alikes.
 
 N images, C classes.
 """
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = "neighbours"
 MIRRORED = "mirrored view"
-"""What the step is called that predicts both."""
+"""Name of the step that averages the plain and the mirrored view."""
 _AUGMENTED_EPOCH = 2_000_000
-"""Augmented views draw where no epoch of training does."""
+"""An epoch number that training never reaches, so that views are random in their own way."""
 _BLOCK = 1024
-"""Images whose neighbours are found together."""
+"""Images per block of the neighbour search."""
 
 
 def names(recipe: Recipe, *, mirrors: bool, models: int) -> list[str]:
-    """Return the views of a run with `models` models a fold: only the plain one where others could not be judged."""
+    """Return the views of a run with `models` models per fold; with one model only the plain view can be judged."""
     if models < 2:
         return [PLAIN]
     mirrored = [MIRROR] if mirrors else []
@@ -39,7 +39,7 @@ def names(recipe: Recipe, *, mirrors: bool, models: int) -> list[str]:
 
 
 def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> dict[str, Floats]:
-    """Return what the model says of the unmirrored classes in each view, (N, C) each."""
+    """Return the probabilities of the unmirrored classes in each view, (N, C) each."""
     found: dict[str, Floats] = {}
     found[PLAIN], pooled = scorer.predict(contents)
     for view in views:
@@ -57,9 +57,9 @@ def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floa
     drawing = scorer.trainer.data.augmenter
     if view == MIRROR:
         mirrored, _ = scorer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
-        assert drawing.mirror is not None  # else there is no such view
+        assert drawing.mirror is not None  # otherwise this view does not exist
         return mirrored[:, list(drawing.mirror)]
-    # not mirrored: that is a view of its own, and which class an image shows is not known here
+    # not mirrored: that is its own view, and the class of a test image is unknown here
     still = dataclasses.replace(drawing, mirror=None, erasing=0.0)
     epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
     augmented, _ = scorer.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
@@ -67,9 +67,9 @@ def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floa
 
 
 def candidates(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tuple[Candidate, ...]:
-    """Return what may improve on the plain view, from the least change to the largest.
+    """Return candidates that may improve on the plain view, from the smallest change to the largest.
 
-    `by_view` holds out-of-fold and test probabilities, means over a fold's models and over all models.
+    `by_view` has out-of-fold and test probabilities: means over a fold's models and over all models.
     """
     seen = {view: pair for view, pair in by_view.items() if view != NEIGHBOURS}
     made = []
@@ -89,12 +89,12 @@ def _mean(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 def average_neighbours(probabilities: Floats, pooled: NDArray[np.float16], count: int, device: str) -> Floats:
     """Return the mean of each image's probabilities (N, C) and those of its `count` nearest neighbours.
 
-    Near is what points in the same direction of the `pooled` features (N, D). No label is used: so the test set can be
-    treated exactly as the held-out part that the step is judged on.
+    Nearness is the cosine similarity of the `pooled` features (N, D). No labels are used, so the test set is treated
+    exactly like the held-out images that the step is judged on.
     """
     import torch
 
-    taken = min(count + 1, len(pooled))  # an image is its own nearest
+    taken = min(count + 1, len(pooled))  # an image is its own nearest neighbour
     features = torch.nn.functional.normalize(torch.from_numpy(pooled).to(device).float(), dim=1)
     rows = torch.from_numpy(probabilities).to(device)
     means = [

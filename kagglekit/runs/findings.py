@@ -1,4 +1,4 @@
-"""What a finished run's folder says of its scored images; no plugin is needed.
+"""The scored images of a finished run, read from its folder; no plugin is needed.
 
 N scored images, C classes.
 """
@@ -23,20 +23,20 @@ from kagglekit.runs.store import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Rows with known truth, predicted by models that have not seen them."""
+    """Images with known truth, predicted by models that have not seen them."""
 
     run: Run
     record: Record
     result: Result
     recipe: Recipe
     table: pd.DataFrame
-    """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` where there are groups."""
+    """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` if there are groups."""
     truth: Labels
     """(N,)"""
     probabilities: Floats
-    """Out-of-fold, as they were scored, (N, C)."""
+    """Out-of-fold probabilities as scored, (N, C)."""
     unfinished: Floats
-    """The same before temperature and clip, (N, C)."""
+    """Out-of-fold probabilities before temperature and clip, (N, C)."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,15 +65,15 @@ class Findings:
 
 
 def are_in(run: Run) -> bool:
-    """Say whether a finished run has left all that is read here: older versions left less."""
+    """Return whether a finished run has all files that are read here; older versions wrote fewer."""
     return (run.folder / filenames.UNFINISHED).is_file()
 
 
 def read(run: Run) -> Findings:
-    """Read a run's folder; raise UserError where it is not finished."""
+    """Read a run's folder; raises UserError if it is not finished."""
     result = run.finished()
     if not are_in(run):
-        raise UserError(f"run {run.id} was made by an older kagglekit: type its command again to go on.")
+        raise UserError(f"run {run.id} was made by an older kagglekit: run its command again to update it.")
     oof = run.oof()
     images = run.images("train").set_index("id").drop(columns=["label", "part"])
     table = oof.known("id", "label", "fold").join(images, on="id").reset_index(drop=True)

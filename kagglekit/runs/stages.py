@@ -1,7 +1,7 @@
-"""Stages of a run: each leaves whole files and a manifest that says what they were made from.
+"""Stages of a run: each writes complete files and a manifest of what they were made from.
 
-A stage is skipped when its files are those of the manifest (size and time first, content when in doubt) and
-nothing that it was made from has changed; else it is made again. So a killed command goes on where it was.
+A stage is skipped if its files match the manifest (by size and time, in doubt by content) and its inputs have not
+changed; otherwise it runs again. This is how a killed command resumes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Stage:
 
     name: str
     files: tuple[str, ...]
-    """What it leaves in the run's folder."""
+    """Files that it writes to the run's folder."""
     after: tuple[str, ...] = ()
     """The stages whose files it reads."""
 
@@ -32,32 +32,32 @@ class Stages:
     """The stages of one run folder."""
 
     def __init__(self, folder: Path, key: str, stages: Sequence[Stage], warn: Callable[[str], None]) -> None:
-        """`key` is the digest of all that the run is made from; `warn` is told of files that were changed."""
+        """`key` is the digest of everything that the run is made from; `warn` reports changed files."""
         self._folder = folder
         self._key = key
         self._stages = {stage.name: stage for stage in stages}
         self._warn = warn
 
     def is_made(self, name: str) -> bool:
-        """Say whether the stage's files are there, whole, and made from what is there now."""
+        """Return whether the stage's files exist, are complete, and were made from the current inputs."""
         manifest = self._manifest(name)
         if manifest is None or manifest.made_from != self._sources(name):
             return False
-        if set(manifest.files) != set(self._stages[name].files):  # made by a version that left fewer
+        if set(manifest.files) != set(self._stages[name].files):  # made by a version that wrote fewer files
             return False
         return all(self._is_same(file, left) for file, left in manifest.files.items())
 
     def all_made(self) -> bool:
-        """Say whether nothing is left to do."""
+        """Return whether all stages are made."""
         return all(self.is_made(name) for name in self._stages)
 
     def forget(self, name: str) -> None:
-        """Let the stage be made again; what somebody has changed by hand is kept under another name."""
+        """Make the stage run again; files edited by hand are kept under another name."""
         self._set_changed_aside(name)
         self._path(name).unlink(missing_ok=True)
 
     def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:
-        """Let `work` write the stage's files, unless they are made already.
+        """Call `work` to write the stage's files, unless they are made already.
 
         Of several processes only the first works, unless they work `together`.
         """
@@ -72,7 +72,7 @@ class Stages:
             self._record(name, time.perf_counter() - started)
 
     def seconds(self) -> dict[str, float]:
-        """Return the time that each stage took when it was made."""
+        """Return the seconds that each stage took."""
         manifests = {name: self._manifest(name) for name in self._stages}
         return {name: manifest.seconds for name, manifest in manifests.items() if manifest is not None}
 
@@ -87,7 +87,7 @@ class Stages:
         record.write(self._path(name), Manifest(made_from=self._sources(name), files=files, seconds=seconds))
 
     def _sources(self, name: str) -> dict[str, Any]:
-        """Return the run's key, and the content of the files that the stage reads."""
+        """Return the run's key and the hashes of the files that the stage reads."""
         sources: dict[str, Any] = {"run": self._key}
         for before in self._stages[name].after:
             manifest = self._manifest(before)
@@ -99,11 +99,11 @@ class Stages:
         return path.is_file() and (tuple(storage.stamp(path)) == left.stamp or storage.file_sha256(path) == left.sha256)
 
     def _set_changed_aside(self, name: str) -> None:
-        """Keep what somebody has changed by hand under another name: the stage is about to write it anew."""
+        """Keep files edited by hand under another name, because the stage is about to overwrite them."""
         manifest = self._manifest(name)
         for file, left in ({} if manifest is None else manifest.files).items():
             path = self._folder / file
             if path.is_file() and not self._is_same(file, left):
                 kept = path.with_name(f"{path.stem}.changed-{storage.file_sha256(path)[:8]}{path.suffix}")
                 path.replace(kept)
-                self._warn(f"{path} has been changed since it was made: kept as {kept.name}, and made again")
+                self._warn(f"{path} was changed since it was written: kept as {kept.name}, and written again")

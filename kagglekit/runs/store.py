@@ -1,4 +1,4 @@
-"""Run folders: what a run leaves behind, and how it is found again."""
+"""Run folders: their files, and how to find them again."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Run:
 
     @contextmanager
     def locked(self, console: Console, part: str = "") -> Iterator[None]:
-        """Keep other commands from working on this run, or on a folder of it; wait for one that does.
+        """Lock this run, or one of its folders, against other commands; waits for the lock.
 
         Of several processes the first one holds the lock for all.
         """
@@ -161,10 +161,10 @@ class Run:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            console.say(f"another command is working on {part or 'run'} {self.id}: waiting for it")
+            console.say(f"another command is working on {part or 'run'} {self.id}: waiting")
             lock.acquire()
-        shared = filter(_is_old, place.glob("stages/.*.partial"))  # where commands that train other folds write too
-        for left in (*place.glob(".*.partial"), *shared):  # of killed commands
+        shared = filter(_is_old, place.glob("stages/.*.partial"))  # commands that train other folds write here too
+        for left in (*place.glob(".*.partial"), *shared):  # left by killed commands
             left.unlink(missing_ok=True)
         try:
             yield
@@ -179,7 +179,7 @@ class Run:
     def write_probabilities(
         self, name: str, ids: Sequence[str], probabilities: Floats, labels: Sequence[str], **more: Any
     ) -> None:
-        """Write probabilities (N, C) by id as parquet, one column a class after `id` and any `more`."""
+        """Write probabilities (N, C) by id as parquet, one column per class after `id` and any `more`."""
         import pandas as pd
 
         known = {beside(column, labels): values for column, values in ({"id": list(ids)} | more).items()}
@@ -187,19 +187,19 @@ class Run:
         self.write_frame(name, pd.DataFrame(known | columns))
 
     def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = "") -> Floats:
-        """Read what `write_probabilities` wrote, (N, C), for `ids` in their order; of one view, if there are more."""
+        """Read what `write_probabilities` wrote, (N, C), for `ids` in that order, of one view if there are several."""
         return Probabilities.read(self.folder / name, labels).of(ids, view)
 
 
 def _is_old(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime > _OLD
-    except FileNotFoundError:  # it has just got its name
+    except FileNotFoundError:  # it has just been renamed
         return False
 
 
 def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:
-    """Return the run of this key, new or old: the same command on the same data leads to the same folder."""
+    """Return the run with this key, new or old: the same command on the same data uses the same folder."""
     digest = storage.digest(key, 32)
     workspace.runs.mkdir(parents=True, exist_ok=True)
     workspace.cache.mkdir(parents=True, exist_ok=True)
@@ -212,9 +212,9 @@ def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False)
 
 
 def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], Decision]) -> Decision:
-    """Return what was decided when a command of this key ran first, else decide now; stored before it is used.
+    """Return the stored decision for this key; otherwise decide now, and store it before it is used.
 
-    For what depends on the machine or the moment, so that a command that goes on does not take another turn.
+    Used for what depends on the machine or the moment, so that a resumed command decides the same.
     """
     path = _decision(workspace, key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], Decisio
 
 
 def forget(workspace: Workspace, key: dict[str, Any]) -> None:
-    """Let the next command of this key decide anew."""
+    """Let the next command with this key decide again."""
     _decision(workspace, key).unlink(missing_ok=True)
 
 
@@ -236,7 +236,7 @@ def _decision(workspace: Workspace, key: dict[str, Any]) -> Path:
 
 
 def find(reference: str) -> Run:
-    """Return the run that an id (or its unique ending) or a path means; raise UserError for none or several."""
+    """Return the run with this id (or unique ending of it) or path; raises UserError for none or several."""
     path = Path(reference)
     if (path / filenames.RECORD).is_file():
         return Run(path.resolve())
@@ -246,13 +246,13 @@ def find(reference: str) -> Run:
         return Run(found[0])
     if found:
         raise UserError(
-            f"{reference!r} means {len(found)} runs: {', '.join(f.name for f in found[:4])}; give more of it."
+            f"{reference!r} matches {len(found)} runs: {', '.join(f.name for f in found[:4])}; give more of the id."
         )
     raise UserError(f"no run {reference!r} in {home()}: `kagglekit runs` lists them.")
 
 
 def all_runs(workspace: Workspace) -> list[Run]:
-    """Return a competition's runs, oldest first, and then its rehearsals."""
+    """Return a competition's runs, oldest first, followed by its rehearsals."""
     return [Run(folder) for folder in _folders((workspace.runs, workspace.synthetic.runs))]
 
 
@@ -264,7 +264,7 @@ def _folders(places: Iterable[Path]) -> list[Path]:
 def best_run(workspace: Workspace, accept: Callable[[Run, Result], bool] = lambda _run, _result: True) -> Run | None:
     """Return the run with the best out-of-fold score, the oldest of equals, among those that are accepted.
 
-    Neither rehearsals nor runs on a sample count, nor those that are not finished.
+    Rehearsals, runs on a sample and unfinished runs don't count.
     """
     finished = [(run, run.result) for run in all_runs(workspace) if not run.synthetic]
     whole = [(run, result) for run, result in finished if result is not None and not result.sample]
