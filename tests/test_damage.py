@@ -128,8 +128,8 @@ def appended(name: str, text: str) -> Damage:
 
 SAMPLE = "sample_submission.csv"
 PETS_DAMAGE: dict[str, tuple[Damage, tuple[str, ...]]] = {
-    "missing class folder": (removed("train/dog"), ("no training image of class 'dog'", "is the data complete?")),
-    "empty class folder": (emptied("train/dog"), ("no training image of class 'dog'", "is the data complete?")),
+    "missing class folder": (removed("train/dog"), ("no training image of class 'dog'", "download the data again")),
+    "empty class folder": (emptied("train/dog"), ("no training image of class 'dog'", "download the data again")),
     "unknown class folder": (added("train/horse/1.jpg"), ("label 'horse' is not one of the classes ['cat', 'dog']",)),
     "no training image": (emptied("train"), ("no training image of pets there", "train/{label}", "Name the archive")),
     "image outside the class folders": (added("train/7.jpg"), ("'train/7.jpg'", "move them out of the folder")),

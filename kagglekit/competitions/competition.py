@@ -21,7 +21,7 @@ class _LabelsInPaths:
     pattern: str
     """Path below the data folder with `{label}`, and any other placeholders."""
     also: tuple[str, ...] = ()
-    """Other shapes in which the archive has been delivered; the first that matches any image is used."""
+    """Patterns of other archive layouts in use; the first that matches any image is used."""
 
     def __post_init__(self) -> None:
         for pattern in self.alternatives:
@@ -44,7 +44,7 @@ class FilenameLabels(_LabelsInPaths):
 
 @dataclass(frozen=True)
 class FolderLabels(_LabelsInPaths):
-    """Training images in one folder a class, `imgs/train/{label}`; every image below it counts."""
+    """Training images in one folder per class, `imgs/train/{label}`; every image below it counts."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class CsvLabels:
     images: str
     """Path pattern with `{id}`: `train/{id}.jpg`."""
     id: str
-    """Column of the CSV that holds what `{id}` matches (with or without the image's ending)."""
+    """Column of the CSV with the text that `{id}` matches (with or without the image extension)."""
     label: str
-    """Column of the CSV that holds the label."""
+    """Column of the CSV with the label."""
     also: tuple[str, ...] = ()
-    """Other image patterns in which the archive has been delivered."""
+    """Image patterns of other archive layouts in use."""
 
     def __post_init__(self) -> None:
         for pattern in self.alternatives:
@@ -93,9 +93,9 @@ class _Submission:
     id: str = "id"
     """Name of the id column."""
     id_format: str = "{id}"
-    """How a test id is written: `{id}.jpg` puts an ending back."""
+    """How the submission writes a test id: `{id}.jpg` adds an extension."""
     sample: tuple[str, ...] = ("sample_submission.csv", "sampleSubmission.csv")
-    """Where the sample submission lies in the data folder; the first that exists is the authority for ids."""
+    """Paths of the sample submission in the data folder; the first that exists determines the ids."""
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -106,22 +106,22 @@ class _Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Probability(_Submission):
-    """One probability a row: that of one class."""
+    """One probability per row: that of one class."""
 
     of: str
-    """The class whose probability is asked for."""
+    """The class whose probability is submitted."""
     label: str = "label"
     """Name of the column with the probability."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbabilityPerClass(_Submission):
-    """One column a class, in the order of `Competition.classes` unless the sample says another."""
+    """One column per class, in the order of `Competition.classes` unless the sample has another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLabel(_Submission):
-    """The most probable class itself."""
+    """The most probable class of each row."""
 
     label: str = "label"
     """Name of the column with the class."""
@@ -133,7 +133,7 @@ FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
 
 
 def mirror_classes(labels: tuple[str, ...], flip: FlipRule) -> tuple[int, ...] | None:
-    """Return, for each class, the position of the mirrored image's class, (C,); None where flips are forbidden."""
+    """Return, for each class, the index of the mirrored image's class, (C,); None if flips are forbidden."""
     if flip == "forbidden":
         return None
     swaps: Mapping[str, str] = {} if isinstance(flip, str) else flip
@@ -142,32 +142,32 @@ def mirror_classes(labels: tuple[str, ...], flip: FlipRule) -> tuple[int, ...] |
 
 @dataclass(frozen=True, kw_only=True)
 class Competition:
-    """Everything kagglekit needs to know of a competition."""
+    """Everything kagglekit needs to know about a competition."""
 
     name: str
-    """Name that users type and the workspace folder is called: lower-case letters, digits and hyphens."""
+    """Name that users type, and of the workspace folder: lower-case letters, digits and hyphens."""
     kaggle: str
-    """The competition's slug at Kaggle; empty for one that is not there."""
+    """The competition's slug at Kaggle; empty if it is not at Kaggle."""
     classes: Mapping[str, str]
-    """Label as the data writes it -> name for people; the order is that of probabilities."""
+    """Label as the data writes it -> name for people; in the order of probabilities."""
     train: TrainLayout
     """Where training images and their labels are."""
     test: str | tuple[str, ...]
     """Path pattern(s) with `{id}` of test images; the first that matches any image is used."""
     submission: Submission
-    """What a row of the submission is."""
+    """Format of the submission."""
     metric: str | metrics.Metric | Callable[..., float] = "log_loss"
     """`log_loss`, `accuracy`, a Metric, or a callable (truth (N,), probabilities (N, C)) -> float, lower is better."""
     valid: FilenameLabels | FolderLabels | None = None
-    """Where the data brings a validation set of its own, if it does (setting `validation = "valid"`)."""
+    """Where the data's own validation set is, if it has one (setting `validation = "valid"`)."""
     groups: CsvGroups | None = None
     """Table of groups that folds never split."""
     flip: FlipRule = "forbidden"
     """Whether a mirrored image keeps its class: allowed, forbidden, or class -> class of the mirrored image."""
     leaderboard: Mapping[str, float] = field(default_factory=dict)
-    """Known leaderboard lines: name -> score."""
+    """Known leaderboard scores: name -> score."""
     url: str = ""
-    """The competition's page; made from the slug when left out."""
+    """The competition's page; derived from the slug if omitted."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -218,9 +218,9 @@ class Competition:
         """Labels as the data writes them, in the order of probabilities."""
         return tuple(self.classes)
 
-    def caption(self, place: int) -> str:
-        """Return what pictures call the class at a position: its label, and its name for people where that differs."""
-        label = self.labels[place]
+    def caption(self, index: int) -> str:
+        """Return the caption of a class by index: its label, and its name for people if that differs."""
+        label = self.labels[index]
         meaning = self.classes[label]
         return label if meaning == label else f"{label}: {meaning}"
 
@@ -231,7 +231,7 @@ class Competition:
 
     @property
     def mirror_classes(self) -> tuple[int, ...] | None:
-        """For each class, the position of the mirrored image's class, (C,); None where flips are forbidden."""
+        """For each class, the index of the mirrored image's class, (C,); None if flips are forbidden."""
         return mirror_classes(self.labels, self.flip)
 
     def describe(self) -> dict[str, Any]:

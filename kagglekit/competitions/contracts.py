@@ -1,4 +1,4 @@
-"""What tables must be, wherever they come from; messages name the source."""
+"""Checks of the tables of images, whatever their source; messages name the source."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     missing = [label for label in competition.labels if label not in set(table["label"])]
     if missing:
         raise PluginError(
-            f"{source}: no training image of class {missing[0]!r}: is the data complete? Download it again, or take "
-            "the class out of the plugin."
+            f"{source}: no training image of class {missing[0]!r}: download the data again if it is incomplete, or "
+            "remove the class from the plugin."
         )
     if competition.groups is not None and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
@@ -53,7 +53,7 @@ def _some(labels: tuple[str, ...]) -> str:
 
 def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
     if not table.columns.is_unique:
-        raise PluginError(f"{source}: the table has a column twice: {list(table.columns)}.")
+        raise PluginError(f"{source}: the table has a column twice in {list(table.columns)}.")
     for column in columns:
         if column not in table:
             raise PluginError(f"{source}: the table has no column {column!r}; it has {list(table.columns)}.")

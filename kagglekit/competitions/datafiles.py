@@ -1,4 +1,4 @@
-"""The files of a competition's data, by their path in the layout, wherever they lie on disk."""
+"""The files of a competition's data, by their path in the layout, wherever they are on disk."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Relative path with forward slashes -> absolute path; several folders can be laid over one another."""
+    """Relative path with forward slashes -> absolute path; several folders can be merged."""
 
     paths: Mapping[str, Path]
     """Sorted by relative path."""
     origin: str
-    """What messages call the data: the folder or archive that the user named."""
+    """The data's name in messages: the folder or archive that the user named."""
 
     @classmethod
     def from_folders(cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()) -> DataFiles:
-        """List the folders' files; where two have the same relative path the first folder wins.
+        """List the folders' files; for equal relative paths the first folder wins.
 
-        Folders called as in `skip` are left out at the top level.
+        Top-level folders named in `skip` are left out.
         """
         paths: dict[str, Path] = {}
         for folder in folders:
@@ -43,7 +43,7 @@ class DataFiles:
         return sorted(found, key=lambda folder: (folder.count("/"), folder))
 
     def first(self, candidates: Iterable[str]) -> Path | None:
-        """Return the first candidate that exists (letters' case ignored), or None."""
+        """Return the first candidate that exists (at the top level case-insensitively), or None."""
         lower = {path.lower(): file for path, file in self.paths.items() if "/" not in path}
         for candidate in candidates:
             found = self.paths.get(candidate) or lower.get(candidate.lower())
@@ -53,7 +53,7 @@ class DataFiles:
 
 
 def _walk(folder: Path, skip: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    """Yield (relative path, file), leaving out what file managers and notebooks leave behind."""
+    """Yield (relative path, file), without leftovers of file managers and notebooks."""
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)

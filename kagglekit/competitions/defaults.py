@@ -1,4 +1,4 @@
-"""What kagglekit does unless a plugin does it otherwise: hooks answered from the description alone."""
+"""Default hooks, derived from a competition's description alone; plugins may override them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @hookimpl(trylast=True)
 def recipe() -> Mapping[str, Any]:
-    """No settings of its own."""
+    """Add no settings."""
     return {}
 
 
 @hookimpl(trylast=True)
 def augmentations() -> Mapping[str, list[Any]]:
-    """No policies beside kagglekit's own."""
+    """Add no policies."""
     return {}
 
 
@@ -48,7 +48,7 @@ def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
 def submission(
     competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Lay rows out in the declared format."""
+    """Format rows as declared."""
     from kagglekit.competitions import submissions
 
     return submissions.lay_out(competition, ids, probabilities, sample)

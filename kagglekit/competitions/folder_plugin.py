@@ -23,22 +23,22 @@ _SAMPLES = ("sample_submission.csv", "sampleSubmission.csv")
 
 
 class FolderPlugin:
-    """Describes what lies in a folder."""
+    """Describes a folder's images as a competition."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise UserError where the folder has another layout."""
+        """Raise UserError if the folder has another layout."""
         self.folder = folder.resolve()
         self._files = DataFiles.from_folders([self.folder], str(self.folder))
         self._classes = self._labels("train")
         if len(self._classes) < 2:
             raise UserError(
-                f"{folder} is no competition: no train/<class>/ folders with images for two classes or more; "
+                f"{folder} is not a competition: it needs train/<class>/ folders with images of two classes or more; "
                 "`kagglekit new NAME` writes a plugin for another layout."
             )
         self._valid = next((name for name in _VALID if self._labels(name)), None)
 
-    def _labels(self, part: str) -> list[str]:
-        pattern = patterns.compile_pattern(f"{part}/{{label}}/")
+    def _labels(self, split: str) -> list[str]:
+        pattern = patterns.compile_pattern(f"{split}/{{label}}/")
         found = {
             match["label"] for path in self._files.paths if patterns.is_image(path) and (match := pattern.match(path))
         }
@@ -46,7 +46,7 @@ class FolderPlugin:
 
     @hookimpl
     def competition(self) -> Competition:
-        """Classes are the folders below `train/`; a sample submission decides on the format, where there is one."""
+        """Classes are the folders below `train/`; a sample submission, if present, determines the format."""
         submission, endings = self._submission()
         return Competition(
             name=_slug(self.folder.name),
@@ -60,7 +60,7 @@ class FolderPlugin:
         )
 
     def _test_patterns(self, endings: Sequence[str]) -> tuple[str, ...]:
-        """Return the shapes of `test/` that are there, or the usual one."""
+        """Return the layouts of `test/` that exist, or the default one."""
         shapes = [f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings]
         images = [path for path in self._files.paths if patterns.is_image(path)]
         there = [shape for shape in shapes if any(patterns.compile_pattern(shape).fullmatch(path) for path in images)]
@@ -68,11 +68,11 @@ class FolderPlugin:
 
     @hookimpl
     def recipe(self) -> Mapping[str, Any]:
-        """A validation set that the folder brings is what scores."""
+        """Score on the folder's own validation set, if it has one."""
         return {"validation": "valid"} if self._valid else {}
 
     def _submission(self) -> tuple[Submission, Sequence[str]]:
-        """Return the format, and the endings that test images have after their id: none where the id has it."""
+        """Return the format, and the extensions of test images; an empty one if ids include it."""
         path = self._files.first(_SAMPLES)
         if path is None:
             return ProbabilityPerClass(), ("",)
@@ -80,7 +80,7 @@ class FolderPlugin:
             header, *rows = list(csv.reader(file)) or [[]]
         rows = [row for row in rows if len(row) == len(header)]
         if not rows:
-            raise UserError(f"{path} is empty: put the competition's own there, or take it away.")
+            raise UserError(f"{path} is empty: replace it by the competition's own, or remove it.")
         values = {row[1] for row in rows} if len(header) == 2 else set()
         if len(values) == 1 and values <= set(self._classes) and all(map(_is_number, self._classes)):
             raise UserError(
@@ -91,7 +91,7 @@ class FolderPlugin:
         if format_ is None:
             raise UserError(
                 f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "
-                "`kagglekit new NAME` writes a plugin that can say what one has to do with the other."
+                "`kagglekit new NAME` writes a plugin that can say how they relate."
             )
         if patterns.is_image(rows[0][0]):
             return format_, ("",)
@@ -116,6 +116,6 @@ def _is_number(value: str) -> bool:
 
 
 def _slug(name: str) -> str:
-    """Return a name for the workspace that no installed competition has."""
+    """Return a workspace name that no installed competition has."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "folder"
     return f"{slug}-folder" if slug in {entry.name for entry in entry_points(group=GROUP)} else slug

@@ -1,4 +1,4 @@
-"""The installed competitions as their packages' metadata shows them: no plugin is imported."""
+"""Installed competitions, listed from package metadata without importing a plugin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Listing(NamedTuple):
 
 
 def listings() -> list[Listing]:
-    """Return the installed plugins by name; names that lead to one module are aliases, the shortest is the name."""
+    """Return the installed plugins by name; of several names for a module, the shortest is the name."""
     by_module: dict[str, set[str]] = {}
     for entry in entry_points(group=GROUP):
         by_module.setdefault(entry.value, set()).add(entry.name)
@@ -31,7 +31,7 @@ def listings() -> list[Listing]:
 
 
 def table() -> list[str]:
-    """Return the lines of `kagglekit list`, laid out without rich, which takes as long to load as all the rest."""
+    """Return the lines of `kagglekit list`, without rich, which would double the start-up time."""
     rows = [("name", "runs here", "package", "aliases")]
     for listing in listings():
         runs = Workspace.of(listing.name).runs

@@ -1,4 +1,4 @@
-"""From files and a declared layout to tables of training and test images."""
+"""Read tables of training and test images from files in a declared layout."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def natural_key(text: str) -> list[tuple[int, str]]:
 
 
 def has_train(competition: Competition, files: DataFiles) -> bool:
-    """Say whether any training image is there."""
+    """Return whether there is any training image."""
     layouts = competition.train
     return any(_any_match(_image_pattern(layouts, alternative), files) for alternative in layouts.alternatives)
 
 
 def has_test(competition: Competition, files: DataFiles) -> bool:
-    """Say whether any test image is there."""
+    """Return whether there is any test image."""
     return any(_any_match(pattern, files) for pattern in competition.test_patterns)
 
 
 def has_tables(competition: Competition, files: DataFiles) -> bool:
-    """Say whether the CSV files that the description names, and a sample submission, are there."""
+    """Return whether the CSV files of the description and a sample submission exist."""
     named = [
         layout.csv for layout in (competition.train, competition.groups) if isinstance(layout, CsvLabels | CsvGroups)
     ]
@@ -42,10 +42,10 @@ def has_tables(competition: Competition, files: DataFiles) -> bool:
 
 
 def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """Return `id`, `path`, `label`, and where the competition has them `group` and `valid`; sorted by id.
+    """Return `id`, `path`, `label` and, if the competition has them, `group` and `valid`; sorted by id.
 
-    An id is the path below the train folder without the image's ending. Raises UserError for images
-    or label rows that don't fit the layout.
+    An id is the path below the train folder without the image extension. Raises UserError for images or label rows
+    that don't fit the layout.
     """
     import pandas as pd
 
@@ -77,7 +77,7 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 
 def read_csv(files: DataFiles, name: str) -> pd.DataFrame:
-    """Read a CSV of the data with every value as a string. Raises UserError where it is missing or broken."""
+    """Read a CSV of the data with every value as a string. Raises UserError if it is missing or broken."""
     import pandas as pd
 
     path = files.first([name])
@@ -94,7 +94,7 @@ def _image_pattern(layout: FilenameLabels | FolderLabels | CsvLabels, alternativ
 
 
 def _matches(pattern: str, files: DataFiles) -> Iterable[tuple[str, re.Match[str]]]:
-    """Yield (path, match) for the images that `pattern` describes; one that ends in a slash means all below."""
+    """Yield (path, match) for images that `pattern` matches; a final slash matches everything below."""
     compiled = patterns.compile_pattern(pattern)
     match = compiled.match if pattern.endswith("/") else compiled.fullmatch
     for path in files.paths:
@@ -114,7 +114,7 @@ def _first_matching(candidates: Iterable[str], files: DataFiles) -> str | None:
 def _read_layout(
     layout: FilenameLabels | FolderLabels | CsvLabels, competition: Competition, files: DataFiles
 ) -> pd.DataFrame:
-    """Return `id`, `path`, `label` and `key`: what a table may call the image."""
+    """Return `id`, `path`, `label` and `key`, the image's possible name in a CSV."""
     import pandas as pd
 
     pattern = _first_matching([_image_pattern(layout, p) for p in layout.alternatives], files)
@@ -136,7 +136,7 @@ def _read_layout(
 
 
 def _check_strays(pattern: str, found: set[str], others: list[str], files: DataFiles) -> None:
-    """An image beside the others that fits no other part's pattern would be lost without a word: refuse it."""
+    """Raise UserError for images in the same folder that fit no split's pattern: they would be ignored silently."""
     folder = patterns.folder_of(pattern)
     if not folder:
         return
@@ -146,14 +146,14 @@ def _check_strays(pattern: str, found: set[str], others: list[str], files: DataF
     if strays:
         raise UserError(
             f"{len(strays)} images under {folder}/ do not fit {pattern!r}, such as {strays[0]!r}: "
-            "move them out of the folder, or name their shape in the plugin too."
+            "move them out of the folder, or add their pattern to the plugin."
         )
 
 
-def _other_patterns(competition: Competition, part: object) -> list[str]:
-    """Return the image patterns of all declared parts but one: parts may share a folder."""
-    layouts = [layout for layout in (competition.train, competition.valid) if layout not in (None, part)]
-    tests = competition.test_patterns if part != competition.test else ()
+def _other_patterns(competition: Competition, split: object) -> list[str]:
+    """Return the image patterns of all declared splits but one: splits may share a folder."""
+    layouts = [layout for layout in (competition.train, competition.valid) if layout not in (None, split)]
+    tests = competition.test_patterns if split != competition.test else ()
     return [*(_image_pattern(layout, p) for layout in layouts if layout for p in layout.alternatives), *tests]
 
 

@@ -1,7 +1,6 @@
-"""Finding, loading and checking plugins.
+"""Find, load and check plugins.
 
-Names come from entry-point metadata, so that listing imports no plugin; a run loads one plugin into a
-fresh manager.
+Names come from entry-point metadata, so that listing imports no plugin; a run loads one plugin into a new manager.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
 
 
 FILE_MODULE = "kagglekit_plugin_"
-"""What the modules of plugins in a single file are called, before their own name."""
+"""Prefix of the module names of single-file plugins."""
 
 
 def load(name: str) -> Plugin:
     """Load the plugin called `name` and check its hooks.
 
-    `name` is a name, an alias, a path to a .py file or to a folder with one; or to a folder in the course's
-    layout, which needs no plugin.
+    `name` is a name, an alias, or a path to a .py file, a folder with one, or a folder in the course's layout, which
+    needs no plugin.
     """
     # a plugin may import albumentations, which would ask the network for its newest version
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -53,7 +52,7 @@ def load(name: str) -> Plugin:
         return _load_folder(name, path)
     if name not in found and ("/" in name or "\\" in name):
         raise UserError(
-            f"no plugin file or folder {name!r}: give the path of a .py file or a folder with train/<class>/."
+            f"no plugin file or folder {name!r}: name a .py file or a folder with train/<class>/."
         )
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
@@ -84,7 +83,7 @@ def _load_folder(name: str, path: Path) -> Plugin:
 def _import_file(path: Path) -> ModuleType:
     name, path = str(path), path.resolve()
     if not path.is_file():
-        raise UserError(f"no plugin file {name!r}: give the path of a .py file, or a name from `kagglekit list`.")
+        raise UserError(f"no plugin file {name!r}: name a .py file, or a competition from `kagglekit list`.")
     spec = importlib.util.spec_from_file_location(f"{FILE_MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{name!r} can't be imported: a plugin is a .py file.")
@@ -109,7 +108,7 @@ class Plugin:
     """One loaded plugin; each method calls one hook and checks what it returns."""
 
     def __init__(self, name: str, module: object, data: Path | None = None) -> None:
-        """Register `module` and kagglekit's defaults in a fresh manager; a misspelt hook is an error.
+        """Register `module` and kagglekit's defaults in a new manager; a misspelt hook is an error.
 
         `data` is the folder that a plugin describes, if it describes one.
         """
@@ -163,18 +162,18 @@ class Plugin:
         return result
 
     def digest(self) -> str:
-        """Return a hash of the plugin's source, all modules of a package; of nothing for a folder."""
+        """Return a hash of the plugin's source (all modules of a package); empty for a folder."""
         if self.file is None:
             return ""
         sources = sorted(self.file.parent.rglob("*.py")) if self.file.name == "__init__.py" else [self.file]
         return storage.digest([storage.file_sha256(source) for source in sources], 32)
 
     def has(self, hook: str) -> bool:
-        """Say whether the plugin has the hook itself."""
+        """Return whether the plugin itself implements the hook."""
         return hasattr(getattr(self.module, hook, None), "kagglekit_impl")
 
     def _source(self, hook: str, files: DataFiles) -> str:
-        """Name where a table comes from: the plugin's hook, or the data as the description says to read it."""
+        """Return a table's source for messages: the plugin's hook, or the data."""
         return f"plugin {self.name!r}, hook {hook!r}" if self.has(hook) else files.origin
 
     def competition(self) -> Competition:
@@ -222,7 +221,7 @@ class Plugin:
         probabilities: NDArray[np.float64],
         sample: pd.DataFrame | None,
     ) -> pd.DataFrame:
-        """Return the laid-out submission; `submission.check` judges it."""
+        """Return the submission as the plugin formats it; `submissions.check` checks it."""
         import pandas as pd
 
         frame: pd.DataFrame = self.call(

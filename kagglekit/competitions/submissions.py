@@ -1,4 +1,4 @@
-"""Laying out, checking and writing a submission: by id, never by position.
+"""Format, check and write a submission: by id, never by position.
 
 N rows, C classes.
 """
@@ -23,14 +23,14 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 
 HOOKS = ("submission", "test_table")
-"""What a plugin may do in its own way, and a bundle can't take along."""
+"""Hooks that a plugin may implement and a bundle can't contain."""
 ROW_SUM_TOLERANCE = 1e-6
 ROUNDED_SUM_TOLERANCE = 1e-3
-"""For files made elsewhere, whose digits may have been cut: metrics divide a row by its sum."""
+"""For files from elsewhere, which may be rounded: metrics divide a row by its sum."""
 
 
 class RefusedError(UserError):
-    """A submission that Kaggle would refuse; `reason` says why, without what becomes of it here."""
+    """A submission that Kaggle would refuse; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the submission was not written, Kaggle would refuse it: {reason}.")
@@ -38,9 +38,9 @@ class RefusedError(UserError):
 
 
 def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
-    """Return the sample submission as strings, or None where the data has none.
+    """Return the sample submission as strings, or None if the data has none.
 
-    Raises UserError where its columns are not those of the competition's format, or an id is there twice.
+    Raises UserError if its columns don't match the competition's format or an id occurs twice.
     """
     names = competition.submission.sample
     if files.first(names) is None:
@@ -70,7 +70,7 @@ def columns(competition: Competition) -> list[str]:
 
 
 def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.DataFrame | None) -> list[str]:
-    """Return the ids that get a row, as the file writes them: the sample's, else every test image's."""
+    """Return the ids that need a row, as the file writes them: the sample's, else every test image's."""
     if sample is not None:
         return [str(value) for value in sample[competition.submission.id]]
     return [written_id(competition, test_id) for test_id in test_ids]
@@ -84,13 +84,13 @@ def written_id(competition: Competition, test_id: str) -> str:
 def lay_out(
     competition: Competition, ids: Sequence[str], probabilities: Floats, sample: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Return the submission's rows, in the sample's row and column order where there is one."""
+    """Return the submission's rows, in the sample's row and column order if there is one."""
     form = competition.submission
     frame = pd.DataFrame({form.id: pd.Series(list(ids), dtype="str")})
     if isinstance(form, Probability):
         frame[form.label] = probabilities[:, competition.labels.index(form.of)]
     elif isinstance(form, ClassLabel):
-        frame[form.label] = [competition.labels[place] for place in probabilities.argmax(axis=1)]
+        frame[form.label] = [competition.labels[index] for index in probabilities.argmax(axis=1)]
     else:
         values = pd.DataFrame(probabilities, columns=list(competition.labels))
         frame = pd.concat([frame, values], axis=1)
@@ -116,11 +116,11 @@ def check(
     twice = sorted({value for value, again in zip(written, pd.Series(written).duplicated(), strict=True) if again})
     if twice:
         _refuse(f"{_some(twice)} more than once")
-    there, asked = set(written), set(ids)
-    missing = [value for value in ids if value not in there]
+    present, requested = set(written), set(ids)
+    missing = [value for value in ids if value not in present]
     if missing:
         _refuse(f"{_some(missing)} missing")
-    extra = [value for value in written if value not in asked]
+    extra = [value for value in written if value not in requested]
     if extra:
         _refuse(f"{_some(extra)} not in the test set")
     if isinstance(form, ClassLabel):
@@ -158,15 +158,15 @@ def _refuse(reason: str) -> None:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the CSV whole, probabilities with all their digits: log loss lives in the last ones."""
+    """Write the CSV atomically, probabilities with all digits: the last ones matter for log loss."""
     with storage.replacing(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, Any]:
-    """Return as plain values what a bundle must know of a competition; runs keep it, so that no plugin is needed.
+    """Return what a bundle must know about a competition, as plain values; runs store it, so no plugin is needed.
 
-    `own_hooks` are those of `HOOKS` that the plugin has itself.
+    `own_hooks` are those of `HOOKS` that the plugin implements.
     """
     form = competition.submission
     return dataclasses.asdict(form) | {

@@ -1,8 +1,7 @@
-"""A small competition drawn in a plugin's declared layout: a rehearsal with no data, no account and no network.
+"""Draw a small competition in a plugin's declared layout, for rehearsals without data, account or network.
 
-The archive has what Kaggle's has: images, tables, the sample submission, zips in a zip where folders allow it.
-A class is a colour and a shape; a group (driver, patient) is a background. What the flip rule says of mirrored
-images is true of the drawn ones.
+Like Kaggle's, the archive contains images, tables, the sample submission and, if folders allow it, nested zips. A
+class is a colour and a shape; a group (driver, patient) is a background. Drawn images obey the flip rule.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from kagglekit.competitions.competition import (
 from kagglekit.recipe import DEFAULT_FOLDS
 
 DRAWING_VERSION = 1
-"""Raised whenever the same description would give other images."""
+"""Increased whenever the same description would give other images."""
 _TRAIN_IMAGES = 120
 _MOST_TEST_IMAGES = 200
 _GROUPS = 6
@@ -49,25 +48,25 @@ class Drawn:
 
     archive: Path
     train: Mapping[str, str]
-    """Path of each training image in the data -> label; those of the data's own validation set too."""
+    """Path of each training image -> label, including the data's own validation set."""
     test: Mapping[str, str]
     """Test id -> label."""
     groups: Mapping[str, str]
-    """Path of each training image -> group; empty where the competition has none."""
+    """Path of each training image -> group; empty if the competition has none."""
     test_ids: Mapping[str, str]
     """Path of each test image -> its id."""
 
 
 @dataclass
 class _Pictures:
-    """Images still to be drawn: path -> (class position, group)."""
+    """Images to draw: path -> (class index, group)."""
 
     train: dict[str, tuple[int, int]] = field(default_factory=dict)
     test: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: list[tuple[str, str, str, str]] = field(default_factory=list)
     """(id, file name, label, group) of each training image, those of a validation set last."""
     labelled: int = 0
-    """How many rows are no validation images: a CSV of labels names only those."""
+    """Number of rows before the validation images; only these are in a CSV of labels."""
     test_labels: dict[str, str] = field(default_factory=dict)
     """Test id -> label."""
     test_ids: dict[str, str] = field(default_factory=dict)
@@ -75,7 +74,7 @@ class _Pictures:
 
 
 def shapes(competition: Competition) -> int:
-    """Return how many shapes of archive the description declares."""
+    """Return how many archive layouts the description declares."""
     parts = (competition.train.alternatives, competition.test_patterns)
     return max(len(part) for part in (*parts, competition.valid.alternatives if competition.valid else ()))
 
@@ -83,7 +82,7 @@ def shapes(competition: Competition) -> int:
 def draw(competition: Competition, folder: Path, folds: int = DEFAULT_FOLDS, shape: int = 0) -> Drawn:
     """Draw a competition into an archive in `folder`, large enough for `folds` cross-validation folds.
 
-    `shape` picks one of the declared shapes of archive. The same description gives the same bytes.
+    `shape` selects one of the declared archive layouts. The same description gives the same bytes.
     """
     planned = _plan(competition, folds, shape)
     described = [competition.describe(), folds, shape, DRAWING_VERSION]
@@ -123,7 +122,7 @@ def _plan(competition: Competition, folds: int, shape: int) -> _Pictures:
     for turn in range(tested):
         path, test_id = _test_path(competition, shape, number + 1 + turn, turn + 1)
         place = turn * 7 % classes if classes % 7 else turn % classes
-        # test images are of groups that no training image is of
+        # test images come from groups without training images
         planned.test[path] = (place, groups + turn % groups if competition.groups else 0)
         planned.test_labels[test_id] = competition.labels[place]
         planned.test_ids[path] = test_id
@@ -135,7 +134,7 @@ def _group_name(group: int) -> str:
 
 
 def _train_path(layout: TrainLayout, shape: int, label: str, number: int) -> tuple[str, str]:
-    """Return (path, what `{id}` of a table's row is)."""
+    """Return (path, value of `{id}` in a table's row)."""
     pattern = layout.alternatives[min(shape, len(layout.alternatives) - 1)]
     if isinstance(layout, FolderLabels):
         pattern += f"/img_{number}.jpg"
@@ -156,7 +155,7 @@ def _test_path(competition: Competition, shape: int, name: int, number: int) -> 
 
 
 def _filled(pattern: str, values: Mapping[str, str], other: str) -> str:
-    """Fill placeholders; unknown ones get `other`, and an image's ending is added where the pattern has none."""
+    """Fill placeholders; unknown ones get `other`, and an image extension is added if the pattern has none."""
     path = pattern
     for name in patterns.placeholders(pattern):
         path = path.replace(f"{{{name}}}", values.get(name, other))
@@ -164,7 +163,7 @@ def _filled(pattern: str, values: Mapping[str, str], other: str) -> str:
 
 
 def _write(path: Path, competition: Competition, planned: _Pictures) -> None:
-    """Write the archive: a zip a folder where training and test images have folders of their own."""
+    """Write the archive; if training and test images have separate folders, one zip per folder."""
     members = dict(_tables(competition, planned))
     tops = [{name.partition("/")[0] for name in part if "/" in name} for part in (planned.train, planned.test)]
     nested = all(tops) and not tops[0] & tops[1]
@@ -202,7 +201,7 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
     if competition.groups is not None:
         table = columns.setdefault(competition.groups.csv, {})
         grouped = planned.rows[: planned.labelled] if table else planned.rows
-        # one table may say both: the column of ids serves as names then
+        # one table may hold both: then the id column serves as names
         table.setdefault(competition.groups.image, [name for _, name, _, _ in grouped])
         table[competition.groups.group] = [group for *_, group in grouped]
     for name, values in columns.items():

@@ -33,7 +33,7 @@ class Tables:
     asked: pd.DataFrame
     """The test images to predict: those that get a row, or, of a run on a sample, some of them."""
     dropped: pd.DataFrame
-    """The training images that were left out by the user's word: `id`, `reason`."""
+    """The training images that the user's list of drops excludes: `id`, `reason`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Scanned(Tables):
     quarantine: pd.DataFrame
     """The unreadable images: `part`, `id`, `path`, `reason`."""
     seen: Mapping[str, scan.Seen]
-    """What each readable file is, by its path."""
+    """What the scan found about each readable file, by path."""
 
 
 def read(
