@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from kagglekit.base import devices, environment, metrics, parallel, storage
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Labels, class_indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import onnx_graph
@@ -107,7 +107,7 @@ def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[fl
     table = _training_images(run)
     fold_of = run.folds
     table = table[table["id"].isin(list(fold_of))]
-    truth: list[int] = []
+    truth: list[Labels] = []
     found: tuple[list[Floats], list[Floats]] = ([], [])
     device: devices.Device = "cpu"
     with console.progress("half precision", len(table), "images") as advance:
@@ -123,8 +123,8 @@ def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[fl
                 for session, kept in zip(both, found, strict=True):
                     kept.append(session.run((onnx_graph.PROBABILITIES,), feeds)[0].astype(np.float64))
                 advance(len(rows))
-            truth += [run.labels.index(label) for label in held["label"]]
-    single, half = (float(metrics.log_loss_rows(np.array(truth), np.concatenate(rows)).mean()) for rows in found)
+            truth.append(class_indices(held["label"], run.labels))
+    single, half = (float(metrics.log_loss_rows(np.concatenate(truth), np.concatenate(rows)).mean()) for rows in found)
     return (single, half), device
 
 

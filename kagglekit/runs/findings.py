@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kagglekit.base import metrics
-from kagglekit.base.arrays import Floats, Labels
+from kagglekit.base.arrays import Floats, Labels, class_indices
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
@@ -86,7 +86,7 @@ def read(run: Run) -> Findings:
         result=result,
         recipe=run.recipe,
         table=table,
-        truth=np.array([oof.labels.index(label) for label in table["label"]], dtype=np.int64),
+        truth=class_indices(table["label"], oof.labels),
         probabilities=oof.of(ids),
         unfinished=run.unfinished().of(ids),
     )
