@@ -19,6 +19,9 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.cli import app
 from kagglekit.competitions import plugins
+from kagglekit.pipeline import summary
+from kagglekit.runs.record import Result
+from kagglekit.runs.store import Run
 from tests import pages
 from tests.conftest import Cli, succeeded
 
@@ -155,6 +158,34 @@ def test_every_command_of_the_documents_can_be_typed(line: str) -> None:
     settings = {key: given[key] for key in ("method", "head", "validation", "folds") if given.get(key)}
     settings |= dict(recipe.parse_assignment(text) for text in given.get("set_") or [])
     recipe.resolve({}, "none", Path(os.devnull), settings)
+
+
+def squeezed(text: str) -> set[str]:
+    """Return the lines of an output without its layout."""
+    return {" ".join(line.split()) for line in text.splitlines() if line.strip(" ─…")}
+
+
+def test_what_a_run_prints_is_what_the_documents_show() -> None:
+    result = Result(
+        metric="log loss",
+        lower_is_better=True,
+        out_of_fold=0.03105,
+        standard_error=0.00846,
+        accuracy=0.9917,
+        before_finish=0.03105,
+        clusters=1200,
+        scored_images=1200,
+        validation="folds",
+        backbones=("tf_efficientnet_lite2",),
+        device="cpu",
+        seconds={"features": 54.2},
+    )
+    file = io.StringIO()
+    run = Run(Path("competitions", "dogs-vs-cats", "runs", "20261123-0745-37f4ae66"))
+    summary.show(run, plugins.load("dogs-vs-cats"), result, Console(file))
+    for path in (pages.ROOT / "README.md", pages.ROOT / "kagglekit" / "guide" / "getting-started.md"):
+        (shown,) = (block for block in pages.blocks(path, "") if "all stages" in block)
+        assert squeezed(shown) <= squeezed(file.getvalue())
 
 
 def test_state_farm_without_its_groups_is_a_plugin(tmp_path: Path) -> None:
