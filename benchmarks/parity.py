@@ -26,7 +26,7 @@ from kagglekit.data import folds
 from kagglekit.heads import heads
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.models import registry, timm_models, weights
-from kagglekit.recipe import ComputeSettings, FeatureSettings, Recipe
+from kagglekit.recipe import ComputeSettings, FeatureSettings, HeadSettings
 
 VIEWS = ("plain", "mirror")
 
@@ -61,7 +61,7 @@ def loss(rows: np.ndarray, labels: np.ndarray) -> float:
     with threadpool_limits(1, user_api="blas"):
         for part in range(5):
             here = fold == part
-            head = heads.fit(training, ~here, Recipe())
+            head = heads.fit(training, ~here, HeadSettings(), 0)
             total[here] = log_loss_rows(labels[here], heads.predict(head, rows[here], classes))
     return float(total.mean())
 

@@ -20,7 +20,7 @@ from kagglekit.heads.logistic import LogisticPaths, LogisticRows, softmax
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
 from kagglekit.pipeline import postprocess
-from kagglekit.recipe import DataSettings, Recipe
+from kagglekit.recipe import DataSettings, HeadSettings
 
 LOG_LOSS = METRICS["log_loss"]
 SAME = ((0, 1, 2), (0, 1, 2))
@@ -44,9 +44,9 @@ def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) 
     return heads.Training(np.stack([rows, mirrored], axis=1), labels, None, view_classes)
 
 
-def fit(data: heads.Training, recipe: Recipe) -> Head:
+def fit(data: heads.Training, chosen: HeadSettings) -> Head:
     """Fit one head on all images."""
-    return heads.fit(data, np.ones(len(data.labels), bool), recipe)
+    return heads.fit(data, np.ones(len(data.labels), bool), chosen, 0)
 
 
 def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> Head:
@@ -99,8 +99,8 @@ def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
 def test_a_head_sees_nothing_of_the_images_outside_its_part() -> None:
     data, part = training(90), np.arange(90) % 3 != 0
     changed = heads.Training(np.where(part[:, None, None], data.rows, 1e3), data.labels * part, None, SAME)
-    for recipe in (Recipe(), Recipe.of(head="mlp", mlp_epochs=3)):
-        first, second = (head_file.arrays(heads.fit(one, part, recipe)) for one in (data, changed))
+    for chosen in (HeadSettings(), HeadSettings(head="mlp", mlp_epochs=3)):
+        first, second = (head_file.arrays(heads.fit(one, part, chosen, 0)) for one in (data, changed))
         assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -170,7 +170,7 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
     head: str, views: tuple[tuple[int, ...], ...]
 ) -> None:
     data = training(view_classes=views)
-    fitted = fit(data, Recipe.of(head=head))
+    fitted = fit(data, HeadSettings(head=head))
     probabilities = heads.predict(fitted, data.rows, views)
     assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.95
     assert np.allclose(probabilities.sum(axis=1), 1)
@@ -181,10 +181,10 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
 def test_a_head_does_not_depend_on_what_else_was_drawn_before(head: str) -> None:
-    recipe = Recipe.of(head=head, mlp_epochs=3)
-    first = head_file.arrays(fit(training(), recipe))
+    chosen = HeadSettings(head=head, mlp_epochs=3)
+    first = head_file.arrays(fit(training(), chosen))
     np.random.default_rng().random(10)
-    second = head_file.arrays(fit(training(), recipe))
+    second = head_file.arrays(fit(training(), chosen))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -208,7 +208,7 @@ def test_a_head_is_the_same_to_numpy_torch_and_its_file(kind: str, tmp_path: Pat
     import torch
 
     rows, _ = blobs()
-    head = fit(training(), Recipe.of(head=kind, mlp_epochs=3))
+    head = fit(training(), HeadSettings(head=kind, mlp_epochs=3))
     with torch.no_grad():
         scores = scores_by_torch(head, "cpu")(torch.from_numpy(rows)).numpy()
     assert np.allclose(softmax(scores.astype(np.float64)), head.probabilities(rows), atol=1e-6)
@@ -244,7 +244,7 @@ def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stro
     for spread in (0.5, 12.0):
         rows, labels = blobs(150, spread=spread)
         data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
-        chosen[spread] = float(fit(data, Recipe()).chosen.removeprefix("C "))
+        chosen[spread] = float(fit(data, HeadSettings()).chosen.removeprefix("C "))
     assert chosen[0.5] > chosen[12.0]
 
 
@@ -303,7 +303,7 @@ def test_one_group_in_a_training_part_is_no_obstacle() -> None:
     rows, labels = blobs()
     for groups in (np.full(90, "only", object), np.array(["a", "b"] * 45, object)):
         data = heads.Training(rows[:, None], labels, groups, ((0, 1, 2),))
-        assert fit(data, Recipe()).probabilities(rows).shape == (90, 3)
+        assert fit(data, HeadSettings()).probabilities(rows).shape == (90, 3)
 
 
 def test_a_class_with_a_single_image_is_no_obstacle() -> None:
@@ -311,7 +311,7 @@ def test_a_class_with_a_single_image_is_no_obstacle() -> None:
     labels[labels == 2] = 1
     labels[5] = 2
     data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
-    assert fit(data, Recipe()).probabilities(rows).shape == (90, 3)
+    assert fit(data, HeadSettings()).probabilities(rows).shape == (90, 3)
 
 
 def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:

@@ -20,7 +20,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.methods import table
-from kagglekit.recipe import Recipe, ScheduleSettings
+from kagglekit.recipe import AugmentationSettings, Recipe, ScheduleSettings
 from kagglekit.training import batches, budget, checkpoints, layers, phases, precisions, schedules, start
 from kagglekit.training.budget import Speed, Work
 from kagglekit.training.layers import Layers
@@ -201,12 +201,12 @@ def test_mixed_truth_is_still_a_probability(
     torch.manual_seed(0)
     truth = batches.targets(torch.arange(count) % classes, classes, smoothing)
     images = torch.rand(count, 3, 12, 10)
-    recipe = Recipe.of(mixup=mixup, cutmix=cutmix)
-    mixed, rows = batches.mix(images, truth, recipe, (1, key))
+    augmentation = AugmentationSettings(mixup=mixup, cutmix=cutmix)
+    mixed, rows = batches.mix(images, truth, augmentation, (1, key))
     assert mixed.shape == images.shape
     assert torch.allclose(rows.sum(1), torch.ones(count), atol=1e-5)
     assert (rows >= 0).all()
-    again, same_rows = batches.mix(images, truth, recipe, (1, key))
+    again, same_rows = batches.mix(images, truth, augmentation, (1, key))
     assert torch.equal(mixed, again)
     assert torch.equal(rows, same_rows)
 
@@ -214,7 +214,7 @@ def test_mixed_truth_is_still_a_probability(
 def test_cut_mix_pastes_a_rectangle_and_counts_its_area() -> None:
     labels = torch.arange(6)
     images = labels.float().view(6, 1, 1, 1).expand(6, 3, 16, 16).contiguous()  # each image is its number
-    mixed, truth = batches.mix(images, batches.targets(labels, 6, 0.0), Recipe.of(cutmix=1.0), (3, 0))
+    mixed, truth = batches.mix(images, batches.targets(labels, 6, 0.0), AugmentationSettings(cutmix=1.0), (3, 0))
     for number in range(6):
         shares = torch.stack([(mixed[number, 0] == other).float().mean() for other in range(6)])
         assert torch.allclose(shares, truth[number], atol=1e-6)
@@ -224,7 +224,7 @@ def test_cut_mix_pastes_a_rectangle_and_counts_its_area() -> None:
 def test_mix_up_weighs_images_and_truth_alike() -> None:
     labels = torch.arange(5)
     images = torch.eye(5).view(5, 5, 1, 1).expand(5, 5, 4, 4).contiguous()
-    mixed, truth = batches.mix(images, batches.targets(labels, 5, 0.0), Recipe.of(mixup=1.0), (2, 7))
+    mixed, truth = batches.mix(images, batches.targets(labels, 5, 0.0), AugmentationSettings(mixup=1.0), (2, 7))
     assert torch.allclose(mixed[:, :, 0, 0], truth)
     assert not torch.equal(mixed, images)
 
@@ -406,8 +406,8 @@ def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPat
 
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(UserError, match="precision = 'fp16' needs a GPU"):
-        precisions.choose(Recipe.of(precision="fp16"), "cpu")
-    assert precisions.choose(Recipe(), "cpu") == "float32"
+        precisions.choose("fp16", "cpu")
+    assert precisions.choose("auto", "cpu") == "float32"
 
 
 def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.MonkeyPatch) -> None:

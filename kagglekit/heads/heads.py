@@ -20,7 +20,7 @@ from kagglekit.heads import mlp
 from kagglekit.heads.layers import Head
 from kagglekit.heads.logistic import COLUMNS, LogisticPaths, LogisticRows
 from kagglekit.heads.row_file import Rows, read
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import HeadSettings
 
 INNER_FOLDS = 3
 PATIENCE = 2
@@ -65,19 +65,27 @@ def _inner_parts(labels: Labels, groups: NDArray[np.object_] | None, seed: int) 
     return folds.split(labels, None, min(INNER_FOLDS, rarest), seed)
 
 
-def fit(training: Training, part: Mask, recipe: Recipe, scratch: Path | None = None) -> Head:
-    """Fit the head that the recipe names on a part (N,) of the images; nothing else of them is looked at.
+def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scratch: Path | None = None) -> Head:
+    """Fit the head that the settings name on a part (N,) of the images; nothing else of them is looked at.
+
+    `scratch` is a folder for temporary files.
+    """
+    if settings.head == "mlp":
+        return _fit_mlp(training, np.flatnonzero(part), settings, seed)
+    return fit_logistic(training, part, settings.regularisation_grid, seed, scratch)
+
+
+def fit_logistic(training: Training, part: Mask, grid: Sequence[float], seed: int, scratch: Path | None = None) -> Head:
+    """Fit a logistic head on a part (N,) of the images, its inverse regularisation strength chosen from `grid`.
 
     `scratch` is a folder for temporary files.
     """
     indices = np.flatnonzero(part)
-    if recipe.heads.head == "mlp":
-        return _fit_mlp(training, indices, recipe)
     classes = len(training.view_classes[0])
     rows = LogisticRows(training.rows, indices, training.shown(indices), classes, scratch)
     try:
-        grid = sorted(recipe.heads.regularisation_grid)
-        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, recipe.data.seed)
+        grid = sorted(grid)
+        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)
         whole = LogisticPaths(rows, np.ones((1, len(indices)), bool))
         whole.advance([0], [strength])
         return whole.head(0, f"C {strength:g}")
@@ -149,17 +157,16 @@ def _held_out_losses(training: Training, paths: LogisticPaths, indices: Indices,
     return losses
 
 
-def _fit_mlp(training: Training, indices: Indices, recipe: Recipe) -> Head:
+def _fit_mlp(training: Training, indices: Indices, settings: HeadSettings, seed: int) -> Head:
     """Choose the epochs on one inner part, then train as long on all rows of the part."""
-    held = training.inner_parts(indices, recipe.data.seed) == 0
+    held = training.inner_parts(indices, seed) == 0
     rows, labels = training.rows[indices[held]], training.labels[indices[held]]
-    settings = mlp.Settings(
-        len(training.view_classes[0]), recipe.heads.mlp_width, recipe.heads.mlp_dropout, recipe.data.seed
-    )
+    classes = len(training.view_classes[0])
+    network = mlp.Settings(classes, settings.mlp_width, settings.mlp_dropout, seed)
     losses = [
         float(log_loss_rows(labels, predict(head, rows, training.view_classes)).mean())
-        for head in mlp.epochs(*training.flat(indices[~held]), settings, recipe.heads.mlp_epochs)
+        for head in mlp.epochs(*training.flat(indices[~held]), network, settings.mlp_epochs)
     ]
     best = int(np.argmin(losses)) + 1
-    *_, last = mlp.epochs(*training.flat(indices), settings, best)
+    *_, last = mlp.epochs(*training.flat(indices), network, best)
     return last

@@ -175,6 +175,11 @@ class AugmentationSettings(Section):
     cutmix: float = setting(0.0, "Share of the steps that cut and paste patches instead; 0 is off.", from_to(0, 1))
     label_smoothing: float = setting(0.0, "Share of the truth that is spread over all classes.", below_one())
 
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch are mixed with one another."""
+        return self.mixup > 0 or self.cutmix > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings(Section):

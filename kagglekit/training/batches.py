@@ -21,7 +21,7 @@ from kagglekit.base.arrays import Labels
 from kagglekit.competitions import plugins
 from kagglekit.images.decoding import Pixels
 from kagglekit.images.row_store import RowStore
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import AugmentationSettings
 
 if TYPE_CHECKING:
     import torch
@@ -141,17 +141,17 @@ def targets(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tenso
 
 
 def mix(
-    images: torch.Tensor, truth: torch.Tensor, recipe: Recipe, key: tuple[int, ...]
+    images: torch.Tensor, truth: torch.Tensor, augmentation: AugmentationSettings, key: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix images (B, 3, H, W) and their truth (B, C) with others of the batch, as the recipe says.
+    """Mix images (B, 3, H, W) and their truth (B, C) with others of the batch, by mix-up or cut-mix.
 
     Mix-up: Zhang et al. 2018; cut-mix: Yun et al. 2019. It is random by `key` only.
     """
     random = np.random.default_rng(key)
-    if recipe.augmentation.cutmix and random.random() < recipe.augmentation.cutmix:
+    if augmentation.cutmix and random.random() < augmentation.cutmix:
         return _cutmix(images, truth, random)
-    if recipe.augmentation.mixup:
-        share = float(random.beta(recipe.augmentation.mixup, recipe.augmentation.mixup))
+    if augmentation.mixup:
+        share = float(random.beta(augmentation.mixup, augmentation.mixup))
         other = random.permutation(len(images))
         return images * share + images[other] * (1 - share), truth * share + truth[other] * (1 - share)
     return images, truth

@@ -262,7 +262,7 @@ def _measure_batch(backbone: str, shape: tuple[int, int], recipe: Recipe, device
     optimiser = torch.optim.AdamW(model.parameters())
     images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
-    precision = precisions.choose(recipe, device)
+    precision = precisions.choose(recipe.compute.precision, device)
     narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
 

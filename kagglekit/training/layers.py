@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from kagglekit.recipe import Recipe
-
 if TYPE_CHECKING:
     import torch
 
@@ -88,15 +86,18 @@ def freeze(model: torch.nn.Module, layers: Layers, part: Part) -> None:
         parameter.requires_grad_(layers.of[name] >= first and name not in layers.fixed)
 
 
-def set_mode(model: torch.nn.Module, recipe: Recipe) -> None:
-    """Put the model in training mode, but batch norms whose weights don't learn: their statistics stay as they are."""
+def set_mode(model: torch.nn.Module, batch_norm: str) -> None:
+    """Put the model in training mode, but batch norms whose weights don't learn: their statistics stay as they are.
+
+    Where the setting `batch_norm` is `frozen`, so do those of all others.
+    """
     import torch
 
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             frozen = module.weight is not None and not module.weight.requires_grad
-            if frozen or recipe.training.batch_norm == "frozen":
+            if frozen or batch_norm == "frozen":
                 module.eval()
 
 

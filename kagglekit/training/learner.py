@@ -19,7 +19,7 @@ from kagglekit.base.distributed import World
 from kagglekit.base.errors import OwnError, UserError
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import AugmentationSettings, ScheduleSettings, TrainingSettings
 from kagglekit.training import batches, layers
 from kagglekit.training.phases import Phase
 from kagglekit.training.snapshots import TrainingState
@@ -41,9 +41,11 @@ class Learner:
         self,
         model: torch.nn.Module,
         preprocessing: Preprocessing,
-        recipe: Recipe,
         world: World,
         *,
+        training: TrainingSettings,
+        schedule: ScheduleSettings,
+        augmentation: AugmentationSettings,
         seed: int,
         micro_batch: int,
         say: Callable[[str], None],
@@ -51,13 +53,14 @@ class Learner:
         """Move `model` to the device; `micro_batch` images of this process are computed together at most."""
         import torch
 
-        self.recipe, self.world, self.seed, self.micro_batch = recipe, world, seed, micro_batch
-        self._whole = micro_batch * recipe.training.accumulate
+        self.training, self.schedule, self.augmentation = training, schedule, augmentation
+        self.world, self.seed, self.micro_batch = world, seed, micro_batch
+        self._whole = micro_batch * training.accumulate
         self._size, self._say = preprocessing.size, say
         on_device: Any = model.to(world.device)
         self.model: Any = on_device.to(memory_format=torch.channels_last)
         self.layers = layers.Layers.read(self.model)
-        groups = layers.optimiser_groups(self.model, self.layers, recipe.training.weight_decay)
+        groups = layers.optimiser_groups(self.model, self.layers, training.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, fused=True)
         self.state = TrainingState(self.model, self.optimiser, self._average(), world)
         self._wrapped: Any = None
@@ -68,20 +71,18 @@ class Learner:
         self._std = 255 * torch.tensor(preprocessing.std, device=world.device).view(1, 3, 1, 1)
 
     def _average(self) -> Any:
-        if not self.recipe.training.ema:
+        if not self.training.ema:
             return None
         from timm.utils import ModelEmaV3
 
-        return ModelEmaV3(self.model, decay=self.recipe.training.ema, use_warmup=True)
+        return ModelEmaV3(self.model, decay=self.training.ema, use_warmup=True)
 
     # --- which layers learn, and how fast
 
     def begin(self, phase: Phase) -> None:
         """Let the layers of a phase learn, at their rates."""
         layers.freeze(self.model, self.layers, phase.trains)
-        self._relative = layers.scales(
-            self.layers, phase.rates or self.recipe.schedule.rates, self.recipe.schedule.layer_decay
-        )
+        self._relative = layers.scales(self.layers, phase.rates or self.schedule.rates, self.schedule.layer_decay)
         self._wrapped, self._prepared = self.world.prepare(self.model, self.optimiser)
         self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if self.world.device.type == "cuda":
@@ -101,7 +102,7 @@ class Learner:
 
     def set_mode(self) -> None:
         """Get ready for steps: dropout on, batch statistics of what learns."""
-        layers.set_mode(self.model, self.recipe)
+        layers.set_mode(self.model, self.training.batch_norm)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
         """Do one step on uint8 images (B, H, W, 3) and labels (B,); return the loss, still on the device.
@@ -120,11 +121,11 @@ class Learner:
                 raise
 
         loss = self._halving(gradients)
-        if self.recipe.training.gradient_clip:
-            self.world.clip(self._learning, self.recipe.training.gradient_clip)
+        if self.training.gradient_clip:
+            self.world.clip(self._learning, self.training.gradient_clip)
         self._prepared.step()
         self._prepared.zero_grad(set_to_none=True)
-        if self.recipe.training.batch_norm != "frozen":
+        if self.training.batch_norm != "frozen":
             self.world.share_buffers(self.model)
         self.state.steps += 1
         if self.state.average is not None:
@@ -137,12 +138,12 @@ class Learner:
 
         torch.manual_seed(seed_of(self.seed, *key, self.world.rank))  # dropout and the like
         on_device = labels.to(self.world.device, non_blocking=True)
-        truth = batches.targets(on_device, self.model.num_classes, self.recipe.augmentation.label_smoothing)  # (B, C)
+        truth = batches.targets(on_device, self.model.num_classes, self.augmentation.label_smoothing)  # (B, C)
         mixed = None
-        if (
-            self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix
-        ):  # images of different micro-batches are mixed
-            mixed, truth = batches.mix(self._normalised(images), truth, self.recipe, (self.seed, *key, self.world.rank))
+        if self.augmentation.mixes:  # images of different micro-batches are mixed
+            mixed, truth = batches.mix(
+                self._normalised(images), truth, self.augmentation, (self.seed, *key, self.world.rank)
+            )
         total = torch.zeros((), device=self.world.device)
         for start in range(0, len(images), self.micro_batch):
             some = slice(start, start + self.micro_batch)
@@ -165,7 +166,7 @@ class Learner:
 
     def _too_large(self) -> UserError:
         height, width = self._size
-        more = f"--set accumulate={2 * self.recipe.training.accumulate}, " if self.micro_batch > 1 else ""
+        more = f"--set accumulate={2 * self.training.accumulate}, " if self.micro_batch > 1 else ""
         return OwnError(
             f"out of memory with {self.micro_batch} images of {height}x{width} at a time: use {more}a smaller "
             "--set image_size or train_batch, or another --backbone."
@@ -203,7 +204,7 @@ class Learner:
         import torch
 
         # images that are mixed are all on the device at once
-        count = self._whole if self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix else self.micro_batch
+        count = self._whole if self.augmentation.mixes else self.micro_batch
         images = torch.zeros((count, *self._size, 3), dtype=torch.uint8)
         try:
             with self.world.alone(self._wrapped):

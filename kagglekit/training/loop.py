@@ -83,7 +83,15 @@ class Trainer:
         self.batch = max(min(batch, len(data.contents)) // world.size, 1) * world.size
         micro_batch = -(-self.batch // world.size // recipe.training.accumulate)
         self.learner = Learner(
-            model, data.preprocessing, recipe, world, seed=seed, micro_batch=micro_batch, say=console.say
+            model,
+            data.preprocessing,
+            world,
+            training=recipe.training,
+            schedule=recipe.schedule,
+            augmentation=recipe.augmentation,
+            seed=seed,
+            micro_batch=micro_batch,
+            say=console.say,
         )
         self.description = description
         self.progress = Progress()

@@ -1,4 +1,4 @@
-"""A timm model to train: pretrained weights, a new head, and what the recipe regularises it with.
+"""A timm model to train: pretrained weights, a new head, and what regularises it.
 
 D features, C classes.
 """
@@ -13,22 +13,25 @@ from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone, weights_of
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
 
 
-def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
+def build(
+    backbone: Backbone, classes: int, training: TrainingSettings, *, seed: int, compiled: bool = False
+) -> torch.nn.Module:
     """Return the backbone with its pretrained weights and a new head for `classes`, in evaluation mode.
 
-    Raises UserError where the architecture can't be regularised as the recipe says.
+    The new head is drawn by `seed`; `compiled` says whether torch.compile is used. Raises UserError where the
+    architecture can't take the dropout or drop_path that is set.
     """
     import torch
 
     pretrained, _, _ = timm_models.load_model(backbone.name, weights_of(backbone), backbone.preprocessing.size)
-    torch.manual_seed(recipe.data.seed)  # of the new head
-    model = _create(backbone, classes, recipe)
+    torch.manual_seed(seed)  # of the new head
+    model = _create(backbone, classes, training)
     own = model.state_dict()
     same = {key: value for key, value in pretrained.state_dict().items() if _fits(own.get(key), value)}
     head = {name for name, _ in _head_parameters(model)}
@@ -40,22 +43,22 @@ def build(backbone: Backbone, classes: int, recipe: Recipe) -> torch.nn.Module:
     if isinstance(new_head, torch.nn.Linear):
         # EfficientNet's own start is by the number of classes: with few of them it is wrong with great certainty
         new_head.reset_parameters()
-    if recipe.compute.compile:
+    if compiled:
         model.compile(dynamic=False)
     return model.eval()  # type: ignore[no-any-return]
 
 
-def check_regularisation(backbone: Backbone, recipe: Recipe) -> None:
-    """Raise UserError where the architecture can't be regularised as the recipe asks; nothing is loaded."""
+def check_regularisation(backbone: Backbone, training: TrainingSettings) -> None:
+    """Raise UserError where the architecture can't take the dropout or drop_path that is set; nothing is loaded."""
     import torch
 
-    if recipe.training.dropout or recipe.training.drop_path:
+    if training.dropout or training.drop_path:
         with torch.device("meta"):
-            _create(backbone, 2, recipe)
+            _create(backbone, 2, training)
 
 
-def _create(backbone: Backbone, classes: int, recipe: Recipe) -> Any:
-    wanted = {"drop_rate": recipe.training.dropout, "drop_path_rate": recipe.training.drop_path}
+def _create(backbone: Backbone, classes: int, training: TrainingSettings) -> Any:
+    wanted = {"drop_rate": training.dropout, "drop_path_rate": training.drop_path}
     arguments = {name: value for name, value in wanted.items() if value}
     try:
         return timm_models.create(backbone.name, backbone.preprocessing.size, num_classes=classes, **arguments)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from kagglekit.base import devices
 from kagglekit.base.errors import UserError
-from kagglekit.recipe import Recipe
 
 
-def choose(recipe: Recipe, device: devices.Device) -> str:
-    """Return float32, bf16 or fp16; raise UserError for what the device can't do."""
-    if recipe.compute.precision == "fp16" and device == "cpu":
+def choose(requested: str, device: devices.Device) -> str:
+    """Return float32, bf16 or fp16 for the setting `precision`; raise UserError for what the device can't do."""
+    if requested == "fp16" and device == "cpu":
         raise UserError("precision = 'fp16' needs a GPU: use --set precision=float32, or bf16.")
-    if recipe.compute.precision != "auto":
-        return recipe.compute.precision
+    if requested != "auto":
+        return requested
     if device == "cpu":
         return "float32"
     import torch

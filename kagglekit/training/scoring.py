@@ -15,6 +15,7 @@ from kagglekit.base import parallel
 from kagglekit.base.arrays import Floats, softmax
 from kagglekit.models import batch_sizes, onnx_export, sessions
 from kagglekit.models.backbone import Backbone
+from kagglekit.recipe import ComputeSettings
 
 if TYPE_CHECKING:
     from kagglekit.training.loop import Trainer
@@ -26,22 +27,19 @@ View = Callable[[Any, bytes], Any]
 class Scorer:
     """A trained model as a graph; each of several processes predicts its share, and all get all of it."""
 
-    def __init__(self, trainer: Trainer, backbone: Backbone, warn: sessions.Say) -> None:
+    def __init__(self, trainer: Trainer, backbone: Backbone, compute: ComputeSettings, warn: sessions.Say) -> None:
         """Take the weights that `trainer` has come to."""
         self.trainer = trainer
         graph = onnx_export.trained(backbone, trainer.learner.bare, trainer.learner.state.weights())
-        recipe = trainer.recipe
         if trainer.world.device.type == "cuda":
             import torch
 
             torch.cuda.empty_cache()  # onnxruntime needs what training no longer does
-        self._session = sessions.open_on(graph, recipe.compute.provider, 1, warn)
+        self._session = sessions.open_on(graph, compute.provider, 1, warn)
         self.device = self._session.device
-        self._batch = recipe.compute.feature_batch or batch_sizes.automatic_batch(
-            self.device, backbone.preprocessing.size
-        )
+        self._batch = compute.feature_batch or batch_sizes.automatic_batch(self.device, backbone.preprocessing.size)
         # processes on one CPU share its cores
-        self._workers = max(recipe.compute.num_threads // trainer.world.size, 1)
+        self._workers = max(compute.num_threads // trainer.world.size, 1)
 
     def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
         """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.

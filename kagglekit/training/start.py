@@ -12,7 +12,7 @@ from kagglekit.base import storage
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
-from kagglekit.recipe import Recipe, read_file
+from kagglekit.recipe import DataSettings, read_file
 from kagglekit.runs import store
 from kagglekit.training import checkpoints
 
@@ -55,14 +55,14 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
         )
 
 
-def chose_on_others(path: Path, recipe: Recipe) -> bool:
+def chose_on_others(path: Path, data: DataSettings, validation_share: float) -> bool:
     """Say whether the run of the weights at `path` may have learnt from images that choose epochs in this one."""
     before = read_file(path.parents[2] / "recipe.toml")
-    now = recipe.as_dict()
-    return bool(recipe.training.validation_share) and any(before.get(name) != now[name] for name in _DECIDE_INNER)
+    now = {name: getattr(data, name) for name in _DECIDE_SPLITS} | {"validation_share": validation_share}
+    return bool(validation_share) and any(before.get(name) != value for name, value in now.items())
 
 
-_DECIDE_INNER = ("validation_share", "seed", "validation", "holdout", "folds")
+_DECIDE_SPLITS = ("seed", "validation", "holdout", "folds")
 
 
 def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -> dict[str, torch.Tensor]:

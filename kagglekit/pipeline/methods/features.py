@@ -157,7 +157,9 @@ def fit_heads(
     with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
         # the mlp draws from torch's one global generator
         workers = 1 if recipe.heads.head == "mlp" else recipe.compute.num_threads
-        work = parallel.overlapped(parts.values(), lambda part: heads.fit(training, part, recipe, scratch), workers)
+        work = parallel.overlapped(
+            parts.values(), lambda part: heads.fit(training, part, recipe.heads, recipe.data.seed, scratch), workers
+        )
         for name, head in zip(parts, work, strict=True):
             fitted[name] = head
             advance(1)

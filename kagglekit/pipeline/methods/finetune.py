@@ -187,15 +187,15 @@ class FinetuneRun(MethodRun):
         if self.device == "cpu":
             devices.keep_memory()
             torch.set_num_threads(self.recipe.compute.threads or max(devices.cores() // distributed.count(), 1))
-        return distributed.World(self.device, precisions.choose(self.recipe, self.device))
+        return distributed.World(self.device, precisions.choose(self.recipe.compute.precision, self.device))
 
     def check(self) -> None:
         """Raise UserError for settings that can't be met, before hours of work; warn of those that do nothing."""
         recipe, warn = self.recipe, self.job.console.warn
-        precisions.choose(recipe, self.device)
+        precisions.choose(recipe.compute.precision, self.device)
         for backbone in self.job.backbones:
             self._augmenter(backbone, recipe.data.seed)
-            networks.check_regularisation(backbone, recipe)
+            networks.check_regularisation(backbone, recipe.training)
         if recipe.schedule.patience and not recipe.training.validation_share:
             warn("patience has no effect: with validation_share = 0 no image is left to tell when to stop")
         elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
@@ -261,7 +261,7 @@ class FinetuneRun(MethodRun):
         total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
         with console.progress(model.name, total, "images") as advance:
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
-        scorer = scoring.Scorer(trainer, model.backbone, console.warn)
+        scorer = scoring.Scorer(trainer, model.backbone, self.recipe.compute, console.warn)
         held = np.flatnonzero(self.fold == model.fold)
         self._write_views(model, "oof", self.table["id"].iloc[held].tolist(), self._some(held), scorer)
         self._write_views(model, "test", self.readable["id"].tolist(), self.test_contents, scorer)
@@ -274,7 +274,9 @@ class FinetuneRun(MethodRun):
 
         backbone, recipe = model.backbone, self.recipe
         seed = learner.seed_of(recipe.data.seed, model.fold, model.number)
-        network = networks.build(backbone, len(self.labels), recipe)
+        network = networks.build(
+            backbone, len(self.labels), recipe.training, seed=recipe.data.seed, compiled=recipe.compute.compile
+        )
         self._start(network, model, learnt)
         data = loop.Data(
             pixels=self._all_pixels(backbone),
@@ -322,10 +324,10 @@ class FinetuneRun(MethodRun):
             now = pd.Series(self.fold, index=self.table["id"])
             path = start.find(origin, model.folder)
             start.check_folds(path, origin, now, model.fold)
-            if start.chose_on_others(path, self.recipe):
+            if start.chose_on_others(path, self.recipe.data, self.recipe.training.validation_share):
                 self.job.console.warn(
                     f"{model.name}: {origin} has learnt from images that choose epochs here: their loss is "
-                    "too good; use its inner_share, folds and seed"
+                    "too good; use its validation_share, folds and seed"
                 )
             network.load_state_dict(start.weights(path, origin, model.backbone, self.labels))
             return
@@ -346,9 +348,10 @@ class FinetuneRun(MethodRun):
         )
         part = np.zeros(len(self.table), bool)
         part[learnt] = True
-        logistic = self.recipe.changed(head="logistic")
         with threadpool_limits(1, user_api="blas"):
-            return heads.fit(training, part, logistic, self.job.workspace.cache)
+            return heads.fit_logistic(
+                training, part, self.recipe.heads.regularisation_grid, self.recipe.data.seed, self.job.workspace.cache
+            )
 
     def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
         engine = features.FeatureEngine(
