@@ -319,7 +319,7 @@ def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: 
 def fitted(minutes: float, speed: Speed, **more: Any) -> tuple[tuple[int, ...], int, int]:
     """(shape, folds, epochs) of recipe `quick`; a step takes as long as the image has pixels."""
 
-    def measure(_backbone: str, shape: tuple[int, int], _recipe: Recipe) -> Speed:
+    def measure(shape: tuple[int, int]) -> Speed:
         share = shape[0] * shape[1] / 224**2
         return Speed(speed.step * share, speed.forward * share)
 
@@ -388,7 +388,7 @@ def test_a_hold_out_is_one_model_and_several_predict_more_views() -> None:
 def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def measure(_backbone: str, _shape: tuple[int, int], _recipe: Recipe, device: str) -> Speed:
+    def measure(_backbone: str, _shape: tuple[int, int], device: str, **_more: Any) -> Speed:
         asked.append(device)
         return Speed(0.001, 0.0003)
 
@@ -444,15 +444,15 @@ def test_a_measured_batch_that_does_not_fit_is_halved(
 
     monkeypatch.setattr(budget, "_measure_batch", measure)
     if fits:
-        assert budget.measure("resnet18", (64, 64), Recipe(), "cpu") == Speed(1.0, 0.5)
+        assert budget.measure("resnet18", (64, 64), "cpu") == Speed(1.0, 0.5)
     else:
         with pytest.raises(UserError, match="not even one image of 64x64 fits"):
-            budget.measure("resnet18", (64, 64), Recipe(), "cpu")
+            budget.measure("resnet18", (64, 64), "cpu")
     assert tried == measured
     tried.clear()
     monkeypatch.setenv("WORLD_SIZE", "4")
     fits = 64
-    assert budget.measure("resnet18", (64, 64), Recipe.of(train_batch=64), "cuda") == Speed(0.25, 0.5)
+    assert budget.measure("resnet18", (64, 64), "cuda", train_batch=64) == Speed(0.25, 0.5)
     assert tried == [16], "a share of the step"
 
 

@@ -15,10 +15,9 @@ from kagglekit.base.errors import UserError
 from kagglekit.data.project import Project
 from kagglekit.images import decoding, files
 from kagglekit.models import registry, timm_models
-from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.methods.finetune import FineTuning, find_rate
 from kagglekit.pipeline.prepare import prepare
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DataSettings, FeatureSettings
 from kagglekit.training import contact_sheet, layers, lr_finder, policies, rate_limits
 from kagglekit.training.augmenter import Augmenter
 
@@ -69,7 +68,7 @@ def augmentations(
     project = Project.load(name)
     competition = project.competition
     chosen = project.settings(settings, console.say)
-    preprocessing = _preprocessing(chosen)
+    preprocessing = _preprocessing(chosen.features, chosen.compute.provider)
     size = preprocessing.size
     policy = policies.resolve(chosen.augmentation.augment, size, policies.of_plugin(project.plugin, size))
     augmenter = Augmenter(
@@ -79,10 +78,10 @@ def augmentations(
         erasing=chosen.augmentation.erasing,
         seed=chosen.data.seed,
     )
-    table = _training_images(project, data_path, chosen, console)
+    table = _training_images(project, data_path, chosen.data.num_folds, console)
     some = (
         (preprocessing.apply(decoding.decode(content)), label, hashlib.blake2b(content, digest_size=16).digest())
-        for content, label in _some(table, competition.labels, num_images, chosen)
+        for content, label in _some(table, competition.labels, num_images, chosen.data)
     )
     sheet = project.workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
     contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
@@ -93,31 +92,33 @@ def augmentations(
     return sheet
 
 
-def _preprocessing(chosen: Recipe) -> decoding.Preprocessing:
+def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preprocessing:
     """Return the preprocessing of the first backbone; no weights are needed."""
     import torch
 
-    specs = chosen.features.backbone
+    specs = features.backbone
     if specs == ("auto",):
-        specs, _ = registry.default_trained(devices.choose(chosen.compute.provider))
+        specs, _ = registry.default_trained(devices.choose(provider))
     with torch.device("meta"):
         model = timm_models.create(specs[0].partition("=")[0])
-    return timm_models.preprocessing_of(model, chosen.features.shape).cropped(chosen.features.crop)
+    return timm_models.preprocessing_of(model, features.shape).cropped(features.crop)
 
 
-def _training_images(project: Project, data_path: Path | None, chosen: Recipe, console: Console) -> pd.DataFrame:
+def _training_images(project: Project, data_path: Path | None, num_folds: int, console: Console) -> pd.DataFrame:
     """Return the table of training images: real ones, or synthetic ones if there is no data yet."""
     if project.lacks_data(data_path):
+        from kagglekit.competitions import synthetic
+
         console.warn(f"no data for {project.competition.name} yet (use --data PATH): the images are SYNTHETIC")
         project = project.rehearsal
-        data_path, _ = rehearsal.draw(project, chosen, console)
+        data_path = synthetic.draw(project.competition, project.workspace.data, num_folds).archive
     return project.plugin.train_table(project.competition, project.find_data(data_path, console))
 
 
-def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, chosen: Recipe) -> Iterator[tuple[bytes, int]]:
+def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, data: DataSettings) -> Iterator[tuple[bytes, int]]:
     """Yield (file's content, class) of `count` readable images, spread over the classes; raise UserError for none."""
-    shuffled = table.sample(frac=1, random_state=chosen.data.seed)
-    readable = [_readable(shuffled["path"][shuffled["label"] == label], chosen.data.max_megapixels) for label in labels]
+    shuffled = table.sample(frac=1, random_state=data.seed)
+    readable = [_readable(shuffled["path"][shuffled["label"] == label], data.max_megapixels) for label in labels]
     found = False
     for place in range(count):
         label = place * len(labels) // count

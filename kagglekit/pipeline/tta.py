@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kagglekit.base.arrays import Floats
 from kagglekit.pipeline.predictions import Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import FinishSettings
 
 if TYPE_CHECKING:
     from kagglekit.training.scoring import Scorer
@@ -29,17 +29,20 @@ _BLOCK = 1024
 """Images per block of the neighbour search."""
 
 
-def names(recipe: Recipe, *, mirrors: bool, models: int) -> list[str]:
+def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
     """Return the views of a run with `models` models per fold; with one model only the plain view can be judged."""
     if models < 2:
         return [PLAIN]
     mirrored = [MIRROR] if mirrors else []
-    augmented = [f"augmented{number}" for number in range(recipe.finish.tta_views)]
-    return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if recipe.finish.neighbours else [])]
+    augmented = [f"augmented{number}" for number in range(finish.tta_views)]
+    return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if finish.neighbours else [])]
 
 
-def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> dict[str, Floats]:
-    """Return the probabilities of the unmirrored classes in each view, (N, C) each."""
+def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer, neighbours: int = 0) -> dict[str, Floats]:
+    """Return the probabilities of the unmirrored classes in each view, (N, C) each.
+
+    `neighbours` is the number of look-alikes that view `neighbours` averages.
+    """
     found: dict[str, Floats] = {}
     found[PLAIN], pooled = scorer.predict(contents)
     for view in views:
@@ -47,9 +50,7 @@ def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer) -> 
             found[view] = _predict_other(view, contents, scorer)
     if NEIGHBOURS in views:
         own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
-        found[NEIGHBOURS] = average_neighbours(
-            own, pooled, scorer.trainer.recipe.finish.neighbours, scorer.trainer.world.device.type
-        )
+        found[NEIGHBOURS] = average_neighbours(own, pooled, neighbours, scorer.trainer.world.device.type)
     return found
 
 
@@ -66,7 +67,7 @@ def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floa
     return augmented
 
 
-def candidates(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> tuple[Candidate, ...]:
+def candidates(by_view: Mapping[str, tuple[Floats, Floats]], finish: FinishSettings) -> tuple[Candidate, ...]:
     """Return candidates that may improve on the plain view, from the smallest change to the largest.
 
     `by_view` has out-of-fold and test probabilities: means over a fold's models and over all models.
@@ -76,9 +77,9 @@ def candidates(by_view: Mapping[str, tuple[Floats, Floats]], recipe: Recipe) -> 
     if MIRROR in seen:
         made.append(Candidate(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
     if len(seen) > len(made) + 1:
-        made.append(Candidate(f"{recipe.finish.tta_views} augmented views", *_mean(list(seen.values()))))
+        made.append(Candidate(f"{finish.tta_views} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:
-        made.append(Candidate(f"mean of {recipe.finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
+        made.append(Candidate(f"mean of {finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
     return tuple(made)
 
 

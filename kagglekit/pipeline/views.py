@@ -10,28 +10,27 @@ from collections.abc import Sequence
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import Competition
-from kagglekit.recipe import Recipe
 
 PLAIN, MIRROR = "plain", "mirror"
 ViewClasses = tuple[tuple[int, ...], ...]
 """For each view, the class that an image of class c shows in it, (V, C)."""
 
 
-def allowed(recipe: Recipe, mirror: tuple[int, ...] | None) -> tuple[str, ...]:
-    """Return the recipe's views without the mirrored one where flips are forbidden (`mirror` is None)."""
-    return tuple(view for view in recipe.features.feature_views if view == PLAIN or mirror is not None)
+def allowed(requested: Sequence[str], mirror: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Return the requested views without the mirrored one where flips are forbidden (`mirror` is None)."""
+    return tuple(view for view in requested if view == PLAIN or mirror is not None)
 
 
-def of_run(competition: Competition, recipe: Recipe, console: Console) -> tuple[tuple[str, ...], ViewClasses]:
-    """Return the views that the flip rule allows, and the classes that they show.
+def of_run(competition: Competition, requested: Sequence[str], console: Console) -> tuple[tuple[str, ...], ViewClasses]:
+    """Return the requested views that the flip rule allows, and the classes that they show.
 
-    Raises UserError where it allows none of the recipe's.
+    Raises UserError where it allows none of them.
     """
     mirror = competition.mirror_classes
-    views = allowed(recipe, mirror)
+    views = allowed(requested, mirror)
     if not views:
         raise UserError("feature_views = ['mirror']: this competition forbids flips; use --set feature_views=plain.")
-    if len(views) < len(recipe.features.feature_views):
+    if len(views) < len(requested):
         console.say("view mirror is left out: this competition forbids flips")
     return views, classes_in(views, len(competition.labels), mirror)
 

@@ -9,13 +9,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from kagglekit.base import devices, distributed, memory
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
-from kagglekit.recipe import DEFAULT_FOLDS, Recipe
+from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe
 from kagglekit.training import phases, precisions
 
 MIN_IMAGES = 2000
@@ -69,7 +68,8 @@ class Plan:
     reason: str
 
 
-Measure = Callable[[str, tuple[int, int], Recipe], Speed]
+Measure = Callable[[tuple[int, int]], Speed]
+"""Height and width of images -> speed."""
 
 
 def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
@@ -92,7 +92,7 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
         return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else unused}")
     if not limited:
         return Plan(settled, "plan quick, with the epochs of its phases")
-    settings, how = _fit_quick(recipe, backbone, work, budget, partial(measure, device=device))
+    settings, how = _fit_quick(recipe, backbone, work, budget, _measuring(recipe, backbone, device))
     return Plan(settled | settings, how)
 
 
@@ -113,10 +113,10 @@ def _is_worth_training_in(
     shape = recipe.features.shape or own_shape(backbone)
     area = shape[0] * shape[1] / 224**2
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
-    folds = _fold_counts(recipe)[-1]
+    folds = _fold_counts(recipe.data)[-1]
     if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
         return False, f"{budget / 60:.0f} min on {devices.cores()} cores is too little time to train a backbone"
-    epochs = max(_epochs(recipe, work, folds, measure(backbone, shape, recipe, device=device), budget), 0)
+    epochs = max(_epochs(recipe, work, folds, _measuring(recipe, backbone, device)(shape), budget), 0)
     return epochs >= MIN_EPOCHS, f"by a measured step, {epochs} epochs fit in {budget / 60:.0f} min"
 
 
@@ -129,12 +129,12 @@ def _fit_quick(
         if recipe.features.shape
         else shapes_for(own_shape(backbone), work.native, recipe.features.crop)
     )
-    fold_counts = _fold_counts(recipe)
+    fold_counts = _fold_counts(recipe.data)
     fixed = phases.of(replace(recipe.schedule, plan="quick"))
     fixed_epochs = any("epochs=" in change for change in recipe.schedule.phases if change.startswith("all "))
     wanted = fixed[0].epochs if fixed_epochs else 0
     for shape in shapes:
-        speed = measure_(backbone, shape, recipe)
+        speed = measure_(shape)
         for folds in fold_counts:
             epochs = _epochs(recipe, work, folds, speed, budget)
             is_last = (shape, folds) == (shapes[-1], fold_counts[-1])
@@ -158,9 +158,9 @@ def _fit_quick(
     )
 
 
-def _fold_counts(recipe: Recipe) -> list[int]:
+def _fold_counts(data: DataSettings) -> list[int]:
     """Return the numbers of folds to try, most first."""
-    return [recipe.data.num_folds] if recipe.data.folds or recipe.data.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
+    return [data.num_folds] if data.folds or data.validation != "folds" else [DEFAULT_FOLDS, 4, 3]
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,14 @@ def _rounded(side: float) -> int:
     return max(round(side / _MULTIPLE) * _MULTIPLE, 32)
 
 
-def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device) -> Speed:
+def _measuring(recipe: Recipe, backbone: str, device: devices.Device) -> Measure:
+    train_batch, precision = recipe.training.train_batch, recipe.compute.precision
+    return lambda shape: measure(backbone, shape, device, train_batch=train_batch, precision=precision)
+
+
+def measure(
+    backbone: str, shape: tuple[int, int], device: devices.Device, *, train_batch: int = 0, precision: str = "auto"
+) -> Speed:
     """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others.
 
     A batch that does not fit in memory is halved, as in training. Of several GPUs each takes its share of a batch.
@@ -237,11 +244,11 @@ def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devic
     import torch
 
     gpus = distributed.count() if device == "cuda" else 1
-    batch = max((recipe.training.train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
+    batch = max((train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
     try:
         speed = memory.halving(
             batch,
-            lambda size: _measure_batch(backbone, shape, recipe, device, size),
+            lambda size: _measure_batch(backbone, shape, precision, device, size),
             torch.OutOfMemoryError,
             lambda *_: torch.cuda.empty_cache(),
         )
@@ -253,7 +260,7 @@ def measure(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devic
     return Speed(speed.step / gpus, speed.forward)
 
 
-def _measure_batch(backbone: str, shape: tuple[int, int], recipe: Recipe, device: devices.Device, batch: int) -> Speed:
+def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device: devices.Device, batch: int) -> Speed:
     import torch
 
     if device == "cpu":
@@ -262,8 +269,7 @@ def _measure_batch(backbone: str, shape: tuple[int, int], recipe: Recipe, device
     optimiser = torch.optim.AdamW(model.parameters())
     images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
-    precision = precisions.choose(recipe.compute.precision, device)
-    narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precisions.choose(precision, device))
     autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
 
     def finish() -> None:

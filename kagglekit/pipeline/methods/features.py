@@ -24,7 +24,7 @@ from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.base import FinishedRun, Method, MethodRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.predictions import Predictions
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import HeadSettings, Recipe
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.training.budget import Work
@@ -69,7 +69,7 @@ class FrozenFeatures(Method):
 
     def views(self, run: FinishedRun) -> tuple[str, ...]:
         """Return the recipe's views, as far as flips are allowed."""
-        return views.allowed(run.recipe, run.mirror)
+        return views.allowed(run.recipe.features.feature_views, run.mirror)
 
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
         """Return the frozen backbones, and the head of a part."""
@@ -85,7 +85,7 @@ class FeaturesRun(MethodRun):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.views, self.view_classes = views.of_run(job.competition, job.recipe, job.console)
+        self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
 
     @cached_property
     def features(self) -> features.Features:
@@ -122,8 +122,15 @@ class FeaturesRun(MethodRun):
 
     def write_heads(self) -> None:
         """Fit and save the heads, and what those of the folds predict of the images that they have not seen."""
-        scratch = self.job.workspace.cache
-        oof, fitted = fit_heads(self.training, self.fold, self.job.recipe, scratch, self.job.console)
+        oof, fitted = fit_heads(
+            self.training,
+            self.fold,
+            self.recipe.heads,
+            seed=self.recipe.data.seed,
+            threads=self.recipe.compute.num_threads,
+            scratch=self.job.workspace.cache,
+            console=self.job.console,
+        )
         head_file.save(self.run.folder / filenames.HEADS, fitted)
         self.run.write_probabilities(filenames.OOF_OF_HEADS, self.scored_ids, oof, self.labels)
 
@@ -143,7 +150,14 @@ class FeaturesRun(MethodRun):
 
 
 def fit_heads(
-    training: heads.Training, fold: folds.Fold, recipe: Recipe, scratch: Path, console: Console
+    training: heads.Training,
+    fold: folds.Fold,
+    settings: HeadSettings,
+    *,
+    seed: int,
+    threads: int,
+    scratch: Path,
+    console: Console,
 ) -> tuple[Floats, dict[str, Head]]:
     """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
     import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
@@ -156,9 +170,9 @@ def fit_heads(
     # number of cores.
     with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
         # the mlp draws from torch's one global generator
-        workers = 1 if recipe.heads.head == "mlp" else recipe.compute.num_threads
+        workers = 1 if settings.head == "mlp" else threads
         work = parallel.overlapped(
-            parts.values(), lambda part: heads.fit(training, part, recipe.heads, recipe.data.seed, scratch), workers
+            parts.values(), lambda part: heads.fit(training, part, settings, seed, scratch), workers
         )
         for name, head in zip(parts, work, strict=True):
             fitted[name] = head
@@ -167,5 +181,5 @@ def fit_heads(
         for part in scoring:
             indices = np.flatnonzero(fold == part)
             oof[indices] = heads.predict_rows(fitted[f"fold{part}"], training.rows, indices, training.view_classes)
-    console.say(f"heads: {recipe.heads.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
+    console.say(f"heads: {settings.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
     return oof[fold != folds.TRAIN_ONLY], fitted

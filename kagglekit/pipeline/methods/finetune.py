@@ -32,7 +32,7 @@ from kagglekit.pipeline.methods.base import FinishedRun, FoldByFold, MethodRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import DataSettings, FeatureSettings, Recipe, ScheduleSettings
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.training import budget, checkpoints, contact_sheet, networks, policies, precisions, scoring, start
@@ -70,10 +70,10 @@ class FoldModel:
         return f"{filenames.MODELS}/{self.name}"
 
 
-def fold_models(recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
-    """Return all models of a run, fold by fold."""
-    count = recipe.data.num_folds if recipe.data.validation == "folds" else 1
-    each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
+def fold_models(data: DataSettings, repetitions: int, backbones: Sequence[Backbone]) -> list[FoldModel]:
+    """Return all models of a run, fold by fold, each backbone `repetitions` times."""
+    count = data.num_folds if data.validation == "folds" else 1
+    each = [backbone for backbone in backbones for _ in range(repetitions)]
     return [FoldModel(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
 
 
@@ -92,19 +92,19 @@ class FineTuning(FoldByFold):
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:
         """Say whether images and time are enough."""
-        return budget.is_worth_training(recipe, _first(recipe), work, device)
+        return budget.is_worth_training(recipe, _first(recipe.features), work, device)
 
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:
         """Settle steps, folds, image size and epochs by the budget."""
-        return budget.plan(recipe, _first(recipe), work, device)
+        return budget.plan(recipe, _first(recipe.features), work, device)
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages: each model is one."""
         first = (Stage("folds", (filenames.FOLDS,)), Stage("features", (filenames.PROVIDER,)))
-        files = (_last_weights(job.recipe), filenames.OOF, filenames.TEST, filenames.PROVIDER)
+        files = (_last_weights(job.recipe.schedule), filenames.OOF, filenames.TEST, filenames.PROVIDER)
         trained = (
             Stage(model.name, tuple(f"{model.folder}/{file}" for file in files), after=("folds", "features"))
-            for model in fold_models(job.recipe, job.backbones)
+            for model in fold_models(job.recipe.data, job.recipe.training.models, job.backbones)
         )
         return (*first, *trained)
 
@@ -116,7 +116,7 @@ class FineTuning(FoldByFold):
 
     def folds(self, job: Job) -> Sequence[int]:
         """Return the folds of a run."""
-        return sorted({model.fold for model in fold_models(job.recipe, job.backbones)})
+        return sorted({model.fold for model in fold_models(job.recipe.data, job.recipe.training.models, job.backbones)})
 
     def prepare(self, job: Job, stages: Stages) -> None:
         """Check the settings, and make folds, features and pixels."""
@@ -136,11 +136,11 @@ class FineTuning(FoldByFold):
 
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
         """Return the trained models of a fold, or all of them."""
-        weights = _last_weights(run.recipe)
+        weights = _last_weights(run.recipe.schedule)
         return Fitted(
             networks=tuple(
                 Network(model.name, model.backbone, run.run.folder / model.folder / weights, len(run.labels))
-                for model in fold_models(run.recipe, run.backbones)
+                for model in fold_models(run.recipe.data, run.recipe.training.models, run.backbones)
                 if part in (WHOLE, f"fold{model.fold}")
             )
         )
@@ -153,14 +153,14 @@ class FineTuning(FoldByFold):
         return run
 
 
-def _first(recipe: Recipe) -> str:
+def _first(seen: FeatureSettings) -> str:
     """Return the model whose speed is measured."""
-    return recipe.features.backbone[0].partition("=")[0]
+    return seen.backbone[0].partition("=")[0]
 
 
-def _last_weights(recipe: Recipe) -> str:
+def _last_weights(schedule: ScheduleSettings) -> str:
     """Return the file of the weights that predict."""
-    return f"{named.of(recipe.schedule)[-1].name}.safetensors"
+    return f"{named.of(schedule)[-1].name}.safetensors"
 
 
 class FinetuneRun(MethodRun):
@@ -170,8 +170,8 @@ class FinetuneRun(MethodRun):
         super().__init__(job)
         self.phases = named.of(job.recipe.schedule)
         self.on_features = named.starts_on_features(job.recipe.schedule, job.recipe.training.start)
-        self.fold_models = fold_models(job.recipe, job.backbones)
-        self.views, self.view_classes = views.of_run(job.competition, job.recipe, job.console)
+        self.fold_models = fold_models(job.recipe.data, job.recipe.training.models, job.backbones)
+        self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
         self.device = devices.choose(job.recipe.compute.provider)
 
     @cached_property
@@ -399,7 +399,7 @@ class FinetuneRun(MethodRun):
     @cached_property
     def predicted_views(self) -> list[str]:
         """The views that every model predicts."""
-        return tta.names(self.recipe, mirrors=MIRROR in self.views, models=self._models_per_fold)
+        return tta.names(self.recipe.finish, mirrors=MIRROR in self.views, models=self._models_per_fold)
 
     @property
     def _models_per_fold(self) -> int:
@@ -408,7 +408,7 @@ class FinetuneRun(MethodRun):
     def _write_views(
         self, model: FoldModel, part: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
     ) -> None:
-        found = tta.predict(self.predicted_views, contents, scorer)
+        found = tta.predict(self.predicted_views, contents, scorer, self.recipe.finish.neighbours)
         if not distributed.is_first():
             return
         rows = np.concatenate([found[view] for view in self.predicted_views])
@@ -425,7 +425,7 @@ class FinetuneRun(MethodRun):
                 "--set models=2 makes them"
             )
         oof, test = by_view[PLAIN]
-        return self.predictions(oof, test, tta.candidates(by_view, self.recipe))
+        return self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
 
     def _joined(self, view: str) -> tuple[Floats, Floats]:
         """Return one view's out-of-fold probabilities of the scored images and those of the test images asked for."""
