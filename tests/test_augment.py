@@ -132,7 +132,7 @@ def test_the_sheet_shows_real_images_and_leaves_out_what_can_not_be_read(cli: Cl
 
     broken = {name: b"no image" if name.startswith("train") else whole for name, whole in members.items()}
     archive = drawing.zip_of(tmp_path / "broken.zip", broken)
-    assert "none of the training images can be read" in failed(cli(*command, "--data", archive))
+    assert "no training image can be read" in failed(cli(*command, "--data", archive))
 
 
 def test_a_plugin_s_policy_takes_the_place_of_kagglekit_s(cli: Cli, home: Path, tmp_path: Path) -> None:
