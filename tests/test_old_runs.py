@@ -78,7 +78,7 @@ def test_they_have_reports(cli: Cli, old: Old) -> None:
     for words in ("0.68617", "between first (0.01000) and last (3.00000)", "temperature 2.37841: 0.87585 -> 0.68617"):
         assert words in text
     done = succeeded(cli("report", old.features.name))
-    assert "left out" not in done.out
+    assert "WARNING" not in done.out  # the networks are looked into, and the images are there
     page = (old.features / "report.html").read_text()
     assert "0.68617" in page
     assert "0.71234" in page
@@ -109,7 +109,7 @@ def test_they_are_compared_with_a_run_of_today(cli: Cli, old: Old, tmp_path: Pat
     (new,) = set((old.home / "old-leaves" / "runs").iterdir()) - {old.features, old.trained}
     for folder in (old.features, old.trained):
         out = succeeded(cli("compare", folder, new)).out
-        assert "54 images that both have scored" in " ".join(out.split())
+        assert "54 images" in out
         assert "settings that differ" in out
     # only what was said to differ does: the old names of settings mean the same as the new ones
     before, after = (store.Run(folder).recipe.as_dict() for folder in (old.features, new))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
-from kagglekit.base.workspace import Workspace
-
 GROUP = "kagglekit.competitions"
 
 
@@ -28,14 +26,3 @@ def listings() -> list[Listing]:
         name, *aliases = sorted(names, key=lambda name: (len(name), name))
         found.append(Listing(name, tuple(aliases), module))
     return sorted(found)
-
-
-def table() -> list[str]:
-    """Return the lines of `kagglekit list`, without rich, which would double the start-up time."""
-    rows = [("name", "runs here", "package", "aliases")]
-    for listing in listings():
-        runs = Workspace.of(listing.name).runs
-        count = sum(1 for _ in runs.glob("*/run.json")) if runs.is_dir() else 0
-        rows.append((listing.name, str(count), listing.module, ", ".join(listing.aliases)))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return ["  ".join((*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3])) for row in rows]

@@ -83,12 +83,12 @@ def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
 
 def _read(pointer: Path) -> Backbone | None:
     """Return the recorded backbone if its graph is there and its weights file is the one that was hashed."""
-    record = storage.read_json(pointer)
-    if record is None:
+    plain = storage.read_json(pointer)
+    if plain is None:
         return None
-    record["weights_stamp"] = tuple(record["weights_stamp"])
-    preprocessing = Preprocessing.from_plain(record.pop("preprocessing"))
-    backbone = Backbone(**record, preprocessing=preprocessing)
+    plain["weights_stamp"] = tuple(plain["weights_stamp"])
+    preprocessing = Preprocessing.from_plain(plain.pop("preprocessing"))
+    backbone = Backbone(**plain, preprocessing=preprocessing)
     file = Path(backbone.weights)
     fresh = file.is_file() and tuple(storage.stamp(file)) == backbone.weights_stamp
     here = Path(backbone.graph).is_file() and Path(backbone.template).is_file()

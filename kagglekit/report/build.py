@@ -15,9 +15,9 @@ from kagglekit.deploy import fitted_run
 from kagglekit.pages import page, pictures
 from kagglekit.pipeline import summary
 from kagglekit.report import cards, charts, facts, galleries, shown, stats
-from kagglekit.runs import filenames, findings
+from kagglekit.runs import filenames, findings, record
 from kagglekit.runs.findings import Findings
-from kagglekit.runs.record import Sent
+from kagglekit.runs.record import Sent, SweepRecord
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.training import plots
@@ -121,36 +121,39 @@ def _trainings(found: Findings) -> list[shown.Training]:
 
 def _trained(run: Run) -> list[Path]:
     """Return the folders of all models with a history, fold by fold."""
-    folders = [path.parent for path in run.folder.glob("models/*/history.json")]
+    folders = [path.parent for path in run.folder.glob(f"{filenames.MODELS}/*/{filenames.HISTORY}")]
     return sorted(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
 
 
 def _training(folder: Path) -> shown.Training:
-    history = _thinned(storage.read_json(folder / "history.json"))
-    phases = dict.fromkeys(record["phase"] for record in history)
+    history = _thinned(storage.read_json(folder / filenames.HISTORY))
+    phases = dict.fromkeys(row["phase"] for row in history)
     finders = []
     for phase in phases:
-        swept = storage.read_json(folder / f"finder-{phase}.json")
-        if swept is None:
-            continue
-        curve = Sweep(tuple(swept["rates"]), tuple(swept["losses"]), swept["stopped"], swept["smoothing"])
-        suggestions = swept["suggestions"]
-        found = ", ".join(f"{name} {rate:.2g}" for name, rate in suggestions.items()) or "none"
-        text = f"Learning-rate finder of {folder.name} before {phase}: suggestions {found}"
-        finders.append((phase, as_svg(lambda figure, c=curve, s=suggestions: plots.draw_finder(figure, c, s), text)))  # type: ignore[misc]
+        swept = record.read(folder / filenames.FINDER.format(phase), SweepRecord)
+        if swept is not None:
+            finders.append((phase, _finder(swept, f"{folder.name} before {phase}")))
     text = f"Loss and learning rate of {folder.name} by step; phases: {', '.join(phases)}"
     return shown.Training(
         name=folder.name, history=as_svg(lambda figure: plots.draw_history(figure, history), text), finders=finders
     )
 
 
+def _finder(swept: SweepRecord, where: str) -> str:
+    """Return the sweep's plot as an SVG."""
+    curve = Sweep(swept.rates, swept.losses, swept.stopped, swept.smoothing)
+    found = ", ".join(f"{name} {rate:.2g}" for name, rate in swept.suggestions.items()) or "none"
+    text = f"Learning-rate finder of {where}: suggestions {found}"
+    return as_svg(lambda figure: plots.draw_finder(figure, curve, swept.suggestions), text)
+
+
 def _thinned(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return all epochs, and few enough steps to keep the plot small."""
-    steps = [index for index, record in enumerate(history) if record["kind"] == "step"]
+    steps = [index for index, row in enumerate(history) if row["kind"] == "step"]
     kept = set(steps[:: -(-len(steps) // _MOST_STEPS) or 1])
-    return [record for index, record in enumerate(history) if index in kept or record["kind"] != "step"]
+    return [row for index, row in enumerate(history) if index in kept or row["kind"] != "step"]
 
 
 def _sheet(run: Run) -> str:
-    file = run.folder / "augmentations.png"
+    file = run.folder / filenames.AUGMENTATIONS
     return pictures.sheet(file, _WIDEST_SHEET) if file.is_file() else ""

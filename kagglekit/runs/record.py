@@ -207,6 +207,22 @@ class Result(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepRecord(Plain):
+    """What the learning-rate finder saw before a phase: `finder-PHASE.json` in a model's folder."""
+
+    rates: tuple[float, ...]
+    """(K,) rising."""
+    losses: tuple[float, ...]
+    """(K,) as they came, NaN and infinity included."""
+    stopped: str = ""
+    """Why the sweep ended."""
+    smoothing: float
+    """Share of the average so far that each smoothed loss keeps."""
+    suggestions: Mapping[str, float] = field(default_factory=dict)
+    """Name -> learning rate; empty where the losses have no fall."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sent(Plain):
     """What came of a run's latest submission: `kaggle.json`, a row of the ledger."""
 

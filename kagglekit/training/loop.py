@@ -24,6 +24,8 @@ from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
+from kagglekit.runs import filenames, record
+from kagglekit.runs.record import SweepRecord
 from kagglekit.training import advice, batches, checkpoints, lr_finder, plots, rate_limits, schedules
 from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.learner import Learner
@@ -125,8 +127,8 @@ class Trainer:
         self._save_weights(phase.name)
         self.progress = self.progress.next_phase()
         if self.world.is_first:  # before the phase counts as done: a command that resumes after it plots nothing of it
-            plots.history_plot(self.progress.history, self.folder / "history.png", "training")
-            storage.write_json(self.folder / "history.json", [_writable(row) for row in self.progress.history])
+            plots.history_plot(self.progress.history, self.folder / filenames.HISTORY_PLOT, "training")
+            storage.write_json(self.folder / filenames.HISTORY, [_writable(row) for row in self.progress.history])
         self._save_progress()
 
     def _prepare(self, phase: Phase, name_before: str) -> None:
@@ -224,9 +226,10 @@ class Trainer:
         curve = self._sweep(phase)
         found = lr_finder.suggestions(curve)
         if self.world.is_first:
-            plots.finder_plot(curve, found, self.folder / f"finder-{phase.name}.png", f"{phase.name}: learning rate")
-            swept = dataclasses.asdict(curve) | {"suggestions": found}
-            storage.write_json(self.folder / f"finder-{phase.name}.json", swept)
+            plot = self.folder / filenames.FINDER_PLOT.format(phase.name)
+            plots.finder_plot(curve, found, plot, f"{phase.name}: learning rate")
+            swept = SweepRecord(**dataclasses.asdict(curve), suggestions=found)
+            record.write(self.folder / filenames.FINDER.format(phase.name), swept)
         if not found:
             why = lr_finder.why_none(curve)
             self.console.warn(f"{phase.name}: the finder has no suggestion ({why}): training at the usual {usual:g}")

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from kagglekit.base import storage
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
-from kagglekit.recipe import DataSettings, read_file
-from kagglekit.runs import store
+from kagglekit.recipe import DataSettings
+from kagglekit.runs import filenames, store
 from kagglekit.training import checkpoints
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 
@@ -26,7 +25,7 @@ def digest(start: str) -> str:
     return storage.digest([storage.file_sha256(path) for path in sorted(first.parents[1].glob(f"*/{first.name}"))], 32)
 
 
-def find(start: str, folder: str = "models/fold0-0") -> Path:
+def find(start: str, folder: str = f"{filenames.MODELS}/fold0-0") -> Path:
     """Return the file that RUN:PHASE means for the model in a `folder` of the run; raise UserError for none."""
     reference, colon, phase = start.rpartition(":")
     if not colon:
@@ -45,7 +44,7 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
 
     `now` is each image's fold by id, `fold` the one that is scored.
     """
-    before = pd.read_parquet(path.parents[2] / "folds.parquet").set_index("id")["fold"]
+    before = store.Run(path.parents[2]).folds()
     shared = before.index.intersection(now.index)
     seen = (before.loc[shared] != fold) & (now.loc[shared] == fold)
     if seen.any():
@@ -57,7 +56,7 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
 
 def chose_on_others(path: Path, data: DataSettings, validation_share: float) -> bool:
     """Say whether the run of the weights at `path` may have learnt from images that choose epochs in this one."""
-    before = read_file(path.parents[2] / "recipe.toml")
+    before = store.Run(path.parents[2]).settings
     now = {name: getattr(data, name) for name in _DECIDE_SPLITS} | {"validation_share": validation_share}
     return bool(validation_share) and any(before.get(name) != value for name, value in now.items())
 

@@ -14,9 +14,9 @@ commands = typer.Typer()
 @commands.command("list", epilog=examples("kagglekit list"))
 def list_() -> None:
     """List installed competitions with their aliases and runs."""
-    from kagglekit.competitions import installed
+    from kagglekit.cli import listing
 
-    for line in installed.table():
+    for line in listing.table():
         typer.echo(line)
 
 

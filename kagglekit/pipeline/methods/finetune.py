@@ -263,8 +263,8 @@ class FinetuneRun(MethodRun):
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
         scorer = scoring.Scorer(trainer, model.backbone, self.recipe.compute, console.warn)
         held = np.flatnonzero(self.fold == model.fold)
-        self._write_views(model, "oof", self.table["id"].iloc[held].tolist(), self._some(held), scorer)
-        self._write_views(model, "test", self.readable["id"].tolist(), self.test_contents, scorer)
+        self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), scorer)
+        self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, scorer)
         if distributed.is_first():
             self.write_device(scorer.device, folder=model.folder)
 
@@ -406,14 +406,14 @@ class FinetuneRun(MethodRun):
         return sum(model.fold == 0 for model in self.fold_models)
 
     def _write_views(
-        self, model: FoldModel, part: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
+        self, model: FoldModel, file: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
     ) -> None:
         found = tta.predict(self.predicted_views, contents, scorer, self.recipe.finish.neighbours)
         if not distributed.is_first():
             return
         rows = np.concatenate([found[view] for view in self.predicted_views])
         names = [view for view in self.predicted_views for _ in ids]
-        path = f"{model.folder}/{part}.parquet"
+        path = f"{model.folder}/{file}"
         self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
 
     def read_predictions(self) -> Predictions:
