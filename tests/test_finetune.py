@@ -72,7 +72,7 @@ def test_a_run_ends_in_a_submission_and_keeps_every_phase_s_weights(trained: tup
             assert described["phase"] == phase
             assert all(described["versions"][name] for name in ("kagglekit", "timm", "torch"))
     log = (run / "log.txt").read_text()
-    for text in ("all: epoch 2 of 2: train", "all: training loss", "fold1-0: 18 images to learn from, 2 to choose"):
+    for text in ("all: epoch 2 of 2: train", "all: training loss", "fold1-0: 18 training images, 2 validation images"):
         assert text in log
     result = json.loads((run / "result.json").read_text())
     assert result["method"] == "finetune"
@@ -105,8 +105,8 @@ def test_a_model_that_is_lost_is_trained_again_with_the_same_bytes(
     expected = finetuned.results(run)
     shutil.rmtree(run / "models" / "fold1-0")
     done = succeeded(cli(*trained))
-    assert "fold1-0: 18 images" in done.out
-    assert "fold0-0: 18 images" not in done.out
+    assert "fold1-0: 18 training images" in done.out
+    assert "fold0-0: 18 training images" not in done.out
     assert finetuned.results(run) == expected
 
 
@@ -231,7 +231,7 @@ def test_folds_trained_one_by_one_join_to_the_same_run(
     for fold in ("0", "1"):
         done = succeeded(cli(*words, "--fold", fold))
         assert not (only_run(home) / "submission.csv").exists()
-        assert "the command without --fold joins them" in done.out
+        assert "run the command without --fold to combine them" in done.out
     joined = succeeded(cli(*words))
     assert "epoch 1" not in joined.out
     assert finetuned.results(only_run(home)) == finetuned.results(only_run(elsewhere))
@@ -258,7 +258,7 @@ def test_the_choice_of_a_method_is_made_once(
         raise AssertionError("asked again")
 
     monkeypatch.setattr(budget, "measure", refuse)
-    monkeypatch.setattr(budget, "choose", refuse)
+    monkeypatch.setattr(budget, "plan", refuse)
     monkeypatch.setattr(Learner, "step", refuse)
     assert "already finished" in succeeded(cli(*words)).out
     run = finetuned.newest(home)

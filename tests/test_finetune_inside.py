@@ -44,7 +44,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def learns(method: FinetuneRun, fold: int, number: int = 0) -> tuple[Trainer, list[str], list[str]]:
-    """Train a model; return what trained it, and the ids that it learnt from and that chose its epochs."""
+    """Train a model; return what trained it, and the ids of its training and validation images."""
     seen: list[Trainer] = []
     model = next(model for model in method.fold_models if (model.fold, model.number) == (fold, number))
     original = method.trainer
@@ -108,16 +108,16 @@ def test_a_model_knows_nothing_of_the_labels_that_it_is_scored_on(
     changes = f"features epochs={on_features},all epochs=2 schedule=flat"
     job = finetuned.prepared(archive, tiny, phases=changes, validation_share=0.2)
     found: dict[str, list[bytes]] = {}
-    for case in ("as it is", "held out", "learnt from"):
+    for case in ("as it is", "held out", "trained on"):
         (tmp_path / case).mkdir()
         method = finetuned.method(dataclasses.replace(job, run=dataclasses.replace(job.run, folder=tmp_path / case)))
-        other = {"as it is": [False] * 40, "held out": method.fold == 0, "learnt from": method.fold == 1}[case]
+        other = {"as it is": [False] * 40, "held out": method.fold == 0, "trained on": method.fold == 1}[case]
         method.truth = np.where(other, 1 - method.truth, method.truth)
         learns(method, 0)
         folder = tmp_path / case / "models" / "fold0-0"
         found[case] = [(folder / name).read_bytes() for name in ("all.safetensors", "oof.parquet", "test.parquet")]
     assert found["held out"] == found["as it is"]
-    assert found["learnt from"] != found["as it is"], "what it learns from matters"
+    assert found["trained on"] != found["as it is"], "what it learns from matters"
 
 
 def test_regularisation_reaches_the_model(tiny: str, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_with_one_model_views_stay_off_and_with_two_they_are_judged(
     archive = drawing.drivers(tmp_path, each=1)
     words = (*ONE_MODEL, "--set", "phases=all epochs=1", "--set", "tta_views=2")
     one = succeeded(cli(*command(archive, tiny, *words, "--set", "models=1", name="state-farm")))
-    assert "test-time augmentation stays off: it is judged on means of several models" in one.out
+    assert "test-time augmentation stays off: it is judged on the mean of several models" in one.out
     assert [gate["step"] for gate in steps(finetuned.newest(home, "state-farm"))] == ["temperature", "clip"]
     more = ("--set", "models=2", "--set", "neighbours=3")
     succeeded(cli(*command(archive, tiny, *words, *more, name="state-farm")))

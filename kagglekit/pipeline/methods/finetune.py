@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from kagglekit.base import devices, distributed, environment
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Indices, Mask
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
 from kagglekit.heads import features, heads
@@ -128,7 +127,7 @@ class FineTuning(FoldByFold):
         run.train_models(stages, [model for model in run.fold_models if model.fold == fold])
         missing = sorted({model.fold for model in run.fold_models if not stages.is_made(model.name)})
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
-        job.console.say(f"fold {fold} is trained; {left}; the command without --fold joins them")
+        job.console.say(f"fold {fold} is trained; {left}; run the command without --fold to combine them")
 
     def views(self, run: FinishedRun) -> tuple[str, ...]:
         """Return the mirrored view too where it has proven itself."""
@@ -197,18 +196,18 @@ class FinetuneRun(MethodRun):
             self._augmenter(backbone, recipe.data.seed)
             networks.check_regularisation(backbone, recipe.training)
         if recipe.schedule.patience and not recipe.training.validation_share:
-            warn("patience has no effect: with validation_share = 0 no image is left to tell when to stop")
+            warn("patience has no effect: with validation_share = 0 there is no validation loss to watch")
         elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
-            warn("patience has no effect: a one-cycle step ends where its rate has come down")
+            warn("patience has no effect: a one-cycle phase always runs to its end")
         if recipe.finish.neighbours and len(self.predicted_views) == 1:
-            warn("neighbours has no effect: it is judged on means of several models of each fold; --set models=2")
+            warn("neighbours has no effect: it is judged on the mean of several models per fold: use --set models=2")
         batch = recipe.training.train_batch
         if batch % distributed.count():
             warn(f"train_batch = {batch} is rounded: {distributed.count()} processes share it evenly")
         if recipe.finish.tta_views and recipe.augmentation.augment == "none":
-            warn("tta_views has no effect worth its time: with augment = none all views are the same")
+            warn("tta_views only costs time: with augment = none all views are the same")
         if recipe.heads.head != "logistic" and self.on_features:
-            warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic one")
+            warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic head")
 
     # --- stages
 
@@ -218,7 +217,7 @@ class FinetuneRun(MethodRun):
         for model in models:
             with self.run.locked(self.job.console, model.folder):
                 stages.make(model.name, partial(self.train, model), together=True)
-                if distributed.is_first():  # what a killed command would have gone on from
+                if distributed.is_first():  # what a killed command would have resumed from
                     (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
 
     def write_features(self) -> None:
@@ -250,11 +249,12 @@ class FinetuneRun(MethodRun):
         """Train one model, and predict what it has not seen."""
         console, folder = self.job.console, self.run.folder / model.folder
         folder.mkdir(parents=True, exist_ok=True)
-        learnt = np.flatnonzero(self.fold != model.fold)
-        inner = self._inner(learnt, model)
-        trainer = self.trainer(model, learnt[~inner], learnt[inner], folder)
-        groups = "" if self.groups is None else f" of {len(np.unique(self.groups[learnt[~inner]]))} groups"
-        console.say(f"{model.name}: {(~inner).sum()} images{groups} to learn from, {inner.sum()} to choose epochs on")
+        others = np.flatnonzero(self.fold != model.fold)
+        held_out = self._validation_split(others, model)
+        training, validation = others[~held_out], others[held_out]
+        trainer = self.trainer(model, training, validation, folder)
+        groups = "" if self.groups is None else f" of {len(np.unique(self.groups[training]))} groups"
+        console.say(f"{model.name}: {len(training)} training images{groups}, {len(validation)} validation images")
         for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
             if self.recipe.schedule.plan == "eight-step":
                 console.say(f"{model.name}: {name}: {named.STEPS[name]}")
@@ -268,8 +268,8 @@ class FinetuneRun(MethodRun):
         if distributed.is_first():
             self.write_device(scorer.device, folder=model.folder)
 
-    def trainer(self, model: FoldModel, learnt: NDArray[np.int64], inner: NDArray[np.int64], folder: Path) -> Trainer:
-        """Return a network with the weights that it starts from, ready to learn from the images at `learnt`."""
+    def trainer(self, model: FoldModel, training: Indices, validation: Indices, folder: Path) -> Trainer:
+        """Return a network with the weights that it starts from, ready to be trained on the images at `training`."""
         from kagglekit.training import learner, loop
 
         backbone, recipe = model.backbone, self.recipe
@@ -277,14 +277,14 @@ class FinetuneRun(MethodRun):
         network = networks.build(
             backbone, len(self.labels), recipe.training, seed=recipe.data.seed, compiled=recipe.compute.compile
         )
-        self._start(network, model, learnt)
+        self._start(network, model, training)
         data = loop.Data(
             pixels=self._all_pixels(backbone),
             preprocessing=backbone.preprocessing,
-            contents=self._some(learnt),
-            labels=self.truth[learnt],
-            validation_contents=self._some(inner),
-            validation_labels=self.truth[inner],
+            contents=self._some(training),
+            labels=self.truth[training],
+            validation_contents=self._some(validation),
+            validation_labels=self.truth[validation],
             classes=len(self.labels),
             augmenter=self._augmenter(backbone, seed),
         )
@@ -301,23 +301,23 @@ class FinetuneRun(MethodRun):
             description=networks.describe(backbone, self.labels, versions),
         )
 
-    def _inner(self, learnt: NDArray[np.int64], model: FoldModel) -> NDArray[np.bool_]:
-        """Say which of the images to learn from choose the epochs instead."""
-        count = round(len(learnt) * self.recipe.training.validation_share)
+    def _validation_split(self, others: Indices, model: FoldModel) -> Mask:
+        """Say which of the other folds' images pick the epochs and are not trained on, (N,)."""
+        count = round(len(others) * self.recipe.training.validation_share)
         if not count:
-            return np.zeros(len(learnt), bool)
-        groups = None if self.groups is None else self.groups[learnt]
+            return np.zeros(len(others), bool)
+        groups = None if self.groups is None else self.groups[others]
         if groups is not None and len(np.unique(groups)) < 2:
             groups = None
         # other models of the fold are judged on other images
         seed = self.recipe.data.seed + model.number
         try:
-            return folds.held_out(self.truth[learnt], groups, max(count, len(self.labels)), seed)
+            return folds.held_out(self.truth[others], groups, max(count, len(self.labels)), seed)
         except UserError:
-            self.job.console.warn(f"{model.name}: too few images to choose epochs on some of them: nothing is chosen")
-            return np.zeros(len(learnt), bool)
+            self.job.console.warn(f"{model.name}: too few images for a validation split: no epoch is picked")
+            return np.zeros(len(others), bool)
 
-    def _start(self, network: Any, model: FoldModel, learnt: NDArray[np.int64]) -> None:
+    def _start(self, network: Any, model: FoldModel, training: Indices) -> None:
         """Set the weights that training starts from."""
         origin = self.recipe.training.start
         if origin:
@@ -326,31 +326,33 @@ class FinetuneRun(MethodRun):
             start.check_folds(path, origin, now, model.fold)
             if start.chose_on_others(path, self.recipe.data, self.recipe.training.validation_share):
                 self.job.console.warn(
-                    f"{model.name}: {origin} has learnt from images that choose epochs here: their loss is "
-                    "too good; use its validation_share, folds and seed"
+                    f"{model.name}: {origin} may have been trained on this run's validation images, so their loss is "
+                    "too low; use its validation_share, folds and seed"
                 )
             network.load_state_dict(start.weights(path, origin, model.backbone, self.labels))
             return
         if not self.on_features:
             return
-        head = self._head(model.backbone, learnt) if distributed.is_first() else None
+        head = self._head(model.backbone, training) if distributed.is_first() else None
         head = distributed.agree(head)
         if not networks.set_head(network, *head.linear()):
-            self.job.console.say(f"{model.backbone.name} has no linear head on pooled features: it starts untrained")
+            self.job.console.say(
+                f"{model.backbone.name} has no linear head on pooled features: the head starts untrained"
+            )
 
-    def _head(self, backbone: Backbone, learnt: NDArray[np.int64]) -> Head:
-        """Fit a head on precomputed features of the images to learn from."""
+    def _head(self, backbone: Backbone, chosen: Indices) -> Head:
+        """Fit a head on precomputed features of the images at `chosen`."""
         import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set
 
         computed, _ = self._features(backbone)
         training = heads.Training(
             features.FeatureRows(computed, 0, len(self.table)), self.truth, self.groups, self.view_classes
         )
-        part = np.zeros(len(self.table), bool)
-        part[learnt] = True
+        split = np.zeros(len(self.table), bool)
+        split[chosen] = True
         with threadpool_limits(1, user_api="blas"):
             return heads.fit_logistic(
-                training, part, self.recipe.heads.regularisation_grid, self.recipe.data.seed, self.job.workspace.cache
+                training, split, self.recipe.heads.regularisation_grid, self.recipe.data.seed, self.job.workspace.cache
             )
 
     def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
@@ -377,7 +379,7 @@ class FinetuneRun(MethodRun):
         paths = [*self.table["path"], *self.readable["path"]]
         return self._pixels(backbone, paths, [*self.contents, *self.test_contents])
 
-    def _some(self, indices: NDArray[np.int64]) -> list[bytes]:
+    def _some(self, indices: Indices) -> list[bytes]:
         return [self.contents[index] for index in indices.tolist()]
 
     def _augmenter(self, backbone: Backbone, seed: int) -> Augmenter:
@@ -421,8 +423,8 @@ class FinetuneRun(MethodRun):
         by_view = {view: self._joined(view) for view in self.predicted_views}
         if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
             self.job.console.say(
-                "test-time augmentation stays off: it is judged on means of several models of each fold; "
-                "--set models=2 makes them"
+                "test-time augmentation stays off: it is judged on the mean of several models per fold; "
+                "--set models=2 trains them"
             )
         oof, test = by_view[PLAIN]
         return self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
@@ -448,12 +450,12 @@ def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
     from kagglekit.training import lr_finder, plots
 
     run = FinetuneRun(job)
-    run.readable = run.readable[:0]  # the test set has no part in it
+    run.readable = run.readable[:0]  # the test set is not needed
     model = run.fold_models[0]
     run.fold = folds.assign(job.tables.train, job.recipe.data)  # the run's folder has none
-    learnt = np.flatnonzero(run.fold != model.fold)
+    training = np.flatnonzero(run.fold != model.fold)
     folder = job.workspace.folder
-    trainer = run.trainer(model, learnt, learnt[:0], folder)
+    trainer = run.trainer(model, training, training[:0], folder)
     curve = trainer.find_rate(named.Phase(name=part, trains=part, epochs=1))
     found = lr_finder.suggestions(curve)
     path = folder / f"lr-find-{part}.png"
