@@ -218,7 +218,7 @@ RECIPES = st.builds(
     backbone=st.lists(TEXT.filter(lambda text: "=" not in text), min_size=1, unique=True).map(tuple),
     provider=one_of("provider"),
     image_size=st.lists(st.integers(32), max_size=2).map(tuple) | st.just((0,)),
-    method=one_of("method"),
+    method=st.sampled_from(["auto", "features", "finetune"]),
     budget=st.just("auto") | st.integers(1, 99).map("{}m".format),
     plan=one_of("plan"),
     phases=st.lists(st.just("all epochs=6")).map(tuple),
