@@ -71,6 +71,19 @@ def test_info_shows_a_competition_with_every_setting_and_its_meaning(cli: Cli) -
     assert "squash" in done.out
 
 
+def test_info_says_where_a_setting_comes_from(cli: Cli, home: Path) -> None:
+    folder = home / "state-farm"
+    folder.mkdir()
+    folder.joinpath("recipe.toml").write_text("folds = 7\n[finish]\ntta = 3\n")
+    out = cli("info", "state-farm").out
+    rows = {words[0]: words[1:3] for line in out.splitlines() if len(words := line.split()) > 2}
+    assert rows["folds"] == ["7", "recipe.toml"]
+    assert rows["tta_views"] == ["3", "recipe.toml"]
+    assert rows["crop"] == ["squash", "plugin"]
+    assert rows["mixup"] == ["0.0", "Alpha"]
+    assert "tta is now tta_views" in out
+
+
 def test_runs_and_info_find_a_run_by_its_id_the_end_of_it_and_its_path(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:

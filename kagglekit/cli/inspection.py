@@ -50,13 +50,12 @@ def _info_competition(project: Project, console: Console) -> None:
 
 def _settings_table(project: Project, console: Console) -> None:
     chosen = project.settings({}, console.say)
-    of_plugin = recipe.flat(project.plugin.recipe(), project.name)
+    origins = dict.fromkeys(recipe.flat(project.plugin.recipe(), project.name), "plugin")
+    origins |= dict.fromkeys(recipe.read_file(project.workspace.recipe_file), filenames.RECIPE)
     meanings = recipe.meanings()
     console.say("Settings: --set KEY=VALUE, or in recipe.toml, as KEY = VALUE or below the [section].")
     for section, values in chosen.by_section().items():
-        rows = [
-            (key, _plain(value), "plugin" if key in of_plugin else "", meanings[key]) for key, value in values.items()
-        ]
+        rows = [(key, _plain(value), origins.get(key, ""), meanings[key]) for key, value in values.items()]
         console.table(f"[{section}] {recipe.purpose(section)}", ("key", "value", "from", "meaning"), rows)
 
 

@@ -169,7 +169,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "competition": competition.describe(),
         "recipe": chosen.identity(),
         "start": start.digest(chosen.training.start) if chosen.training.start else "",
-        "augment": _augment_digest(chosen),
+        "augment": _augment_digest(chosen.augmentation.augment),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
@@ -181,13 +181,13 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
     }
 
 
-def _augment_digest(chosen: Recipe) -> str:
+def _augment_digest(policy: str) -> str:
     """Return the hash of a policy file; empty for a named policy, which code and plugin determine."""
-    if not chosen.augmentation.augment.endswith(".json"):
+    if not policy.endswith(".json"):
         return ""
-    if not Path(chosen.augmentation.augment).is_file():
-        raise UserError(f"augment = {chosen.augmentation.augment!r}: no such file.")
-    return storage.file_sha256(Path(chosen.augmentation.augment))
+    if not Path(policy).is_file():
+        raise UserError(f"augment = {policy!r}: no such file.")
+    return storage.file_sha256(Path(policy))
 
 
 def _fingerprint(table: pd.DataFrame) -> str:
