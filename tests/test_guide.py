@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,11 @@ def test_every_command_of_the_documents_can_be_typed(line: str) -> None:
     settings = {key: given[key] for key in ("method", "head", "validation", "folds") if given.get(key)}
     settings |= dict(recipe.parse_assignment(text) for text in given.get("set_") or [])
     recipe.resolve({}, "none", Path(os.devnull), settings)
+
+
+def test_the_recipe_of_the_guide_is_one() -> None:
+    (example,) = pages.blocks(pages.ROOT / "kagglekit" / "guide" / "settings.md", "toml")
+    assert recipe.resolve({}, "none", Path(os.devnull), tomllib.loads(example)).data.folds == 10
 
 
 def squeezed(text: str) -> set[str]:
