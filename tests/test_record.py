@@ -14,6 +14,7 @@ from kagglekit.base import storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.plain import Plain, left_out
 from kagglekit.base.workspace import Workspace
+from kagglekit.kaggle import ledger
 from kagglekit.runs import filenames, store
 from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Record, Result
 from kagglekit.runs.store import Run
@@ -112,6 +113,15 @@ def test_a_record_without_what_came_later_is_read() -> None:
     record = Record.from_plain(plain)
     assert (record.leaderboard, record.own_hooks, record.dropped, record.gone_on) == ({}, (), 0, 0)
     assert record.backbones[0].pixels is None
+
+
+def test_the_ledger_keeps_what_a_newer_version_wrote(tmp_path: Path) -> None:
+    written = [{"reference": 1, "status": "COMPLETE", "team": "newer"}]
+    storage.write_json(tmp_path / ledger.FILE, written)
+    ledger.Ledger(Workspace(tmp_path)).save()
+    (row,) = storage.read_json(tmp_path / ledger.FILE)
+    assert row.items() >= written[0].items()
+    assert "unknown" not in row
 
 
 def decision(why: str) -> Decision:

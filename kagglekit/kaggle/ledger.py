@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,21 @@ class Row:
     metric: str = ""
     out_of_fold: float | None = None
     """The run's own score."""
+    unknown: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Keys that a newer version wrote."""
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Row:
+        """Read a row as the ledger's file has it."""
+        names = {each.name for each in dataclasses.fields(cls)}
+        known = {name: value for name, value in plain.items() if name in names}
+        return cls(**known, unknown={name: value for name, value in plain.items() if name not in names})
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the row as it is written."""
+        plain = dataclasses.asdict(self)
+        del plain["unknown"]
+        return plain | self.unknown
 
     @classmethod
     def of(cls, file: Path, message: str, run: store.Run | None) -> Row:
@@ -79,18 +94,16 @@ class Ledger:
     def __init__(self, workspace: Workspace) -> None:
         """Read the file; `opened` guards against other commands that write it."""
         self._workspace = workspace
-        known = {field.name for field in dataclasses.fields(Row)}
-        stored: list[dict[str, Any]] = storage.read_json(workspace.folder / FILE) or []
-        self.rows = [Row(**{name: value for name, value in row.items() if name in known}) for row in stored]
+        self.rows = [Row.from_plain(row) for row in storage.read_json(workspace.folder / FILE) or []]
 
     def save(self) -> None:
         """Write the ledger, and each run's latest row into its folder."""
         self.rows.sort(key=lambda row: (row.reference is None, row.reference or 0))
-        storage.write_json(self._workspace.folder / FILE, [dataclasses.asdict(row) for row in self.rows])
+        storage.write_json(self._workspace.folder / FILE, [row.to_plain() for row in self.rows])
         for run, row in {row.run: row for row in self.rows if row.run}.items():
             folder = self._workspace.runs / run
             if folder.is_dir():
-                storage.write_json(folder / filenames.SENT, dataclasses.asdict(row))
+                storage.write_json(folder / filenames.SENT, row.to_plain())
 
     def update(self, sent: Iterable[Submission]) -> None:
         """Copy Kaggle's reports into the rows.

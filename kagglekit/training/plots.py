@@ -69,13 +69,13 @@ def history_plot(history: Sequence[Mapping[str, Any]], path: Path, title: str) -
 def draw_history(figure: Figure, history: Sequence[Mapping[str, Any]]) -> None:
     """Draw a training: losses by step and by epoch, the learning rate beneath, the phases' names on top.
 
-    Records of kind "step" hold step, phase, loss and rate; those of kind "epoch" step, phase, valid_loss, which may
+    Rows of kind "step" hold step, phase, loss and rate; those of kind "epoch" step, phase, valid_loss, which may
     be None, and taken_back, which may be missing. Steps count on from phase to phase.
     """
     from matplotlib.ticker import MaxNLocator
 
-    steps = [record for record in history if record["kind"] == "step"]
-    epochs = [record for record in history if record["kind"] == "epoch"]
+    steps = [row for row in history if row["kind"] == "step"]
+    epochs = [row for row in history if row["kind"] == "epoch"]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     shown = _draw_losses(upper, steps, epochs)
     _draw_rates(lower, steps)
@@ -92,20 +92,20 @@ def draw_history(figure: Figure, history: Sequence[Mapping[str, Any]]) -> None:
 def _draw_losses(axes: Axes, steps: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]) -> Floats:
     """Draw training and validation losses; return the losses that the axis must show."""
     shown: list[float] = []
-    for number, (_, group) in enumerate(groupby(steps, key=lambda record: record["phase"])):
-        records = list(group)
-        where = [record["step"] for record in records]
-        losses = _finite([record["loss"] for record in records])
+    for number, (_, group) in enumerate(groupby(steps, key=lambda row: row["phase"])):
+        rows = list(group)
+        where = [row["step"] for row in rows]
+        losses = _finite([row["loss"] for row in rows])
         smoothed = _smoothed(losses)
         axes.plot(where, losses, color=BLUE, alpha=0.2, linewidth=1)
         settled = slice(min(len(where) // 4, 5), None)  # an average's first values are single batches
         label = None if number else "training (smoothed)"
         axes.plot(where[settled], smoothed[settled], color=BLUE, linewidth=2, label=label)
         shown += smoothed[settled].tolist()
-    measured = [record for record in epochs if record["valid_loss"] is not None]
-    where = [record["step"] for record in measured]
-    validation = _finite([record["valid_loss"] for record in measured])
-    back = np.array([bool(record.get("taken_back", False)) for record in measured], bool)
+    measured = [row for row in epochs if row["valid_loss"] is not None]
+    where = [row["step"] for row in measured]
+    validation = _finite([row["valid_loss"] for row in measured])
+    back = np.array([bool(row.get("taken_back", False)) for row in measured], bool)
     if measured:
         axes.plot(where, validation, "o-", color=ORANGE, linewidth=1.5, markersize=6, label="validation")
     if back.any():
@@ -116,24 +116,24 @@ def _draw_losses(axes: Axes, steps: Sequence[Mapping[str, Any]], epochs: Sequenc
 
 
 def _draw_rates(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
-    for _, group in groupby(steps, key=lambda record: record["phase"]):
-        records = list(group)
-        rates = _finite([record["rate"] for record in records])
-        axes.plot([record["step"] for record in records], np.where(rates > 0, rates, np.nan), color=GREEN, linewidth=2)
-    highest = max((record["rate"] for record in steps if math.isfinite(record["rate"])), default=0.0)
+    for _, group in groupby(steps, key=lambda row: row["phase"]):
+        rows = list(group)
+        rates = _finite([row["rate"] for row in rows])
+        axes.plot([row["step"] for row in rows], np.where(rates > 0, rates, np.nan), color=GREEN, linewidth=2)
+    highest = max((row["rate"] for row in steps if math.isfinite(row["rate"])), default=0.0)
     if highest > 0:
         axes.set_yscale("log")
-        lowest = min(record["rate"] for record in steps if record["rate"] > 0)
+        lowest = min(row["rate"] for row in steps if row["rate"] > 0)
         # annealing ends near zero: the last step must not squeeze all others
         axes.set_ylim(max(lowest, highest / 1e4) / 1.5, highest * 1.5)
 
 
 def _draw_phases(both: Sequence[Axes], history: Sequence[Mapping[str, Any]]) -> None:
     """Shade every second phase and write its name above."""
-    begin = min((record["step"] for record in history), default=0)
-    names = [name for name, _ in groupby(history, key=lambda record: record["phase"])]
-    for number, (name, group) in enumerate(groupby(history, key=lambda record: record["phase"])):
-        end = max(record["step"] for record in group)
+    begin = min((row["step"] for row in history), default=0)
+    names = [name for name, _ in groupby(history, key=lambda row: row["phase"])]
+    for number, (name, group) in enumerate(groupby(history, key=lambda row: row["phase"])):
+        end = max(row["step"] for row in group)
         for axes in both:
             axes.axvspan(begin, end, color=GREY, alpha=0.12 if number % 2 else 0.0, linewidth=0)
         # many short phases: their names stand in two rows
