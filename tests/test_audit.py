@@ -164,7 +164,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
         assert "kept as candidates.changed-" in again.out
         assert (pd.read_csv(candidates, dtype=str)["drop"] == "yes").sum() == 2
     done = succeeded(planted.run(cli, tiny))
-    assert "2 training images are left out, as your list of drops says" in done.out
+    assert "2 training images are excluded by your drops.csv" in done.out
     run = damage.only_run(home / "pets")
     record = json.loads((run / "run.json").read_text())
     assert record["dropped"] == 2
@@ -181,7 +181,7 @@ def test_a_list_of_drops_is_made_by_the_users_word_and_honoured(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id\nnobody\n", "1 of 1 ids match no training image, such as 'nobody'"),
+        ("id\nnobody\n", "1 of 1 ids match no training image, for example 'nobody'"),
         ("image\ncat/0\n", "has no column `id`, only image"),
         ("", "is empty: its first line must be `id,reason`"),
         ("id,reason\n", "no row says yes in column `drop`, or there are no rows"),
@@ -247,7 +247,7 @@ def test_ids_that_are_no_longer_there_are_said(cli: Cli, tiny: str, planted: Giv
     (home / "pets" / "drops.csv").write_text("id,reason\ncat/0,dark\ngone,dark\n")
     done = succeeded(planted.run(cli, tiny))
     assert "1 training images are left out" in done.out
-    assert "1 ids of your list of drops are no training image's, such as 'gone'" in done.out
+    assert "1 ids in your drops.csv match no training image, for example 'gone'" in done.out
     run = damage.only_run(home / "pets")
     assert json.loads((run / "run.json").read_text())["dropped"] == 1
     assert exclusions.read(run / "drops.csv")["id"].tolist() == ["cat/0"]

@@ -393,7 +393,7 @@ def test_awkward_answers_are_written_cleanly_too(cli: Cli, here: Path, words: li
 def test_what_new_writes_passes_check(cli: Cli, tiny: str, home: Path, words: list[str]) -> None:
     succeeded(cli("new", "leaf", *words))
     done = succeeded(cli("check", "./kagglekit-leaf", "--set", f"backbone={tiny}"))
-    for part in ("its hooks exist", "description is valid", "settings are valid", "found again", "go by id"):
+    for part in ("its hooks exist", "description is valid", "settings are valid", "found again", "matched by id"):
         assert part in done.out
     assert done.out.rstrip().endswith("./kagglekit-leaf: all checks passed")
     assert (only_run(home / "leaf" / "synthetic") / "submission.synthetic.csv").is_file()
@@ -466,13 +466,13 @@ BROKEN = {
     "rows by the sample's position": (
         "def submission(ids, probabilities, sample):\n"
         "    return sample.assign(oak=probabilities[:, 0], elm=probabilities[:, 1])\n",
-        ["'./leaf.py', hook 'submission'", "rows go by position"],
+        ["'./leaf.py', hook 'submission'", "rows are matched by position"],
     ),
     "rows by sorted ids": (
         "def submission(ids, probabilities):\n"
         "    ids = sorted(ids, key=int)\n"
         "    return pd.DataFrame({'id': ids, 'oak': probabilities[:, 0], 'elm': probabilities[:, 1]})\n",
-        ["'./leaf.py', hook 'submission'", "rows go by position"],
+        ["'./leaf.py', hook 'submission'", "rows are matched by position"],
     ),
     "lots in the submission": (
         "def submission(ids):\n"
@@ -496,7 +496,7 @@ BROKEN = {
     ),
     "a setting of another type": (
         "def recipe():\n    return {'folds': 'many'}\n",
-        ["'./leaf.py', hook 'recipe'", "folds = 'many'", "an integer is wanted"],
+        ["'./leaf.py', hook 'recipe'", "folds = 'many'", "must be an integer"],
     ),
     "no id column": (
         "def submission(ids):\n    return pd.DataFrame({'image': ids, 'oak': 0.5, 'elm': 0.5})\n",
@@ -524,7 +524,7 @@ def test_check_says_in_one_line_what_is_wrong(cli: Cli, tiny: str, here: Path, c
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"Oak"', 'f"Oak {next(TIMES)}"', ["'./leaf.py', hook 'competition'", "another competition each time"]),
+        ('"Oak"', 'f"Oak {next(TIMES)}"', ["'./leaf.py', hook 'competition'", "a different competition each time"]),
         ("test/{id}.jpg", "test/{id}.jgp", ["test/{id}.jgp"]),
         ('FolderLabels("train/{label}")', 'FolderLabels("train")', ["hook 'competition'", "'train' must have {label}"]),
         ('"Elm"}', '"Elm"}, metric="auc"', ["hook 'competition'", "metric 'auc' is not one of accuracy, log_loss"]),
@@ -781,7 +781,7 @@ def test_a_folder_with_a_sample_submission_that_fits_no_class_is_no_guess(here: 
         (sample_of("id,cat,dog,emu", "0,1,0", ""), ["columns id, cat, dog, emu", "`kagglekit new NAME`"]),
         (sample_of("id", "", "").replace(",", ""), ["columns id,", "`kagglekit new NAME`"]),
         ("id,label\n1,0.5\n2,0.5\n1,0.5\n", ["has id '1' twice"]),
-        (sample_of("id,label", "0.5", "x"), ["such as '1x'", "only 0 of them have a test image"]),
+        (sample_of("id,label", "0.5", "x"), ["for example '1x'", "only 0 of them have a test image"]),
         ("id,label\n", ["sample_submission.csv"]),
         ("", ["sample_submission.csv"]),
     ],
@@ -806,8 +806,8 @@ def test_one_column_of_a_sample_submission_says_nothing_about_three_classes(cli:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"train/dog": None}, ["pets is no competition", "train/<class>/", "two classes", "`kagglekit new NAME`"]),
-        ({"train": None}, ["pets is no competition", "train/<class>/"]),
+        ({"train/dog": None}, ["pets is not a competition", "train/<class>/", "two classes", "`kagglekit new NAME`"]),
+        ({"train": None}, ["pets is not a competition", "train/<class>/"]),
         ({"train/loose.jpg": drawing.image(0, 1)}, ["1 images under train/", "'train/loose.jpg'"]),
         ({"test": None}, ["no test images", "test/{id}"]),
         ({"test": None, "sample_submission.csv": b"id,label\n1,0.5\n"}, ["no test images", "test/{id}"]),

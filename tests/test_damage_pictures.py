@@ -190,7 +190,7 @@ def test_a_folder_with_every_kind_of_picture_and_what_others_leave_around_is_rea
     assert set(pd.read_csv(run / "submission.csv")["id"]) == {*kinds, "png.jpg"}
     (line,) = [line for line in done.out.splitlines() if "not what their ending says" in line]
     assert line == (
-        f"scan: 1 images are not what their ending says, such as {folder / 'test' / 'png.jpg'} (PNG): read anyway"
+        f"scan: 1 images are not what their ending says, for example {folder / 'test' / 'png.jpg'} (PNG): read anyway"
     )
 
 

@@ -337,12 +337,12 @@ def test_what_can_not_be_exported_is_said_in_a_line(cli: Cli, tiny: str, tmp_pat
     assert "no run 'zzz'" in failed(cli("export", "zzz"))
     gone = Path(table(run, "train")["path"].iloc[0])
     gone.rename(tmp_path / "elsewhere.jpg")
-    assert "is gone: bring the data back" in failed(cli("export", run))
+    assert "is missing: restore the data" in failed(cli("export", run))
     (tmp_path / "elsewhere.jpg").rename(gone)
     file = Path(tiny.partition("=")[2])
     content = file.read_bytes()
     (run / "result.json").unlink()
-    assert "is not finished: type its command again" in failed(cli("export", run))
+    assert "is not finished: rerun its command" in failed(cli("export", run))
     assert file.read_bytes() == content
 
 

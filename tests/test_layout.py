@@ -335,7 +335,7 @@ def test_a_stray_test_image_is_refused_and_named(stray: str) -> None:
     [
         (["cat.0.jpg", "dog.0.jpg", "horse.0.jpg"], "label 'horse' is not one of the classes ['cat', 'dog']"),
         (["cat.0.jpg", "cat.1.jpg"], "no training image of class 'dog'"),
-        (["cat.0.jpg", "cat.0.JPG", "dog.0.jpg"], "id 'cat.0' stands for two images"),
+        (["cat.0.jpg", "cat.0.JPG", "dog.0.jpg"], "two images have the id 'cat.0'"),
     ],
 )
 def test_unknown_and_missing_classes_and_two_images_of_one_id_are_refused(
@@ -351,7 +351,7 @@ def test_unknown_and_missing_classes_and_two_images_of_one_id_are_refused(
 
 def test_two_test_images_of_one_id_are_refused(tmp_path: Path) -> None:
     plugin, description, files = found("dogs-vs-cats", written(tmp_path, DOGS | {"test/1.JPG": ""}))
-    with pytest.raises(PluginError, match=r"id '1' stands for two images: .*1\.JPG and .*1\.jpg"):
+    with pytest.raises(PluginError, match=r"two images have the id '1': .*1\.JPG and .*1\.jpg"):
         plugin.test_table(description, files)
 
 
@@ -384,8 +384,8 @@ def test_csv_ids_and_labels_stay_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("image,kind\n1,cat\n", "1 training images have no row in labels.csv, such as '2'"),
-        ("image,kind\n1,cat\n2,dog\n3,dog\n", "1 rows of labels.csv have no image, such as '3'"),
+        ("image,kind\n1,cat\n", "1 training images have no row in labels.csv, for example '2'"),
+        ("image,kind\n1,cat\n2,dog\n3,dog\n", "1 rows of labels.csv have no image, for example '3'"),
         ("image,kind\n1,cat\n2,dog\n1,dog\n", "labels.csv has '1' twice in column 'image'"),
         ("image,kind\n1.jpg,cat\n2,dog\n1,dog\n", "labels.csv has '1"),
         ("image,label\n1,cat\n2,dog\n", "labels.csv has no column 'kind'; it has image, label"),
@@ -419,7 +419,7 @@ def test_groups_are_matched_by_id_whatever_the_order(image: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("subject,img\np1,cat.0.jpg\n", "1 training images have no group in groups.csv, such as 'dog.0'"),
+        ("subject,img\np1,cat.0.jpg\n", "1 training images have no group in groups.csv, for example 'dog.0'"),
         ("driver,img\np1,cat.0.jpg\n", "groups.csv has no column 'subject'; it has driver, img"),
         ("subject,img\np1,cat.0.jpg\np2,dog.0.jpg\np3,cat.0.jpg\n", "cat.0"),
         ("subject,img\np1,cat.0.jpg\n,dog.0.jpg\n", "group"),
@@ -531,7 +531,7 @@ def test_a_fine_table_keeps_its_known_columns_in_order() -> None:
         ({"id": [1, 2]}, "column 'id' must hold strings"),
         ({"path": [Path("/a.jpg"), Path("/b.jpg")]}, "column 'path' must hold strings"),
         ({"label": ["cat", None]}, "column 'label' must hold strings, with none missing"),
-        ({"id": ["a", "a"]}, "id 'a' stands for two images: /a.jpg and /b.jpg"),
+        ({"id": ["a", "a"]}, "two images have the id 'a': /a.jpg and /b.jpg"),
         ({"label": ["cat", "cow"]}, "label 'cow' is not one of the classes"),
         ({"label": ["cat", "cat"]}, "no training image of class 'dog'"),
         ({"group": ["p", None]}, "column 'group' has empty values"),
@@ -553,7 +553,10 @@ def test_declared_groups_must_be_in_the_table() -> None:
 
 @pytest.mark.parametrize(
     ("columns", "words"),
-    [({"id": ["a", "a"], "path": ["x", "y"]}, "two images: x and y"), ({"id": ["a"]}, "no column 'path'")],
+    [
+        ({"id": ["a", "a"], "path": ["x", "y"]}, "two images have the id 'a': x and y"),
+        ({"id": ["a"]}, "no column 'path'"),
+    ],
 )
 def test_a_test_table_that_breaks_the_contract_is_refused(columns: dict[str, list[str]], words: str) -> None:
     with pytest.raises(PluginError, match=words):

@@ -85,17 +85,17 @@ def test_an_unknown_setting_like_no_other_names_the_command_that_lists_all(tmp_p
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        ("folds = 5.0", "folds = 5.0: int is wanted, not float"),
-        ("folds = true", "folds = True: int is wanted, not bool"),
-        ("mlp_dropout = true", "mlp_dropout = True: float is wanted, not bool"),
-        ("folds = [5]", "folds = [5]: int is wanted, not list"),
-        ("regularisation_grid = 0.1", "regularisation_grid = 0.1: a list is wanted"),
-        ("regularisation_grid = ['x']", "a number is wanted"),
-        ("backbone = [1]", "str is wanted, not int"),
+        ("folds = 5.0", "folds = 5.0: must be int, not float"),
+        ("folds = true", "folds = True: must be int, not bool"),
+        ("mlp_dropout = true", "mlp_dropout = True: must be float, not bool"),
+        ("folds = [5]", "folds = [5]: must be int, not list"),
+        ("regularisation_grid = 0.1", "regularisation_grid = 0.1: must be a list"),
+        ("regularisation_grid = ['x']", "must be a number"),
+        ("backbone = [1]", "must be str, not int"),
         ("head = 'svm'", "head = 'svm': must be one of logistic, mlp"),
         ("feature_views = ['plain', 'upside']", "must be one of plain, mirror"),
         ("crop = 1", "must be one of model, centre, squash"),
-        ("[folds]\nx = 1", "folds = {'x': 1}: int is wanted, not dict"),
+        ("[folds]\nx = 1", "folds = {'x': 1}: must be int, not dict"),
     ],
 )
 def test_a_wrong_type_in_the_file_is_refused_with_its_value(toml: str, words: str, tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_a_wrong_type_in_the_file_is_refused_with_its_value(toml: str, words: st
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("folds", "many", "folds = 'many': an integer is wanted"),
-        ("folds", "5.5", "folds = '5.5': an integer is wanted"),
-        ("folds", "", "folds = '': an integer is wanted"),
-        ("mlp_dropout", "half", "mlp_dropout = 'half': a number is wanted"),
-        ("regularisation_grid", "0.1,x", "regularisation_grid = '0.1,x': a number is wanted"),
+        ("folds", "many", "folds = 'many': must be an integer"),
+        ("folds", "5.5", "folds = '5.5': must be an integer"),
+        ("folds", "", "folds = '': must be an integer"),
+        ("mlp_dropout", "half", "mlp_dropout = 'half': must be a number"),
+        ("regularisation_grid", "0.1,x", "regularisation_grid = '0.1,x': must be a number"),
         ("provider", "tpu", "provider = 'tpu': must be one of auto, cpu, cuda"),
         ("finish", "temperature,blend", "must be one of temperature, clip"),
     ],
@@ -408,7 +408,7 @@ def test_the_file_of_a_run_before_there_were_sections_is_read(tmp_path: Path) ->
         ("tta_views = 6\n[finish]\ntta = 7", "tta and tta_views are one setting: leave one out"),
         ("[schedule]\nrecipes = 'quick'", "no setting called 'recipes': did you mean 'plan'?"),
         ("[finish]\nfinish = 'all'", "setting finish = 'all': must be one of temperature, clip"),
-        ("[data.folds]\nx = 1", "folds = {'x': 1}: int is wanted, not dict"),
+        ("[data.folds]\nx = 1", "folds = {'x': 1}: must be int, not dict"),
     ],
 )
 def test_a_section_that_cannot_be_is_refused(toml: str, words: str, tmp_path: Path) -> None:

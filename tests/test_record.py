@@ -71,14 +71,14 @@ def test_keys_that_must_be_there_are_named() -> None:
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / filenames.RESULT).write_text('{"metric": "log loss"}')
-    with pytest.raises(UserError, match=r"result\.json is damaged, it lacks lower_is_better, out_of_fold, "):
+    with pytest.raises(UserError, match=r"result\.json is damaged \(it lacks lower_is_better, out_of_fold, "):
         _ = Run(tmp_path).result
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
+    with pytest.raises(UserError, match=r"is not a run: it has no run\.json"):
         _ = Run(tmp_path).record
-    with pytest.raises(UserError, match="is not finished: type its command again"):
+    with pytest.raises(UserError, match="is not finished: rerun its command"):
         Run(tmp_path).finished()
     assert (Run(tmp_path).sent, Run(tmp_path).alone, Run(tmp_path).provider) == (None, None, None)
     assert (Run(tmp_path).finishing, Run(tmp_path).providers) == ((), [])

@@ -353,7 +353,7 @@ def test_runs_that_are_not_there_or_not_finished_have_none(cli: Cli, tmp_path: P
     unfinished = tmp_path / "20260101-0000-0a1b2c3d"
     unfinished.mkdir()
     (unfinished / "run.json").write_text("{}")
-    assert "is not finished: type its command again" in failed(cli("report", unfinished))
+    assert "is not finished: rerun its command" in failed(cli("report", unfinished))
 
 
 def test_a_network_that_cannot_be_looked_into_costs_only_that(
@@ -368,7 +368,7 @@ def test_a_network_that_cannot_be_looked_into_costs_only_that(
     monkeypatch.setattr(gradcam, "evidence", unknown)
     before = (hostile / "report.html").read_bytes()
     done = succeeded(cli("report", hostile))
-    assert "can't be looked into (NotImplementedError: no such thing)" in done.out
+    assert "can't be inspected (NotImplementedError: no such thing)" in done.out
     text = (hostile / "report.html").read_text()
     assert "There are no attention maps" in text
     assert "Confusion" in text

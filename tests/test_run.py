@@ -430,7 +430,7 @@ def test_what_the_user_can_fix_is_one_line_on_standard_error(cli: Cli, tmp_path:
         (("run", "dogs-vs-cats", "--data", tmp_path / "none.zip"), "no such file or folder"),
         (("run", "dogs-vs-cats", "--data", tmp_path), "no training image"),
         (("run", "dogs-vs-cats", "--set", "fold=3"), "did you mean 'folds'?"),
-        (("run", "dogs-vs-cats", "--set", "folds=many"), "an integer is wanted"),
+        (("run", "dogs-vs-cats", "--set", "folds=many"), "must be an integer"),
         (("info", "20200101-0000-abcdef"), "kagglekit runs"),
     ):
         done = cli(*words)

@@ -57,7 +57,7 @@ def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> P
     """
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} is not a valid name: use lower-case letters, digits and single hyphens, such as my-leaf."
+            f"{name!r} is not a valid name: use lower-case letters, digits and single hyphens, for example my-leaf."
         )
     folder = into / f"kagglekit-{name}"
     if folder.exists():

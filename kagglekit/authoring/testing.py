@@ -63,7 +63,7 @@ def check_plugin(
         run, tables = check_run(loaded, data=data, settings=settings, console=console)
         say(f"a whole run ends with a submission that Kaggle would accept: {run.submission}")
         check_submission(loaded, tables)
-        say("submission rows go by id, not by position")
+        say("submission rows are matched by id, not by position")
     return run
 
 
@@ -71,7 +71,7 @@ def check_description(plugin: Plugin) -> Competition:
     """Return the description, which must be the same for each call."""
     first, second = plugin.competition(), plugin.competition()
     if first.describe() != second.describe():
-        raise PluginError(f"plugin {plugin.name!r}, hook 'competition': describes another competition each time")
+        raise PluginError(f"plugin {plugin.name!r}, hook 'competition': describes a different competition each time")
     return first
 
 
@@ -122,13 +122,13 @@ def _compare(plugin: Plugin, hook: str, what: str, drawn: Mapping[str, str], fou
         raise PluginError(f"{where}: {len(missing)} of {len(drawn)} drawn images are not in the table: {missing[0]!r}")
     extra = sorted(found.keys() - drawn.keys())
     if extra:
-        raise PluginError(f"{where}: {len(extra)} rows match no drawn image, such as {extra[0]!r}")
+        raise PluginError(f"{where}: {len(extra)} rows match no drawn image, for example {extra[0]!r}")
     wrong = [name for name in drawn if drawn[name] != found[name]]
     if wrong:
         name = wrong[0]
         raise PluginError(
-            f"{where}: {len(wrong)} of {len(drawn)} images have another {what} than was drawn: {name!r} is "
-            f"{drawn[name]!r}, and the table says {found[name]!r}"
+            f"{where}: {len(wrong)} of {len(drawn)} images have the wrong {what}: {name!r} was drawn "
+            f"with {drawn[name]!r}, but the table says {found[name]!r}"
         )
 
 
@@ -157,7 +157,9 @@ def check_run(
         written = run.submission.read_bytes()
         again = go(prepare(project, data, chosen, Console(nowhere), synthetic=data is None, remember=False))
     if again.folder != run.folder or again.submission.read_bytes() != written:
-        raise PluginError(f"plugin {plugin.name!r}: the same run gave another submission; is a hook random?")
+        raise PluginError(
+            f"plugin {plugin.name!r}: the same run gave a different submission; does a hook use random numbers?"
+        )
     return run, job.tables
 
 
@@ -180,11 +182,11 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
 
     plain = laid_out(np.arange(len(ids)))
     if not plain.equals(laid_out(np.arange(len(ids)))):
-        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': is random: a second call gives other rows")
+        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': is random: a second call returns different rows")
     if not plain.equals(laid_out(order)):
         raise PluginError(
-            f"plugin {plugin.name!r}, hook 'submission': rows go by position: given ids in another order, it gives "
-            "them the values of others"
+            f"plugin {plugin.name!r}, hook 'submission': rows are matched by position: with the ids in another "
+            "order, they get the values of other ids"
         )
 
 

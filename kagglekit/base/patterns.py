@@ -38,7 +38,7 @@ def check_images(pattern: str, required: str) -> None:
     check(pattern, required)
     if not pattern.endswith("}") and not is_image(pattern):
         raise ValueError(
-            f"{pattern!r} matches no image: it must end in a placeholder or an image extension such as .jpg"
+            f"{pattern!r} matches no image: it must end in a placeholder or an image extension, for example .jpg"
         )
 
 

@@ -53,7 +53,7 @@ def _settings_table(project: Project, console: Console) -> None:
     origins = dict.fromkeys(recipe.flat(project.plugin.recipe(), project.name), "plugin")
     origins |= dict.fromkeys(recipe.read_file(project.workspace.recipe_file), filenames.RECIPE)
     meanings = recipe.meanings()
-    console.say("Settings: --set KEY=VALUE, or in recipe.toml, as KEY = VALUE or below the [section].")
+    console.say("Change a setting with --set KEY=VALUE, or by a line KEY = VALUE in the workspace's recipe.toml.")
     for section, values in chosen.by_section().items():
         rows = [(key, _plain(value), origins.get(key, ""), meanings[key]) for key, value in values.items()]
         console.table(f"[{section}] {recipe.purpose(section)}", ("key", "value", "from", "meaning"), rows)
@@ -195,7 +195,7 @@ def backbones(pattern: str, limit: int) -> None:
     if len(known) > limit:
         console.say(f"… and {len(known) - limit} more: narrow the pattern, or raise --limit.")
     if not here and not known:
-        raise UserError(f"no backbone matches {pattern!r}: try part of a name, such as convnext.")
+        raise UserError(f"no backbone matches {pattern!r}: try part of a name, for example convnext.")
 
 
 _BACKBONE_COLUMNS = ("name", ">parameters", ">file", ">input", "licence")

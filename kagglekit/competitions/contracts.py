@@ -20,7 +20,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     if unknown:
         example = table["path"][table["label"] == unknown[0]].iloc[0]
         raise PluginError(
-            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, such as {example}: "
+            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, for example {example}: "
             "move the images away, or add the class to the plugin."
         )
     missing = [label for label in competition.labels if label not in set(table["label"])]
@@ -53,7 +53,7 @@ def _some(labels: tuple[str, ...]) -> str:
 
 def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
     if not table.columns.is_unique:
-        raise PluginError(f"{source}: the table has a column twice in {list(table.columns)}.")
+        raise PluginError(f"{source}: the table has a duplicate column: {list(table.columns)}.")
     for column in columns:
         if column not in table:
             raise PluginError(f"{source}: the table has no column {column!r}; it has {list(table.columns)}.")
@@ -65,5 +65,5 @@ def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) ->
     if len(twice):
         paths = table["path"][table["id"] == twice.iloc[0]].tolist()
         raise PluginError(
-            f"{source}: id {twice.iloc[0]!r} stands for two images: {paths[0]} and {paths[1]}; rename one."
+            f"{source}: two images have the id {twice.iloc[0]!r}: {paths[0]} and {paths[1]}; rename one."
         )

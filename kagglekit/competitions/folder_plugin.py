@@ -80,7 +80,7 @@ class FolderPlugin:
             header, *rows = list(csv.reader(file)) or [[]]
         rows = [row for row in rows if len(row) == len(header)]
         if not rows:
-            raise UserError(f"{path} is empty: replace it by the competition's own, or remove it.")
+            raise UserError(f"{path} is empty: replace it with the competition's own, or remove it.")
         values = {row[1] for row in rows} if len(header) == 2 else set()
         if len(values) == 1 and values <= set(self._classes) and all(map(_is_number, self._classes)):
             raise UserError(

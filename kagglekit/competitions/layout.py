@@ -145,7 +145,7 @@ def _check_strays(pattern: str, found: set[str], others: list[str], files: DataF
     strays = [path for path in strays if not any(_fits(other, path) for other in others)]
     if strays:
         raise UserError(
-            f"{len(strays)} images under {folder}/ do not fit {pattern!r}, such as {strays[0]!r}: "
+            f"{len(strays)} images under {folder}/ do not fit {pattern!r}, for example {strays[0]!r}: "
             "move them out of the folder, or add their pattern to the plugin."
         )
 
@@ -174,13 +174,13 @@ def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str
     missing = [image_id for image_id in wanted if image_id not in labels]
     if missing:
         raise UserError(
-            f"{len(missing)} training images have no row in {layout.csv}, such as {missing[0]!r}: remove them, or "
+            f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}: remove them, or "
             "download the data again."
         )
     unused = labels.keys() - set(wanted)
     if unused:
         raise UserError(
-            f"{len(unused)} rows of {layout.csv} have no image, such as {min(unused)!r}: remove them, or download the "
+            f"{len(unused)} rows of {layout.csv} have no image, for example {min(unused)!r}: remove them, or download the "
             "data again."
         )
     return [labels[image_id] for image_id in wanted]
@@ -200,7 +200,7 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
     missing = [image_id for image_id, group in zip(table["id"], found, strict=True) if group is None]
     if missing:
         raise UserError(
-            f"{len(missing)} training images have no group in {groups.csv}, such as {missing[0]!r}: "
+            f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}: "
             "folds can't keep groups together without it."
         )
     return [group for group in found if group is not None]

@@ -90,7 +90,7 @@ def _is_whole(folder: Path) -> bool:
     missing = [path for path, *_ in manifest["members"] if not (folder / path).exists()]
     if missing:
         raise UserError(
-            f"{len(missing)} files of {manifest['archive']} are missing from {folder}, such as {missing[0]}: "
+            f"{len(missing)} files of {manifest['archive']} are missing from {folder}, for example {missing[0]}: "
             "remove that folder and repeat the command."
         )
     return True

@@ -83,8 +83,8 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame
     unknown = sorted(set(listed["id"]) - set(train["id"]))
     if unknown:
         raise UserError(
-            f"{path}: {len(unknown)} of {len(listed)} ids match no training image, such as {unknown[0]!r} (ids look "
-            f"like {train['id'].iloc[0]!r})."
+            f"{path}: {len(unknown)} of {len(listed)} ids match no training image, for example {unknown[0]!r} (ids "
+            f"look like {train['id'].iloc[0]!r})."
         )
     kept = train[~train["id"].isin(listed["id"])]
     lost = sorted(set(train["label"]) - set(kept["label"]))

@@ -68,7 +68,7 @@ def read(
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
     console.say(
         f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
-        f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows asked for'}"
+        f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows requested'}"
     )
     dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
     if drops is not None and len(drops):
@@ -90,14 +90,14 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
     Raises UserError where a class would have none left.
     """
     listed = train["id"].isin(drops["id"])
-    console.say(f"{listed.sum()} training images are left out, as your list of drops says")
+    console.say(f"{listed.sum()} training images are excluded by your drops.csv")
     strange = drops["id"][~drops["id"].isin(train["id"])]
     if len(strange):
-        console.warn(f"{len(strange)} ids of your list of drops are no training image's, such as {strange.iloc[0]!r}")
+        console.warn(f"{len(strange)} ids in your drops.csv match no training image, for example {strange.iloc[0]!r}")
     kept = train[~listed].reset_index(drop=True)
     lost = sorted(set(train["label"]) - set(kept["label"]))
     if lost:
-        raise UserError(f"the list of drops leaves no training image of class {lost[0]!r}: take some of its ids out.")
+        raise UserError(f"your drops.csv leaves no training image of class {lost[0]!r}: remove some of its ids.")
     return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
 
 
@@ -108,9 +108,9 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
     asked = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
     if len(asked) * 2 < len(wanted):
         raise UserError(
-            f"the sample submission asks for {len(wanted)} ids such as {min(wanted)!r}, and only {len(asked)} of "
-            f"them have a test image (their ids are such as {written[0]!r}): is the data complete, and do the "
-            "plugin's test pattern and id_format give such ids?"
+            f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(asked)} of "
+            f"them have a test image (ids look like {written[0]!r}): is the data complete, and do the plugin's "
+            "test pattern and id_format match?"
         )
     if len(asked) < len(wanted):
         missing = len(wanted) - len(asked)
@@ -144,5 +144,5 @@ def check_classes(found: Tables, scanned: Scanned) -> None:
         bad, own = scanned.quarantine, found.train["id"][found.train["label"] == lost[0]]
         first = bad[(bad["part"] == "train") & bad["id"].isin(own)].iloc[0]
         raise UserError(
-            f"no training image of class {lost[0]!r} can be read, such as {first['path']}: it {first['reason']}."
+            f"no training image of class {lost[0]!r} can be read, for example {first['path']}: it {first['reason']}."
         )

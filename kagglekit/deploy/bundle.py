@@ -29,13 +29,13 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
     """
     if run.record.own_hooks:
         raise UserError(
-            f"the plugin has a hook {run.record.own_hooks[0]!r} of its own, which a bundle can't take along: predict "
-            f"with `kagglekit predict {run.run.id}` instead."
+            f"the plugin has its own hook {run.record.own_hooks[0]!r}, which a bundle can't include: use "
+            f"`kagglekit predict {run.run.id}` instead."
         )
     if run.run.synthetic:
-        raise UserError(f"run {run.run.id} is a rehearsal on drawn images: nothing of it can be submitted.")
+        raise UserError(f"run {run.run.id} is a rehearsal on drawn images: it can't be submitted.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, and not empty: give another folder, or remove it.")
+        raise UserError(f"{folder} already exists and is not an empty folder: name another, or remove it.")
     counts = run.run.images("train")["label"].value_counts()
     prior = np.array([counts.get(label, 0) for label in run.labels], dtype=np.float64)
     about = dict(run.record.bundle) | {
@@ -65,7 +65,7 @@ def _download(python: str, folder: Path) -> None:
     command += [word for platform in _PLATFORMS for word in ("--platform", platform)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it says no reason"]
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no reason"]
         raise UserError(f"--wheels {python}: pip can't download onnxruntime: {said[-1]}")
 
 

@@ -38,7 +38,7 @@ class FittedRun:
         run.finished()
         alone = run.alone
         if alone is None:
-            raise UserError(f"run {run.id} is not finished: type its command again to go on.")
+            raise UserError(f"run {run.id} is not finished: rerun its command to resume.")
         self.run = run
         self.record = run.record
         self.recipe = run.recipe
@@ -127,12 +127,12 @@ def _resolved(spec: str, record: BackboneRecord, used: FeatureSettings, console:
     then = Preprocessing.from_plain(record.preprocessing)
     if backbone.preprocessing != then or record.pixels not in (None, PREPROCESSING_VERSION):
         raise UserError(
-            f"backbone {backbone.name}: the timm or kagglekit that is here makes other pixels of an image than the "
-            f"run's (timm {record.made_by.get('timm', 'unknown')}): bring that back, or run again."
+            f"backbone {backbone.name}: the installed timm or kagglekit preprocesses images differently from the "
+            f"run's (timm {record.made_by.get('timm', 'unknown')}): install the run's versions, or run again."
         )
     if backbone.sha256 != record.sha256:
         raise UserError(
-            f"backbone {backbone.name}: its weights are others now (sha256 {backbone.sha256[:12]}) than when the run "
-            f"was made ({record.sha256[:12]}): bring those back, or run again."
+            f"backbone {backbone.name}: its weights (sha256 {backbone.sha256[:12]}) are not those of the run "
+            f"({record.sha256[:12]}): restore the run's weights, or run again."
         )
     return backbone

@@ -69,7 +69,7 @@ def write(run: FittedRun, path: Path, console: Console, *, floats: bool = False)
     megabytes = path.stat().st_size / 1e6
     console.say(
         f"{path}: {megabytes:.1f} MB; on {checked.images} real images it differs from torch by {checked.torch:.1g} "
-        f"(at most {AGREES:g} is kept), from timm's own transform by {checked.timm:.1g} (at most {SEES_THE_SAME:g})"
+        f"(limit {AGREES:g}), from timm's own transform by {checked.timm:.1g} (limit {SEES_THE_SAME:g})"
     )
     return checked
 
@@ -85,9 +85,9 @@ def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = F
     losses, device = _losses(run, console, floats=floats)
     said = f"out-of-fold log loss {losses[0]:.5f} in float32 and {losses[1]:.5f} in float16, on {device}"
     if not losses[1] - losses[0] <= FP16_LOSES:
-        raise UserError(f"{said}: it grows by more than {FP16_LOSES:g}, and the file was not kept; use float32.")
+        raise UserError(f"{said}: it grows by more than {FP16_LOSES:g}, so the file was not kept; use float32.")
     if device == "cpu":
-        console.warn("a CPU computes half precision in single: numbers too large for it show on a GPU only")
+        console.warn("a CPU computes float16 in float32: overflows show only on a GPU")
     model = onnx_graph.compose(run, floats=floats, half=True)
     _describe(model, run, floats=floats, precision="float16", checked_on=device, loss=losses[1])
     paths = _some_images(run)
@@ -185,7 +185,7 @@ def _training_images(run: FittedRun) -> pd.DataFrame:
     table = run.run.images("train")
     gone = next((path for path in table["path"] if not Path(path).is_file()), None)
     if gone is not None:
-        raise UserError(f"the file is checked on the run's training images, and {gone} is gone: bring the data back.")
+        raise UserError(f"the file is checked on the run's training images, but {gone} is missing: restore the data.")
     return table
 
 
@@ -229,7 +229,7 @@ def _check(run: FittedRun, path: Path, *, floats: bool) -> Checked:
     theirs = {preprocessing: _by_timm(preprocessing, paths) for preprocessing in ours}
     found = compute(ours)
     by_torch = _refuse_unless(found, run.by_torch(ours, WHOLE), AGREES, paths, "torch on the same pixels")
-    by_timm = _refuse_unless(found, compute(theirs), SEES_THE_SAME, paths, "what timm's own transform makes of it")
+    by_timm = _refuse_unless(found, compute(theirs), SEES_THE_SAME, paths, "timm's own transform")
     return Checked(by_torch, by_timm, len(paths))
 
 

@@ -65,7 +65,7 @@ class _Composer:
         fitted = self._run.fitted(part)
         if not fitted.networks:
             method = self._run.recipe.training.method
-            raise UserError(f"method {method} has no network, and nothing that could be exported.")
+            raise UserError(f"method {method} has no network to export.")
         computed = []
         for index, network in enumerate(fitted.networks):
             images = stacked[network.backbone.preprocessing]

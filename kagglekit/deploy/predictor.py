@@ -61,14 +61,16 @@ class Predictor:
             raise UserError(f"{file} can't be opened: {reason}: export the run again.") from error
         about = self.session.metadata
         if "kagglekit" not in about:
-            raise UserError(f"{file} is no file that `kagglekit export` has written: it does not say its classes.")
+            raise UserError(f"{file} was not written by `kagglekit export`: its metadata has no classes.")
         self.classes: dict[str, str] = json.loads(about["classes"])
         """Label -> name for people, in the order of probabilities."""
         self.preprocessings = {
             name: Preprocessing.from_plain(plain) for name, plain in json.loads(about["preprocessing"]).items()
         }
         if about["precision"] == "float16" and about["checked_on"] == "cpu" and self.session.device == "cuda":
-            warn(f"{file.name} was checked on a CPU, which computes half precision in single: export it here again")
+            warn(
+                f"{file.name} was checked on a CPU, which can't show float16 overflows: export it again on this machine"
+            )
         self._floats = about["input"] == "float32"
         self._batch = batch
         self._sizes = batch_sizes.BatchSizes(self.session.device)
@@ -125,4 +127,4 @@ class Predictor:
 def _row(name: str, probabilities: Probabilities) -> Row:
     if np.isfinite(probabilities).all():
         return Row(name, probabilities)
-    return Row(name, None, "gets no numbers: some are too large for the file's precision; use the float32 file")
+    return Row(name, None, "has no finite probabilities: the file's precision overflows; use the float32 file")

@@ -203,7 +203,7 @@ def _take(results: Sequence[tuple[str, Rows | None, str]], found: dict[str, Rows
         if row is None:
             bad[name] = error
         elif not np.isfinite(row).all():
-            bad[name] = "gets no numbers: some are too large for the model's precision"
+            bad[name] = "has no finite probabilities: the model's precision overflows"
         else:
             found[name] = row / row.sum()
 

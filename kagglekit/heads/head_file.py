@@ -58,7 +58,7 @@ def arrays(head: Head) -> Arrays:
         before = _HIDDEN * to_come if isinstance(layer, Linear) else ""
         found |= {before + name: array for name, array in vars(layer).items()}
     if _kinds(_layers(found)) != _kinds(head.layers):
-        raise ValueError(f"heads.safetensors can't say these layers: {_kinds(head.layers)}")
+        raise ValueError(f"heads.safetensors can't store these layers: {_kinds(head.layers)}")
     return found
 
 

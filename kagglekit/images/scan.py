@@ -205,7 +205,9 @@ def _mention_wrong_endings(entries: Mapping[str, Seen | None], console: Console)
     wrong = [(path, seen.format) for path, seen in entries.items() if seen is not None and _is_misnamed(path, seen)]
     if wrong:
         path, found = wrong[0]
-        console.say(f"scan: {len(wrong)} images are not what their ending says, such as {path} ({found}): read anyway")
+        console.say(
+            f"scan: {len(wrong)} images are not what their ending says, for example {path} ({found}): read anyway"
+        )
 
 
 def _is_misnamed(path: str, seen: Seen) -> bool:

@@ -59,7 +59,9 @@ def find() -> Credentials | None:
 def _check_letters(found: Credentials) -> None:
     for secret in (found.token, found.username, found.key):
         if not (secret.isascii() and secret.isprintable()) or " " in secret:
-            raise UserError(f"{found.source} has characters that credentials can't have, such as a line break: {HOW}.")
+            raise UserError(
+                f"{found.source} has characters that credentials can't have, for example a line break: {HOW}."
+            )
 
 
 def require() -> Credentials:

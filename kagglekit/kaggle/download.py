@@ -212,4 +212,4 @@ def _compare(listed: list[str], members: Iterable[str], name: str, console: Cons
     there = {PurePosixPath(member).name for member in members}
     missing = [file for file in listed if PurePosixPath(file).name not in there]
     if missing:
-        console.warn(f"{len(missing)} files that Kaggle lists are not in {name}, such as {missing[0]}")
+        console.warn(f"{len(missing)} files that Kaggle lists are not in {name}, for example {missing[0]}")

@@ -186,4 +186,4 @@ def why_no_cuda() -> str:
         return (
             f"torch {torch.__version__} can't use the GPU: it was built without CUDA, or the driver is too old for it"
         )
-    return "its libraries are all here; the driver may be too old for them"
+    return "all its libraries are installed; the driver may be too old for them"

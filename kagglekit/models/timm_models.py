@@ -49,7 +49,7 @@ def create(name: str, image_size: Size = None, **arguments: Any) -> Any:
         if image_size and hasattr(model, "set_input_size"):
             model.set_input_size(img_size=image_size)
     except RuntimeError as error:
-        raise UserError(f"timm can't make {name!r}: {error}") from error
+        raise UserError(f"timm can't create {name!r}: {error}") from error
     return model
 
 
@@ -96,13 +96,13 @@ def _load_from_hub(name: str, image_size: Size, known: Path | None) -> tuple[Any
         f"{', '.join(EMBEDDED)}."
     )
     if not hub_answers():
-        raise UserError(f"weights of {name} are not here, and the model hub does not answer: {cure}")
+        raise UserError(f"weights of {name} are not installed, and the model hub does not answer: {cure}")
     try:
         model = create(name, image_size, pretrained=True)
     except UserError:
         raise
     except Exception as error:  # the hub's client has changed its library, and with it the errors, twice
-        raise UserError(f"weights of {name} can't be had from the model hub ({error!s:.120}): {cure}") from error
+        raise UserError(f"weights of {name} can't be downloaded from the model hub ({error!s:.120}): {cure}") from error
     cached = cached_weights(name)
     if cached is None:
         raise RuntimeError(f"{name}: timm loaded weights, and the hub's cache does not hold them")
@@ -132,7 +132,7 @@ def preprocessing_of(model: Any, image_size: Size) -> Preprocessing:
     height, width = config["input_size"][1:]
     crops: dict[str, Literal["centre", "squash"]] = {"center": "centre", "squash": "squash"}
     if config["crop_mode"] not in crops:
-        raise UserError(f"crop mode {config['crop_mode']!r} of this model is not known: use --backbone with another.")
+        raise UserError(f"crop mode {config['crop_mode']!r} is not supported: choose another --backbone.")
     return Preprocessing(
         size=image_size or (height, width),
         crop=crops[config["crop_mode"]],

@@ -28,23 +28,23 @@ DEFAULT_CPU_BUDGET = 20 * 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Section):
-    """Which images are used, and which of them score."""
+    """Which images are used, and how the score is measured."""
 
     validation: Literal["folds", "holdout", "valid"] = setting(
         "folds",
-        "What scores: cross-validation folds, a hold-out of `holdout` images, or the data's own valid folder.",
+        "How to validate: `folds`: cross-validation; `holdout`: one split; `valid`: the data's own validation set.",
     )
     folds: int = setting(
         0,
-        "Cross-validation folds; 0: 5, and for plan `quick` what the budget allows.",
+        "Number of cross-validation folds; 0: 5, or with plan `quick` 3 to 5, as the budget allows.",
         Rule(lambda count: count == 0 or count >= 2, "must be 2 or more, or 0 (automatic)"),
     )
-    holdout: int = setting(2000, "Images of the hold-out.", at_least(1))
+    holdout: int = setting(2000, "Number of held-out images, with validation = `holdout`.", at_least(1))
     sample: int = setting(0, "Use only this many training and test images; 0 uses all.", at_least(0, "all"))
     seed: int = setting(0, "Random seed.", Rule(lambda seed: 0 <= seed < 2**32, "must be from 0 to 2**32 - 1"))
     max_megapixels: int = setting(
         100,
-        "Larger images are quarantined without decoding: a few kilobytes can hide gigabytes of pixels.",
+        "Larger images are quarantined without decoding, as a guard against decompression bombs.",
         at_least(1),
     )
 
@@ -60,12 +60,12 @@ class FeatureSettings(Section):
 
     backbone: tuple[str, ...] = setting(
         ("auto",),
-        "timm models used side by side, each `NAME` or `NAME=FILE`; `auto` chooses by device.",
+        "timm models to combine, each `NAME`, or `NAME=FILE` with its weights; `auto` chooses by device.",
         each_once("backbone"),
     )
     image_size: tuple[int, ...] = setting(
         (),
-        "Size of the backbone's input in pixels: one side, or height and width; empty uses the model's own.",
+        "Input size of the backbone in pixels: one side, or height and width; empty uses the model's own.",
         Rule(
             lambda sides: sides == (0,) or (len(sides) < 3 and all(side >= 32 for side in sides)),
             "must be one or two sides of at least 32, or 0",
@@ -73,17 +73,17 @@ class FeatureSettings(Section):
     )
     crop: Literal["model", "centre", "squash"] = setting(
         "model",
-        "`model`: as timm does for it; `centre` scales the shorter side and cuts the middle; `squash` keeps all.",
+        "`model`: as timm does for this model; `centre`: scale the shorter side, crop the centre; `squash`: no crop.",
     )
     feature_views: tuple[Literal["plain", "mirror"], ...] = setting(
         ("plain", "mirror"),
-        "Views of each image whose features are computed; `mirror` is left out where the competition forbids flips.",
+        "Views of each image to compute features of; `mirror` is left out if the competition forbids flips.",
         each_once("view"),
         formerly="views",
     )
     output: Literal["pooled", "logits"] = setting(
         "pooled",
-        "Input of the head: the pooled features, or ImageNet logits (the course's linear model on predictions).",
+        "Input of the head: the backbone's pooled features, or its ImageNet logits.",
     )
 
     @property
@@ -100,20 +100,22 @@ class HeadSettings(Section):
 
     head: Literal["logistic", "mlp"] = setting(
         "logistic",
-        "Classifier on the features: regularised multinomial logistic regression, or a small network.",
+        "Classifier on the features: regularised multinomial logistic regression, or a small neural network.",
     )
     regularisation_grid: tuple[float, ...] = setting(
         (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),
-        "Inverse regularisation strengths of the logistic head; the best is chosen inside the training images.",
+        "Inverse regularisation strengths (C) that the logistic head tries, by inner cross-validation.",
         POSITIVE_NUMBERS,
         formerly="strengths",
     )
-    mlp_width: int = setting(256, "Hidden units of the mlp head.", at_least(1))
+    mlp_width: int = setting(256, "Number of hidden units of the mlp head.", at_least(1))
     mlp_dropout: float = setting(
-        0.5, "Share of the inputs to each layer of the mlp head that is dropped in training.", below_one()
+        0.5, "Dropout rate of the hidden layer of the mlp head; its input gets half of this rate.", below_one()
     )
     mlp_epochs: int = setting(
-        60, "Most epochs of the mlp head; how many are used is chosen inside the training images.", at_least(1)
+        60,
+        "Maximum number of epochs of the mlp head; a split of the training images chooses the number.",
+        at_least(1),
     )
 
 
@@ -125,34 +127,34 @@ class TrainingSettings(Section):
         "auto",
         "`features`: heads on frozen backbones; `finetune`: train the backbone; `auto` by device, images and budget.",
     )
-    start: str = setting("", "Weights to start from: RUN:PHASE, instead of the backbone's own.")
+    start: str = setting("", "Weights to start from, as RUN:PHASE; empty uses the pretrained ones.")
     models: int = setting(
-        1, "Models per fold, which differ in their random numbers; their probabilities are averaged.", at_least(1)
+        1, "Number of models per fold, each with its own random seed; their probabilities are averaged.", at_least(1)
     )
     validation_share: float = setting(
         0.1,
-        "Share of a fold's training images (whole groups) that chooses epochs; 0 chooses none and trains on all.",
+        "Share of a fold's training images (whole groups) held out to choose epochs; 0 trains on all of them.",
         from_to(0, 0.5),
         formerly="inner_share",
     )
     train_batch: int = setting(
         0,
-        "Images per step, over all processes; 0 uses what suits the device. Halved if it does not fit in memory.",
+        "Batch size per optimiser step, over all processes; 0 chooses by device.",
         Rule(lambda count: count == 0 or count >= 2, "must be 0 (automatic) or at least 2"),
     )
-    accumulate: int = setting(1, "Sections of a step's images that are computed one after another.", at_least(1))
-    weight_decay: float = setting(0.01, "Weight decay of AdamW; norms and biases have none.", at_least(0))
-    gradient_clip: float = setting(5.0, "Largest norm of the gradient; 0 is off.", at_least(0, "off"))
-    dropout: float = setting(0.0, "Share of the pooled features that is dropped in training.", from_to(0, 1))
+    accumulate: int = setting(1, "Gradient accumulation: number of micro-batches per optimiser step.", at_least(1))
+    weight_decay: float = setting(0.01, "Weight decay of AdamW; not applied to norms and biases.", at_least(0))
+    gradient_clip: float = setting(5.0, "Maximum gradient norm; 0 turns clipping off.", at_least(0, "off"))
+    dropout: float = setting(0.0, "Dropout rate on the pooled features.", from_to(0, 1))
     drop_path: float = setting(
-        0.0, "Stochastic depth: share of residual branches that is dropped in training.", from_to(0, 1)
+        0.0, "Stochastic depth: rate at which residual branches are dropped in training.", from_to(0, 1)
     )
     batch_norm: Literal["trained", "frozen"] = setting(
-        "trained", "Whether the layers that are trained update their batch statistics."
+        "trained", "`trained`: trained layers update their batch-norm statistics; `frozen`: no layer does."
     )
     ema: float = setting(
         0.0,
-        "Decay of an exponential moving average of the weights, which then predicts; 0 is off.",
+        "Decay of an exponential moving average of the weights, which is used to predict; 0 is off.",
         below_one("off"),
     )
 
@@ -163,17 +165,19 @@ class AugmentationSettings(Section):
 
     augment: str = setting(
         "side-on",
-        "Policy: none, light, side-on, top-down, strong, a plugin's own, or a .json of albumentations.",
+        "Policy: none, light, side-on, top-down, strong, one of the plugin's, or an albumentations .json file.",
     )
     mirror_share: float = setting(
         0.5,
-        "Share of training images that are mirrored, where the competition allows it; classes are mapped.",
+        "Share of training images to mirror, if the competition allows it; labels are swapped where needed.",
         from_to(0, 1),
     )
     erasing: float = setting(0.0, "Share of training images with an erased rectangle.", from_to(0, 1))
-    mixup: float = setting(0.0, "Alpha of mix-up; 0 is off.", at_least(0, "off"))
-    cutmix: float = setting(0.0, "Share of the steps that cut and paste patches instead; 0 is off.", from_to(0, 1))
-    label_smoothing: float = setting(0.0, "Share of the truth that is spread over all classes.", below_one())
+    mixup: float = setting(0.0, "Alpha of mixup; 0 is off.", at_least(0, "off"))
+    cutmix: float = setting(0.0, "Share of batches that use CutMix instead of mixup; 0 is off.", from_to(0, 1))
+    label_smoothing: float = setting(
+        0.0, "Share of the target probability that is spread over all classes; 0 is off.", below_one()
+    )
 
     @property
     def mixes(self) -> bool:
@@ -183,58 +187,58 @@ class AugmentationSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSettings(Section):
-    """Which layers learn in which phase, for how long, how fast."""
+    """The phases of training: which layers, how many epochs, which learning rate."""
 
     plan: Literal["auto", "quick", "eight-step", "ladder"] = setting(
         "auto",
-        "Phases of fine-tuning; `auto`: quick on a CPU, eight-step on a GPU.",
+        "Phases of fine-tuning; `auto`: quick on a CPU or with a budget, otherwise eight-step.",
         formerly="recipe",
     )
     phases: tuple[str, ...] = setting(
         (),
-        "Changes to the plan: `all epochs=6 rates=0.03/0.1/1 schedule=cosine cycle=2`; epochs=0 leaves a phase out.",
+        "Changes to the plan, such as `all epochs=6 rates=0.03/0.1/1, head epochs=0`; epochs=0 skips a phase.",
     )
     learning_rate: float = setting(
         0.0,
-        "Highest rate of the head; 0 uses the finder's suggestion, or the model family's usual one where none runs.",
+        "Peak learning rate of the head; 0: the finder's suggestion, or the model family's usual rate without one.",
         at_least(0, "the finder's"),
     )
     suggestion: Literal["valley", "steepest", "minimum/10"] = setting(
-        "valley", "Which suggestion of the learning-rate finder is used."
+        "valley", "Which suggestion of the learning-rate finder to use."
     )
     rates: tuple[float, ...] = setting(
         (0.1, 0.3, 1.0),
-        "Differential rates of early layers, middle layers and head, relative to the learning rate.",
+        "Differential learning rates of early layers, middle layers and head, relative to `learning_rate`.",
         POSITIVE_NUMBERS,
     )
     layer_decay: float = setting(
         0.0,
-        "Each layer learns this many times as fast as the one after it, instead of `rates`; 0 is off.",
+        "Layer-wise decay: each layer's rate is this factor times the next one's. Replaces `rates`; 0 is off.",
         from_to(0, 1, "off"),
     )
     patience: int = setting(
         0,
-        "Epochs (or restarts) without a better validation loss after which a phase ends; 0 never ends it early.",
+        "Early stopping: end a phase after this many epochs (or restarts) without a better validation loss; 0 is off.",
         at_least(0, "off"),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishSettings(Section):
-    """What is tried on the probabilities; each is kept only if its out-of-fold gain is proven."""
+    """Post-processing of the probabilities; each step is kept only if its out-of-fold gain is proven."""
 
     finish: tuple[Literal["temperature", "clip"], ...] = setting(
-        ("temperature", "clip"), "Finishing steps that are tried, in this order."
+        ("temperature", "clip"), "Steps to try, in this order."
     )
     tta_views: int = setting(
         4,
-        "Augmented views that are tried beside plain and mirrored ones in fine-tuning; 0 tries none.",
+        "Test-time augmentation of fine-tuned models: number of augmented views to try; 0 is off.",
         at_least(0, "off"),
         formerly="tta",
     )
     neighbours: int = setting(
         0,
-        "Look-alikes whose predictions are averaged with an image's own, in fine-tuning; for frames of films.",
+        "Number of look-alikes to average an image's prediction with, for video frames; fine-tuning only. 0 is off.",
         at_least(0, "off"),
     )
 
@@ -245,32 +249,34 @@ class ComputeSettings(Section):
 
     budget: str = setting(
         "auto",
-        "Time that a run may take, such as 20m or 2h; `auto`: 20m on a CPU, none on a GPU.",
-        Rule(lambda text: text == "auto" or _seconds(text) > 0, "must be auto, or a time such as 20m or 2h"),
+        "Time limit of a run, such as 20m or 2h; `auto`: 20m on a CPU, none on a GPU.",
+        Rule(lambda text: text == "auto" or _seconds(text) > 0, "must be auto, or a time like 20m or 2h"),
     )
     provider: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", "Where onnxruntime and torch compute; `auto` uses a CUDA GPU where there is one."
+        "auto", "Where to compute: `cpu`, `cuda`, or `auto`, which uses a CUDA GPU if there is one."
     )
-    threads: int = setting(0, "Threads that decode and compute; 0 uses all cores.", at_least(0, "all cores"))
+    threads: int = setting(
+        0, "Number of CPU threads that decode and compute; 0 uses all cores.", at_least(0, "all cores")
+    )
     feature_batch: int = setting(
         0,
-        "Images whose features are computed together; 0 uses what suits the device.",
+        "Batch size for computing features; 0 chooses by device.",
         at_least(0, "automatic"),
         formerly="batch_size",
     )
     precision: Literal["auto", "float32", "bf16", "fp16"] = setting(
-        "auto", "Of training; `auto`: bf16 on GPUs that have it, fp16 on others, float32 on a CPU."
+        "auto", "Training precision; `auto`: bf16 on GPUs that support it, fp16 on other GPUs, float32 on a CPU."
     )
-    compile: bool = setting(False, "Whether training uses torch.compile: minutes of preparation, then faster on a GPU.")
+    compile: bool = setting(False, "Train with torch.compile: it takes minutes to start, and is then faster on a GPU.")
     loader_workers: int = setting(
         -1,
-        "Processes that augment images; -1: none on a CPU, the cores on a GPU.",
+        "Number of processes that load and augment images; -1: none on a CPU, by number of cores on a GPU.",
         at_least(-1, "automatic"),
         changes_results=False,
     )
     checkpoint_seconds: float = setting(
         60.0,
-        "Seconds of training that a killed command may lose.",
+        "Seconds between checkpoints: the most training time that a killed run loses.",
         Rule(lambda seconds: seconds >= 0, "must be 0 or more"),
         changes_results=False,
     )

@@ -24,9 +24,9 @@ def coerce(kind: Any, value: Any) -> Any:
         try:
             return parse(value)
         except (ValueError, KeyError):
-            raise ValueError(f"{wanted} is wanted") from None
+            raise ValueError(f"must be {wanted}") from None
     if type(value) is not kind:
-        raise TypeError(f"{kind.__name__} is wanted, not {type(value).__name__}")
+        raise TypeError(f"must be {kind.__name__}, not {type(value).__name__}")
     return value
 
 
@@ -43,7 +43,7 @@ def _coerce_list(element: Any, value: Any) -> tuple[Any, ...]:
         value = [value]
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
-        raise TypeError("a list is wanted")
+        raise TypeError("must be a list")
     return tuple(coerce(element, p.strip() if isinstance(p, str) else p) for p in parts if p != "")
 
 

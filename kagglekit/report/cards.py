@@ -43,7 +43,7 @@ class Networks:
         except UserError as error:
             self.problems[what] = str(error)
         except Exception as error:  # noqa: BLE001  timm has a thousand architectures: the rest of the report stands
-            self.problems[what] = f"the network can't be looked into ({type(error).__name__}: {error!s:.200})"
+            self.problems[what] = f"the network can't be inspected ({type(error).__name__}: {error!s:.200})"
         self._console.warn(f"report: {what} are left out: {self.problems[what]}")
         return None
 
@@ -121,7 +121,7 @@ def _read(
     if gone:
         console.warn(
             f"report: {len(gone)} of {len(places)} pictures are left out: their files are gone or have changed since "
-            f"the run, such as {paths[gone[0]]}"
+            f"the run, for example {paths[gone[0]]}"
         )
     return read_all
 
@@ -141,7 +141,7 @@ def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture]) 
     def maps() -> list[saliency.Evidence | None]:
         made = looked.maps(list(asked.values()))
         if not any(made):
-            raise UserError("this network's features can't be traced to places of an image.")
+            raise UserError("this network's features can't be mapped to positions in an image.")
         return made
 
     made = networks.careful("attention maps", maps) or []

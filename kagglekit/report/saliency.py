@@ -70,7 +70,7 @@ class Attention:
         import torch
 
         if not run.fitted().networks:
-            raise UserError(f"method {run.recipe.training.method} has no network to look into.")
+            raise UserError(f"method {run.recipe.training.method} has no network to inspect.")
         self._run = run
         self._models: dict[tuple[str, ...], Any] = {}
         self.preprocessings = tuple(run.preprocessings().values())

@@ -24,7 +24,7 @@ def read(path: Path, kind: type[Kind]) -> Kind | None:
     try:
         return None if plain is None else kind.from_plain(plain)
     except ValueError as error:
-        raise UserError(f"{path} is damaged, {error}: bring it back, or remove {path.parent}.") from error
+        raise UserError(f"{path} is damaged ({error}): restore it, or remove {path.parent}.") from error
 
 
 def write(path: Path, value: Plain) -> None:

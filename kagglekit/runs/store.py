@@ -62,7 +62,7 @@ class Run:
         """What it is made from; raises UserError where nothing says it."""
         found = record.read(self.folder / filenames.RECORD, Record)
         if found is None:
-            raise UserError(f"{self.folder} is no run: it has no {filenames.RECORD}.")
+            raise UserError(f"{self.folder} is not a run: it has no {filenames.RECORD}.")
         return found
 
     @property
@@ -84,7 +84,7 @@ class Run:
         """Return the closing numbers; raise UserError where the run is not finished."""
         found = self.result
         if found is None:
-            raise UserError(f"run {self.id} is not finished: type its command again to go on.")
+            raise UserError(f"run {self.id} is not finished: rerun its command to resume.")
         return found
 
     @property

@@ -99,7 +99,7 @@ def _done(schedule: ScheduleSettings) -> tuple[Phase, ...]:
     for change in schedule.phases:
         name, *words = change.split() or [""]
         if not name:
-            raise UserError("phases: an empty change: write it as PHASE setting=value, such as 'all epochs=6'.")
+            raise UserError("phases: an empty change: write it as PHASE setting=value, for example 'all epochs=6'.")
         if name not in phases:
             raise UserError(f"phases: plan {schedule.plan!r} has no phase {name!r}: it has {', '.join(phases)}.")
         phases[name] = dataclasses.replace(phases[name], **dict(_setting(name, word) for word in words))

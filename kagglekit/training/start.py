@@ -50,7 +50,7 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
     if seen.any():
         raise UserError(
             f"start = {start!r}: its folds differ from this run's: it was trained on {seen.sum()} images that fold "
-            f"{fold} scores, such as {seen.idxmax()}; use the same folds and seed."
+            f"{fold} scores, for example {seen.idxmax()}; use the same folds and seed."
         )
 
 

@@ -21,7 +21,7 @@ commands = typer.Typer()
 )
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new competition.")],
-    layout: Annotated[str | None, typer.Option(help="Where labels are: folders, filenames or csv.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Where the labels are: folders, filenames or csv.")] = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -41,8 +41,12 @@ def new(
     labels: Annotated[
         str | None, typer.Option(metavar="FILE:ID:LABEL", help="CSV file and columns of the labels, for layout csv.")
     ] = None,
-    train: Annotated[str | None, typer.Option(metavar="PATTERN", help="Path pattern of training images.")] = None,
-    test: Annotated[str | None, typer.Option(metavar="PATTERN", help="Path pattern of test images.")] = None,
+    train: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Path pattern of training images, such as train/{id}.jpg.")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Path pattern of test images, such as test/{id}.jpg.")
+    ] = None,
     flip: Annotated[
         str | None, typer.Option(help="Whether a mirrored image keeps its class: allowed or forbidden.")
     ] = None,
@@ -51,7 +55,7 @@ def new(
 ) -> None:
     """Create a plugin for a new competition.
 
-    It is two files, ready to run.
+    It writes two files, ready to run. On a terminal it asks what the options leave open.
     """
     from kagglekit.cli import authoring
 
@@ -81,7 +85,7 @@ def check(
 ) -> None:
     """Check that a plugin works.
 
-    It is run from archive to submission, on synthetic images in its layout.
+    It runs the plugin from archive to submission, on synthetic images in its layout.
     """
     from kagglekit.cli import authoring
 

@@ -23,17 +23,20 @@ def export(
     floats: Annotated[
         bool,
         typer.Option(
-            "--floats", help="The model takes float32 images from 0 to 1, not uint8. Default file: model.floats.onnx."
+            "--floats",
+            help="Export a model for float32 images (0 to 1) instead of uint8. Default file: model.floats.onnx.",
         ),
     ] = False,
     fp16: Annotated[
         bool,
-        typer.Option("--fp16", help="Also write FILE.fp16.onnx for GPUs, unless the out-of-fold loss gets worse."),
+        typer.Option(
+            "--fp16", help="Also write FILE.fp16.onnx for GPUs, if the out-of-fold log loss grows by 0.001 at most."
+        ),
     ] = False,
 ) -> None:
     """Export a run as one ONNX file.
 
-    The file turns images into class probabilities, and is compared with the run before it is kept.
+    The file maps images to class probabilities. It is checked against the run before it is kept.
     """
     from kagglekit.cli import exporting
 
@@ -56,14 +59,17 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="A .csv or .parquet file to write. Default: print CSV.")
     ] = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Print one line per image with its most probable classes, this many.")
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Print each image's N most probable classes, one line per image; 0: a table."
+        ),
     ] = 0,
     provider: Provider = None,
     batch: Annotated[int, typer.Option(min=0, help="Batch size; 0 finds the fastest.")] = 0,
 ) -> None:
     """Predict images with a run or an exported file.
 
-    The plugin is not needed.
+    It does not need the plugin.
     """
     from kagglekit.cli import exporting
 
@@ -77,7 +83,7 @@ def bundle(
     run: Run,
     out: NewFolder,
     wheels: Annotated[
-        str, typer.Option(metavar="VERSION", help="Include onnxruntime for this Python on Linux, such as 3.12.")
+        str, typer.Option(metavar="VERSION", help="Include onnxruntime for this Python version on Linux, such as 3.12.")
     ] = "",
 ) -> None:
     """Write a Kaggle notebook that needs no internet.

@@ -18,10 +18,12 @@ def folders(
     name: Name,
     out: NewFolder,
     data: Data = None,
-    valid: Annotated[int, typer.Option(help="Size of the validation set; groups stay together.")] = 2000,
+    valid: Annotated[int, typer.Option(help="Number of validation images; groups stay together.")] = 2000,
     sample: Annotated[
         str,
-        typer.Option(metavar="TRAIN,VALID", help="Number of images in the small sample of each set; 0,0 for none."),
+        typer.Option(
+            metavar="TRAIN,VALID", help="Also write a small sample/ with this many images of each set; 0,0 for none."
+        ),
     ] = "200,50",
     seed: Seed = 0,
 ) -> None:

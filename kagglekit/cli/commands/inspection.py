@@ -50,7 +50,7 @@ def backbones(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Part of a name, or a pattern with *.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of hub models to list.")] = 20,
 ) -> None:
-    """List backbones: installed ones, and those on the model hub."""
+    """List installed backbones, and those on the model hub."""
     from kagglekit.cli import inspection
 
     inspection.backbones(pattern, limit)

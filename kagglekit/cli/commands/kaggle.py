@@ -53,7 +53,7 @@ def submit(
 
 @commands.command(epilog=examples("kagglekit submissions dogs-vs-cats"))
 def submissions(name: Name) -> None:
-    """List all submissions with their scores from Kaggle."""
+    """List your submissions with their Kaggle scores."""
     from kagglekit.cli import kaggle
 
     kaggle.submissions(name)

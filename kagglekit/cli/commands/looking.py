@@ -38,11 +38,15 @@ def audit(
     name: Name,
     data: Data = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="ID", help="Run that suspects label errors. Default: the best run.")
+        str | None,
+        typer.Option("--run", metavar="ID", help="Run whose predictions reveal label errors. Default: the best run."),
     ] = None,
     apply: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Exclude the training images in this CSV (id,reason) from later runs."),
+        typer.Option(
+            metavar="FILE",
+            help="Exclude the training images listed in this CSV from later runs. Columns: id, reason, drop.",
+        ),
     ] = None,
     open_: Open = False,
     set_: Set = None,
@@ -66,7 +70,7 @@ def compare(
 ) -> None:
     """Compare runs image by image.
 
-    Is the difference significant? Is a blend of them better?
+    It shows whether the difference is significant, and whether a blend scores better.
     """
     from kagglekit.cli import looking
 

@@ -35,7 +35,10 @@ def run(
     ] = None,
     backbone: Backbones = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Phases of fine-tuning: quick, eight-step, ladder or auto.")
+        str | None,
+        typer.Option(
+            help="Plan (phases) of fine-tuning: quick, eight-step, ladder or auto. See `kagglekit guide fine-tuning`."
+        ),
     ] = None,
     from_: Annotated[
         str | None,
@@ -48,11 +51,15 @@ def run(
         int, typer.Option(min=1, help="Number of training processes on this machine, one per GPU.")
     ] = 1,
     head: Annotated[str | None, typer.Option(help="Classifier on the features: logistic or mlp.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Number of cross-validation folds.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Number of cross-validation folds. Default: 5, or fewer to fit the budget.")
+    ] = None,
     holdout: Annotated[
         int | None, typer.Option(help="Validate on this many held-out images instead of cross-validation.")
     ] = None,
-    sample: Annotated[int | None, typer.Option(help="Use only this many images, for a quick trial.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Use only this many training and test images, for a quick trial.")
+    ] = None,
     seed: Seed = None,
     provider: Provider = None,
     set_: Set = None,

@@ -22,14 +22,14 @@ def lr_find(
     name: Name,
     data: Data = None,
     train: Annotated[
-        str, typer.Option(help="Layers to train: head, late (and the last stage), later (and half of the stages), all.")
+        str, typer.Option(help="Layers to train: head; late: head and last stage; later: head and second half; or all.")
     ] = "all",
     backbone: Backbone = None,
     set_: Set = None,
 ) -> None:
     """Find a good learning rate.
 
-    It plots the loss against the learning rate and suggests rates. No model is kept.
+    It plots the loss against the learning rate and suggests rates. It keeps no model.
     """
     from kagglekit.cli import training
 
@@ -48,7 +48,8 @@ def augmentations(
     augment: Annotated[
         str | None,
         typer.Option(
-            metavar="POLICY", help="none, light, side-on, top-down, strong, one of the plugin's, or a .json file."
+            metavar="POLICY",
+            help="Policy: none, light, side-on, top-down, strong, one of the plugin's, or a .json file.",
         ),
     ] = None,
     images: Annotated[int, typer.Option(min=1, max=100, help="Number of images, spread over the classes.")] = 6,

@@ -103,8 +103,8 @@ class FeaturesRun(MethodRun):
         before = self.run.provider
         if before is not None and before.used != engine.device:
             raise UserError(
-                f"run {job.run.id} has been computed on {before.used}, and onnxruntime opens {engine.device} now: "
-                f"give it {before.used} again, or take --provider {engine.device} for a run of its own."
+                f"run {job.run.id} was computed on {before.used}, but onnxruntime uses {engine.device} now: "
+                f"make {before.used} available again, or start a new run with --provider {engine.device}."
             )
         self.write_device(engine.device)
         paths = [*self.table["path"], *self.readable["path"]]

@@ -314,7 +314,7 @@ class FinetuneRun(MethodRun):
         try:
             return folds.held_out(self.truth[others], groups, max(count, len(self.labels)), seed)
         except UserError:
-            self.job.console.warn(f"{model.name}: too few images for a validation split: no epoch is picked")
+            self.job.console.warn(f"{model.name}: too few images for a validation split: epochs are not chosen")
             return np.zeros(len(others), bool)
 
     def _start(self, network: Any, model: FoldModel, training: Indices) -> None:
