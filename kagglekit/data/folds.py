@@ -80,8 +80,8 @@ def split(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: i
     if groups is not None and len(np.unique(groups)) < count:
         if len(np.unique(groups)) < 2:
             raise UserError(
-                f"all {len(labels)} training images are in one group, {str(groups[0])!r}, which folds can't split: check "
-                "that the plugin names the right group column."
+                f"all {len(labels)} training images are in one group, {str(groups[0])!r}, which folds can't split: "
+                "check that the plugin names the right group column."
             )
         raise UserError(f"folds = {count}: there are only {len(np.unique(groups))} groups; use fewer folds.")
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
