@@ -34,7 +34,7 @@ from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.models import timm_models, weights
 from kagglekit.recipe import Recipe, ScheduleSettings
-from kagglekit.training import loop, phases, policies
+from kagglekit.training import batches, loop, phases, policies
 from kagglekit.training.augmenter import Augmenter
 
 SLUG = "state-farm-distracted-driver-detection"
@@ -127,7 +127,7 @@ class Contest:
     def trainer(self, recipe: Recipe, folder: Path) -> loop.Trainer:
         """Return what method `finetune` would train with, but that no image is kept back to choose epochs."""
         size, count = self.images.preprocessing.size, self.steps * self.batch
-        data = loop.Data(
+        data = batches.TrainingData(
             pixels=self.images.store,
             preprocessing=self.images.preprocessing,
             contents=list(itertools.islice(itertools.cycle(self.images.contents), count)),

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from kagglekit.base.console import Console
 from kagglekit.pipeline import run as pipeline
-from kagglekit.training import budget
+from kagglekit.training import budget, throughput
 from kagglekit.training.learner import Learner
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
@@ -257,7 +257,7 @@ def test_the_choice_of_a_method_is_made_once(
     def refuse(*_: object) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(budget, "measure", refuse)
+    monkeypatch.setattr(throughput, "measure", refuse)
     monkeypatch.setattr(budget, "plan", refuse)
     monkeypatch.setattr(Learner, "step", refuse)
     assert "already finished" in succeeded(cli(*words)).out

@@ -17,8 +17,8 @@ import pytest
 from kagglekit.pipeline import tta
 from kagglekit.pipeline.methods.finetune import FinetuneRun
 from kagglekit.pipeline.tta import MIRROR, PLAIN
+from kagglekit.training.inference import TrainedModel
 from kagglekit.training.loop import Trainer
-from kagglekit.training.scoring import Scorer
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import ONE_MODEL, TWO_FOLDS, command
@@ -145,8 +145,8 @@ def test_a_mirrored_view_s_classes_are_mapped_back(tiny: str, tmp_path: Path) ->
         return np.eye(10)[[1]] * 0.9 + 0.01, None  # the mirrored image shows c1: texting with the right hand
 
     data = SimpleNamespace(augmenter=SimpleNamespace(mirror=method.job.competition.mirror_classes))
-    scorer = cast("Scorer", SimpleNamespace(predict=predict, trainer=SimpleNamespace(data=data)))
-    rows = tta.predict([PLAIN, MIRROR], [b"a"], scorer)[MIRROR]
+    trained = cast("TrainedModel", SimpleNamespace(predict=predict, trainer=SimpleNamespace(data=data)))
+    rows = tta.predict([PLAIN, MIRROR], [b"a"], trained)[MIRROR]
     assert rows.argmax() == 3, "the image itself shows c3: the left hand"
     assert (seen[0] == image[:, ::-1]).all()
 

@@ -29,7 +29,7 @@ from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 from kagglekit.report import saliency
 from kagglekit.runs import store
-from kagglekit.training import learner, loop
+from kagglekit.training import batches, learner, loop
 from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.phases import Phase
 from tests import drawing
@@ -66,7 +66,7 @@ def whole_memory() -> Iterator[None]:
     torch.cuda.empty_cache()
 
 
-def data(folder: Path) -> loop.Data:
+def data(folder: Path) -> batches.TrainingData:
     """Noise of two classes, of which one is brighter."""
     labels = np.arange(COUNT, dtype=np.int64) % 2
     contents = [int(place).to_bytes(16, "big") for place in range(1, COUNT + 1)]
@@ -74,7 +74,7 @@ def data(folder: Path) -> loop.Data:
     for content, label in zip(contents, labels, strict=True):
         store.add(content, (random.integers(0, 156, (SIDE, SIDE, 3)) + 99 * label).astype(np.uint8))
     store.flush()
-    return loop.Data(
+    return batches.TrainingData(
         pixels=store,
         preprocessing=Preprocessing(
             size=(SIDE, SIDE), crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3

@@ -21,9 +21,20 @@ from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import AugmentationSettings, Recipe, ScheduleSettings
-from kagglekit.training import batches, budget, checkpoints, layers, phases, precisions, schedules, start
-from kagglekit.training.budget import Speed, Work
+from kagglekit.training import (
+    batches,
+    budget,
+    checkpoints,
+    initial_weights,
+    layers,
+    phases,
+    precisions,
+    schedules,
+    throughput,
+)
+from kagglekit.training.budget import Work
 from kagglekit.training.layers import Layers
+from kagglekit.training.throughput import Speed
 from tests import trainers
 
 FEW = settings(max_examples=80, deadline=None)
@@ -294,24 +305,24 @@ def saved(path: Path, size: tuple[int, int], classes: tuple[str, ...]) -> Backbo
 def test_weights_of_one_size_start_another(tmp_path: Path) -> None:
     path = tmp_path / "all.safetensors"
     backbone = saved(path, (64, 64), ("a", "b"))
-    found = start.weights(path, "run:all", backbone, ("a", "b"))
+    found = initial_weights.weights(path, "run:all", backbone, ("a", "b"))
     net = timm_models.create("test_vit", (96, 128), num_classes=2)
     net.load_state_dict(found)
     before, _ = checkpoints.load_weights(path)
     assert found["pos_embed"].shape[1] > before["pos_embed"].shape[1]
     assert torch.equal(found["blocks.0.attn.qkv.weight"], before["blocks.0.attn.qkv.weight"])
     with pytest.raises(UserError, match="are for other classes: a, b; start from another run"):
-        start.weights(path, "run:all", backbone, ("a", "c"))
+        initial_weights.weights(path, "run:all", backbone, ("a", "c"))
     other = cast("Backbone", SimpleNamespace(name="resnet18", preprocessing=backbone.preprocessing))
     with pytest.raises(UserError, match="use --backbone test_vit"):
-        start.weights(path, "run:all", other, ("a", "b"))
+        initial_weights.weights(path, "run:all", other, ("a", "b"))
 
 
 # Budget
 
 
 def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: Any) -> table.Choice:
-    monkeypatch.setattr(budget, "measure", lambda *_, **__: speed)
+    monkeypatch.setattr(throughput, "measure", lambda *_, **__: speed)
     work = Work(images=images, test_images=images // 4, spent=30.0, native=(480, 640))
     return table.choose(Recipe.of(backbone=("tf_efficientnet_lite0",), **more), work, "cpu")
 
@@ -392,7 +403,7 @@ def test_a_gpu_has_a_budget_where_one_is_asked_for(monkeypatch: pytest.MonkeyPat
         asked.append(device)
         return Speed(0.001, 0.0003)
 
-    monkeypatch.setattr(budget, "measure", measure)
+    monkeypatch.setattr(throughput, "measure", measure)
     work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
     assert table.choose(Recipe.of(backbone=("resnet18",)), work, "cuda").settings["plan"] == "eight-step"
     assert asked == []
@@ -442,17 +453,17 @@ def test_a_measured_batch_that_does_not_fit_is_halved(
             raise torch.OutOfMemoryError("simulated")
         return Speed(1.0, 0.5)
 
-    monkeypatch.setattr(budget, "_measure_batch", measure)
+    monkeypatch.setattr(throughput, "_measure_batch", measure)
     if fits:
-        assert budget.measure("resnet18", (64, 64), "cpu") == Speed(1.0, 0.5)
+        assert throughput.measure("resnet18", (64, 64), "cpu") == Speed(1.0, 0.5)
     else:
         with pytest.raises(UserError, match="not even one image of 64x64 fits"):
-            budget.measure("resnet18", (64, 64), "cpu")
+            throughput.measure("resnet18", (64, 64), "cpu")
     assert tried == measured
     tried.clear()
     monkeypatch.setenv("WORLD_SIZE", "4")
     fits = 64
-    assert budget.measure("resnet18", (64, 64), "cuda", train_batch=64) == Speed(0.25, 0.5)
+    assert throughput.measure("resnet18", (64, 64), "cuda", train_batch=64) == Speed(0.25, 0.5)
     assert tried == [16], "a share of the step"
 
 
@@ -460,7 +471,7 @@ def test_nothing_is_measured_where_the_answer_is_clear(monkeypatch: pytest.Monke
     def refuse(*_: object, **__: object) -> Speed:
         raise AssertionError("measured")
 
-    monkeypatch.setattr(budget, "measure", refuse)
+    monkeypatch.setattr(throughput, "measure", refuse)
     work = Work(images=10**6, test_images=10, spent=0.0, native=(480, 640))
     assert table.choose(Recipe.of(backbone=("resnet18",)), work, "cpu").settings["method"] == "features"
     few = dataclasses.replace(work, images=100)

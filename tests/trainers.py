@@ -20,9 +20,10 @@ from kagglekit.base.distributed import World
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
-from kagglekit.training import budget, loop, plots, policies
+from kagglekit.training import loop, plots, policies, throughput
 from kagglekit.training.augmenter import Augmenter
-from kagglekit.training.loop import Data, Trainer
+from kagglekit.training.batches import TrainingData
+from kagglekit.training.loop import Trainer
 from kagglekit.training.phases import Phase
 from tests.conftest import TINY
 
@@ -49,7 +50,7 @@ class Pixels:
         return row
 
 
-def data(count: int = 16, validation: int = 4, *, classes: int = 2, recipe: Recipe = CALM, **more: Any) -> Data:
+def data(count: int = 16, validation: int = 4, *, classes: int = 2, recipe: Recipe = CALM, **more: Any) -> TrainingData:
     """`count` training images and `validation` others."""
     pixels = Pixels(count + validation, classes)
     given: dict[str, Any] = {
@@ -70,7 +71,7 @@ def data(count: int = 16, validation: int = 4, *, classes: int = 2, recipe: Reci
             seed=3,
         ),
     }
-    return Data(**given | more)
+    return TrainingData(**given | more)
 
 
 def model(classes: int = 2, name: str = TINY, **more: Any) -> torch.nn.Module:
@@ -80,7 +81,12 @@ def model(classes: int = 2, name: str = TINY, **more: Any) -> torch.nn.Module:
 
 
 def trainer(
-    folder: Path, recipe: Recipe = CALM, *, of: Data | None = None, net: torch.nn.Module | None = None, batch: int = 8
+    folder: Path,
+    recipe: Recipe = CALM,
+    *,
+    of: TrainingData | None = None,
+    net: torch.nn.Module | None = None,
+    batch: int = 8,
 ) -> Trainer:
     of = of or data(recipe=recipe)
     return Trainer(
@@ -129,6 +135,6 @@ def spare(patch: pytest.MonkeyPatch, *, pictures: bool = False) -> None:
     if not pictures:
         patch.setattr(plots, "history_plot", lambda *_: None)
         patch.setattr(plots, "finder_plot", lambda *_: None)
-    patch.setattr(budget, "measure", lambda *_, **__: budget.Speed(step=0.002, forward=0.001))
+    patch.setattr(throughput, "measure", lambda *_, **__: throughput.Speed(step=0.002, forward=0.001))
     patch.setattr(loop, "_FINDER_STEPS", 25)
     patch.setattr(gc, "collect", lambda *_: 0)

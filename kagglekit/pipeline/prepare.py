@@ -28,7 +28,7 @@ from kagglekit.pipeline.methods import table
 from kagglekit.recipe import FeatureSettings, Recipe
 from kagglekit.runs import store
 from kagglekit.runs.record import Decision
-from kagglekit.training import budget, start
+from kagglekit.training import budget, initial_weights
 
 _PACKAGES = (
     "kagglekit",
@@ -168,7 +168,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "plugin": plugin.digest(),
         "competition": competition.describe(),
         "recipe": chosen.identity(),
-        "start": start.digest(chosen.training.start) if chosen.training.start else "",
+        "start": initial_weights.digest(chosen.training.start) if chosen.training.start else "",
         "augment": _augment_digest(chosen.augmentation.augment),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.asked),

@@ -18,7 +18,7 @@ from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FinishSettings
 
 if TYPE_CHECKING:
-    from kagglekit.training.scoring import Scorer
+    from kagglekit.training.inference import TrainedModel
 
 NEIGHBOURS = "neighbours"
 MIRRORED = "mirrored view"
@@ -38,32 +38,34 @@ def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
     return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if finish.neighbours else [])]
 
 
-def predict(views: Sequence[str], contents: Sequence[bytes], scorer: Scorer, neighbours: int = 0) -> dict[str, Floats]:
+def predict(
+    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, neighbours: int = 0
+) -> dict[str, Floats]:
     """Return the probabilities of the unmirrored classes in each view, (N, C) each.
 
     `neighbours` is the number of look-alikes that view `neighbours` averages.
     """
     found: dict[str, Floats] = {}
-    found[PLAIN], pooled = scorer.predict(contents)
+    found[PLAIN], pooled = trained.predict(contents)
     for view in views:
         if view not in (PLAIN, NEIGHBOURS):
-            found[view] = _predict_other(view, contents, scorer)
+            found[view] = _predict_other(view, contents, trained)
     if NEIGHBOURS in views:
         own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
-        found[NEIGHBOURS] = average_neighbours(own, pooled, neighbours, scorer.trainer.world.device.type)
+        found[NEIGHBOURS] = average_neighbours(own, pooled, neighbours, trained.trainer.world.device.type)
     return found
 
 
-def _predict_other(view: str, contents: Sequence[bytes], scorer: Scorer) -> Floats:
-    drawing = scorer.trainer.data.augmenter
+def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) -> Floats:
+    augmenter = trained.trainer.data.augmenter
     if view == MIRROR:
-        mirrored, _ = scorer.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
-        assert drawing.mirror is not None  # otherwise this view does not exist
-        return mirrored[:, list(drawing.mirror)]
+        mirrored, _ = trained.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
+        assert augmenter.mirror is not None  # otherwise this view does not exist
+        return mirrored[:, list(augmenter.mirror)]
     # not mirrored: that is its own view, and the class of a test image is unknown here
-    still = dataclasses.replace(drawing, mirror=None, erasing=0.0)
+    still = dataclasses.replace(augmenter, mirror=None, erasing=0.0)
     epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
-    augmented, _ = scorer.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
+    augmented, _ = trained.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
     return augmented
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from kagglekit.base import parallel
 from kagglekit.base.arrays import Labels
 from kagglekit.competitions import plugins
-from kagglekit.images.decoding import Pixels
+from kagglekit.images.decoding import Pixels, Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import AugmentationSettings
 
@@ -27,6 +27,26 @@ if TYPE_CHECKING:
     import torch
 
     from kagglekit.training.augmenter import Augmenter
+
+Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
+"""uint8 images (B, H, W, 3) and labels (B,), batch by batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The training split of one model, and the validation split that picks its epochs."""
+
+    pixels: RowStore
+    preprocessing: Preprocessing
+    contents: Sequence[bytes]
+    """Hashes of the training images, N."""
+    labels: Labels
+    """Their classes, (N,)."""
+    validation_contents: Sequence[bytes]
+    """Hashes of the validation images; empty where no epoch is picked."""
+    validation_labels: Labels
+    classes: int
+    augmenter: Augmenter
 
 
 @dataclass(frozen=True)
@@ -89,9 +109,7 @@ class _Epochs:
         return chain.from_iterable(self.orders)
 
 
-def load(
-    samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def load(samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool) -> Stream:
     """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
     epochs = _Epochs(orders)
     if not workers or not _can_travel(samples.augmenter):

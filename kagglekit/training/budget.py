@@ -6,16 +6,15 @@ Everything is settled before training starts, from a step that is measured on th
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kagglekit.base import devices, distributed, memory
+from kagglekit.base import devices, distributed
 from kagglekit.base.errors import UserError
-from kagglekit.models import timm_models
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe
-from kagglekit.training import phases, precisions
+from kagglekit.training import phases, throughput
+from kagglekit.training.throughput import Speed
 
 MIN_IMAGES = 2000
 """With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features lose half as much."""
@@ -31,7 +30,6 @@ _KEPT_BACK = 0.15
 _FIXED = 45.0
 """Seconds for exporting the backbone, its features, the heads and the finish."""
 _FIXED_OF_MODEL = 6.0
-_STEPS_MEASURED = 3
 _PAIR = 3e-8
 """Seconds that two images take to be compared in the search for look-alikes: 1,280 features, two cores."""
 _MAX_RATE_PER_CORE = 16.0
@@ -50,14 +48,6 @@ class Work:
     """Seconds since the command began."""
     native: tuple[int, int]
     """Height and width of a usual image."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds an image."""
-
-    step: float
-    forward: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
         else "eight-step"
     )
     # stored: a command that goes on in another number of processes takes the same steps
-    batch = recipe.training.train_batch or default_batch(device) * distributed.count()
+    batch = recipe.training.train_batch or throughput.default_batch(device) * distributed.count()
     settled = {"plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
     if steps != "quick":
         unused = f"; budget = {recipe.compute.budget} has no effect, since only plan quick fits one"
@@ -231,75 +221,4 @@ def _rounded(side: float) -> int:
 
 def _measuring(recipe: Recipe, backbone: str, device: devices.Device) -> Measure:
     train_batch, precision = recipe.training.train_batch, recipe.compute.precision
-    return lambda shape: measure(backbone, shape, device, train_batch=train_batch, precision=precision)
-
-
-def measure(
-    backbone: str, shape: tuple[int, int], device: devices.Device, *, train_batch: int = 0, precision: str = "auto"
-) -> Speed:
-    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others.
-
-    A batch that does not fit in memory is halved, as in training. Of several GPUs each takes its share of a batch.
-    """
-    import torch
-
-    gpus = distributed.count() if device == "cuda" else 1
-    batch = max((train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
-    try:
-        speed = memory.halving(
-            batch,
-            lambda size: _measure_batch(backbone, shape, precision, device, size),
-            torch.OutOfMemoryError,
-            lambda *_: torch.cuda.empty_cache(),
-        )
-    except torch.OutOfMemoryError:
-        raise UserError(
-            f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
-            "--set image_size, or a smaller --backbone."
-        ) from None
-    return Speed(speed.step / gpus, speed.forward)
-
-
-def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device: devices.Device, batch: int) -> Speed:
-    import torch
-
-    if device == "cpu":
-        devices.keep_memory()
-    model = timm_models.create(backbone, shape, num_classes=10).to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(model.parameters())
-    images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
-    narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precisions.choose(precision, device))
-    autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
-
-    def finish() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    def step() -> None:
-        with autocast:
-            scores = model.train()(images)
-        torch.nn.functional.cross_entropy(scores.float(), labels).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        optimiser.zero_grad()
-        finish()
-
-    def forward() -> None:
-        with torch.inference_mode(), autocast:
-            model.eval()(images)
-        finish()
-
-    return Speed(_seconds(step) / batch, _seconds(forward) / batch)
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    work()  # the first is slower
-    started = time.perf_counter()
-    for _ in range(_STEPS_MEASURED):
-        work()
-    return (time.perf_counter() - started) / _STEPS_MEASURED
-
-
-def default_batch(device: devices.Device) -> int:
-    """Return the images of a step."""
-    return 32 if device == "cpu" else 64
+    return lambda shape: throughput.measure(backbone, shape, device, train_batch=train_batch, precision=precision)

@@ -6,37 +6,29 @@ and all state is in checkpoints: a killed run resumes with the same numbers (bit
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kagglekit.base import devices, interrupts, metrics, storage
-from kagglekit.base.arrays import Labels
+from kagglekit.base import devices, interrupts, metrics
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import UserError
-from kagglekit.images.decoding import Preprocessing
-from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
-from kagglekit.runs import filenames, record
-from kagglekit.runs.record import SweepRecord
-from kagglekit.training import advice, batches, checkpoints, lr_finder, plots, rate_limits, schedules
-from kagglekit.training.augmenter import Augmenter
+from kagglekit.training import advice, batches, checkpoints, lr_finder, rate_limits, schedules
+from kagglekit.training.batches import TrainingData
 from kagglekit.training.learner import Learner
+from kagglekit.training.model_folder import ModelFolder
 from kagglekit.training.phases import HEAD, START, Phase
 from kagglekit.training.progress import Progress
 
 if TYPE_CHECKING:
     import torch
 
-Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
-"""uint8 images (B, H, W, 3) and labels (B,)."""
 _TEMPERED_ON = 8
 """Batches."""
 _MOST_WORKERS = 16
@@ -46,30 +38,13 @@ _FINDER_EPOCH = 1_000_000
 """Where the finder's batches start to be numbered: it sees other batches than the epochs do."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """The training split of one model, and the validation split that picks its epochs."""
-
-    pixels: RowStore
-    preprocessing: Preprocessing
-    contents: Sequence[bytes]
-    """Hashes of the training images, N."""
-    labels: Labels
-    """Their classes, (N,)."""
-    validation_contents: Sequence[bytes]
-    """Hashes of the validation images; empty where no epoch is picked."""
-    validation_labels: Labels
-    classes: int
-    augmenter: Augmenter
-
-
 class Trainer:
     """One model in training."""
 
     def __init__(
         self,
         model: torch.nn.Module,
-        data: Data,
+        data: TrainingData,
         recipe: Recipe,
         world: World,
         *,
@@ -80,8 +55,9 @@ class Trainer:
         description: dict[str, Any],
     ) -> None:
         """Get ready to train `model`; `folder` takes weights, checkpoints and plots, `batch` is that of a step."""
-        self.data, self.recipe, self.world, self.folder, self.console = data, recipe, world, folder, console
-        self.seed = seed
+        self.data, self.recipe, self.world, self.console, self.seed = data, recipe, world, console, seed
+        self.files = ModelFolder(folder, world, description)
+        self._architecture: str = description["model"]
         self.batch = max(min(batch, len(data.contents)) // world.size, 1) * world.size
         micro_batch = -(-self.batch // world.size // recipe.training.accumulate)
         self.learner = Learner(
@@ -95,7 +71,6 @@ class Trainer:
             micro_batch=micro_batch,
             say=console.say,
         )
-        self.description = description
         self.progress = Progress()
         self._best_weights: dict[str, torch.Tensor] | None = None
         automatic = min(max(devices.cores() // world.size, 1), _MOST_WORKERS) if world.device.type == "cuda" else 0
@@ -110,7 +85,7 @@ class Trainer:
         """
         self._resume()
         if self.progress.phase == 0 and self.progress.at_start:
-            self._save_weights(start)
+            self.files.save_weights(start, self.learner.state.weights())
         done = sum(phase.epochs for phase in phases[: self.progress.phase]) + self.progress.epoch
         advance(done * self.images_per_epoch + self.progress.step * self.batch)
         for number in range(self.progress.phase, len(phases)):
@@ -124,11 +99,10 @@ class Trainer:
             self.learner.state.forget_steps()
         self._keep_or_roll_back(phase, name_before)
         self.learner.end()
-        self._save_weights(phase.name)
+        self.files.save_weights(phase.name, self.learner.state.weights())
         self.progress = self.progress.next_phase()
-        if self.world.is_first:  # before the phase counts as done: a command that resumes after it plots nothing of it
-            plots.history_plot(self.progress.history, self.folder / filenames.HISTORY_PLOT, "training")
-            storage.write_json(self.folder / filenames.HISTORY, [_writable(row) for row in self.progress.history])
+        # before the phase counts as done: a command that resumes after it writes nothing of it
+        self.files.write_history(self.progress.history)
         self._save_progress()
 
     def _prepare(self, phase: Phase, name_before: str) -> None:
@@ -163,7 +137,7 @@ class Trainer:
             self._save_progress()
         return False
 
-    def _epoch(self, phase: Phase, stream: Stream, advance: Advance) -> None:
+    def _epoch(self, phase: Phase, stream: batches.Stream, advance: Advance) -> None:
         self.learner.set_mode()
         progress, number = self.progress, self._number(self.progress.epoch)
         losses: list[torch.Tensor] = []
@@ -220,25 +194,18 @@ class Trainer:
     def _choose_rate(self, phase: Phase) -> float:
         """Return the phase's highest rate of the head."""
         requested, progress = self.recipe.schedule.learning_rate, self.progress
-        usual = rate_limits.usual_rate(self.description["model"])
+        usual = rate_limits.usual_rate(self._architecture)
         if requested or not phase.find:
             return (requested or progress.rate / progress.rate_share or usual) * phase.rate
         curve = self._sweep(phase)
         found = lr_finder.suggestions(curve)
-        if self.world.is_first:
-            plot = self.folder / filenames.FINDER_PLOT.format(phase.name)
-            plots.finder_plot(curve, found, plot, f"{phase.name}: learning rate")
-            swept = SweepRecord(**dataclasses.asdict(curve), suggestions=found)
-            record.write(self.folder / filenames.FINDER.format(phase.name), swept)
+        self.files.write_sweep(phase.name, curve, found)
         if not found:
             why = lr_finder.why_none(curve)
             self.console.warn(f"{phase.name}: the finder has no suggestion ({why}): training at the usual {usual:g}")
             return usual * phase.rate
-        name = self.recipe.schedule.suggestion if self.recipe.schedule.suggestion in found else "valley"
-        rate, was_capped = rate_limits.capped(found[name], self.description["model"])
-        listed = ", ".join(f"{name} {value:.2g}" for name, value in found.items())
-        note = f", capped for {self.description['model']}" if was_capped else ""
-        self.console.say(f"{phase.name}: learning rate {rate:.2g} ({name}{note}; {listed})")
+        rate, how = rate_limits.pick(found, self.recipe.schedule.suggestion, self._architecture)
+        self.console.say(f"{phase.name}: learning rate {rate:.2g} ({how})")
         return rate * phase.rate
 
     # --- judging
@@ -273,7 +240,7 @@ class Trainer:
         progress = self.progress
         epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
         if progress.worse_than_before:
-            self.learner.state.load_weights(checkpoints.load_weights(self._weights(name_before))[0])
+            self.learner.state.load_weights(self.files.load_weights(name_before))
             self.learner.state.forget_steps()
             epochs[-1]["taken_back"] = True
             change = f"validation loss {progress.before:.4f} -> {progress.best:.4f}"
@@ -283,18 +250,21 @@ class Trainer:
             self.learner.state.load_weights(self._best_weights or self.learner.state.weights())
             loss, spread = self._validation_loss()
         self._best_weights = None
+        self._give_advice(phase, epochs, loss, spread)
+
+    def _give_advice(self, phase: Phase, epochs: Sequence[dict[str, Any]], loss: float | None, spread: float) -> None:
         judged = advice.PhaseLosses(
             name=phase.name,
             train_loss=epochs[-1]["train_loss"],
             valid_loss=loss,
-            before=progress.before,
+            before=self.progress.before,
             spread=spread,
             train_is_augmented=phase.augment,
             kind=phase.trains,
             num_epochs=len(epochs),
             num_classes=self.data.classes,
             settings=self.recipe.as_dict(),
-            trend=tuple(progress.trend),
+            trend=tuple(self.progress.trend),
         )
         for line in advice.judge(judged):
             self.console.say(line)
@@ -315,7 +285,7 @@ class Trainer:
         """Return a number that no other epoch of this training has."""
         return self.progress.phase * 1000 + epoch
 
-    def _batches(self, epochs: range, first_step: int, *, augmented: bool) -> Stream:
+    def _batches(self, epochs: range, first_step: int, *, augmented: bool) -> batches.Stream:
         """Yield the batches of several epochs of this phase, the first of them from `first_step` on."""
         data, world = self.data, self.world
         samples = batches.Samples(data.pixels, data.contents, data.labels, data.augmenter if augmented else None)
@@ -327,38 +297,18 @@ class Trainer:
 
     # --- what is kept
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / checkpoints.FILE
-
-    def _weights(self, name: str) -> Path:
-        return self.folder / f"{name}.safetensors"
-
-    def _save_weights(self, name: str) -> None:
-        if self.world.is_first:
-            weights = self.learner.state.weights()
-            checkpoints.save_weights(self._weights(name), weights, self.description | {"phase": name})
-        self.world.wait()
-
     def _save_progress(self) -> None:
-        if self.world.is_first:
-            progress = dict(vars(self.progress))
-            kept = {"progress": progress, "learner": self.learner.checkpoint(), "best": self._best_weights}
-            checkpoints.save_progress(self._checkpoint, kept)
+        progress = dict(vars(self.progress))
+        kept = {"progress": progress, "learner": self.learner.checkpoint(), "best": self._best_weights}
+        self.files.save_checkpoint(kept)
 
     def _resume(self) -> None:
-        found = checkpoints.load_progress(self._checkpoint)
+        found = self.files.load_checkpoint()
         if found is not None:
             self.progress = Progress(**found["progress"])
             self.learner.load_checkpoint(found["learner"])
             self._best_weights = found["best"]
             self.console.say(f"resuming at step {self.progress.num_steps}")
-
-
-def _writable(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON can hold it: NaN and infinity become null."""
-    not_finite = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
-    return {key: None if key in not_finite else value for key, value in row.items()}
 
 
 def _candidates(phase: Phase) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 _CAPS = {
     # transformers, and what is trained like them
@@ -51,3 +52,11 @@ def capped(found: float, family: str) -> tuple[float, bool]:
         raise ValueError(f"a learning rate is above 0 and finite, not {found}.")
     highest = cap(family)
     return min(found, highest), found > highest
+
+
+def pick(suggestions: Mapping[str, float], preferred: str, family: str) -> tuple[float, str]:
+    """Return the suggestion that is preferred, else `valley`, capped for the family; and in words what it is."""
+    name = preferred if preferred in suggestions else "valley"
+    rate, was_capped = capped(suggestions[name], family)
+    listed = ", ".join(f"{name} {value:.2g}" for name, value in suggestions.items())
+    return rate, f"{name}{f', capped for {family}' if was_capped else ''}; {listed}"

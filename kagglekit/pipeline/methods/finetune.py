@@ -34,7 +34,16 @@ from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import DataSettings, FeatureSettings, Recipe, ScheduleSettings
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.training import budget, checkpoints, contact_sheet, networks, policies, precisions, scoring, start
+from kagglekit.training import (
+    budget,
+    checkpoints,
+    classifier,
+    contact_sheet,
+    inference,
+    initial_weights,
+    policies,
+    precisions,
+)
 from kagglekit.training import phases as named
 from kagglekit.training.budget import Plan, Work
 
@@ -194,7 +203,7 @@ class FinetuneRun(MethodRun):
         precisions.choose(recipe.compute.precision, self.device)
         for backbone in self.job.backbones:
             self._augmenter(backbone, recipe.data.seed)
-            networks.check_regularisation(backbone, recipe.training)
+            classifier.check_regularisation(backbone, recipe.training)
         if recipe.schedule.patience and not recipe.training.validation_share:
             warn("patience has no effect: with validation_share = 0 there is no validation loss to watch")
         elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
@@ -261,24 +270,25 @@ class FinetuneRun(MethodRun):
         total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
         with console.progress(model.name, total, "images") as advance:
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
-        scorer = scoring.Scorer(trainer, model.backbone, self.recipe.compute, console.warn)
+        trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, console.warn)
         held = np.flatnonzero(self.fold == model.fold)
-        self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), scorer)
-        self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, scorer)
+        self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), trained)
+        self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, trained)
         if distributed.is_first():
-            self.write_device(scorer.device, folder=model.folder)
+            self.write_device(trained.device, folder=model.folder)
 
     def trainer(self, model: FoldModel, training: Indices, validation: Indices, folder: Path) -> Trainer:
         """Return a network with the weights that it starts from, ready to be trained on the images at `training`."""
         from kagglekit.training import learner, loop
+        from kagglekit.training.batches import TrainingData
 
         backbone, recipe = model.backbone, self.recipe
         seed = learner.seed_of(recipe.data.seed, model.fold, model.number)
-        network = networks.build(
+        network = classifier.build(
             backbone, len(self.labels), recipe.training, seed=recipe.data.seed, compiled=recipe.compute.compile
         )
         self._start(network, model, training)
-        data = loop.Data(
+        data = TrainingData(
             pixels=self._all_pixels(backbone),
             preprocessing=backbone.preprocessing,
             contents=self._some(training),
@@ -298,7 +308,7 @@ class FinetuneRun(MethodRun):
             console=self.job.console,
             seed=seed,
             batch=recipe.training.train_batch,
-            description=networks.describe(backbone, self.labels, versions),
+            description=classifier.describe(backbone, self.labels, versions),
         )
 
     def _validation_split(self, others: Indices, model: FoldModel) -> Mask:
@@ -322,20 +332,20 @@ class FinetuneRun(MethodRun):
         origin = self.recipe.training.start
         if origin:
             now = pd.Series(self.fold, index=self.table["id"])
-            path = start.find(origin, model.folder)
-            start.check_folds(path, origin, now, model.fold)
-            if start.chose_on_others(path, self.recipe.data, self.recipe.training.validation_share):
+            path = initial_weights.find(origin, model.folder)
+            initial_weights.check_folds(path, origin, now, model.fold)
+            if initial_weights.chose_on_others(path, self.recipe.data, self.recipe.training.validation_share):
                 self.job.console.warn(
                     f"{model.name}: {origin} may have been trained on this run's validation images, so their loss is "
                     "too low; use its validation_share, folds and seed"
                 )
-            network.load_state_dict(start.weights(path, origin, model.backbone, self.labels))
+            network.load_state_dict(initial_weights.weights(path, origin, model.backbone, self.labels))
             return
         if not self.on_features:
             return
         head = self._head(model.backbone, training) if distributed.is_first() else None
         head = distributed.agree(head)
-        if not networks.set_head(network, *head.linear()):
+        if not classifier.set_head(network, *head.linear()):
             self.job.console.say(
                 f"{model.backbone.name} has no linear head on pooled features: the head starts untrained"
             )
@@ -408,9 +418,9 @@ class FinetuneRun(MethodRun):
         return sum(model.fold == 0 for model in self.fold_models)
 
     def _write_views(
-        self, model: FoldModel, file: str, ids: list[str], contents: Sequence[bytes], scorer: scoring.Scorer
+        self, model: FoldModel, file: str, ids: list[str], contents: Sequence[bytes], trained: inference.TrainedModel
     ) -> None:
-        found = tta.predict(self.predicted_views, contents, scorer, self.recipe.finish.neighbours)
+        found = tta.predict(self.predicted_views, contents, trained, self.recipe.finish.neighbours)
         if not distributed.is_first():
             return
         rows = np.concatenate([found[view] for view in self.predicted_views])

@@ -1,4 +1,4 @@
-"""Predicting with a model that is trained: through onnxruntime, on pixels that are decoded already.
+"""Predicting with a trained model: through onnxruntime, on pixels that are decoded already.
 
 N images, C classes, D features.
 """
@@ -24,7 +24,7 @@ View = Callable[[Any, bytes], Any]
 """(pixels (H, W, 3), content of the file) -> pixels."""
 
 
-class Scorer:
+class TrainedModel:
     """A trained model as a graph; each of several processes predicts its share, and all get all of it."""
 
     def __init__(self, trainer: Trainer, backbone: Backbone, compute: ComputeSettings, warn: sessions.Say) -> None:

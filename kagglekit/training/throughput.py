@@ -1,0 +1,93 @@
+"""How fast this machine trains and predicts, measured before training starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kagglekit.base import devices, distributed, memory
+from kagglekit.base.errors import UserError
+from kagglekit.models import timm_models
+from kagglekit.training import precisions
+
+_STEPS_MEASURED = 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds an image."""
+
+    step: float
+    forward: float
+
+
+def measure(
+    backbone: str, shape: tuple[int, int], device: devices.Device, *, train_batch: int = 0, precision: str = "auto"
+) -> Speed:
+    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others.
+
+    A batch that does not fit in memory is halved, as in training. Of several GPUs each takes its share of a batch.
+    """
+    import torch
+
+    gpus = distributed.count() if device == "cuda" else 1
+    batch = max((train_batch or default_batch(device) * distributed.count()) // distributed.count(), 1)
+    try:
+        speed = memory.halving(
+            batch,
+            lambda size: _measure_batch(backbone, shape, precision, device, size),
+            torch.OutOfMemoryError,
+            lambda *_: torch.cuda.empty_cache(),
+        )
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
+            "--set image_size, or a smaller --backbone."
+        ) from None
+    return Speed(speed.step / gpus, speed.forward)
+
+
+def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device: devices.Device, batch: int) -> Speed:
+    import torch
+
+    if device == "cpu":
+        devices.keep_memory()
+    model = timm_models.create(backbone, shape, num_classes=10).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters())
+    images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precisions.choose(precision, device))
+    autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
+
+    def finish() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def step() -> None:
+        with autocast:
+            scores = model.train()(images)
+        torch.nn.functional.cross_entropy(scores.float(), labels).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+        finish()
+
+    def forward() -> None:
+        with torch.inference_mode(), autocast:
+            model.eval()(images)
+        finish()
+
+    return Speed(_seconds(step) / batch, _seconds(forward) / batch)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    work()  # the first is slower
+    started = time.perf_counter()
+    for _ in range(_STEPS_MEASURED):
+        work()
+    return (time.perf_counter() - started) / _STEPS_MEASURED
+
+
+def default_batch(device: devices.Device) -> int:
+    """Return the images of a step."""
+    return 32 if device == "cpu" else 64
