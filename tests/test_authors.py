@@ -478,7 +478,7 @@ BROKEN = {
         "def submission(ids):\n"
         "    drawn = np.random.default_rng().random(len(ids))\n"
         "    return pd.DataFrame({'id': ids, 'oak': drawn, 'elm': 1 - drawn})\n",
-        ["'./leaf.py'", "lots"],
+        ["'./leaf.py'", "is random"],
     ),
     "lots in the training table": (
         "def train_table(competition, files):\n"
