@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kagglekit.base.console import Console
+from kagglekit.deploy.fitted_run import FittedRun
+from kagglekit.report import facts
 from kagglekit.runs import findings, store
 from tests import old_run
 from tests.conftest import Cli, succeeded
@@ -71,6 +74,15 @@ def test_what_they_scored_is_read(old: Old) -> None:
         assert found.losses.mean() == pytest.approx(found.result.out_of_fold)
         assert found.groups is not None
         assert found.labels == tuple(LABELS)
+
+
+def test_a_run_that_names_no_method_is_one_on_frozen_features(old: Old, tmp_path: Path) -> None:
+    """Before there was fine-tuning, recipes had no such setting."""
+    run = Path(shutil.copytree(old.features, tmp_path / old.features.name))
+    lines = (run / "recipe.toml").read_text().splitlines()
+    (run / "recipe.toml").write_text("\n".join(line for line in lines if not line.startswith("method")))
+    assert facts.facts(findings.read(store.Run(run)))["Run"][2] == ("method", "features, logistic")
+    assert FittedRun(store.Run(run), Console()).views == ("plain", "mirror")
 
 
 def test_they_have_reports(cli: Cli, old: Old) -> None:

@@ -107,7 +107,7 @@ def _method(run: run_folders.Run) -> str:
     from kagglekit.pipeline.methods import table
 
     try:
-        return table.get(run.recipe.training.method).describe(run.recipe)
+        return table.of_run(run.recipe).describe(run.recipe)
     except UserError:
         return str(run.settings.get("method", ""))
 

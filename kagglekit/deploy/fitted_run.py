@@ -52,7 +52,7 @@ class FittedRun:
         self.out_of_fold = alone.out_of_fold
         """The score without them."""
         self._console = console
-        self._method = table.get(self.recipe.training.method)
+        self._method = table.of_run(self.recipe)
         self._fitted: dict[str, Fitted] = {}
 
     @cached_property

@@ -47,7 +47,7 @@ def facts(found: Findings) -> Mapping[str, Facts]:
         "Run": [
             ("id", found.run.id),
             ("started", record.started),
-            ("method", table.get(found.recipe.training.method).describe(found.recipe)),
+            ("method", table.of_run(found.recipe).describe(found.recipe)),
             ("backbone", ", ".join(backbones)),
             ("scored on", _scored_on(found)),
             ("seed", str(record.seed)),

@@ -30,6 +30,12 @@ def get(name: str) -> Method:
     return METHODS[name]
 
 
+def of_run(recipe: Recipe) -> Method:
+    """Return the method that made a run; the recipes of early runs don't name it, since there was only one."""
+    name = recipe.training.method
+    return METHODS[FrozenFeatures.name] if name == AUTO else get(name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What was settled before a run: backbones, and settings that depend on machine and budget."""
