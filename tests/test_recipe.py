@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kagglekit import recipe
 from kagglekit.base.errors import UserError
+from kagglekit.cli import options
 from kagglekit.recipe import Recipe
 from kagglekit.recipe.recipe import FORMER_NAMES
 
@@ -420,6 +421,13 @@ def test_a_section_that_cannot_be_is_refused(toml: str, words: str, tmp_path: Pa
 def test_a_setting_that_is_typed_by_both_its_names_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, tta="1", tta_views="2")
     assert message == "the command line: tta and tta_views are one setting: leave one out."
+
+
+@pytest.mark.parametrize("name", ["plan", "recipe"])
+def test_an_assignment_replaces_an_option_by_either_of_its_names(name: str, tmp_path: Path) -> None:
+    chosen = options.settings([f"{name}=ladder"], plan="quick", folds=3)
+    assert chosen == {"folds": 3, name: "ladder"}
+    assert resolved(tmp_path, **chosen).schedule.plan == "ladder"
 
 
 @pytest.mark.parametrize("setting", recipe.TYPES)

@@ -143,12 +143,14 @@ def check_run(
 
     Returns the run, and the tables it was made from.
     """
+    from kagglekit import recipe
     from kagglekit.base.console import Console
     from kagglekit.data.project import Project
     from kagglekit.pipeline.prepare import prepare
     from kagglekit.pipeline.run import go
 
-    chosen = QUICK | ({"sample": _REAL_IMAGES} if data is not None else {}) | dict(settings or {})
+    quick = QUICK | ({"sample": _REAL_IMAGES} if data is not None else {})
+    chosen = recipe.laid_over(quick, settings or {}, "the settings")
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         quiet = console or Console(nowhere)
         project = Project.of(plugin)

@@ -52,7 +52,8 @@ def settings(assignments: Iterable[str] | None, **given: Any) -> dict[str, Any]:
     from kagglekit import recipe
 
     chosen = {key: value for key, value in given.items() if value is not None}
-    return chosen | dict(recipe.parse_assignment(text) for text in assignments or ())
+    assigned = dict(recipe.parse_assignment(text) for text in assignments or ())
+    return recipe.laid_over(chosen, assigned, "the command line")
 
 
 def examples(*commands: str) -> str:

@@ -1,7 +1,7 @@
 """The settings of a run: what there is to set, and where it comes from."""
 
 from kagglekit.recipe.files import of_run, read_file, to_toml
-from kagglekit.recipe.names import flat
+from kagglekit.recipe.names import flat, laid_over
 from kagglekit.recipe.recipe import SECTION_OF, SECTIONS, TYPES, Recipe, meanings, purpose
 from kagglekit.recipe.sections import (
     DEFAULT_FOLDS,
@@ -32,6 +32,7 @@ __all__ = [
     "ScheduleSettings",
     "TrainingSettings",
     "flat",
+    "laid_over",
     "meanings",
     "of_run",
     "parse_assignment",

@@ -49,6 +49,12 @@ def renamed(layer: Mapping[str, Any], source: str) -> dict[str, str]:
     return {name: FORMER_NAMES[name] for name, _ in _leaves(layer, source) if name in FORMER_NAMES}
 
 
+def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a source's settings over those `below`, by today's names, that it does not give by any name."""
+    given = flat(layer, source)
+    return {name: value for name, value in below.items() if name not in given} | dict(layer)
+
+
 def convert(name: str, value: Any, source: str) -> Any:
     """Return a setting's value as its type; raise UserError for an unknown name, which says the nearest."""
     if name not in TYPES:
