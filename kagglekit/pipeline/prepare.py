@@ -176,7 +176,6 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "device": devices.choose(chosen.compute.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
         "versions": {name: environment.installed_version(name) for name in _PACKAGES}
-        # the scan keeps the name that it has in the keys of older runs: they are found again
         | {"audit": scan.SCAN_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},
     }
 
