@@ -447,7 +447,7 @@ BROKEN = {
         "def train_table(competition, files):\n"
         "    table = read_train(competition, files)\n"
         "    return table.assign(label=table['label'].to_numpy()[::-1])\n",
-        ["'./leaf.py', hook 'train_table'", "120 of 120 images have another label than was drawn", "says 'elm'"],
+        ["'./leaf.py', hook 'train_table'", "120 of 120 images have the wrong label", "says 'elm'"],
     ),
     "training images dropped": (
         "def train_table(competition, files):\n    return read_train(competition, files).iloc[::2]\n",
@@ -484,11 +484,11 @@ BROKEN = {
         "def train_table(competition, files):\n"
         "    table = read_train(competition, files)\n"
         "    return table.assign(group=[str(random.randrange(40)) for _ in table.index])\n",
-        ["'./leaf.py'", "is a hook random?"],
+        ["'./leaf.py'", "does a hook use random numbers?"],
     ),
     "lots in the recipe": (
         "def recipe():\n    return {'seed': next(TIMES)}\n",
-        ["'./leaf.py'", "is a hook random?"],
+        ["'./leaf.py'", "does a hook use random numbers?"],
     ),
     "an unknown setting": (
         "def recipe():\n    return {'fold': 3}\n",

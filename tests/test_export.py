@@ -210,7 +210,7 @@ def test_a_file_that_sees_other_pixels_than_timm_is_not_kept(
     (run / "model.onnx").unlink()
     by_timm = onnx_file._by_timm
     monkeypatch.setattr(onnx_file, "_by_timm", lambda *given: 255 - by_timm(*given))
-    assert "from what timm's own transform makes of it" in failed(cli("export", run))
+    assert "from timm's own transform" in failed(cli("export", run))
     assert not list(run.glob("*.onnx"))
 
 
@@ -228,13 +228,13 @@ def test_half_precision_is_kept_only_if_the_loss_stays(
         assert half.stat().st_size < 0.7 * whole.stat().st_size
         about = sessions.Session(half, "cpu", 1).metadata
         assert (about["precision"], about["checked_on"]) == ("float16", "cpu")
-        assert "numbers too large for it show on a GPU only" in done.out
+        assert "overflows show only on a GPU" in done.out
         (loss,) = json.loads(about["out_of_fold"]).values()
         assert f"{loss:.5f} in float16" in done.out, "each image by models that have not seen it"
         pd.testing.assert_frame_equal(predicted(cli, run, whole), predicted(cli, run, half), atol=2e-3)
         half.unlink()
     monkeypatch.setattr(onnx_file, "FP16_LOSES", -1.0)
-    assert "it grows by more than -1, and the file was not kept" in failed(cli("export", run, "--fp16"))
+    assert "it grows by more than -1, so the file was not kept" in failed(cli("export", run, "--fp16"))
     assert not half.exists()
     assert (run / "model.onnx").is_file()
     monkeypatch.undo()
@@ -316,7 +316,7 @@ def test_other_pixels_than_the_runs_are_refused(cli: Cli, tiny: str, tmp_path: P
     else:
         record["backbones"][0]["pixels"] -= 1
     (run / "run.json").write_text(json.dumps(record))
-    assert "makes other pixels of an image" in failed(cli("export", run))
+    assert "preprocesses images differently" in failed(cli("export", run))
 
 
 def test_more_weights_than_a_file_can_hold_are_refused(
@@ -353,4 +353,4 @@ def test_other_weights_than_the_run_s_are_refused(cli: Cli, tmp_path: Path, home
     run = exported(cli, home, drawing.dogs(tmp_path), f"test_resnet={file}")
     torch.manual_seed(1)
     save_file(timm.create_model("test_resnet").state_dict(), file)
-    assert "its weights are others now" in failed(cli("export", run))
+    assert "are not those of the run" in failed(cli("export", run))

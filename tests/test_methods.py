@@ -66,13 +66,13 @@ def test_a_third_method_is_one_class_and_one_entry(cli: Cli, tmp_path: Path, hom
     run = damage.only_run(home / "dogs-vs-cats")
     shares = pd.read_parquet(run / "images.parquet").query("part == 'train'")["label"].value_counts(normalize=True)
     assert pd.read_csv(run / "submission.csv")["label"].to_numpy() == pytest.approx(shares["dog"])
-    assert "method prior has no network to look into" in done.out + done.err
+    assert "method prior has no network to inspect" in done.out + done.err
     assert "prior, seed 0" in (run / "report.html").read_text(encoding="utf-8")
     assert "prior, seed 0" in succeeded(cli("runs", "dogs-vs-cats")).out
     assert "already finished" in succeeded(cli(*words)).out
     assert "only method finetune trains fold by fold" in failed(cli(*words, "--fold", "0"))
     assert "method prior has no network" in failed(cli("export", run.name))
-    with pytest.raises(UserError, match="nothing that could be exported"):
+    with pytest.raises(UserError, match="has no network to export"):
         onnx_graph.compose(FittedRun(store.Run(run), Console(io.StringIO())))
 
 

@@ -113,7 +113,7 @@ def test_half_precision_that_no_gpu_has_seen_is_pointed_out(made: Path, monkeypa
     whole.device = "cuda"
     monkeypatch.setattr(sessions, "open_on", lambda *_: whole)
     Predictor(made, "cuda", said.append)
-    assert "export it here again" in said[0]
+    assert "export it again on this machine" in said[0]
 
 
 def test_a_table_on_a_pipe_is_always_utf_8(cli: Cli, made: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_what_can_not_be_done_is_said_in_a_line(cli: Cli, made: Path, photos: Pa
     stranger = onnx.load(made)
     del stranger.metadata_props[:]
     onnx.save(stranger, tmp_path / "stranger.onnx")
-    assert "does not say its classes" in failed(cli("predict", tmp_path / "stranger.onnx", photos))
+    assert "its metadata has no classes" in failed(cli("predict", tmp_path / "stranger.onnx", photos))
     (tmp_path / "damaged.onnx").write_bytes(made.read_bytes()[:1000])
     assert "can't be opened" in failed(cli("predict", tmp_path / "damaged.onnx", photos))
 
