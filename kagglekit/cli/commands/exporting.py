@@ -73,7 +73,7 @@ def predict(
     """
     from kagglekit.cli import exporting
 
-    exporting.predict(run, images, output, top, provider or "auto", batch)
+    exporting.predict(run, images, output, top, "auto" if provider is None else provider, batch)
 
 
 @commands.command(
