@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from kagglekit.base.console import Console
 from kagglekit.deploy.fitted_run import FittedRun
+from kagglekit.recipe import of_run
 from kagglekit.report import facts
 from kagglekit.runs import findings, store
 from tests import old_run
@@ -126,3 +128,10 @@ def test_they_are_compared_with_a_run_of_today(cli: Cli, old: Old, tmp_path: Pat
     # only what was said to differ does: the old names of settings mean the same as the new ones
     before, after = (store.Run(folder).recipe.as_dict() for folder in (old.features, new))
     assert len([name for name in before if before[name] != after[name]]) == 1
+
+
+def test_new_names_of_settings_make_no_other_run_of_an_old_one() -> None:
+    for run in old_run.runs():
+        before = tomllib.loads((run / "recipe.toml").read_text())
+        without_result = ("loader_workers", "checkpoint_seconds")
+        assert of_run(run / "recipe.toml").identity() == {k: v for k, v in before.items() if k not in without_result}

@@ -25,7 +25,7 @@ from kagglekit.models import backbone, batch_sizes, registry
 from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
-from kagglekit.recipe import FeatureSettings, Recipe
+from kagglekit.recipe import FeatureSettings, Recipe, by_first_names, by_names
 from kagglekit.runs import store
 from kagglekit.runs.record import Decision
 from kagglekit.training import budget, initial_weights
@@ -86,7 +86,11 @@ def prepare(
         decided, chosen, used = _settle(project.workspace, key, chosen, work, console)
     this = store.open_run(
         project.workspace,
-        key | {"backbones": [backbone.record().to_plain() for backbone in used], "settings": decided.settings},
+        key
+        | {
+            "backbones": [backbone.record().to_plain() for backbone in used],
+            "settings": by_first_names(decided.settings),
+        },
         synthetic,
     )
     this.seconds |= seconds
@@ -109,7 +113,7 @@ def _settle(
 ) -> tuple[Decision, Recipe, list[backbone.Backbone]]:
     """Decide once per key what depends on the machine; return the decision, the final recipe and the backbones."""
     decided = store.decide(workspace, key, lambda: _decide(chosen, work))
-    settled = chosen.changed(**decided.settings)
+    settled = chosen.changed(**by_names(decided.settings))
     console.say(f"method {settled.training.method}: {decided.why}")
     try:
         return decided, settled, prepare_backbones(decided, settled.features, console)

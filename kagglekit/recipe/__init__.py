@@ -2,7 +2,7 @@
 
 from kagglekit.recipe.files import of_run, read_file, to_toml
 from kagglekit.recipe.names import flat, laid_over
-from kagglekit.recipe.recipe import SECTION_OF, SECTIONS, TYPES, Recipe, meanings, purpose
+from kagglekit.recipe.recipe import SECTION_OF, SECTIONS, TYPES, Recipe, by_first_names, by_names, meanings, purpose
 from kagglekit.recipe.sections import (
     DEFAULT_FOLDS,
     AugmentationSettings,
@@ -31,6 +31,8 @@ __all__ = [
     "Recipe",
     "ScheduleSettings",
     "TrainingSettings",
+    "by_first_names",
+    "by_names",
     "flat",
     "laid_over",
     "meanings",

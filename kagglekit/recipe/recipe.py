@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
@@ -65,8 +66,11 @@ class Recipe:
         return {name: value for values in self.by_section().values() for name, value in values.items()}
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that change results: with others it is another run."""
-        return {name: value for name, value in self.as_dict().items() if SETTINGS[name].changes_results}
+        """Return the settings that change results: with others it is another run.
+
+        They go by their first names, so that a setting's new name does not make another run of an old one.
+        """
+        return by_first_names({k: v for k, v in self.as_dict().items() if SETTINGS[k].changes_results})
 
 
 SECTIONS: dict[str, type[Section]] = get_type_hints(Recipe)
@@ -78,6 +82,16 @@ TYPES: dict[str, Any] = {name: hint for kind in SECTIONS.values() for name, hint
 """Setting -> its type."""
 FORMER_NAMES = {about.formerly: name for name, about in SETTINGS.items() if about.formerly}
 """Older name of a setting -> its name."""
+
+
+def by_first_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by the names that they had in the first version."""
+    return {SETTINGS[name].formerly or name: value for name, value in settings.items()}
+
+
+def by_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by the names that they have now."""
+    return {FORMER_NAMES.get(name, name): value for name, value in settings.items()}
 
 
 def purpose(section: str) -> str:
