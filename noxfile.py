@@ -48,6 +48,7 @@ def bench(session: nox.Session) -> None:
     for name in session.posargs or (
         "startup",
         "features",
+        "heads",
         "rerun",
         "parity",
         "memory",

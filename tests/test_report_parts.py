@@ -351,8 +351,9 @@ def test_a_plot_is_svg_that_a_page_can_hold_twice() -> None:
     names = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (first, second)]
     assert names[0]
     assert not names[0] & names[1]
-    for reference in re.findall(r'(?:"#|url\(#)([^")]+)', first):
-        assert reference in names[0]
+    references = set(re.findall(r'(?:"#|url\(#)([^")]+)', first))
+    assert references
+    assert references <= names[0]
     assert "currentColor" in first
     assert "var(--blue, #0072B2)" in first
     tree = ElementTree.fromstring(first.replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1))

@@ -1,0 +1,153 @@
+"""The fit of a logistic head against scikit-learn's L-BFGS: time, and how low a minimum each of them finds.
+
+Both minimise C * sum(log loss) + |W|^2 / 2 on the same standardised rows in single precision: State Farm's training
+images in two views through a frozen backbone, or random features that move together where the archive is not here.
+Ours includes standardising the rows and decomposing them, which a run does once for all of its inner folds;
+scikit-learn gets them standardised. It is timed in its default tolerance, and in the loosest one that leads it as low.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.timing import machine, ratio, rounds, seconds
+from kagglekit.base.arrays import Floats, Floats32, Labels
+from kagglekit.base.console import Console
+from kagglekit.competitions import plugins
+from kagglekit.data import archives
+from kagglekit.heads.features import FeatureEngine
+from kagglekit.heads.layers import Head
+from kagglekit.heads.logistic import LogisticPaths, LogisticRows
+from kagglekit.models import registry
+from kagglekit.recipe import Recipe
+
+ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
+ARCHIVE = ARCHIVE / "state-farm-distracted-driver-detection" / "state-farm-distracted-driver-detection.zip"
+VIEWS = ("plain", "mirror")
+TOLERANCES = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
+"""The first is scikit-learn's default."""
+AS_LOW = 1e-5
+"""Share of an objective by which another one may be above it and count as equal."""
+MOST_STEPS = 10_000
+"""scikit-learn stops by its tolerance, not here."""
+
+
+def photographs(folder: Path, name: str) -> tuple[Floats32, Labels]:
+    """Return State Farm's features (N, V, D) and the class that each view shows, (N, V)."""
+    competition = plugins.load("state-farm").competition()
+    paths = sorted(archives.extract(ARCHIVE, folder).folder.glob("imgs/train/*/*.jpg"))
+    recipe = Recipe()
+    engine = FeatureEngine([registry.resolve(name, recipe)], VIEWS, recipe, folder / "bank")
+    contents = [hashlib.blake2b(path.read_bytes(), digest_size=16).digest() for path in paths]
+    rows = engine.compute([str(path) for path in paths], contents, Console()).rows(np.arange(len(paths)))
+    classes, flip = list(competition.classes), dict(competition.flip)  # type: ignore[arg-type]
+    shown = [(path.parent.name, flip.get(path.parent.name, path.parent.name)) for path in paths]
+    return rows, np.array([[classes.index(label) for label in labels] for labels in shown])
+
+
+def correlated(images: int = 4800, features: int = 1408, classes: int = 10) -> tuple[Floats32, Labels]:
+    """Return random features (N, V, D) that a few directions explain for the most part, and classes (N, V)."""
+    random = np.random.default_rng(0)
+    labels = np.arange(images) % classes
+    strengths = np.geomspace(30, 0.3, 300)
+    hidden = random.normal(0, 1, (images, len(VIEWS), 300)) + random.normal(0, 0.3, (classes, 1, 300))[labels]
+    rows = (hidden * strengths) @ random.normal(0, 0.1, (300, features)) + random.normal(0, 0.3, features)
+    return rows.astype(np.float32), np.repeat(labels[:, None], len(VIEWS), axis=1)
+
+
+def label(tolerance: float) -> str:
+    """Name scikit-learn with a tolerance."""
+    return f"scikit-learn, tol {tolerance:g}"
+
+
+class Fits:
+    """Both ways to fit the same rows, and the objective that each of them reached last."""
+
+    def __init__(self, rows: Floats32, shown: Labels, strength: float) -> None:
+        """`rows` (N, V, D), `shown` (N, V); `strength` is C."""
+        self.rows, self.shown, self.strength = rows, shown, strength
+        flat = rows.reshape(-1, rows.shape[2]).astype(np.float64)
+        self._mean, self._scale = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-6)
+        self._standard = (flat - self._mean) / self._scale
+        self._single = self._standard.astype(np.float32)
+        self.objectives: dict[str, float] = {}
+
+    def kagglekit(self) -> float:
+        """Fit by our path, the rows' decomposition included."""
+        fitted: list[Head] = []
+        taken = seconds(lambda: fitted.append(self._fit()))
+        weights, bias = fitted[0].linear()  # of rows as they are
+        self.objectives["kagglekit"] = self._objective(weights * self._scale[:, None], bias + self._mean @ weights)
+        return taken
+
+    def _fit(self) -> Head:
+        prepared = LogisticRows(self.rows, np.arange(len(self.shown)), self.shown, int(self.shown.max()) + 1)
+        paths = LogisticPaths(prepared, np.ones((1, len(self.shown)), bool))
+        paths.advance([0], [self.strength])
+        prepared.close()
+        return paths.head(0, "")
+
+    def scikit_learn(self, tolerance: float) -> float:
+        """Fit by scikit-learn."""
+        model = LogisticRegression(C=self.strength, max_iter=MOST_STEPS, tol=tolerance)
+        taken = seconds(lambda: model.fit(self._single, self.shown.ravel()))
+        weights, bias = model.coef_.T.astype(np.float64), model.intercept_
+        self.objectives[label(tolerance)] = self._objective(weights, bias)
+        return taken
+
+    def tolerance_that_is_as_low(self) -> float:
+        """Return scikit-learn's loosest tolerance that leads to an objective no higher than ours, else the tightest."""
+        self.kagglekit()
+        for tolerance in TOLERANCES:
+            self.scikit_learn(tolerance)
+            if self.objectives[label(tolerance)] <= self.objectives["kagglekit"] * (1 + AS_LOW):
+                break
+        return tolerance
+
+    def _objective(self, weights: Floats, bias: Floats) -> float:
+        """Return the objective of weights (D, C) and bias (C,) in double precision."""
+        scores = log_softmax(self._standard @ weights + bias, axis=1)
+        losses = -scores[np.arange(len(scores)), self.shown.ravel()]
+        return float(self.strength * losses.sum() + (weights**2).sum() / 2)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--backbone", default="tf_efficientnet_lite2")
+    options.add_argument("--strengths", type=float, nargs="+", default=[0.001, 0.01])
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--random", action="store_true", help="take random features, though the archive is here")
+    chosen = options.parse_args()
+    if ARCHIVE.is_file() and not chosen.random:
+        with tempfile.TemporaryDirectory() as folder:
+            rows, shown = photographs(Path(folder), chosen.backbone)
+        origin = f"State Farm's features of {chosen.backbone}"
+    else:
+        rows, shown = correlated()
+        origin = "random features that move together"
+    print(f"{machine()}; {origin}: {rows.shape[0] * rows.shape[1]} rows of {rows.shape[2]} features")
+    for strength in chosen.strengths:
+        fits = Fits(rows, shown, strength)
+        tolerances = sorted({TOLERANCES[0], fits.tolerance_that_is_as_low()}, reverse=True)
+        rivals = {label(tolerance): partial(fits.scikit_learn, tolerance) for tolerance in tolerances}
+        found = rounds({"kagglekit": fits.kagglekit} | rivals, chosen.rounds)
+        ours = fits.objectives["kagglekit"]
+        print(f"  C {strength:g}:")
+        for name, taken in found.items():
+            above = fits.objectives[name] / ours - 1
+            print(f"    {name:24}{statistics.median(taken):8.2f} s, objective {ours * (1 + above):.5f} ({above:+.1e})")
+        for name in rivals:
+            print(f"    kagglekit / {name}: {ratio(found['kagglekit'], found[name])}")
+
+
+if __name__ == "__main__":
+    main()
