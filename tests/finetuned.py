@@ -14,7 +14,7 @@ from kagglekit.base.console import Console
 from kagglekit.data.project import Project
 from kagglekit.models import registry
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.finetune import FinetuneRun
+from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import FeatureSettings
 

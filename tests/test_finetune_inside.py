@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from kagglekit.pipeline import tta
-from kagglekit.pipeline.methods.finetune import FinetuneRun
+from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.tta import MIRROR, PLAIN
 from kagglekit.training.inference import TrainedModel
 from kagglekit.training.loop import Trainer

@@ -21,7 +21,7 @@ import torch
 from kagglekit.base import interrupts
 from kagglekit.base.console import Console
 from kagglekit.cli import main
-from kagglekit.pipeline.methods.finetune import FinetuneRun
+from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.recipe import Recipe
 from kagglekit.runs import store
 from kagglekit.training import checkpoints, loop, plots

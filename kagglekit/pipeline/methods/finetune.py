@@ -5,84 +5,33 @@ N training images, M test images, C classes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from threadpoolctl import threadpool_limits
 
-from kagglekit.base import devices, distributed, environment
-from kagglekit.base.arrays import Floats, Indices, Mask
-from kagglekit.base.errors import UserError
+from kagglekit.base import devices, distributed
 from kagglekit.data import folds
-from kagglekit.heads import features, heads
-from kagglekit.heads.layers import Head
-from kagglekit.images import pixels
-from kagglekit.images.row_store import RowStore
 from kagglekit.models import registry
-from kagglekit.models.backbone import Backbone
-from kagglekit.pipeline import tta, views
+from kagglekit.pipeline import tta
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.base import FinishedRun, FoldByFold, MethodRun
+from kagglekit.pipeline.methods.base import FinishedRun, FoldByFold
+from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
+from kagglekit.pipeline.methods.fold_models import fold_models
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
-from kagglekit.recipe import DataSettings, FeatureSettings, Recipe, ScheduleSettings
+from kagglekit.recipe import FeatureSettings, Recipe, ScheduleSettings
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.training import (
-    budget,
-    checkpoints,
-    classifier,
-    contact_sheet,
-    inference,
-    initial_weights,
-    policies,
-    precisions,
-)
+from kagglekit.training import budget
 from kagglekit.training import phases as named
 from kagglekit.training.budget import Plan, Work
 
 if TYPE_CHECKING:
-    from kagglekit.training.augmenter import Augmenter
     from kagglekit.training.layers import Part
-    from kagglekit.training.loop import Trainer
     from kagglekit.training.lr_finder import Sweep
-
-
-_SHEET_CLASSES, _SHEET_VIEWS = 6, 7
-"""Rows, and augmented pictures of each, on the sheet that a run leaves."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FoldModel:
-    """One model: of a fold, a backbone, and a repetition."""
-
-    fold: int
-    number: int
-    """Within the fold."""
-    backbone: Backbone
-
-    @property
-    def name(self) -> str:
-        """What its stage and its folder are called."""
-        return f"fold{self.fold}-{self.number}"
-
-    @property
-    def folder(self) -> str:
-        """Where it lies in the run's folder."""
-        return f"{filenames.MODELS}/{self.name}"
-
-
-def fold_models(data: DataSettings, repetitions: int, backbones: Sequence[Backbone]) -> list[FoldModel]:
-    """Return all models of a run, fold by fold, each backbone `repetitions` times."""
-    count = data.num_folds if data.validation == "folds" else 1
-    each = [backbone for backbone in backbones for _ in range(repetitions)]
-    return [FoldModel(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
 
 
 class FineTuning(FoldByFold):
@@ -169,287 +118,6 @@ def _first(seen: FeatureSettings) -> str:
 def _last_weights(schedule: ScheduleSettings) -> str:
     """Return the file of the weights that predict."""
     return f"{named.of(schedule)[-1].name}.safetensors"
-
-
-class FinetuneRun(MethodRun):
-    """The stages of one run."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(job)
-        self.phases = named.of(job.recipe.schedule)
-        self.on_features = named.starts_on_features(job.recipe.schedule, job.recipe.training.start)
-        self.fold_models = fold_models(job.recipe.data, job.recipe.training.models, job.backbones)
-        self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
-        self.device = devices.choose(job.recipe.compute.provider)
-
-    @cached_property
-    def world(self) -> distributed.World:
-        """The processes that train together."""
-        import torch
-
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise UserError(
-                "provider = 'cuda': torch can't use the GPU (it was built without CUDA, or the driver is too old); "
-                "install another torch, or use --provider cpu."
-            )
-        if self.device == "cpu":
-            devices.keep_memory()
-            torch.set_num_threads(self.recipe.compute.threads or max(devices.cores() // distributed.count(), 1))
-        return distributed.World(self.device, precisions.choose(self.recipe.compute.precision, self.device))
-
-    def check(self) -> None:
-        """Raise UserError for settings that can't be met, before hours of work; warn of those that do nothing."""
-        recipe, warn = self.recipe, self.job.console.warn
-        precisions.choose(recipe.compute.precision, self.device)
-        for backbone in self.job.backbones:
-            self._augmenter(backbone, recipe.data.seed)
-            classifier.check_regularisation(backbone, recipe.training)
-        if recipe.schedule.patience and not recipe.training.validation_share:
-            warn("patience has no effect: with validation_share = 0 there is no validation loss to watch")
-        elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
-            warn("patience has no effect: a one-cycle phase always runs to its end")
-        if recipe.finish.neighbours and len(self.predicted_views) == 1:
-            warn("neighbours has no effect: it is judged on the mean of several models per fold: use --set models=2")
-        batch = recipe.training.train_batch
-        if batch % distributed.count():
-            warn(f"train_batch = {batch} is rounded: {distributed.count()} processes share it evenly")
-        if recipe.finish.tta_views and recipe.augmentation.augment == "none":
-            warn("tta_views only costs time: with augment = none all views are the same")
-        if recipe.heads.head != "logistic" and self.on_features:
-            warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic head")
-
-    # --- stages
-
-    def train_models(self, stages: Stages, models: Sequence[FoldModel]) -> None:
-        """Train the models that are not trained yet, one after another; several processes work on each together."""
-        distributed.agree(None)  # the first one has made what they share
-        for model in models:
-            with self.run.locked(self.job.console, model.folder):
-                stages.make(model.name, partial(self.train, model), together=True)
-                if distributed.is_first():  # what a killed command would have resumed from
-                    (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
-
-    def write_features(self) -> None:
-        """Put features of the training images and pixels of all images into their stores."""
-        used: set[str] = set()
-        for backbone in self.job.backbones:
-            if self.on_features:
-                used.add(self._features(backbone)[1])
-            self._all_pixels(backbone)
-        try:
-            self._draw_augmented()
-        except Exception as error:  # noqa: BLE001  a picture is no reason to lose hours of training
-            self.job.console.warn(f"the sheet of augmented images can't be drawn ({type(error).__name__}: {error})")
-        self.write_device(self.device, features=sorted(used))
-
-    def _draw_augmented(self) -> None:
-        """Draw what training will see of an image of some classes."""
-        from kagglekit.training import learner
-
-        first = self.fold_models[0]
-        augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.data.seed, first.fold, first.number))
-        store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
-        shown = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
-        some = [(store.row(self.contents[index]), int(self.truth[index]), self.contents[index]) for index in shown]
-        sheet = self.run.folder / filenames.AUGMENTATIONS
-        contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
-
-    def train(self, model: FoldModel) -> None:
-        """Train one model, and predict what it has not seen."""
-        console, folder = self.job.console, self.run.folder / model.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        others = np.flatnonzero(self.fold != model.fold)
-        held_out = self._validation_split(others, model)
-        training, validation = others[~held_out], others[held_out]
-        trainer = self.trainer(model, training, validation, folder)
-        groups = "" if self.groups is None else f" of {len(np.unique(self.groups[training]))} groups"
-        console.say(f"{model.name}: {len(training)} training images{groups}, {len(validation)} validation images")
-        for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
-            if self.recipe.schedule.plan == "eight-step":
-                console.say(f"{model.name}: {name}: {named.STEPS[name]}")
-        total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
-        with console.progress(model.name, total, "images") as advance:
-            trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
-        trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, console.warn)
-        held = np.flatnonzero(self.fold == model.fold)
-        self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), trained)
-        self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, trained)
-        if distributed.is_first():
-            self.write_device(trained.device, folder=model.folder)
-
-    def trainer(self, model: FoldModel, training: Indices, validation: Indices, folder: Path) -> Trainer:
-        """Return a network with the weights that it starts from, ready to be trained on the images at `training`."""
-        from kagglekit.training import learner, loop
-        from kagglekit.training.batches import TrainingData
-
-        backbone, recipe = model.backbone, self.recipe
-        seed = learner.seed_of(recipe.data.seed, model.fold, model.number)
-        network = classifier.build(
-            backbone, len(self.labels), recipe.training, seed=recipe.data.seed, compiled=recipe.compute.compile
-        )
-        self._start(network, model, training)
-        data = TrainingData(
-            pixels=self._all_pixels(backbone),
-            preprocessing=backbone.preprocessing,
-            contents=self._some(training),
-            labels=self.truth[training],
-            validation_contents=self._some(validation),
-            validation_labels=self.truth[validation],
-            classes=len(self.labels),
-            augmenter=self._augmenter(backbone, seed),
-        )
-        versions = {name: environment.installed_version(name) for name in ("kagglekit", "timm", "torch")}
-        return loop.Trainer(
-            network,
-            data,
-            recipe,
-            self.world,
-            folder=folder,
-            console=self.job.console,
-            seed=seed,
-            batch=recipe.training.train_batch,
-            description=classifier.describe(backbone, self.labels, versions),
-        )
-
-    def _validation_split(self, others: Indices, model: FoldModel) -> Mask:
-        """Say which of the other folds' images pick the epochs and are not trained on, (N,)."""
-        count = round(len(others) * self.recipe.training.validation_share)
-        if not count:
-            return np.zeros(len(others), bool)
-        groups = None if self.groups is None else self.groups[others]
-        if groups is not None and len(np.unique(groups)) < 2:
-            groups = None
-        # other models of the fold are judged on other images
-        seed = self.recipe.data.seed + model.number
-        try:
-            return folds.held_out(self.truth[others], groups, max(count, len(self.labels)), seed)
-        except UserError:
-            self.job.console.warn(f"{model.name}: too few images for a validation split: epochs are not chosen")
-            return np.zeros(len(others), bool)
-
-    def _start(self, network: Any, model: FoldModel, training: Indices) -> None:
-        """Set the weights that training starts from."""
-        origin = self.recipe.training.start
-        if origin:
-            now = pd.Series(self.fold, index=self.table["id"])
-            path = initial_weights.find(origin, model.folder)
-            initial_weights.check_folds(path, origin, now, model.fold)
-            if initial_weights.chose_on_others(path, self.recipe.data, self.recipe.training.validation_share):
-                self.job.console.warn(
-                    f"{model.name}: {origin} may have been trained on this run's validation images, so their loss is "
-                    "too low; use its validation_share, folds and seed"
-                )
-            network.load_state_dict(initial_weights.weights(path, origin, model.backbone, self.labels))
-            return
-        if not self.on_features:
-            return
-        head = self._head(model.backbone, training) if distributed.is_first() else None
-        head = distributed.agree(head)
-        if not classifier.set_head(network, *head.linear()):
-            self.job.console.say(
-                f"{model.backbone.name} has no linear head on pooled features: the head starts untrained"
-            )
-
-    def _head(self, backbone: Backbone, chosen: Indices) -> Head:
-        """Fit a head on precomputed features of the images at `chosen`."""
-        import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set
-
-        computed, _ = self._features(backbone)
-        training = heads.Training(
-            features.FeatureRows(computed, 0, len(self.table)), self.truth, self.groups, self.view_classes
-        )
-        split = np.zeros(len(self.table), bool)
-        split[chosen] = True
-        with threadpool_limits(1, user_api="blas"):
-            return heads.fit_logistic(
-                training, split, self.recipe.heads.regularisation_grid, self.recipe.data.seed, self.job.workspace.cache
-            )
-
-    def _features(self, backbone: Backbone) -> tuple[features.Features, devices.Device]:
-        engine = features.FeatureEngine(
-            [backbone],
-            self.views,
-            "pooled",
-            self.recipe.compute,
-            self.job.workspace.features,
-            batch_size=self.job.batch_size,
-            warn=self.job.console.warn,
-        )
-        return engine.compute(self.table["path"].tolist(), self.contents, self.job.console), engine.device
-
-    def _pixels(self, backbone: Backbone, paths: Sequence[str], contents: Sequence[bytes]) -> RowStore:
-        workers = self.recipe.compute.num_threads
-        folder = self.job.workspace.cache / "pixels"
-        return pixels.pixel_store(
-            backbone.preprocessing, paths, contents, folder=folder, workers=workers, console=self.job.console
-        )
-
-    def _all_pixels(self, backbone: Backbone) -> RowStore:
-        """Return the pixels of the training images and of the readable test images."""
-        paths = [*self.table["path"], *self.readable["path"]]
-        return self._pixels(backbone, paths, [*self.contents, *self.test_contents])
-
-    def _some(self, indices: Indices) -> list[bytes]:
-        return [self.contents[index] for index in indices.tolist()]
-
-    def _augmenter(self, backbone: Backbone, seed: int) -> Augmenter:
-        from kagglekit.training.augmenter import Augmenter
-
-        size = backbone.preprocessing.size
-        return Augmenter(
-            transforms=policies.resolve(
-                self.recipe.augmentation.augment, size, policies.of_plugin(self.job.plugin, size)
-            ),
-            mirror=self.job.competition.mirror_classes,
-            mirror_share=self.recipe.augmentation.mirror_share,
-            erasing=self.recipe.augmentation.erasing,
-            seed=seed,
-        )
-
-    # --- predictions
-
-    @cached_property
-    def predicted_views(self) -> list[str]:
-        """The views that every model predicts."""
-        return tta.names(self.recipe.finish, mirrors=MIRROR in self.views, models=self._models_per_fold)
-
-    @property
-    def _models_per_fold(self) -> int:
-        return sum(model.fold == 0 for model in self.fold_models)
-
-    def _write_views(
-        self, model: FoldModel, file: str, ids: list[str], contents: Sequence[bytes], trained: inference.TrainedModel
-    ) -> None:
-        found = tta.predict(self.predicted_views, contents, trained, self.recipe.finish.neighbours)
-        if not distributed.is_first():
-            return
-        rows = np.concatenate([found[view] for view in self.predicted_views])
-        names = [view for view in self.predicted_views for _ in ids]
-        path = f"{model.folder}/{file}"
-        self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
-
-    def read_predictions(self) -> Predictions:
-        """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
-        by_view = {view: self._joined(view) for view in self.predicted_views}
-        if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
-            self.job.console.say(
-                "test-time augmentation stays off: it is judged on the mean of several models per fold; "
-                "--set models=2 trains them"
-            )
-        oof, test = by_view[PLAIN]
-        return self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
-
-    def _joined(self, view: str) -> tuple[Floats, Floats]:
-        """Return one view's out-of-fold probabilities of the scored images and those of the test images asked for."""
-        oof = np.zeros((len(self.table), len(self.labels)))
-        test = np.zeros((len(self.readable), len(self.labels)))
-        test_ids = self.readable["id"].tolist()
-        for model in self.fold_models:
-            held = np.flatnonzero(self.fold == model.fold)
-            ids = self.table["id"].iloc[held].tolist()
-            oof[held] += self.run.read_probabilities(f"{model.folder}/{filenames.OOF}", ids, self.labels, view=view)
-            test += self.run.read_probabilities(f"{model.folder}/{filenames.TEST}", test_ids, self.labels, view=view)
-        return oof[self.fold != folds.TRAIN_ONLY] / self._models_per_fold, self.all_asked(test / len(self.fold_models))
 
 
 def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
