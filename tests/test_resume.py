@@ -23,7 +23,7 @@ from kagglekit.base.console import Console
 from kagglekit.cli import main
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.recipe import Recipe
-from kagglekit.runs import store
+from kagglekit.runs import filenames, store
 from kagglekit.training import checkpoints, loop, plots
 from kagglekit.training.learner import Learner
 from kagglekit.training.phases import Phase
@@ -192,12 +192,12 @@ def test_ctrl_c_finishes_the_step_and_saves(
 def test_a_command_killed_while_it_predicts_does_not_train_again(
     cli: Cli, command: tuple[str, ...], expected: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, last = FinetuneRun._write_views, "test"
+    whole, last = FinetuneRun._write_views, filenames.TEST
 
-    def killed(self: FinetuneRun, model: Any, part: str, *rest: Any) -> None:
-        if part == last and model.fold == 1:
+    def killed(self: FinetuneRun, model: Any, file: str, *rest: Any) -> None:
+        if file == last and model.fold == 1:
             raise KilledError
-        whole(self, model, part, *rest)
+        whole(self, model, file, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(FinetuneRun, "_write_views", killed)
