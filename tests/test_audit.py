@@ -246,7 +246,7 @@ def test_ids_that_are_no_longer_there_are_said(cli: Cli, tiny: str, planted: Giv
     (home / "pets").mkdir(parents=True)
     (home / "pets" / "drops.csv").write_text("id,reason\ncat/0,dark\ngone,dark\n")
     done = succeeded(planted.run(cli, tiny))
-    assert "1 training images are left out" in done.out
+    assert "1 training images are excluded by your drops.csv" in done.out
     assert "1 ids in your drops.csv match no training image, for example 'gone'" in done.out
     run = damage.only_run(home / "pets")
     assert json.loads((run / "run.json").read_text())["dropped"] == 1

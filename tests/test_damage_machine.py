@@ -242,7 +242,7 @@ def test_a_command_waits_for_another_one_on_the_same_run_and_both_leave_one_fold
     def overheard(console: Console, text: str, style: str = "") -> None:
         say(console, text, style)
         said.append(text)
-        if "waiting for it" in text:
+        if text.endswith(": waiting"):
             other.release()
 
     monkeypatch.setattr(Console, "say", overheard)

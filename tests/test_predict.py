@@ -187,7 +187,7 @@ def test_what_can_not_be_done_is_said_in_a_line(cli: Cli, made: Path, photos: Pa
     assert not output.exists()
     assert "no file" in failed(cli("predict", tmp_path / "other.onnx", photos))
     assert "no images were given" in failed(cli("predict", made, tmp_path / "empty", "--top", "1"))
-    assert "give one of the two" in failed(cli("predict", made, photos, "--top", "1", "--output", output))
+    assert "exclude each other" in failed(cli("predict", made, photos, "--top", "1", "--output", output))
     assert "no run 'zzz'" in failed(cli("predict", "zzz", photos))
     import onnx
 

@@ -40,7 +40,8 @@ def page(topic: str) -> str:
     Comments and pictures are left out. A link to another page becomes the command that shows it.
     """
     if topic not in _ORDER:
-        near = difflib.get_close_matches(topic, _ORDER, n=1, cutoff=0.4)
+        begun = [name for name in _ORDER if topic and name.startswith(topic)]
+        near = begun or difflib.get_close_matches(topic, _ORDER, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "`kagglekit guide` lists them."
         raise UserError(f"the guide has no topic {topic!r}: {hint}")
     text = re.sub(r"<!--.*?-->\n?", "", _source(topic), flags=re.DOTALL)
