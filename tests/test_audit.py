@@ -266,7 +266,7 @@ def test_drops_of_real_data_do_not_touch_a_rehearsal(cli: Cli, tiny: str, home: 
     (home / "dogs-vs-cats").mkdir(parents=True)
     (home / "dogs-vs-cats" / "drops.csv").write_text("id,reason\ncat.0,blurred\n")
     done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny, *damage.QUICK))
-    assert "left out, as your list" not in done.out
+    assert "excluded by your drops.csv" not in done.out
 
 
 def test_without_data_it_says_how_to_name_it(cli: Cli) -> None:
