@@ -21,7 +21,7 @@ def tell(found: Findings, console: Console) -> None:
     console.table(f"{synthetic}run {found.run.id}", ("", ">"), summary.facts(found.result))
     standing = facts.standing(found)
     if standing and not synthetic:
-        console.say(f"its score on the training images is {standing}")
+        console.say(f"this score is {standing}")
     classes = stats.by_class(found.truth, found.probabilities, found.names)
     console.table("classes", _CLASS_COLUMNS, [_cells(each, precision=True) for each in classes])
     if found.groups is not None:
