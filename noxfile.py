@@ -18,7 +18,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; `nox -s tests -- -k folds` runs some of them."""
-    session.run(sys.executable, "-m", "pytest", *session.posargs)
+    workers = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")  # one file's tests share its fixtures
+    session.run(sys.executable, "-m", "pytest", *workers, *session.posargs)
 
 
 @nox.session

@@ -21,6 +21,14 @@ REPORT = "(with its report)"
 """A word for `cli("run", …)` that leaves nothing out, as users have it."""
 
 
+def pytest_configure() -> None:
+    """Give each parallel worker cores of its own, before torch counts them: threads that share a core wait for it."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.sched_setaffinity(0, cores[int(worker) % len(cores) :: workers])
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test sees the user's workspaces, nor the model hub."""

@@ -268,6 +268,7 @@ def loaded(used: Any, **how: Any) -> dict[int, tuple[bytes, int]]:
     return {place: (pixels, label) for batch in loader for place, pixels, label in batch}
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 def test_workers_batches_order_and_what_came_before_change_nothing() -> None:
     make = {"policy": "strong", "erasing": 0.5}
     expected = loaded(augmenter(**make))

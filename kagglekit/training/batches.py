@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -118,16 +119,19 @@ def load(samples: Samples, orders: Sequence[Order], workers: int, *, pinned: boo
         return
     from torch.utils.data import DataLoader
 
-    # anything with keys is a data set, whatever its type says
-    loader: DataLoader[Any] = DataLoader(
-        samples,  # type: ignore[arg-type]
-        batch_sampler=epochs,
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_start_worker,
-        pin_memory=pinned,
-    )
-    yield from loader
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
+        # anything with keys is a data set, whatever its type says
+        loader: DataLoader[Any] = DataLoader(
+            samples,  # type: ignore[arg-type]
+            batch_sampler=epochs,
+            num_workers=workers,
+            collate_fn=_collate,
+            worker_init_fn=_start_worker,
+            pin_memory=pinned,
+        )
+        batches = iter(loader)
+    yield from batches
 
 
 def _can_travel(augmenter: Augmenter | None) -> bool:
