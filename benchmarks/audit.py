@@ -38,7 +38,8 @@ def _resized(image: Image.Image, random: np.random.Generator) -> tuple[Image.Ima
 def _cropped(share: float) -> Change:
     def change(image: Image.Image, random: np.random.Generator) -> tuple[Image.Image, int]:
         width, height = int(image.width * share), int(image.height * share)
-        left, top = random.integers(0, image.width - width + 1), random.integers(0, image.height - height + 1)
+        left = int(random.integers(0, image.width - width + 1))
+        top = int(random.integers(0, image.height - height + 1))
         return image.crop((left, top, left + width, top + height)), 90
 
     return change

@@ -159,9 +159,9 @@ def main() -> None:
     truth, clusters, ids = truth[is_scored], clusters[is_scored], table["id"][is_scored].tolist()
     note = f", {time.perf_counter() - started:.0f} s"
     bare = report("bare loop", truth, probabilities[is_scored], clusters, note)
-    if chosen.run:
-        labels, result = plugin.competition().labels, run.result or {}
-        note = f" ({result['before_finish']:.4f} before finishing), run {run.id}"
+    if chosen.run and run.result:
+        labels = plugin.competition().labels
+        note = f" ({run.result.before_finish:.4f} before finishing), run {run.id}"
         theirs = report("kagglekit", truth, run.read_probabilities("oof.parquet", ids, labels), clusters, note)
         low, high = interval(bare - theirs, clusters)
         gain = (bare - theirs).mean()

@@ -172,7 +172,6 @@ def inference(job: Job, folder: Path) -> list[Row]:
     import torch
     from safetensors.torch import save_file
 
-    from kagglekit.base.parallel import chunks
     from kagglekit.images import decoding
     from kagglekit.models import onnx_export, sessions
 
@@ -188,8 +187,9 @@ def inference(job: Job, folder: Path) -> list[Row]:
         raise SystemExit(f"onnxruntime could not open the GPU: {sessions.why_no_cuda()}")
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (PIXELS, *job.size, 3), dtype=np.uint8)
-    batches = [np.ascontiguousarray(rows) for rows in chunks(images, job.batch)]
-    wrapped = onnx_export.wrap(model.eval(), backbone.preprocessing).to(job.device, memory_format=torch.channels_last)
+    batches = [images[start : start + job.batch] for start in range(0, len(images), job.batch)]
+    wrapped = onnx_export.wrap(model.eval(), backbone.preprocessing)
+    wrapped.to(job.device).to(memory_format=torch.channels_last)
     compiled = torch.compile(wrapped)
 
     def threaded(run: Callable[[Any], Any], threads: int) -> float:

@@ -28,7 +28,7 @@ from kagglekit.heads.features import FeatureEngine
 from kagglekit.heads.layers import Head
 from kagglekit.heads.logistic import LogisticPaths, LogisticRows
 from kagglekit.models import registry
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import ComputeSettings, FeatureSettings
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARCHIVE = ARCHIVE / "state-farm-distracted-driver-detection" / "state-farm-distracted-driver-detection.zip"
@@ -45,8 +45,8 @@ def photographs(folder: Path, name: str) -> tuple[Floats32, Labels]:
     """Return State Farm's features (N, V, D) and the class that each view shows, (N, V)."""
     competition = plugins.load("state-farm").competition()
     paths = sorted(archives.extract(ARCHIVE, folder).folder.glob("imgs/train/*/*.jpg"))
-    recipe = Recipe()
-    engine = FeatureEngine([registry.resolve(name, recipe)], VIEWS, recipe, folder / "bank")
+    backbone = registry.resolve(name, FeatureSettings())
+    engine = FeatureEngine([backbone], VIEWS, "pooled", ComputeSettings(), folder / "features")
     contents = [hashlib.blake2b(path.read_bytes(), digest_size=16).digest() for path in paths]
     rows = engine.compute([str(path) for path in paths], contents, Console()).rows(np.arange(len(paths)))
     classes, flip = list(competition.classes), dict(competition.flip)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ def main() -> None:
     def taken(command: list[str]) -> float:
         return seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
-    ways = {name: lambda command=command: taken(command) for name, command in COMMANDS.items()}  # type: ignore[misc]
+    ways = {name: lambda command=command: taken(command) for name, command in COMMANDS.items()}
     rounds(ways, 2)  # warm up
     found = rounds(ways, ROUNDS)
     base, *others = found
