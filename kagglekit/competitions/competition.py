@@ -1,6 +1,6 @@
 """The frozen description of a competition, which a plugin's `competition` hook returns.
 
-Everything is checked on construction with ValueError; importing this module loads nothing heavy.
+The constructors check all values and raise ValueError. Importing this module loads nothing heavy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 @dataclass(frozen=True)
 class _LabelsInPaths:
     pattern: str
-    """Path below the data folder with `{label}`, and any other placeholders."""
+    """Path pattern below the data folder, with `{label}` and any other placeholders."""
     also: tuple[str, ...] = ()
     """Patterns of other archive layouts in use; the first that matches any image is used."""
 
@@ -35,7 +35,7 @@ class _LabelsInPaths:
 
 @dataclass(frozen=True)
 class FilenameLabels(_LabelsInPaths):
-    """Training images whose file names say the label: `train/{label}.{number}.jpg`."""
+    """Training images with the label in the file name: `train/{label}.{number}.jpg`."""
 
     def __post_init__(self) -> None:
         for pattern in self.alternatives:
@@ -56,7 +56,7 @@ class CsvLabels:
     images: str
     """Path pattern with `{id}`: `train/{id}.jpg`."""
     id: str
-    """Column of the CSV with the text that `{id}` matches (with or without the image extension)."""
+    """Column of the CSV with the text that `{id}` matches, with or without the image extension."""
     label: str
     """Column of the CSV with the label."""
     also: tuple[str, ...] = ()
@@ -75,12 +75,12 @@ class CsvLabels:
 
 @dataclass(frozen=True)
 class CsvGroups:
-    """A table that names each training image's group (driver, patient, plant); folds never split one."""
+    """A table with the group of each training image (driver, patient, plant); folds never split a group."""
 
     csv: str
     """Path of the CSV below the data folder."""
     image: str
-    """Column with the image's file name (with or without ending) or its id."""
+    """Column with the image's file name (with or without its extension) or its id."""
     group: str
     """Column with the group."""
 
@@ -106,7 +106,7 @@ class _Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Probability(_Submission):
-    """One probability per row: that of one class."""
+    """One probability per row: the probability of one class."""
 
     of: str
     """The class whose probability is submitted."""
@@ -116,7 +116,7 @@ class Probability(_Submission):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbabilityPerClass(_Submission):
-    """One column per class, in the order of `Competition.classes` unless the sample has another."""
+    """One column per class, in the order of the sample submission, if any, else of `Competition.classes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,23 +145,23 @@ class Competition:
     """Everything kagglekit needs to know about a competition."""
 
     name: str
-    """Name that users type, and of the workspace folder: lower-case letters, digits and hyphens."""
+    """Name that users type, also the name of the workspace folder: lower-case letters, digits and hyphens."""
     kaggle: str
-    """The competition's slug at Kaggle; empty if it is not at Kaggle."""
+    """The competition's slug on Kaggle; empty if it is not on Kaggle."""
     classes: Mapping[str, str]
-    """Label as the data writes it -> name for people; in the order of probabilities."""
+    """Label in the data -> name for people; probabilities are in this order."""
     train: TrainLayout
     """Where training images and their labels are."""
     test: str | tuple[str, ...]
-    """Path pattern(s) with `{id}` of test images; the first that matches any image is used."""
+    """Path pattern(s) of test images, with `{id}`; the first that matches any image is used."""
     submission: Submission
     """Format of the submission."""
     metric: str | metrics.Metric | Callable[..., float] = "log_loss"
     """`log_loss`, `accuracy`, a Metric, or a callable (truth (N,), probabilities (N, C)) -> float, lower is better."""
     valid: FilenameLabels | FolderLabels | None = None
-    """Where the data's own validation set is, if it has one (setting `validation = "valid"`)."""
+    """Where the images of the data's own validation set are, if any (setting `validation = "valid"`)."""
     groups: CsvGroups | None = None
-    """Table of groups that folds never split."""
+    """Table of groups, which folds never split."""
     flip: FlipRule = "forbidden"
     """Whether a mirrored image keeps its class: allowed, forbidden, or class -> class of the mirrored image."""
     leaderboard: Mapping[str, float] = field(default_factory=dict)
@@ -185,7 +185,7 @@ class Competition:
             object.__setattr__(self, "url", f"https://www.kaggle.com/competitions/{self.kaggle}")
 
     def _check_classes(self) -> None:
-        if not isinstance(self.classes, Mapping):  # a list of pairs of letters would pass for one
+        if not isinstance(self.classes, Mapping):  # dict() would accept a list of two-letter strings
             raise ValueError(f"classes must map labels to names, not be a {type(self.classes).__name__}")  # noqa: TRY004
         if len(self.classes) < 2:
             raise ValueError(f"classes must map at least two labels to names, not {len(self.classes)}")
@@ -215,11 +215,11 @@ class Competition:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels as the data writes them, in the order of probabilities."""
+        """Labels as in the data, in the order of probabilities."""
         return tuple(self.classes)
 
     def caption(self, index: int) -> str:
-        """Return the caption of a class by index: its label, and its name for people if that differs."""
+        """Return the caption of the class at `index`: its label, and its name for people if that differs."""
         label = self.labels[index]
         meaning = self.classes[label]
         return label if meaning == label else f"{label}: {meaning}"

@@ -1,4 +1,4 @@
-"""Checks of the tables of images, whatever their source; messages name the source."""
+"""Check the tables of training and test images. Error messages name their source."""
 
 from __future__ import annotations
 

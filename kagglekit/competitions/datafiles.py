@@ -1,4 +1,4 @@
-"""The files of a competition's data, by their path in the layout, wherever they are on disk."""
+"""The files of a competition's data, by their path in the layout."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Relative path with forward slashes -> absolute path; several folders can be merged."""
+    """A mapping from relative to absolute paths, of one folder or of several merged ones."""
 
     paths: Mapping[str, Path]
-    """Sorted by relative path."""
+    """Relative path with forward slashes -> absolute path, sorted by relative path."""
     origin: str
-    """The data's name in messages: the folder or archive that the user named."""
+    """Name of the data in messages: the folder or archive that the user named."""
 
     @classmethod
     def from_folders(cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()) -> DataFiles:
-        """List the folders' files; for equal relative paths the first folder wins.
+        """List the files of `folders`. For equal relative paths, the first folder wins.
 
         Top-level folders named in `skip` are left out.
         """
@@ -32,7 +32,7 @@ class DataFiles:
         return cls(dict(sorted(paths.items())), origin)
 
     def below(self, prefix: str) -> DataFiles:
-        """Return the files below a folder, with paths relative to it."""
+        """Return the files below the folder `prefix`, with paths relative to it."""
         start = f"{prefix}/"
         return DataFiles({p[len(start) :]: f for p, f in self.paths.items() if p.startswith(start)}, self.origin)
 
@@ -43,7 +43,7 @@ class DataFiles:
         return sorted(found, key=lambda folder: (folder.count("/"), folder))
 
     def first(self, candidates: Iterable[str]) -> Path | None:
-        """Return the first candidate that exists (at the top level case-insensitively), or None."""
+        """Return the first candidate that exists, or None. Case is ignored at the top level."""
         lower = {path.lower(): file for path, file in self.paths.items() if "/" not in path}
         for candidate in candidates:
             found = self.paths.get(candidate) or lower.get(candidate.lower())
@@ -53,11 +53,11 @@ class DataFiles:
 
 
 def _walk(folder: Path, skip: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    """Yield (relative path, file), without leftovers of file managers and notebooks."""
+    """Yield (relative path, file), without the hidden files of file managers and notebooks."""
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back up
+        if real in seen:  # a symbolic link to a parent
             folders.clear()
             continue
         seen.add(real)

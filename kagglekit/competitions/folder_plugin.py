@@ -1,4 +1,4 @@
-"""A folder in the course's layout, with no plugin: `train/<class>/`, optionally `valid/<class>/`, and `test/`."""
+"""A folder of images that needs no plugin: `train/<class>/`, optionally `valid/<class>/`, and `test/`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SAMPLES = ("sample_submission.csv", "sampleSubmission.csv")
 
 
 class FolderPlugin:
-    """Describes a folder's images as a competition."""
+    """Describe a folder of images as a competition."""
 
     def __init__(self, folder: Path) -> None:
-        """Raise UserError if the folder has another layout."""
+        """List the images of `folder`. Raises UserError if it has another layout."""
         self.folder = folder.resolve()
         self._files = DataFiles.from_folders([self.folder], str(self.folder))
         self._classes = self._labels("train")
@@ -46,7 +46,10 @@ class FolderPlugin:
 
     @hookimpl
     def competition(self) -> Competition:
-        """Classes are the folders below `train/`; a sample submission, if present, determines the format."""
+        """Return a competition whose classes are the folders below `train/`.
+
+        The sample submission, if any, determines the format of the submission.
+        """
         submission, endings = self._submission()
         return Competition(
             name=_slug(self.folder.name),
@@ -60,7 +63,7 @@ class FolderPlugin:
         )
 
     def _test_patterns(self, endings: Sequence[str]) -> tuple[str, ...]:
-        """Return the layouts of `test/` that exist, or the default one."""
+        """Return the path patterns of the test images that exist, else the default pattern."""
         shapes = [f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings]
         images = [path for path in self._files.paths if patterns.is_image(path)]
         there = [shape for shape in shapes if any(patterns.compile_pattern(shape).fullmatch(path) for path in images)]
@@ -72,7 +75,7 @@ class FolderPlugin:
         return {"validation": "valid"} if self._valid else {}
 
     def _submission(self) -> tuple[Submission, Sequence[str]]:
-        """Return the format, and the extensions of test images; an empty one if ids include it."""
+        """Return the format and the extensions of test images; an empty extension if the ids include it."""
         path = self._files.first(_SAMPLES)
         if path is None:
             return ProbabilityPerClass(), ("",)

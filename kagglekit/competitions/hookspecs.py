@@ -1,8 +1,8 @@
-"""Every hook, in the order in which a run calls it.
+"""All hooks, in the order in which a run calls them.
 
-A plugin is a module with functions of these names under `@kagglekit.hookimpl`; it takes only the
-arguments it needs. `competition` is the one that every plugin has. What a hook returns is checked where
-it is called, and the message names the plugin and the hook.
+A plugin is a module with functions of these names, decorated with `@kagglekit.hookimpl`. A function takes only the
+arguments it needs. Only `competition` is required. kagglekit checks every return value; an error names the plugin
+and the hook.
 """
 
 from __future__ import annotations
@@ -27,43 +27,44 @@ hookimpl = pluggy.HookimplMarker("kagglekit")
 
 @hookspec(firstresult=True)
 def competition() -> Competition:
-    """Describe the competition; called first. Return a `Competition`."""
+    """Return the description of the competition. Called first."""
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def recipe() -> Mapping[str, Any]:
-    """Give the settings tuned for this competition; called before the data is looked at.
+    """Return the settings tuned for this competition, by name. Called before the data is read.
 
-    Return setting -> value; `recipe.toml` and the command line override them.
+    `recipe.toml` and the command line override them.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def augmentations(size: tuple[int, int]) -> Mapping[str, list[Any]]:
-    """Offer policies of augmentation; called after `recipe`, where training images are to be augmented.
+    """Add augmentation policies. Called after `recipe`, when training images are augmented.
 
-    `size` is the height and width that the network sees. Return name -> albumentations transforms, which give uint8
-    RGB images of that size; setting `augment` names one, and a name of kagglekit's own is replaced. Import
-    albumentations in here, and leave mirroring to setting `mirror_share`, which knows the classes.
+    `size` is the height and width of the network's input. Return name -> albumentations transforms, which take and
+    return uint8 RGB images of that size. The setting `augment` selects a policy by name; a name of kagglekit's own
+    replaces that policy. Import albumentations inside the hook. Leave mirroring to the setting `mirror_share`, which
+    also swaps the classes.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """List the training images; called when the data is there.
+    """List the training images. Called once the data has been found.
 
-    Return one row an image: `id`, `path` (absolute), `label` (a key of `classes`), and, where the
-    competition has them, `group` (str) and `valid` (bool, in the data's own validation set).
+    Return one row per image: `id`, `path` (absolute), `label` (a key of `classes`) and, if the competition has them,
+    `group` (str) and `valid` (bool, whether the image is in the data's own validation set).
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """List the test images; called after `train_table`. Return one row an image: `id`, `path` (absolute)."""
+    """List the test images. Called after `train_table`. Return one row per image: `id`, `path` (absolute)."""
     raise NotImplementedError
 
 
@@ -71,9 +72,9 @@ def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
 def submission(
     competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Lay out the submission; called last.
+    """Format the submission. Called last.
 
-    `ids` (N) and `probabilities` (N, C) are matched row by row; `sample` is the sample submission, where
-    there is one, as strings. Return exactly the rows and columns of the CSV file.
+    `ids` (N) and `probabilities` (N, C) are matched row by row. `sample` is the sample submission, if any, with all
+    values as strings. Return exactly the rows and columns of the CSV file.
     """
     raise NotImplementedError

@@ -17,7 +17,7 @@ class Listing(NamedTuple):
 
 
 def listings() -> list[Listing]:
-    """Return the installed plugins by name; of several names for a module, the shortest is the name."""
+    """Return the installed plugins, sorted by name. If a module has several names, the shortest is used."""
     by_module: dict[str, set[str]] = {}
     for entry in entry_points(group=GROUP):
         by_module.setdefault(entry.value, set()).add(entry.name)

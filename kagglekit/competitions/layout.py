@@ -18,7 +18,7 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
-    """Order numbers inside text by value: 2 before 10."""
+    """Return a sort key that orders numbers inside text by value: 2 before 10."""
     return [(int(part), "") if _DIGITS.fullmatch(part) else (-1, part) for part in _DIGITS.split(text) if part]
 
 
@@ -34,7 +34,7 @@ def has_test(competition: Competition, files: DataFiles) -> bool:
 
 
 def has_tables(competition: Competition, files: DataFiles) -> bool:
-    """Return whether the CSV files of the description and a sample submission exist."""
+    """Return whether a sample submission and all CSV files that the description names exist."""
     named = [
         layout.csv for layout in (competition.train, competition.groups) if isinstance(layout, CsvLabels | CsvGroups)
     ]
@@ -44,8 +44,8 @@ def has_tables(competition: Competition, files: DataFiles) -> bool:
 def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """Return `id`, `path`, `label` and, if the competition has them, `group` and `valid`; sorted by id.
 
-    An id is the path below the train folder without the image extension. Raises UserError for images or label rows
-    that don't fit the layout.
+    An id is the path below the training folder, without the image extension. Raises UserError for images or label
+    rows that don't fit the layout.
     """
     import pandas as pd
 
@@ -77,7 +77,7 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 
 def read_csv(files: DataFiles, name: str) -> pd.DataFrame:
-    """Read a CSV of the data with every value as a string. Raises UserError if it is missing or broken."""
+    """Read a CSV file of the data, with all values as strings. Raises UserError if it is missing or broken."""
     import pandas as pd
 
     path = files.first([name])
@@ -114,7 +114,7 @@ def _first_matching(candidates: Iterable[str], files: DataFiles) -> str | None:
 def _read_layout(
     layout: FilenameLabels | FolderLabels | CsvLabels, competition: Competition, files: DataFiles
 ) -> pd.DataFrame:
-    """Return `id`, `path`, `label` and `key`, the image's possible name in a CSV."""
+    """Return `id`, `path`, `label` and `key`, the name that the image may have in a CSV file."""
     import pandas as pd
 
     pattern = _first_matching([_image_pattern(layout, p) for p in layout.alternatives], files)
@@ -136,7 +136,7 @@ def _read_layout(
 
 
 def _check_strays(pattern: str, found: set[str], others: list[str], files: DataFiles) -> None:
-    """Raise UserError for images in the same folder that fit no split's pattern: they would be ignored silently."""
+    """Raise UserError for images in the same folder that fit no pattern: they would be ignored silently."""
     folder = patterns.folder_of(pattern)
     if not folder:
         return
@@ -151,7 +151,7 @@ def _check_strays(pattern: str, found: set[str], others: list[str], files: DataF
 
 
 def _other_patterns(competition: Competition, split: object) -> list[str]:
-    """Return the image patterns of all declared splits but one: splits may share a folder."""
+    """Return the image patterns of all declared splits except `split`. Splits may share a folder."""
     layouts = [layout for layout in (competition.train, competition.valid) if layout not in (None, split)]
     tests = competition.test_patterns if split != competition.test else ()
     return [*(_image_pattern(layout, p) for layout in layouts if layout for p in layout.alternatives), *tests]

@@ -1,6 +1,6 @@
 """Find, load and check plugins.
 
-Names come from entry-point metadata, so that listing imports no plugin; a run loads one plugin into a new manager.
+Names come from entry-point metadata, so listing imports no plugin. A run loads one plugin into a new manager.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ FILE_MODULE = "kagglekit_plugin_"
 def load(name: str) -> Plugin:
     """Load the plugin called `name` and check its hooks.
 
-    `name` is a name, an alias, or a path to a .py file, a folder with one, or a folder in the course's layout, which
-    needs no plugin.
+    `name` is a name, an alias or a path: to a .py file, to a folder with one, or to a folder of images with
+    `train/<class>/`, which needs no plugin.
     """
-    # a plugin may import albumentations, which would ask the network for its newest version
+    # a plugin may import albumentations, which would look for a newer version on the network
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     path = Path(name)
     if name.endswith(".py"):
@@ -105,12 +105,12 @@ def _one_line(value: object) -> str:
 
 
 class Plugin:
-    """One loaded plugin; each method calls one hook and checks what it returns."""
+    """A loaded plugin. Each method calls one hook and checks the result."""
 
     def __init__(self, name: str, module: object, data: Path | None = None) -> None:
-        """Register `module` and kagglekit's defaults in a new manager; a misspelt hook is an error.
+        """Register `module` and kagglekit's defaults in a new manager. A misspelt hook raises PluginError.
 
-        `data` is the folder that a plugin describes, if it describes one.
+        `data` is the folder that the plugin describes, if any.
         """
         self.name = name
         self.module = module
@@ -128,7 +128,7 @@ class Plugin:
 
     @property
     def file(self) -> Path | None:
-        """The plugin's source; None for a folder that needs no plugin."""
+        """Path of the plugin's source; None for a folder that needs no plugin."""
         file = getattr(self.module, "__file__", None)
         return None if file is None else Path(file)
 
@@ -145,7 +145,7 @@ class Plugin:
     def call(self, hook: str, expected: type | tuple[type, ...], **arguments: Any) -> Any:
         """Call a hook and check the type of its result.
 
-        Raises PluginError, naming plugin and hook, for a ValueError in it or a result of another type.
+        Raises PluginError, which names the plugin and the hook, if the hook raises ValueError or returns another type.
         """
         try:
             result = getattr(self._manager.hook, hook)(**arguments)
@@ -173,7 +173,7 @@ class Plugin:
         return hasattr(getattr(self.module, hook, None), "kagglekit_impl")
 
     def _source(self, hook: str, files: DataFiles) -> str:
-        """Return a table's source for messages: the plugin's hook, or the data."""
+        """Return the source of a table for messages: the plugin's hook, or the data."""
         return f"plugin {self.name!r}, hook {hook!r}" if self.has(hook) else files.origin
 
     def competition(self) -> Competition:
@@ -192,7 +192,7 @@ class Plugin:
         return settings
 
     def augmentations(self, size: tuple[int, int]) -> Mapping[str, list[Any]]:
-        """Return the plugin's own augmentation policies for images of `size` (height, width), as it offers them."""
+        """Return the plugin's own augmentation policies for images of `size` (height, width), unchecked."""
         offered: Mapping[str, list[Any]] = self.call("augmentations", Mapping, size=size)
         return offered
 

@@ -1,4 +1,4 @@
-"""Format, check and write a submission: by id, never by position.
+"""Format, check and write a submission. Rows are matched by id, never by position.
 
 N rows, C classes.
 """
@@ -26,7 +26,7 @@ HOOKS = ("submission", "test_table")
 """Hooks that a plugin may implement and a bundle can't contain."""
 ROW_SUM_TOLERANCE = 1e-6
 ROUNDED_SUM_TOLERANCE = 1e-3
-"""For files from elsewhere, which may be rounded: metrics divide a row by its sum."""
+"""Tolerance for files from elsewhere, which may be rounded. Metrics divide each row by its sum."""
 
 
 class RefusedError(UserError):
@@ -62,7 +62,7 @@ def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | No
 
 
 def columns(competition: Competition) -> list[str]:
-    """Return the columns of the format, id first."""
+    """Return the column names of the submission, id first."""
     form = competition.submission
     if isinstance(form, Probability | ClassLabel):
         return [form.id, form.label]
@@ -70,21 +70,21 @@ def columns(competition: Competition) -> list[str]:
 
 
 def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.DataFrame | None) -> list[str]:
-    """Return the ids that need a row, as the file writes them: the sample's, else every test image's."""
+    """Return the ids that need a row, as in the submission: those of the sample, else of all test images."""
     if sample is not None:
         return [str(value) for value in sample[competition.submission.id]]
     return [written_id(competition, test_id) for test_id in test_ids]
 
 
 def written_id(competition: Competition, test_id: str) -> str:
-    """Return a test id as the submission writes it."""
+    """Return a test id in the submission's format."""
     return competition.submission.id_format.replace("{id}", test_id)
 
 
 def lay_out(
     competition: Competition, ids: Sequence[str], probabilities: Floats, sample: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Return the submission's rows, in the sample's row and column order if there is one."""
+    """Return the submission, with rows and columns in the order of the sample, if any."""
     form = competition.submission
     frame = pd.DataFrame({form.id: pd.Series(list(ids), dtype="str")})
     if isinstance(form, Probability):
@@ -104,9 +104,9 @@ def lay_out(
 def check(
     frame: pd.DataFrame, competition: Competition, ids: Sequence[str], tolerance: float = ROW_SUM_TOLERANCE
 ) -> None:
-    """Raise RefusedError, naming the rows, for a submission that Kaggle would refuse.
+    """Raise RefusedError, which names the rows, for a submission that Kaggle would refuse.
 
-    `ids` are those that must have exactly one row each; a row of probabilities sums to 1 within `tolerance`.
+    Each of `ids` must have exactly one row. Each row of probabilities must sum to 1 within `tolerance`.
     """
     form = competition.submission
     wanted = columns(competition)
@@ -158,15 +158,15 @@ def _refuse(reason: str) -> None:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the CSV atomically, probabilities with all digits: the last ones matter for log loss."""
+    """Write the CSV atomically. Probabilities keep all digits: the last ones matter for log loss."""
     with storage.replacing(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, Any]:
-    """Return what a bundle must know about a competition, as plain values; runs store it, so no plugin is needed.
+    """Return what a bundle needs to know about a competition, as plain values.
 
-    `own_hooks` are those of `HOOKS` that the plugin implements.
+    Runs store it, so that an export needs no plugin. `own_hooks` are those of `HOOKS` that the plugin implements.
     """
     form = competition.submission
     return dataclasses.asdict(form) | {

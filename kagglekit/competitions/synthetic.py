@@ -1,7 +1,8 @@
 """Draw a small competition in a plugin's declared layout, for rehearsals without data, account or network.
 
-Like Kaggle's, the archive contains images, tables, the sample submission and, if folders allow it, nested zips. A
-class is a colour and a shape; a group (driver, patient) is a background. Drawn images obey the flip rule.
+Like an archive from Kaggle, the drawn one contains images, tables, the sample submission and, if folders allow it,
+nested zips. A class is a colour and a shape; a group (driver, patient) is a background. Drawn images obey the flip
+rule.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from kagglekit.competitions.competition import (
 from kagglekit.recipe import DEFAULT_FOLDS
 
 DRAWING_VERSION = 1
-"""Increased whenever the same description would give other images."""
+"""Increase this whenever the same description gives other images."""
 _TRAIN_IMAGES = 120
 _MOST_TEST_IMAGES = 200
 _GROUPS = 6
@@ -44,7 +45,7 @@ TrainLayout = FilenameLabels | FolderLabels | CsvLabels
 
 @dataclass(frozen=True)
 class Drawn:
-    """A drawn competition: its archive, and the truth about it."""
+    """A drawn competition: its archive and the true labels."""
 
     archive: Path
     train: Mapping[str, str]
@@ -64,9 +65,9 @@ class _Pictures:
     train: dict[str, tuple[int, int]] = field(default_factory=dict)
     test: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """(id, file name, label, group) of each training image, those of a validation set last."""
+    """(id, file name, label, group) of each training image; the validation set comes last."""
     labelled: int = 0
-    """Number of rows before the validation images; only these are in a CSV of labels."""
+    """Number of rows before the validation set; only these are in a CSV of labels."""
     test_labels: dict[str, str] = field(default_factory=dict)
     """Test id -> label."""
     test_ids: dict[str, str] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class _Pictures:
 
 
 def shapes(competition: Competition) -> int:
-    """Return how many archive layouts the description declares."""
+    """Return the number of archive layouts that the description declares."""
     parts = (competition.train.alternatives, competition.test_patterns)
     return max(len(part) for part in (*parts, competition.valid.alternatives if competition.valid else ()))
 
@@ -100,7 +101,7 @@ def draw(competition: Competition, folder: Path, folds: int = DEFAULT_FOLDS, sha
 
 
 def _plan(competition: Competition, folds: int, shape: int) -> _Pictures:
-    """Decide on names, labels and groups of all images."""
+    """Choose the names, labels and groups of all images."""
     planned = _Pictures()
     classes = len(competition.labels)
     groups = max(_GROUPS, folds) if competition.groups is not None else 1
@@ -134,7 +135,7 @@ def _group_name(group: int) -> str:
 
 
 def _train_path(layout: TrainLayout, shape: int, label: str, number: int) -> tuple[str, str]:
-    """Return (path, value of `{id}` in a table's row)."""
+    """Return (path, value of `{id}` in the CSV of labels)."""
     pattern = layout.alternatives[min(shape, len(layout.alternatives) - 1)]
     if isinstance(layout, FolderLabels):
         pattern += f"/img_{number}.jpg"
@@ -155,7 +156,7 @@ def _test_path(competition: Competition, shape: int, name: int, number: int) -> 
 
 
 def _filled(pattern: str, values: Mapping[str, str], other: str) -> str:
-    """Fill placeholders; unknown ones get `other`, and an image extension is added if the pattern has none."""
+    """Fill in the placeholders, unknown ones with `other`. Add an image extension if the pattern has none."""
     path = pattern
     for name in patterns.placeholders(pattern):
         path = path.replace(f"{{{name}}}", values.get(name, other))
@@ -179,7 +180,7 @@ def _write(path: Path, competition: Competition, planned: _Pictures) -> None:
 
 
 def _zip(members: Mapping[str, bytes]) -> bytes:
-    """Return an archive's bytes, the same for the same members."""
+    """Return a zip archive as bytes. The same members give the same bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, member in sorted(members.items()):
@@ -191,7 +192,7 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
 
 
 def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str, bytes]]:
-    """Yield the CSV files that the description names, and the sample submission."""
+    """Yield (name, content) of the CSV files that the description names and of the sample submission."""
     columns: dict[str, dict[str, list[str]]] = {}
     if isinstance(competition.train, CsvLabels):
         table = columns.setdefault(competition.train.csv, {})
@@ -201,7 +202,7 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
     if competition.groups is not None:
         table = columns.setdefault(competition.groups.csv, {})
         grouped = planned.rows[: planned.labelled] if table else planned.rows
-        # one table may hold both: then the id column serves as names
+        # one CSV file may hold labels and groups: then the id column also names the images
         table.setdefault(competition.groups.image, [name for _, name, _, _ in grouped])
         table[competition.groups.group] = [group for *_, group in grouped]
     for name, values in columns.items():
@@ -237,7 +238,7 @@ def _image(competition: Competition, place: int, group: int, seed: int) -> NDArr
     random = np.random.default_rng(seed)
     mirror = competition.mirror_classes
     drawn = place if mirror is None else min(place, mirror[place])
-    # a side is shown where it matters: in every image if flips are forbidden, else in classes that a mirror swaps
+    # the bar is drawn if the side matters: in all images if flips are forbidden, else in classes that a flip swaps
     sided = mirror is None or mirror[place] != place
     pixels = _scene(drawn, group, sided, random)
     turned = place != drawn or (mirror is None and place % 2 == 1)
@@ -245,7 +246,7 @@ def _image(competition: Competition, place: int, group: int, seed: int) -> NDArr
 
 
 def _scene(place: int, group: int, sided: bool, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw the class's shape in its colour on the group's background, with a bar on the left where `sided`."""
+    """Draw the class's shape in its colour on the group's background, with a bar on the left if `sided`."""
     backdrop = np.array(colorsys.hsv_to_rgb(group * 0.381966 % 1, 0.35, 0.55)) * 255
     image = Image.fromarray(np.full((_HEIGHT, _WIDTH, 3), backdrop, np.uint8))
     pen = ImageDraw.Draw(image)
