@@ -1,7 +1,7 @@
 """Unpack archives as Kaggle delivers them: zips, zips in zips, zipped CSV files.
 
-Nothing is written outside the target. An archive with a member that leads outside, a link, a duplicate name or a
-bomb is refused as a whole.
+Nothing is written outside the target folder. An archive is refused as a whole if a member's path leads outside, if it
+has links or duplicate names, or if it looks like a zip bomb.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from kagglekit.base import patterns, storage
 from kagglekit.base.errors import UserError
 
 MAX_RATIO = 100
-"""Images hardly compress, CSV files about tenfold. More than this, above `FREE_BYTES`, is a bomb."""
+"""Images hardly compress, CSV files about tenfold. A higher ratio, above `FREE_BYTES`, counts as a zip bomb."""
 FREE_BYTES = 100 * 2**20
 MAX_MEMBERS = 5_000_000
 MAX_DEPTH = 3
 MANIFEST = ".manifest.json"
-"""In each unpacked archive's folder, created with it: a folder without it is not ours, or incomplete."""
+"""File in the folder of each unpacked archive. A folder without it is incomplete, or not ours."""
 _CHUNK = 2**20
 _NAME_BYTES = 255
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -49,15 +49,15 @@ class Extraction:
 
 
 class NoRoomError(UserError):
-    """The disk is too small; the archive may be fine."""
+    """Raised when the disk is too small; the archive may be fine."""
 
 
 def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name: str = "") -> Extraction:
-    """Unpack `archive` and the zips in it into `into/<stem>-<digest>`, once for the same content.
+    """Unpack `archive` and the zips in it into `into/<stem>-<digest>`, once per content.
 
-    The folder appears, with a manifest of members, when all members have been read and their checksums match.
-    `progress` is called with the number of bytes of each chunk. `name` is the archive's name if its file has another.
-    Raises UserError for an unsafe or incomplete zip, and NoRoomError.
+    The folder appears, with a manifest of members, only after all checksums match. `progress` is called with the
+    number of bytes of each chunk. `name` is the archive's name if the file is named differently. Raises UserError for
+    an unsafe or incomplete zip, and NoRoomError.
     """
     name = name or archive.name
     with _open(archive, name) as outer:
@@ -69,7 +69,7 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name
             return Extraction(folder, False, names)
         into.mkdir(parents=True, exist_ok=True)
         with FileLock(into / f".{folder.name}.lock"):
-            if _is_whole(folder):  # another command was faster
+            if _is_whole(folder):  # another process has unpacked it
                 return Extraction(folder, False, names)
             with storage.replacing_folder(folder) as temporary:
                 allowed = FREE_BYTES + MAX_RATIO * archive.stat().st_size
@@ -80,9 +80,9 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name
 
 
 def _is_whole(folder: Path) -> bool:
-    """Return whether an unpacked archive has its manifest; raise UserError if it has one but members are missing.
+    """Return whether the folder of an unpacked archive has a manifest.
 
-    Changed members are left alone.
+    Raises UserError if members in the manifest are missing. Changed members are not detected.
     """
     manifest = storage.read_json(folder / MANIFEST)
     if manifest is None:
@@ -97,18 +97,18 @@ def _is_whole(folder: Path) -> bool:
 
 
 def unpacked_folders(into: Path) -> list[Path]:
-    """Return the folders that archives were unpacked to, latest first."""
+    """Return the folders of unpacked archives, newest first."""
     manifests = sorted(into.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent for path in manifests]
 
 
 def archive_of(folder: Path) -> str:
-    """Return the name of the archive that was unpacked to a folder."""
+    """Return the name of the archive that was unpacked to `folder`."""
     return str(storage.read_json(folder / MANIFEST)["archive"])
 
 
 def total_bytes(archive: Path) -> int:
-    """Return the bytes that unpacking writes at the first level; 0 if `archive` is not a zip."""
+    """Return the unpacked size in bytes, nested zips still packed; 0 if `archive` is not a zip."""
     try:
         with zipfile.ZipFile(archive) as opened:
             return sum(m.file_size for m in opened.infolist())
@@ -117,7 +117,7 @@ def total_bytes(archive: Path) -> int:
 
 
 def holds_images(archive: Path) -> bool:
-    """Return whether a zip has images, or zips that may have some."""
+    """Return whether a zip contains images, or nested zips, which may contain some."""
     with _open(archive, archive.name) as opened:
         return any(patterns.is_image(name) or name.lower().endswith(".zip") for name in opened.namelist())
 
@@ -136,7 +136,7 @@ def _open(source: Path, name: str) -> zipfile.ZipFile:
 
 
 def _checked_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    """Return the archive's files; raise UserError for the first unsafe one."""
+    """Return the archive's files. Raises UserError for the first unsafe member."""
     if len(archive.infolist()) > MAX_MEMBERS:
         count = len(archive.infolist())
         raise UserError(f"{name} has {count} members, more than {MAX_MEMBERS}: it looks like a zip bomb.")
@@ -176,14 +176,14 @@ def _check_member(member: zipfile.ZipInfo, name: str) -> None:
 
 @dataclass
 class _Unpacking:
-    """One archive with all archives nested in it; the limits apply to the whole."""
+    """Unpacks an archive with all its nested archives; the limits apply to the total."""
 
     allowed: int
-    """Bytes that may still be unpacked before it counts as a bomb."""
+    """Bytes that may still be unpacked before the archive counts as a zip bomb."""
     progress: Progress
 
     def unpack(self, archive: zipfile.ZipFile, name: str, target: Path, depth: int) -> list[list[object]]:
-        """Unpack one level, then the zips in it; return manifest rows [path, bytes, CRC]."""
+        """Unpack one level, then its nested zips. Return manifest rows [path, bytes, CRC]."""
         if depth > MAX_DEPTH:
             raise UserError(f"{name} is nested more than {MAX_DEPTH} archives deep: it looks like a zip bomb.")
         members = _checked_members(archive, name)
@@ -199,7 +199,7 @@ class _Unpacking:
                 continue
             with _open(path, f"{name}: {member.filename}") as inner:
                 inner_rows = self.unpack(inner, member.filename, path.parent, depth + 1)
-            path.unlink()  # our own temporary copy; the user's archive still holds it
+            path.unlink()  # only our temporary copy: the user's archive still contains it
             parent = PurePosixPath(member.filename).parent
             rows += [[(parent / str(row[0])).as_posix(), *row[1:]] for row in inner_rows]
         return rows
@@ -209,7 +209,7 @@ class _Unpacking:
         self.allowed -= size
         if self.allowed < 0:
             raise UserError(f"{name} would unpack to {size} bytes: it looks like a zip bomb; nothing was unpacked.")
-        # a nested archive takes its space twice while it is unpacked
+        # a nested archive takes twice its space while it is unpacked
         need = size + sum(m.file_size for m in members if m.filename.lower().endswith(".zip"))
         free = shutil.disk_usage(target).free
         if need > free:
@@ -233,13 +233,13 @@ class _Unpacking:
 
 
 def _read(source: IO[bytes], name: str, member: str) -> bytes:
-    """Read a chunk; raise UserError if the compressed data is damaged."""
+    """Read a chunk. Raises UserError if the compressed data is damaged."""
     try:
         return source.read(_CHUNK)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise _damaged(name, member, error) from error
     except OSError as error:
-        if error.errno is not None:  # an error of the disk, not of the archive
+        if error.errno is not None:  # the disk failed, not the archive
             raise
         raise _damaged(name, member, error) from error
 
@@ -249,6 +249,6 @@ def _damaged(name: str, member: str, error: Exception) -> UserError:
 
 
 def _is_flat(members: list[zipfile.ZipInfo]) -> bool:
-    """Return whether an archive holds only images without folders, which get a folder with the archive's name."""
+    """Return whether an archive has only images and no folder; they then get a folder with the archive's name."""
     names = [m.filename for m in members if not m.filename.startswith("__MACOSX/")]
     return len(names) > 1 and all("/" not in name and patterns.is_image(name) for name in names)

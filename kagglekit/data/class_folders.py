@@ -1,4 +1,4 @@
-"""The course's folders for fastai, Keras, YOLO or timm: train/<class>/, valid/<class>/, sample/…, test/unknown/."""
+"""Write class folders for fastai, Keras, YOLO or timm: train/<class>/, valid/<class>/, sample/…, test/unknown/."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 def write(
     project: Project, files: DataFiles, out: Path, *, valid: int, sample: Sequence[int], seed: int, console: Console
 ) -> None:
-    """Lay a competition's images out in `out`, which must not exist or be empty; the originals stay in place.
+    """Write a competition's images to class folders in `out`, which must be empty or not exist.
 
-    `valid` images (whole groups, if the competition has groups) form the validation set; `sample` is how many images
-    of each split the small set has. Raises UserError if the images don't allow it.
+    The originals stay in place. `valid` images form the validation set; if the competition has groups, whole groups
+    with about as many images. `sample` is the number of images of each split in the small set. Raises UserError if
+    there are too few images.
     """
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir()) or out.is_mount() or out.samefile(Path.cwd())):
@@ -63,7 +64,7 @@ def write(
 
 
 def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, new: Path, console: Console) -> None:
-    """Copy the sample submission if a run on the new folder, which has no plugin, would read it the same way."""
+    """Copy the sample submission if a run on the new folder, without a plugin, would read the same format and ids."""
     answers = files.first(competition.submission.sample)
     if answers is None:
         return
@@ -81,14 +82,14 @@ def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, ne
 
 
 def _read_back(plugin: Plugin, files: DataFiles) -> tuple[Submission, set[str]]:
-    """Return a plugin's submission format, and the test ids as it writes them."""
+    """Return a plugin's submission format, and the test ids as in its submission."""
     competition = plugin.competition()
     ids = {submissions.written_id(competition, each) for each in plugin.test_table(competition, files)["id"]}
     return dataclasses.replace(competition.submission, sample=(), id_format="{id}"), ids
 
 
 def _targets(table: pd.DataFrame) -> list[tuple[Path, str]]:
-    """Return (image file, path below the split's folder): named like the file, or by id if two names are equal."""
+    """Return (image file, path below the split's folder). Files keep their names; if two are equal, ids are used."""
     sources = [Path(path) for path in table["path"]]
     names = [f"{label}/{source.name}" for label, source in zip(table["label"], sources, strict=True)]
     if len(set(names)) < len(names):
@@ -99,13 +100,13 @@ def _targets(table: pd.DataFrame) -> list[tuple[Path, str]]:
 
 
 def _bring(source: Path, target: Path) -> bool:
-    """Hard-link an image, or copy it if that fails; return whether it was linked."""
+    """Hard-link an image, or copy it if that fails. Return whether it was linked."""
     if target.exists():
         raise UserError(f"two images would be called {target.name}, one of them {source}: rename one.")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), target)
-    except OSError:  # another disk, or one without hard links
+    except OSError:  # another disk, or no support for hard links
         shutil.copy2(source, target)
         return False
     return True

@@ -1,4 +1,4 @@
-"""The list of training images that runs exclude, by the user's decision only; no image is deleted."""
+"""The user's list of training images that runs exclude. No image file is deleted."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kagglekit.base.workspace import Workspace
 
 COLUMNS = ("id", "reason")
 DROP = "drop"
-"""Column that says yes for images to drop; without it, all rows are dropped."""
+"""Column with `yes` for images to drop. Without this column, all listed images are dropped."""
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return a list of drops: `id` and `reason`, as strings; empty if there is no file.
+    """Read a list of images to drop: `id` and `reason`, as strings; empty if there is no file.
 
-    The separator may be a comma, semicolon or tab. Raises UserError for any other file.
+    The separator may be a comma, semicolon or tab. Raises UserError for any other format.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # reading as text would change newlines in names
+        text = path.read_bytes().decode("utf-8-sig")  # text mode would change newlines in names
     except FileNotFoundError:
         return pd.DataFrame(columns=list(COLUMNS), dtype=str)
     except UnicodeDecodeError:
@@ -71,9 +71,10 @@ def of(workspace: Workspace) -> pd.DataFrame:
 
 
 def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame:
-    """Make `path` the list of images that later runs exclude, replacing the earlier list; return it.
+    """Exclude the images listed in `path` from later runs. Return the list.
 
-    Raises UserError for ids that match no training image, and if a class would be left without images.
+    Replaces the earlier list. Raises UserError for ids that match no training image, and if a class would have no
+    images left.
     """
     if not path.is_file():
         raise UserError(f"--apply {path}: no such file.")
@@ -95,12 +96,12 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame
 
 
 def write(path: Path, listed: pd.DataFrame) -> None:
-    """Write a list of drops atomically."""
+    """Write a list of images to drop, atomically."""
     storage.write_text(path, to_csv(listed))
 
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Return a table as CSV that reads back unchanged, whatever characters it contains."""
-    # pandas does not quote a lone carriage return, but reads it as the end of a row
+    # pandas writes a lone carriage return without quotes, but reads it as the end of a row
     strange = any(frame[column].astype(str).str.contains("\r", regex=False).any() for column in frame)
     return str(frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL if strange else csv.QUOTE_MINIMAL))

@@ -1,6 +1,7 @@
-"""Folds, hold-outs and samples, fixed by seed and saved by id.
+"""Cross-validation folds, hold-out sets and samples. The same seed gives the same split.
 
-N images; `Fold` is an array of N integers: the fold that scores each image, or -1 if it is only trained on.
+N: number of images. `Fold` is an array of N integers: the fold that scores each image, or -1 if the image is only
+used for training.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ TRAIN_ONLY = -1
 
 
 def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
-    """Return each training image's fold, (N,); stratified by label, grouped when the table has groups.
+    """Return the fold of each training image, (N,); stratified by label, and grouped if the table has groups.
 
-    Raises UserError where the data doesn't allow what the settings ask for.
+    Raises UserError if the data doesn't allow the split that the settings ask for.
     """
     if data.validation == "valid":
         if "valid" not in table or not table["valid"].any():
@@ -39,7 +40,7 @@ def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
 
 
 def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
-    """Return a hold-out mask, (N,): `count` images, stratified by class; or whole groups with about as many images.
+    """Return a hold-out mask, (N,): `count` images, stratified by class, or whole groups with about as many images.
 
     Raises UserError if the data doesn't allow it.
     """
@@ -63,7 +64,7 @@ def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed
 
 
 def split(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
-    """Return a fold from 0 to `count` - 1 for each row, (N,), by scikit-learn's stratified (group) k-fold."""
+    """Return the fold of each row, 0 to `count` - 1, (N,), by scikit-learn's stratified (group) k-fold."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -98,17 +99,17 @@ def split(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: i
 
 
 def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.DataFrame:
-    """Return `count` rows of a table in the table's order; all if it has fewer.
+    """Return `count` rows of a table, in the table's order; all rows if it has fewer.
 
-    Stratified by class (and by the data's own validation set), but `least` images of each are taken first, so that
-    folds stay possible.
+    The sample is stratified by class (and by the data's own validation set), but `least` images of each stratum come
+    first, so that folds stay possible.
     """
     if count <= 0 or count >= len(table):
         return table
     if "label" not in table:
         chosen = np.random.default_rng(seed).permutation(len(table))[:count]
         return table.iloc[np.sort(chosen)].reset_index(drop=True)
-    # taken in turn from each class, shuffled within it
+    # rows are shuffled within each class, then taken from the classes in turn
     shuffled = table.sample(frac=1.0, random_state=seed)
     strata = shuffled.groupby([column for column in ("label", "valid") if column in table])
     rank = strata.cumcount()
@@ -118,5 +119,5 @@ def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.Dat
 
 
 def scored(fold: Fold) -> NDArray[np.int64]:
-    """Return the folds that score, in order."""
+    """Return the sorted numbers of the folds that score images."""
     return np.unique(fold[fold != TRAIN_ONLY])

@@ -1,4 +1,4 @@
-"""A competition as commands work on it: what its plugin says, and the folder where everything of it lies."""
+"""The competition a command works on: its plugin and its workspace."""
 
 from __future__ import annotations
 
@@ -28,41 +28,40 @@ class Project:
 
     @classmethod
     def load(cls, name: str) -> Project:
-        """Load the competition that a user calls `name`; raise UserError for an unknown name or a broken plugin."""
+        """Load the competition called `name`. Raises UserError for an unknown name or a broken plugin."""
         return cls.of(plugins.load(name))
 
     @classmethod
     def of(cls, plugin: Plugin) -> Project:
-        """Return the project of a plugin that is loaded."""
+        """Return the project of a loaded plugin."""
         competition = plugin.competition()
         return cls(plugin=plugin, competition=competition, workspace=Workspace.of(competition.name))
 
     @property
     def name(self) -> str:
-        """What the user calls it: a name, an alias, or a path."""
+        """Name of the competition as the user typed it: a name, an alias or a path."""
         return self.plugin.name
 
     @property
     def rehearsal(self) -> Project:
-        """The same in the workspace of rehearsals."""
+        """The same project in the workspace of rehearsals."""
         return replace(self, workspace=self.workspace.synthetic)
 
     def settings(self, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:
-        """Return the recipe: defaults, plugin, `recipe.toml` and command line, the later wins.
+        """Return the recipe. The command line overrides `recipe.toml`, which overrides the plugin and the defaults.
 
-        `say` is told of settings under an old name. Raises UserError for unknown or impossible settings.
+        Deprecated setting names are reported through `say`. Raises UserError for unknown or invalid settings.
         """
         return recipe.resolve(self.plugin.recipe(), self.name, self.workspace.recipe_file, command_line, say)
 
     def lacks_data(self, option: Path | None) -> bool:
-        """Say whether there is no data yet: neither `option` (of `--data`), nor the plugin's own, nor any here."""
+        """Return whether there is no data yet: no `option` (of `--data`), none in the plugin or the workspace."""
         return option is None and self.plugin.data is None and sources.is_absent(self.workspace)
 
     def find_data(self, option: Path | None, console: Console, *, remember: bool = True) -> DataFiles:
-        """Return the data's files: those of `option` (of `--data`), else the plugin's own, else those here.
+        """Return the data's files, from `option` (of `--data`), else from the plugin, else from the workspace.
 
-        `remember` says whether the next command without `--data` is to look there too. Raises UserError where there
-        is no data.
+        If `remember`, later commands without `--data` look in `option` too. Raises UserError if there is no data.
         """
         path = option or self.plugin.data
         return sources.find(self.competition, path, self.workspace, console, remember and self.plugin.data is None)

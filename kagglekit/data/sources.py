@@ -15,9 +15,9 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives
 
 _WRAPPERS = 2
-"""Levels of extra folders around the layout that are searched, such as one named like the archive."""
+"""Number of extra folder levels that are searched for the layout, such as a folder named like the archive."""
 _SOURCE = ".source.json"
-"""In the workspace's data folder: the path last given with `--data`."""
+"""File in the workspace's data folder with the path last given with `--data`."""
 
 
 def find(
@@ -25,9 +25,9 @@ def find(
 ) -> DataFiles:
     """Return the data's files in the declared layout.
 
-    `option` is a folder or an archive. Without it: what lies in the workspace's data folder, else the
-    archives there, else what `--data` named last (if it was to `remember`), else what was unpacked there last.
-    Raises UserError where there is no data.
+    `option` is a folder or an archive. Without it, the order of search is: the workspace's data folder, the archives
+    there, the last `--data` path (if it was to be remembered), the archives unpacked last. Raises UserError if there is
+    no data.
     """
     if option is not None:
         if not option.exists():
@@ -61,7 +61,7 @@ def packed(workspace: Workspace) -> list[Path]:
 
 
 def _remembered(workspace: Workspace) -> Path | None:
-    """Return the path last given with `--data`."""
+    """Return the path last given with `--data`, or None."""
     remembered = storage.read_json(workspace.data / _SOURCE)
     return Path(remembered["data"]) if remembered else None
 
@@ -71,7 +71,7 @@ def _source(competition: Competition) -> str:
 
 
 def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFiles | None:
-    """Return the first complete candidate, else the most complete one; None without training images."""
+    """Return the first complete candidate, else the most complete one; None if none has training images."""
     best, most = None, 0
     for files in candidates:
         for based in (files, *(files.below(folder) for folder in files.folders(_WRAPPERS))):
@@ -87,7 +87,7 @@ _COMPLETE = 3
 
 
 def _holds(competition: Competition, files: DataFiles) -> int:
-    """Return 0 without training images, 1 with them, 2 with test images too, 3 with all tables as well."""
+    """Return 0 without training images, 1 with them, 2 with test images too, 3 with all CSV files too."""
     if not layout.has_train(competition, files):
         return 0
     if not layout.has_test(competition, files):
@@ -96,7 +96,7 @@ def _holds(competition: Competition, files: DataFiles) -> int:
 
 
 def _in(source: Path, competition: Competition, workspace: Workspace, console: Console) -> Iterator[DataFiles]:
-    """Yield the files of an archive; or of a folder, alone and then with its archives unpacked."""
+    """Yield the files of an archive; for a folder, its files alone, then with its archives unpacked."""
     if source.is_file():
         yield DataFiles.from_folders([_unpack(source, workspace, console)], str(source))
         return
@@ -107,7 +107,7 @@ def _in(source: Path, competition: Competition, workspace: Workspace, console: C
     yield alone
     zips = sorted(path for path in source.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
     if _best(competition, iter([alone])) is not None and layout.has_test(competition, alone):
-        # unpacked by hand beside the archives: only tables can be missing
+        # the user unpacked the images beside the archives: only CSV files can be missing
         zips = [path for path in zips if not archives.holds_images(path)]
     if zips:
         unpacked = [_unpack(path, workspace, console) for path in zips]

@@ -1,4 +1,4 @@
-"""What the data holds, as tables: images, and the rows that the submission asks for."""
+"""Tables of the data: training images, test images and the sample submission."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from kagglekit.recipe import ComputeSettings, DataSettings
 
 @dataclass(frozen=True)
 class Tables:
-    """Training and test images, and the sample submission where there is one."""
+    """Training and test images, and the sample submission, if any."""
 
     train: pd.DataFrame
-    """The images to train on: `id`, `path`, `label`, optionally `group` and `valid`."""
+    """The training images: `id`, `path`, `label`, optionally `group` and `valid`."""
     test: pd.DataFrame
     """All test images: `id`, `path`."""
     sample: pd.DataFrame | None
     """The sample submission, as strings."""
     asked: pd.DataFrame
-    """The test images to predict: those that get a row, or, of a run on a sample, some of them."""
+    """The test images to predict: those with a row in the submission, or a sample of them."""
     dropped: pd.DataFrame
-    """The training images that the user's list of drops excludes: `id`, `reason`."""
+    """The training images that the user's drops.csv excludes: `id`, `reason`."""
 
 
 @dataclass(frozen=True)
 class Scanned(Tables):
-    """Tables whose image files have been looked at; `train` and `asked` have `content`, the hash of each file.
+    """Tables after the scan of the image files. `train` and `asked` have `content`, the hash of each file.
 
-    `train` is left with the readable images; an unreadable one of `asked` has an empty `content`.
+    `train` contains only the readable images. Unreadable images in `asked` have an empty `content`.
     """
 
     quarantine: pd.DataFrame
     """The unreadable images: `part`, `id`, `path`, `reason`."""
     seen: Mapping[str, scan.Seen]
-    """What the scan found about each readable file, by path."""
+    """Scan result of each readable file, by path."""
 
 
 def read(
@@ -57,9 +57,9 @@ def read(
     *,
     drops: pd.DataFrame | None = None,
 ) -> Tables:
-    """Read both tables and the sample submission, and say what was found.
+    """Read both tables and the sample submission, and print a summary.
 
-    `drops` lists training images that are left out: `id`, `reason`.
+    `drops` lists the training images to leave out: `id`, `reason`.
     """
     plugin, competition = project.plugin, project.competition
     train = plugin.train_table(competition, files)
@@ -85,9 +85,9 @@ def read(
 
 
 def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the training images without those of the user's list, and that part of the list.
+    """Return the training images without those in `drops`, and the rows of `drops` that match an image.
 
-    Raises UserError where a class would have none left.
+    Raises UserError if a class would have no images left.
     """
     listed = train["id"].isin(drops["id"])
     console.say(f"{listed.sum()} training images are excluded by your drops.csv")
@@ -102,7 +102,7 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
 
 
 def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
-    """Return the test images that the sample submission asks for; raise UserError where most are missing."""
+    """Return the test images that the sample submission lists. Raises UserError if most are missing."""
     wanted = set(sample[competition.submission.id])
     written = [submissions.written_id(competition, test_id) for test_id in test["id"]]
     asked = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
@@ -121,7 +121,7 @@ def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, c
 
 
 def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, folder: Path, console: Console) -> Scanned:
-    """Scan every image that is to be used; `folder` keeps what was seen for the next time."""
+    """Scan all images of the run. Results are cached in `folder`."""
     both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
     verdict = scan.scan(both["path"].tolist(), folder, data.max_megapixels, compute.num_threads, console)
     readable = [place not in verdict.unreadable for place in range(len(both))]
@@ -138,7 +138,7 @@ def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, fol
 
 
 def check_classes(found: Tables, scanned: Scanned) -> None:
-    """Raise UserError where no image of a class can be read."""
+    """Raise UserError if no image of a class can be read."""
     lost = sorted(set(found.train["label"]) - set(scanned.train["label"]))
     if lost:
         bad, own = scanned.quarantine, found.train["id"][found.train["label"] == lost[0]]

@@ -1,7 +1,7 @@
 """Render self-contained pages that need no network.
 
 jinja2 escapes all text; only plots, styles and the script are marked safe. The page's content security policy blocks
-other scripts and all loading.
+other scripts and all network requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page that a template in `templates/` gives for these values."""
+    """Render a template in `templates/` with these values."""
     made = _environment().get_template(template)
     return made.render(version=environment.installed_version("kagglekit"), **values)
 

@@ -23,7 +23,7 @@ _QUALITY = 82
 
 
 def read_again(path: str, content: str) -> Pixels | None:
-    """Return an image file's pixels (H, W, 3), or None if it is gone or its hash is no longer `content`."""
+    """Return the pixels (H, W, 3) of an image file, or None if it is missing or its hash is not `content`."""
     try:
         return files.decode(path, bytes.fromhex(content))
     except (UserError, decoding.ImageError):
@@ -31,14 +31,14 @@ def read_again(path: str, content: str) -> Pixels | None:
 
 
 def photo(image: Pixels, longest: int) -> str:
-    """Return an image (H, W, 3) as a JPEG, with its longer side scaled down to `longest` if it is longer."""
+    """Return an image (H, W, 3) as a JPEG whose longer side is at most `longest` pixels."""
     picture = Image.fromarray(image)
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return _uri(picture, "JPEG", quality=_QUALITY, optimize=True)
 
 
 def sheet(path: Path, widest: int) -> str:
-    """Return an image file as a JPEG, scaled down to `widest` if it is wider."""
+    """Return an image file as a JPEG at most `widest` pixels wide."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((widest, 10 * widest), Image.Resampling.LANCZOS)
@@ -46,7 +46,7 @@ def sheet(path: Path, widest: int) -> str:
 
 
 def overlay(evidence: NDArray[np.float32]) -> str:
-    """Return a map (h, w) as a PNG overlay: transparent without evidence, bright where it is strongest."""
+    """Return an attention map (h, w) as a PNG overlay: transparent where it is zero, bright where it is strongest."""
     height, width = evidence.shape
     scale = _OVERLAY / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
@@ -58,14 +58,14 @@ def overlay(evidence: NDArray[np.float32]) -> str:
 
 
 def coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return values from 0 to 1, (H, W), as colours of growing lightness, (H, W, 4)."""
+    """Map values from 0 to 1, (H, W), to RGBA colours of increasing lightness, (H, W, 4)."""
     import matplotlib
 
     return np.asarray(matplotlib.colormaps["inferno"](values, bytes=True), np.uint8)
 
 
 def tiles(rows: list[list[NDArray[np.uint8]]], gap: int = 2) -> str:
-    """Return rows of pictures of equal size, (H, W, 3 or 4) each, as one PNG with transparent gaps."""
+    """Return rows of pictures of equal size, each (H, W, 3 or 4), as one PNG with transparent gaps."""
     height, width, depth = rows[0][0].shape
     columns = max(len(row) for row in rows)
     sheet_ = np.zeros((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)
