@@ -1,6 +1,6 @@
-"""The end of a run: finishing steps, the submission, and the final numbers.
+"""The end of a run: finishing steps, the submission and the final numbers.
 
-N scored images, M test images, C classes.
+N: scored images, M: test images, C: classes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kagglekit.runs.store import Run
 
 
 def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Return the stages that follow those of the method."""
+    """Return the stages that come after those of the method."""
     before = tuple(stage.name for stage in method)
     device = tuple(stage.name for stage in method if filenames.PROVIDER in stage.files)
     return (
@@ -43,7 +43,7 @@ def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
-    """Apply the finishing steps, write the checked submission, and write the final numbers."""
+    """Apply the finishing steps, check and write the submission, and write the final numbers."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
     scored = _scored(train, predictions.oof, labels)
@@ -51,7 +51,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
 
     def finish_() -> None:
         start, test, tried = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
-        # the input of temperature and clip: the report plots the losses of all their values
+        # the input of temperature and clip: the report plots the loss for each of their values
         run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
         oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
         test = postprocess.apply_kept(test, gates)
@@ -66,7 +66,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         record.write(run.folder / filenames.ALONE, _alone(gates, oof))
 
     def _alone(gates: list[postprocess.Gate], oof: Floats) -> Alone:
-        """Return the steps of an exported file, which sees one image at a time, and its out-of-fold score."""
+        """Return the finishing steps of an exported file, which sees one image at a time, and its out-of-fold score."""
         together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
         left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
         if left_out:
@@ -94,7 +94,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
-    """Return which test images are unreadable, (M,); raises UserError if a readable one has no prediction."""
+    """Return a mask of the unreadable test images, (M,). Raises UserError if a readable one has no prediction."""
     without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
     asked = job.tables.asked
     strange = asked["id"][without & (asked["content"] != "").to_numpy()]
@@ -128,7 +128,7 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
         backbones=tuple(backbone.name for backbone in job.backbones),
         method=job.recipe.training.method,
         device=provider.used,
-        # several, if folds ran on different machines
+        # several if folds ran on different machines
         predicted_on=tuple(sorted({each.used for each in job.run.providers})),
         submission_sha256=storage.file_sha256(job.run.submission),
     )
@@ -145,7 +145,7 @@ def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postproc
 
 
 def write_submission(job: Job, test: Floats, prior: Floats) -> None:
-    """Lay out, check and write the submission: one row for every requested id."""
+    """Format, check and write the submission: one row per requested id."""
     competition, tables = job.competition, job.tables
     predicted = {
         submissions.written_id(competition, test_id): row for test_id, row in zip(tables.asked["id"], test, strict=True)

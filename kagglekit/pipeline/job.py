@@ -17,7 +17,7 @@ from kagglekit.runs.store import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run about to be made: everything is decided, nothing is computed."""
+    """A prepared run: all settings are fixed, nothing is computed yet."""
 
     run: Run
     plugin: Plugin
@@ -29,5 +29,5 @@ class Job:
     """Images per batch."""
     workspace: Workspace
     synthetic: bool
-    """Whether the images are drawn: a rehearsal."""
+    """Whether the run is a rehearsal on drawn images."""
     console: Console

@@ -1,7 +1,9 @@
 """Finishing steps on probabilities, and the test that each must pass to be kept.
 
-N scored images, C classes. A step's value is chosen on other folds than it is scored on. The step is kept if the lower
-bound of its paired, group-bootstrapped gain is above zero.
+The value of a step is chosen on other folds than the ones it is scored on. A step is kept if the lower bound of its
+gain, from a paired bootstrap over groups, is above zero.
+
+N: scored images, M: test images, C: classes.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from kagglekit.runs.record import FinishingStep
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
-"""For metrics without per-row values, which are recomputed for each resample."""
+"""Number of resamples for metrics without per-row values, which are recomputed for each resample."""
 CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
 MISTAKES_TO_SHARPEN = 10
-"""With fewer wrong rows the right confidence is unknown: temperatures below 1 are no candidates."""
+"""Below this number of wrong rows, temperatures below 1 are not tried: the right confidence is unknown."""
 
 TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
 CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
@@ -32,7 +34,7 @@ CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows with known truth: (N,), (N, C), and the clusters that the bootstrap resamples, (N,)."""
+    """Rows with true labels (N,), probabilities (N, C), and the clusters that the bootstrap resamples, (N,)."""
 
     truth: Labels
     probabilities: Floats
@@ -42,7 +44,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a change gained out-of-fold, in the metric's units (above zero is better), and whether it is kept."""
+    """The out-of-fold gain of a change, in units of the metric (positive is better), and whether it is kept."""
 
     before: float
     after: float
@@ -58,15 +60,15 @@ class Gate:
 
     step: str
     value: float | None
-    """The step's value for the test set, chosen on all scored rows; None if it has none."""
+    """Value of the step for the test set, chosen on all scored rows; None if it has none."""
     judgement: Judgement
 
     def record(self) -> FinishingStep:
-        """Return it as the run's files store it."""
+        """Return the record for the run's files."""
         return FinishingStep(step=self.step, value=self.value, **asdict(self.judgement))
 
     def line(self) -> str:
-        """Return one line for the log."""
+        """Return a line for the log."""
         j = self.judgement
         value = "" if self.value is None else f" {self.value:g}"
         return (
@@ -76,7 +78,7 @@ class Gate:
 
 
 def temper(probabilities: Floats, temperature: float) -> Floats:
-    """Return rows with their log probabilities divided by `temperature`, normalised, (N, C)."""
+    """Divide the log probabilities (N, C) by `temperature`, and normalise the rows."""
     scores = np.log(np.clip(probabilities, 1e-15, None)) / temperature
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     result: Floats = scores / scores.sum(axis=1, keepdims=True)
@@ -84,7 +86,7 @@ def temper(probabilities: Floats, temperature: float) -> Floats:
 
 
 def clip(probabilities: Floats, edge: float) -> Floats:
-    """Return rows kept within [edge, 1 - edge], normalised, (N, C); an edge of 0 changes nothing."""
+    """Clip probabilities (N, C) to [edge, 1 - edge], and normalise the rows. An edge of 0 changes nothing."""
     clipped = np.clip(probabilities, edge, 1 - edge)
     result: Floats = clipped / clipped.sum(axis=1, keepdims=True)
     return result
@@ -94,11 +96,11 @@ STEPS: dict[str, tuple[Callable[[Floats, float], Floats], Sequence[float]]] = {
     "temperature": (temper, TEMPERATURES),
     "clip": (clip, CLIPS),
 }
-"""Step -> (how it is applied, candidate values)."""
+"""Step -> (function, candidate values)."""
 
 
 def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> tuple[Floats, list[Gate]]:
-    """Try the steps one after another; return out-of-fold probabilities with the kept ones, and the gates."""
+    """Try the steps in turn. Return out-of-fold probabilities after the kept steps, and all gates."""
     gates: list[Gate] = []
     current = scored.probabilities
     parts = _parts(scored, seed)
@@ -107,7 +109,7 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
         after = np.empty_like(current)
         for part in np.unique(parts):
             here = parts == part
-            # choose the whole chain again: an earlier step was chosen on this fold too
+            # refit the whole chain: earlier steps were chosen on this fold too
             after[here] = _fit_chain(scored, chain, ~here, metric)[0][here]
         judgement = judge(scored, current, after, metric, seed)
         gates.append(Gate(step, _fit_chain(scored, chain, np.ones(len(parts), bool), metric)[1], judgement))
@@ -117,9 +119,9 @@ def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> t
 
 
 def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) -> tuple[Scored, Floats, list[Gate]]:
-    """Try other predictions of the same rows, such as test-time augmentation.
+    """Try the candidates, which are other predictions of the same rows, such as test-time augmentation.
 
-    Returns the kept rows, the matching probabilities of the test set (M, C), and the gates.
+    Returns the rows with the kept predictions, the matching probabilities of the test set (M, C), and all gates.
     """
     gates: list[Gate] = []
     test = predictions.test
@@ -134,7 +136,7 @@ def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) 
 def _fit_chain(
     scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric
 ) -> tuple[Floats, float]:
-    """Choose the steps of a chain on some rows; return all rows (N, C) after it, and the last step's value."""
+    """Fit a chain of steps on the rows of a mask. Return all rows (N, C) after it, and the last step's value."""
     rows, value = scored.probabilities, float("nan")
     for step in chain:
         apply, _ = STEPS[step]
@@ -145,7 +147,7 @@ def _fit_chain(
 
 
 def candidate_values(step: str, truth: Labels, probabilities: Floats) -> Sequence[float]:
-    """Return the candidate values of a step on these rows."""
+    """Return the candidate values of a step for these rows."""
     values = STEPS[step][1]
     if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
         return [value for value in values if value >= 1]
@@ -153,7 +155,7 @@ def candidate_values(step: str, truth: Labels, probabilities: Floats) -> Sequenc
 
 
 def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
-    """Apply the kept steps to other rows, such as the test set's, (N, C)."""
+    """Apply the kept steps to other rows (N, C), such as those of the test set."""
     for gate in gates:
         if gate.judgement.kept and gate.value is not None:
             probabilities = STEPS[gate.step][0](probabilities, gate.value)
@@ -161,7 +163,7 @@ def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
 
 
 def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Judgement:
-    """Compare two sets of probabilities of the same rows: the test that every step must pass."""
+    """Compare two sets of probabilities of the same rows. This is the test that every step must pass."""
     gains = _bootstrap_gains(scored, before, after, metric, seed)
     score_before, score_after = metric.score(scored.truth, before), metric.score(scored.truth, after)
     sign = 1.0 if metric.lower_is_better else -1.0
@@ -172,9 +174,9 @@ def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: i
 
 
 def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> tuple[float, float]:
-    """Return the 95% interval of the gain of `after` (N, C) over `before`, bootstrapped over whole clusters.
+    """Return the 95% bootstrap interval of the gain of `after` (N, C) over `before`, resampling whole clusters.
 
-    It is infinite for a single cluster, which proves nothing about others.
+    The interval is infinite for a single cluster, which proves nothing about others.
     """
     if len(np.unique(scored.clusters)) < 2:
         return -float("inf"), float("inf")
@@ -183,14 +185,14 @@ def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric,
 
 
 def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
-    """Return the score's standard error; rows of one cluster count as one observation."""
+    """Return the standard error of the score. The rows of a cluster count as one observation."""
     if metric.per_row is None:
         return float(np.std(_bootstrap_scores(scored, probabilities, metric, seed), ddof=1))
     return clustered_error(metric.per_row(scored.truth, probabilities), scored.clusters)
 
 
 def _parts(scored: Scored, seed: int) -> folds.Fold:
-    """Return the folds; a hold-out is divided into parts that keep clusters whole."""
+    """Return the folds. A hold-out set is split into parts that keep clusters whole."""
     if len(np.unique(scored.fold)) > 1:
         return scored.fold
     clusters = np.unique(scored.clusters)
@@ -229,7 +231,7 @@ def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metr
 
 
 def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> Floats:
-    """Return the scores of resamples of whole clusters; the same seed gives the same resamples."""
+    """Return the scores of bootstrap resamples of whole clusters. The same seed gives the same resamples."""
     random = np.random.default_rng(seed)
     order = np.argsort(scored.clusters, kind="stable")
     rows_of = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])

@@ -1,4 +1,7 @@
-"""What every method returns: probabilities by id."""
+"""The predictions that every method returns.
+
+N: scored images, M: test images, C: classes.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from kagglekit.base.arrays import Floats
 
 @dataclass(frozen=True)
 class Candidate:
-    """Other probabilities of the same rows, which must prove themselves out-of-fold to be taken."""
+    """Other probabilities of the same rows. They are used only if they prove better out-of-fold."""
 
     name: str
     oof: Floats
-    """(N, C)"""
+    """Out-of-fold probabilities of the scored training images, (N, C)."""
     test: Floats
-    """(M, C)"""
+    """Probabilities of the test images, (M, C)."""
     alone: bool = False
-    """Whether an image is predicted without others and without chance, so that an exported file can do it."""
+    """Whether the prediction of an image is deterministic and needs no other images: only then can it be exported."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Predictions:
     oof: Floats
     """Out-of-fold probabilities of the scored training images, (N, C)."""
     test: Floats
-    """Probabilities of the rows of `Tables.asked`, (M, C); NaN where an image could not be read."""
+    """Probabilities of the rows of `Tables.asked`, (M, C); NaN for unreadable images."""
     prior: Floats
-    """Class shares in the training images, (C,): the prediction for images that could not be read."""
+    """Share of each class in the training images, (C,): the prediction for unreadable images."""
     candidates: tuple[Candidate, ...] = ()
-    """Such as test-time augmentation; each is judged against what was kept before."""
+    """Alternatives, such as test-time augmentation; each is compared with the best so far."""

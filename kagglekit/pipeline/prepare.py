@@ -1,4 +1,4 @@
-"""Prepare a run: everything is decided, nothing is computed."""
+"""Prepare a run: find the data and fix all settings, before anything is computed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PACKAGES = (
     "timm",
     "torch",
 )
-"""Packages whose versions may change a digit of the results."""
+"""Packages whose versions may change the results."""
 
 
 def prepare(
@@ -59,7 +59,7 @@ def prepare(
 ) -> Job:
     """Resolve the recipe, find (or draw) and scan the data, and export the backbones.
 
-    With `remember`, the next command without `--data` looks at `data_path` too.
+    If `remember`, later commands without `--data` look in `data_path` too.
     """
     seconds: dict[str, float] = {}
     plugin, competition = project.plugin, project.competition
@@ -111,13 +111,13 @@ def prepare(
 def _settle(
     workspace: Workspace, key: dict[str, Any], chosen: Recipe, work: budget.Work, console: Console
 ) -> tuple[Decision, Recipe, list[backbone.Backbone]]:
-    """Decide once per key what depends on the machine; return the decision, the final recipe and the backbones."""
+    """Decide what depends on the machine, once per key. Return the decision, the final recipe and the backbones."""
     decided = store.decide(workspace, key, lambda: _decide(chosen, work))
     settled = chosen.changed(**by_names(decided.settings))
     console.say(f"method {settled.training.method}: {decided.why}")
     try:
         return decided, settled, prepare_backbones(decided, settled.features, console)
-    except UserError:  # for example, the hub no longer answers: the next command may decide differently
+    except UserError:  # for example, the hub does not answer: the next command may decide differently
         store.forget(workspace, key)
         raise
 
@@ -137,7 +137,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _decide(chosen: Recipe, work: budget.Work) -> Decision:
-    """Decide what depends on the machine and the moment."""
+    """Decide what depends on the machine and its current state."""
     device = devices.choose(chosen.compute.provider)
     choice = table.choose(chosen, work, device)
     return Decision(
@@ -153,7 +153,7 @@ def _decide(chosen: Recipe, work: budget.Work) -> Decision:
 
 
 def prepare_backbones(decided: Decision, features: FeatureSettings, console: Console) -> list[backbone.Backbone]:
-    """Return the chosen backbones, exported and ready."""
+    """Export the chosen backbones if needed, and return them."""
     if decided.reason:
         names = ", ".join(decided.backbones)
         console.say(f"backbone {names} on {decided.device}: {decided.reason} (decided {decided.when})")
@@ -167,7 +167,7 @@ def prepare_backbones(decided: Decision, features: FeatureSettings, console: Con
 
 
 def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Scanned) -> dict[str, Any]:
-    """Return everything that determines a run's results, except the backbones."""
+    """Return everything that determines the results of a run, except the backbones."""
     return {
         "plugin": plugin.digest(),
         "competition": competition.describe(),
@@ -185,7 +185,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
 
 
 def _augment_digest(policy: str) -> str:
-    """Return the hash of a policy file; empty for a named policy, which code and plugin determine."""
+    """Return the hash of a policy file; empty for a named policy, which is part of the code or the plugin."""
     if not policy.endswith(".json"):
         return ""
     if not Path(policy).is_file():
@@ -194,5 +194,5 @@ def _augment_digest(policy: str) -> str:
 
 
 def _fingerprint(table: pd.DataFrame) -> str:
-    """Return a digest of a table and its files' contents, whatever their paths."""
+    """Return a hash of a table and the contents of its files, but not of their paths."""
     return storage.digest(table.drop(columns="path").to_csv(index=False), 32)

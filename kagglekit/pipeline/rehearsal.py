@@ -1,4 +1,4 @@
-"""Runs without data: say how to get it, and rehearse on drawn images."""
+"""Runs without data: explain how to get it, and rehearse on drawn images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kagglekit.recipe import Recipe
 
 
 def draw(project: Project, recipe: Recipe, console: Console) -> tuple[Path, Recipe]:
-    """Draw a competition into its workspace; return the archive, and the recipe with a hold-out and epochs to match."""
+    """Draw a competition into its workspace. Return the archive, and the recipe with a hold-out and epochs to match."""
     from kagglekit.competitions import synthetic
 
     drawn = synthetic.draw(project.competition, project.workspace.data, recipe.data.num_folds)
@@ -18,12 +18,12 @@ def draw(project: Project, recipe: Recipe, console: Console) -> tuple[Path, Reci
     if recipe.data.validation == "holdout" and recipe.data.holdout > most:
         recipe = recipe.changed(holdout=most)
         console.say(f"holdout = {most}, of {len(drawn.train)} synthetic training images")
-    # drawn images are easy: one epoch per model shows that everything works
+    # drawn images are easy: one epoch per model shows that all steps work
     return drawn.archive, recipe.changed(phases=(*recipe.schedule.phases, "all epochs=1"))
 
 
 def how_to_get_data(project: Project) -> str:
-    """Return a paragraph on the ways to real data."""
+    """Return a paragraph that explains how to get the real data."""
     competition, data = project.competition, project.workspace.data
     ways = f"name the archive or folder (`kagglekit run {project.name} --data PATH`), or put it in {data}"
     if competition.kaggle:

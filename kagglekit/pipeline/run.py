@@ -1,4 +1,4 @@
-"""One run, as a straight line: from a name to a validated submission."""
+"""A whole run, from the name of a competition to a validated submission."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from kagglekit.runs.stages import Stages
 def run(
     name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console, fold: int | None = None
 ) -> store.Run:
-    """Take a competition from its data to a submission; return the run.
+    """Run a competition from its data to a submission, and return the run.
 
-    `settings` come from the command line. Without data it is a rehearsal. A finished run is shown again; a killed one
-    resumes. With `fold`, only that fold's models are trained.
+    `settings` come from the command line. Without data, the run is a rehearsal. A finished run is shown again; a
+    killed one resumes. With `fold`, only the models of that fold are trained.
     """
     project = Project.load(name)
-    with distributed.first_goes_first():  # which may be downloading the data
+    with distributed.first_goes_first():  # the first process may be downloading the data
         absent = project.lacks_data(data_path)
         if absent:
             console.warn(rehearsal.how_to_get_data(project))
@@ -46,7 +46,7 @@ def run(
 
 
 def go(job: Job, fold: int | None = None) -> store.Run:
-    """Make or resume a prepared run; a finished one is only shown."""
+    """Start or resume a prepared run. A finished run is only shown."""
     method = table.get(job.recipe.training.method)
     own = method.stages(job)
     stages = Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job.run, own)), job.console.warn)
@@ -69,7 +69,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
 
 
 def _logging(job: Job, name: str) -> AbstractContextManager[None]:
-    """Log what is printed; only the first process does."""
+    """Log what is printed, in the first process only."""
     return job.console.logging_to(job.run.folder / name) if distributed.is_first() else nullcontext()
 
 
@@ -80,7 +80,7 @@ def _show(job: Job) -> None:
 
 
 def _train_fold(job: Job, method: Method, stages: Stages, fold: int) -> None:
-    """Train one fold's models; raises UserError if the method or the run has no such fold."""
+    """Train the models of one fold. Raises UserError if the method can't, or the run has no such fold."""
     if not isinstance(method, FoldByFold):
         able = [name for name, one in table.METHODS.items() if isinstance(one, FoldByFold)]
         raise UserError(f"--fold {fold}: only method {', '.join(able)} trains fold by fold; use --method {able[0]}.")
@@ -95,7 +95,7 @@ def _train_fold(job: Job, method: Method, stages: Stages, fold: int) -> None:
 
 
 def _record(job: Job) -> None:
-    """Before the run, write what it is made from and the quarantined images."""
+    """Write the inputs of the run and the list of quarantined images, before it starts."""
     if not distributed.is_first():
         return
     folder = job.run.folder
@@ -112,7 +112,7 @@ def _record(job: Job) -> None:
 
 
 def _made_from(job: Job, before: Record | None) -> Record:
-    """Return what the run is made from; `before` is the record of an earlier command."""
+    """Return the record of the run's inputs. `before` is the record of an earlier command, if any."""
     return Record(
         competition=CompetitionRecord.from_plain(job.competition.describe()),
         leaderboard=job.competition.leaderboard,
@@ -134,7 +134,7 @@ def _made_from(job: Job, before: Record | None) -> Record:
 
 
 def _record_images(job: Job) -> None:
-    """Write the list of image files: export, report and audit read them again."""
+    """Write the list of image files, which export, report and audit read again."""
     both = [job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")]
     job.run.write_frame(filenames.IMAGES, pd.concat(both, ignore_index=True))
 
@@ -144,7 +144,7 @@ def _quarantine_list(job: Job) -> Path:
 
 
 def _warn_of_quarantine(job: Job) -> None:
-    """Warn of unreadable images and say what happens to them."""
+    """Warn of unreadable images, and print what happens to them."""
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
         rows = bad[bad["part"] == part]

@@ -1,4 +1,4 @@
-"""The final table of a run."""
+"""The final tables of a run on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kagglekit.runs.record import Result
 
 
 def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> None:
-    """Print score, stages, leaderboard lines, the file and the next command."""
+    """Print the final numbers, the leaderboard, the path of the submission and the next command."""
     competition = plugin.competition()
     if result.synthetic:
         _show_rehearsal(this, plugin, result, console)
@@ -42,17 +42,17 @@ def _show_rehearsal(this: store.Run, plugin: Plugin, result: Result, console: Co
 
 
 SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}
-"""Setting `validation` -> what the score is called."""
+"""Setting `validation` -> name of the score."""
 
 
 def scored(result: Result) -> str:
-    """Return the score with its standard error, which is unknown for a single group."""
+    """Format the score with its standard error, which is unknown for a single group."""
     error = result.standard_error
     return f"{result.out_of_fold:.5f} ± {'unknown, one group' if error is None else f'{error:.5f}'}"
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
-    """Return the final numbers as (name, value) for a table."""
+    """Return the final numbers as (name, value) pairs for a table."""
     error = scored(result)
     facts = [
         (f"{SCORERS[result.validation]} {result.metric} ± standard error", error),
@@ -75,16 +75,16 @@ def _scored(result: Result) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of the leaderboard."""
+    """A row of the leaderboard."""
 
     name: str
     score: float
     own: bool
-    """Whether it is the run itself."""
+    """Whether the row is the run itself."""
 
 
 def leaderboard(known: Mapping[str, float], result: Result, own: str) -> list[Line]:
-    """Return the known lines and the run, named `own`, best first; empty if no lines are known."""
+    """Return the known scores and that of the run, named `own`, best first; empty if none are known."""
     if not known:
         return []
     lines = [Line(name=name, score=score, own=False) for name, score in known.items()]

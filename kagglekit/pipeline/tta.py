@@ -1,6 +1,6 @@
-"""Test-time augmentation: plain, mirrored and augmented views, and averages over look-alikes.
+"""Test-time augmentation: plain, mirrored and augmented views, and averages over nearest neighbours.
 
-N images, C classes.
+N: images, D: features, C: classes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ NEIGHBOURS = "neighbours"
 MIRRORED = "mirrored view"
 """Name of the step that averages the plain and the mirrored view."""
 _AUGMENTED_EPOCH = 2_000_000
-"""An epoch number that training never reaches, so that views are random in their own way."""
+"""An epoch that training never reaches, so that the random augmentations differ from those in training."""
 _BLOCK = 1024
 """Images per block of the neighbour search."""
 
 
 def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
-    """Return the views of a run with `models` models per fold; with one model only the plain view can be judged."""
+    """Return the views of a run with `models` models per fold. With one model, only the plain view can be judged."""
     if models < 2:
         return [PLAIN]
     mirrored = [MIRROR] if mirrors else []
@@ -41,9 +41,9 @@ def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
 def predict(
     views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, neighbours: int = 0
 ) -> dict[str, Floats]:
-    """Return the probabilities of the unmirrored classes in each view, (N, C) each.
+    """Return the probabilities in each view, (N, C) each, with mirrored classes mapped back.
 
-    `neighbours` is the number of look-alikes that view `neighbours` averages.
+    `neighbours` is the number of nearest neighbours that the view `neighbours` averages over.
     """
     found: dict[str, Floats] = {}
     found[PLAIN], pooled = trained.predict(contents)
@@ -60,9 +60,9 @@ def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) 
     augmenter = trained.trainer.data.augmenter
     if view == MIRROR:
         mirrored, _ = trained.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
-        assert augmenter.mirror is not None  # otherwise this view does not exist
+        assert augmenter.mirror is not None  # this view exists only if flips are allowed
         return mirrored[:, list(augmenter.mirror)]
-    # not mirrored: that is its own view, and the class of a test image is unknown here
+    # not mirrored: mirroring is a separate view, and swaps the class, which is unknown for test images
     still = dataclasses.replace(augmenter, mirror=None, erasing=0.0)
     epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
     augmented, _ = trained.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
@@ -70,9 +70,9 @@ def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) 
 
 
 def candidates(by_view: Mapping[str, tuple[Floats, Floats]], finish: FinishSettings) -> tuple[Candidate, ...]:
-    """Return candidates that may improve on the plain view, from the smallest change to the largest.
+    """Return the candidates that may improve on the plain view, from the smallest change to the largest.
 
-    `by_view` has out-of-fold and test probabilities: means over a fold's models and over all models.
+    `by_view` has the out-of-fold probabilities (mean over a fold's models) and those of the test set (over all models).
     """
     seen = {view: pair for view, pair in by_view.items() if view != NEIGHBOURS}
     made = []
@@ -90,10 +90,10 @@ def _mean(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 
 def average_neighbours(probabilities: Floats, pooled: NDArray[np.float16], count: int, device: str) -> Floats:
-    """Return the mean of each image's probabilities (N, C) and those of its `count` nearest neighbours.
+    """Average the probabilities (N, C) of each image with those of its `count` nearest neighbours.
 
-    Nearness is the cosine similarity of the `pooled` features (N, D). No labels are used, so the test set is treated
-    exactly like the held-out images that the step is judged on.
+    Neighbours are nearest by cosine similarity of the `pooled` features (N, D). No labels are used, so the test set is
+    treated exactly like the held-out images that the step is judged on.
     """
     import torch
 

@@ -1,6 +1,8 @@
-"""What a method is: a way from images to probabilities by id. A new one is a module here and an entry in `table.py`.
+"""Base classes of methods. A method turns images into probabilities by id.
 
-N training images, M test images, R readable ones of them, C classes.
+A new method is a module in this package and an entry in `table.py`.
+
+N: training images, M: test images, R: readable test images, C: classes.
 """
 
 from __future__ import annotations
@@ -29,83 +31,83 @@ from kagglekit.training.budget import Plan, Work
 
 
 class FinishedRun(Protocol):
-    """What a method reads of a run that is finished."""
+    """What a method reads of a finished run."""
 
     @property
     def run(self) -> Run:
-        """Its folder."""
+        """The run's folder and files."""
 
     @property
     def recipe(self) -> Recipe:
-        """Its settings."""
+        """Settings of the run."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes' labels, in the order of probabilities."""
+        """Labels of the classes, in the order of probabilities."""
 
     @property
     def mirror(self) -> tuple[int, ...] | None:
-        """The class that a mirrored image of each class shows; None where flips are forbidden."""
+        """For each class, the index of the mirrored image's class, (C,); None if flips are forbidden."""
 
     @property
     def steps(self) -> Mapping[str, float | None]:
-        """Finishing steps that an image takes by itself -> their value."""
+        """Finishing steps for single images -> value."""
 
     @property
     def backbones(self) -> Sequence[Backbone]:
-        """Its backbones; raises UserError where one is no longer what it was."""
+        """Backbones of the run. Raises UserError if one has changed since."""
 
 
 class Method(ABC):
-    """One way from images to probabilities; what pipeline, export, report and audit need of it.
+    """The interface that pipeline, export, report and audit need of a method.
 
-    Its stages leave at least the files `FOLDS` and `PROVIDER` of `runs/filenames.py`.
+    The stages of a method must write at least the files `FOLDS` and `PROVIDER` of `runs/filenames.py`.
     """
 
     name: ClassVar[str]
-    """What setting `method` calls it."""
+    """Name of the method, as in the setting `method`."""
 
     @abstractmethod
     def describe(self, recipe: Recipe) -> str:
-        """Return its name and what tells its runs apart first, for lists of runs."""
+        """Return the name and the most distinctive setting, for lists of runs."""
 
     # --- before a run
 
     @abstractmethod
     def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
-        """Return the backbones that it takes on a device where none is given, if it needs any, and why these."""
+        """Return the default backbones on a device, if the method needs any, and the reason for them."""
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
-        """Say whether method `auto` takes it here, and why or why not; the reason may be left to the one before."""
+        """Return whether `auto` should choose this method, and the reason; if empty, the previous method's holds."""
         return False, ""
 
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:  # noqa: ARG002
-        """Settle what depends on machine and budget; raise UserError where the budget is too small."""
+        """Choose the settings that depend on machine and budget. Raises UserError if the budget is too small."""
         return Plan({"folds": recipe.data.num_folds}, "")
 
-    # --- making it
+    # --- during a run
 
     @abstractmethod
     def stages(self, job: Job) -> tuple[Stage, ...]:
-        """Return the stages that end in its predictions."""
+        """Return the stages of the method; the last ones write the predictions."""
 
     @abstractmethod
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
-        """Make the stages, and return what they predict; None in a process that only helps another."""
+        """Run the stages and return the predictions; None in all processes but the first."""
 
-    # --- a finished run
+    # --- after a run
 
     @abstractmethod
     def views(self, run: FinishedRun) -> tuple[str, ...]:
-        """Return the views of an image that are predicted."""
+        """Return the views of an image that the run predicts."""
 
     @abstractmethod
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        """Return a part of the run: `WHOLE`, or `fold0` …, which has not seen the images of its fold."""
+        """Return a part of the run: `WHOLE`, or `fold0` …, which has not been trained on the images of that fold."""
 
 
 class FoldByFold(Method):
-    """A method whose folds can be trained by commands of their own."""
+    """A method whose folds can be trained by separate commands."""
 
     @abstractmethod
     def folds(self, job: Job) -> Sequence[int]:
@@ -113,15 +115,15 @@ class FoldByFold(Method):
 
     @abstractmethod
     def prepare(self, job: Job, stages: Stages) -> None:
-        """Make what all folds share: commands that each train one do it in turn."""
+        """Write the files that all folds share. Only one command at a time may do this."""
 
     @abstractmethod
     def train_fold(self, job: Job, stages: Stages, fold: int) -> None:
-        """Train the models of a fold, after `prepare`."""
+        """Train the models of a fold. Call `prepare` first."""
 
 
 class MethodRun:
-    """A run that a method is making: what every method needs to know of its images."""
+    """A run in progress: the parts that all methods share."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -133,65 +135,65 @@ class MethodRun:
 
     @property
     def _is_readable(self) -> NDArray[np.bool_]:
-        """Whether each test image that is asked for can be read, (M,)."""
+        """Mask of the readable images among the test images to predict, (M,)."""
         return (self.job.tables.asked["content"] != "").to_numpy(dtype=bool)
 
     @cached_property
     def truth(self) -> Labels:
-        """Each training image's class, (N,)."""
+        """Class index of each training image, (N,)."""
         return class_indices(self.table["label"], self.labels)
 
     @cached_property
     def groups(self) -> NDArray[np.object_] | None:
-        """Each training image's group, (N,)."""
+        """Group of each training image, (N,); None if there are no groups."""
         return self.table["group"].to_numpy(dtype=object) if "group" in self.table else None
 
     @cached_property
     def contents(self) -> list[bytes]:
-        """Hashes of what the files of the training images hold, (N,)."""
+        """Hash of each training image's file, (N,)."""
         return [bytes.fromhex(content) for content in self.table["content"]]
 
     @cached_property
     def test_contents(self) -> list[bytes]:
-        """The same of the readable test images, (R,)."""
+        """Hash of each readable test image's file, (R,)."""
         return [bytes.fromhex(content) for content in self.readable["content"]]
 
     @cached_property
     def fold(self) -> folds.Fold:
-        """Each training image's fold, (N,), once that is written."""
+        """Fold of each training image, (N,), read from the run's file."""
         return np.asarray(self.run.folds().loc[self.table["id"]], dtype=np.int64)
 
     @property
     def scored_ids(self) -> list[str]:
-        """Ids of the training images that a fold scores."""
+        """Ids of the training images that are scored."""
         return list(self.table["id"][self.fold != folds.TRAIN_ONLY])
 
     @property
     def prior(self) -> Floats:
-        """The classes' shares in training, (C,)."""
+        """Share of each class in the training images, (C,)."""
         return np.bincount(self.truth, minlength=len(self.labels)) / len(self.table)
 
     def write_folds(self) -> None:
-        """Decide who scores whom."""
+        """Assign the training images to folds, and write the assignment."""
         self.run.write_frame(
             filenames.FOLDS, self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe.data))
         )
 
     def write_device(self, used: str, features: Sequence[str] | None = None, folder: str = "") -> None:
-        """Write down what the run, or a model in a `folder` of it, is computed on, and the `features` to start from."""
+        """Record the device of the run, or of a model in its `folder`, and the devices of precomputed `features`."""
         provider = Provider(
             asked=self.recipe.compute.provider, used=used, features=None if features is None else tuple(features)
         )
         record.write(self.run.folder / folder / filenames.PROVIDER, provider)
 
     def all_asked(self, test: Floats) -> Floats:
-        """Return rows of the readable test images (R, C) among NaN for those that can't be read: (M, C)."""
+        """Expand rows of the readable test images, (R, C), to all test images, (M, C). Unreadable images get NaN."""
         found = np.full((len(self.job.tables.asked), len(self.labels)), np.nan)
         found[self._is_readable] = test
         return found
 
     def predictions(self, oof: Floats, test: Floats, candidates: tuple[Candidate, ...] = ()) -> Predictions:
-        """Return what the method hands on: rows of the scored images, and of all test images that are asked for."""
+        """Return the method's result from rows of the scored images and of all test images to predict."""
         return Predictions(
             train=self.table.assign(fold=self.fold), oof=oof, test=test, prior=self.prior, candidates=candidates
         )

@@ -1,6 +1,6 @@
-"""Method "features": frozen backbones, one head per fold, and one on all training rows.
+"""Method "features": frozen backbones with one head per fold, and one head on all training images.
 
-N training images, R readable test images, V views, D features, C classes.
+N: training images, R: readable test images, V: views, D: features, C: classes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STAGES = (
 
 
 class FrozenFeatures(Method):
-    """Heads on frozen backbones: seconds, and good with few images."""
+    """Heads on frozen backbones: takes seconds, and works well with few images."""
 
     name = "features"
 
@@ -47,19 +47,19 @@ class FrozenFeatures(Method):
         return f"{self.name}, {recipe.heads.head}"
 
     def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
-        """Return strong backbones: each image goes through them once."""
+        """Return strong backbones: each image passes through them only once."""
         return registry.default(device)
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
-        """Return True: it takes no time, and any number of images will do."""
+        """Return True: frozen features are fast and work with any number of images."""
         return True, ""
 
     def stages(self, job: Job) -> tuple[Stage, ...]:  # noqa: ARG002
-        """Return the stages, which are the same for all runs."""
+        """Return the stages, the same for all runs."""
         return _STAGES
 
     def predict(self, job: Job, stages: Stages) -> Predictions:
-        """Compute features, fit heads, and return out-of-fold and test probabilities by id."""
+        """Compute features, fit heads and return out-of-fold and test probabilities by id."""
         run = FeaturesRun(job)
         stages.make("folds", run.write_folds)
         stages.make("features", run.write_features)
@@ -68,11 +68,11 @@ class FrozenFeatures(Method):
         return run.read_predictions()
 
     def views(self, run: FinishedRun) -> tuple[str, ...]:
-        """Return the recipe's views, as far as flips are allowed."""
+        """Return the recipe's views, without the mirrored one if flips are forbidden."""
         return views.allowed(run.recipe.features.feature_views, run.mirror)
 
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        """Return the frozen backbones, and the head of a part."""
+        """Return the frozen backbones and the head of a part."""
         return Fitted(
             networks=tuple(Network(backbone.name, backbone) for backbone in run.backbones),
             head=head_file.load(run.run.folder / filenames.HEADS)[part],
@@ -81,7 +81,7 @@ class FrozenFeatures(Method):
 
 
 class FeaturesRun(MethodRun):
-    """The stages of one run; each reads what the ones before it wrote."""
+    """The stages of one run. Each stage reads the files of earlier ones."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -89,7 +89,7 @@ class FeaturesRun(MethodRun):
 
     @cached_property
     def features(self) -> features.Features:
-        """Features of the training images and then of the readable test images, computed where there are none yet."""
+        """Features of the training images, then of the readable test images. Missing ones are computed."""
         job = self.job
         engine = features.FeatureEngine(
             job.backbones,
@@ -112,16 +112,16 @@ class FeaturesRun(MethodRun):
 
     @cached_property
     def training(self) -> heads.Training:
-        """What heads are fitted on."""
+        """Training data of the heads."""
         rows = features.FeatureRows(self.features, 0, len(self.table))
         return heads.Training(rows, self.truth, self.groups, self.view_classes)
 
     def write_features(self) -> None:
-        """Compute the features, and write down on what."""
-        assert self.features.stores  # computing them is the work
+        """Compute the features and record the device."""
+        assert self.features.stores  # reading the property computes them
 
     def write_heads(self) -> None:
-        """Fit and save the heads, and what those of the folds predict of the images that they have not seen."""
+        """Fit and save the heads and their out-of-fold predictions."""
         oof, fitted = fit_heads(
             self.training,
             self.fold,
@@ -135,7 +135,7 @@ class FeaturesRun(MethodRun):
         self.run.write_probabilities(filenames.OOF_OF_HEADS, self.scored_ids, oof, self.labels)
 
     def write_predictions(self) -> None:
-        """Predict the readable test images by the head on all training images."""
+        """Predict the readable test images with the head fitted on all training images."""
         head = head_file.load(self.run.folder / filenames.HEADS)[WHOLE]
         rows = features.FeatureRows(self.features, len(self.table), len(self.readable))
         with threadpool_limits(1, user_api="blas"):
@@ -143,7 +143,7 @@ class FeaturesRun(MethodRun):
         self.run.write_probabilities(filenames.TEST_OF_HEADS, self.readable["id"].tolist(), test, self.labels)
 
     def read_predictions(self) -> Predictions:
-        """Read what the stages wrote."""
+        """Read the predictions that the stages wrote."""
         oof = self.run.read_probabilities(filenames.OOF_OF_HEADS, self.scored_ids, self.labels)
         test = self.run.read_probabilities(filenames.TEST_OF_HEADS, self.readable["id"].tolist(), self.labels)
         return self.predictions(oof, self.all_asked(test))
@@ -159,17 +159,17 @@ def fit_heads(
     scratch: Path,
     console: Console,
 ) -> tuple[Floats, dict[str, Head]]:
-    """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` the last."""
-    import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set, or it escapes it
+    """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` last."""
+    import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited, or has no limit
 
     scoring: list[int] = folds.scored(fold).tolist()
     parts = {f"fold{part}": fold != part for part in scoring} | {WHOLE: np.ones(len(fold), dtype=bool)}
     fitted: dict[str, Head] = {}
-    # One BLAS thread each, heads side by side: numpy's and scipy's BLAS have a pool of threads each, and on few
-    # cores those wait for one another (up to 8 times slower here). It also makes the numbers the same on any
+    # Heads are fitted in parallel, with one BLAS thread each. numpy's and scipy's BLAS have separate thread pools,
+    # which wait for one another on few cores (up to 8 times slower). One thread also gives the same numbers on any
     # number of cores.
     with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
-        # the mlp draws from torch's one global generator
+        # the mlp draws from torch's global random generator
         workers = 1 if settings.head == "mlp" else threads
         work = parallel.overlapped(
             parts.values(), lambda part: heads.fit(training, part, settings, seed, scratch), workers

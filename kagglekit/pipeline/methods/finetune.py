@@ -1,6 +1,6 @@
-"""Method "finetune": the backbone itself is trained, one model (or several) per fold.
+"""Method "finetune": trains the backbone itself, one or several models per fold.
 
-N training images, M test images, C classes.
+N: training images, M: test images, C: classes.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
 
 
 class FineTuning(FoldByFold):
-    """Training the backbones: minutes to hours, and better where there are images and time."""
+    """Training the backbones: takes minutes to hours, and is better with enough images and time."""
 
     name = "finetune"
 
     def describe(self, recipe: Recipe) -> str:
-        """Return the name and the recipe of steps."""
+        """Return the name and the training plan."""
         return f"{self.name}, {recipe.schedule.plan}"
 
     def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
-        """Return one backbone: each fold trains its own."""
+        """Return a single backbone: each fold trains its own copy."""
         return registry.default_trained(device)
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:
-        """Say whether images and time are enough."""
+        """Return whether images and time suffice for training, and why."""
         return budget.is_worth_training(recipe, _first(recipe.features), work, device)
 
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:
-        """Settle steps, folds, image size and epochs by the budget."""
+        """Choose steps, folds, image size and epochs within the budget."""
         return budget.plan(recipe, _first(recipe.features), work, device)
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
-        """Return the stages: each model is one."""
+        """Return the stages, one per model after the shared ones."""
         first = (Stage("folds", (filenames.FOLDS,)), Stage("features", (filenames.PROVIDER,)))
         files = (_last_weights(job.recipe.schedule), filenames.OOF, filenames.TEST, filenames.PROVIDER)
         trained = (
@@ -66,7 +66,7 @@ class FineTuning(FoldByFold):
         return (*first, *trained)
 
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
-        """Train all models; return probabilities by id, in the first process only."""
+        """Train all models. Return probabilities by id; None in all processes but the first."""
         run = self._prepared(job, stages)
         run.train_models(stages, run.fold_models)
         return run.read_predictions() if distributed.is_first() else None
@@ -76,11 +76,11 @@ class FineTuning(FoldByFold):
         return sorted({model.fold for model in fold_models(job.recipe.data, job.recipe.training.models, job.backbones)})
 
     def prepare(self, job: Job, stages: Stages) -> None:
-        """Check the settings, and make folds, features and pixels."""
+        """Check the settings, and write folds, features and pixels."""
         self._prepared(job, stages)
 
     def train_fold(self, job: Job, stages: Stages, fold: int) -> None:
-        """Train one fold's models, and say which folds are left."""
+        """Train the models of one fold, and print which folds remain."""
         run = FinetuneRun(job)
         run.train_models(stages, [model for model in run.fold_models if model.fold == fold])
         missing = sorted({model.fold for model in run.fold_models if not stages.is_made(model.name)})
@@ -88,11 +88,11 @@ class FineTuning(FoldByFold):
         job.console.say(f"fold {fold} is trained; {left}; run the command without --fold to combine them")
 
     def views(self, run: FinishedRun) -> tuple[str, ...]:
-        """Return the mirrored view too where it has proven itself."""
+        """Return the plain view, and the mirrored one if the run kept it."""
         return (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
 
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        """Return the trained models of a fold, or all of them."""
+        """Return the trained models of a fold, or of the whole run."""
         weights = _last_weights(run.recipe.schedule)
         return Fitted(
             networks=tuple(
@@ -111,26 +111,26 @@ class FineTuning(FoldByFold):
 
 
 def _first(seen: FeatureSettings) -> str:
-    """Return the model whose speed is measured."""
+    """Return the name of the first backbone, whose speed is measured."""
     return seen.backbone[0].partition("=")[0]
 
 
 def _last_weights(schedule: ScheduleSettings) -> str:
-    """Return the file of the weights that predict."""
+    """Return the name of the file with the final weights."""
     return f"{named.of(schedule)[-1].name}.safetensors"
 
 
 def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
     """Sweep the learning rate of the first fold's model with `part` of it unfrozen.
 
-    Returns the curve, the suggestions by name (none where the curve has no fall), and the plot's file.
+    Returns the curve, the suggestions by name (empty if the loss never falls), and the path of the plot.
     """
     from kagglekit.training import lr_finder, plots
 
     run = FinetuneRun(job)
-    run.readable = run.readable[:0]  # the test set is not needed
+    run.readable = run.readable[:0]  # the sweep needs no test images
     model = run.fold_models[0]
-    run.fold = folds.assign(job.tables.train, job.recipe.data)  # the run's folder has none
+    run.fold = folds.assign(job.tables.train, job.recipe.data)  # no run has written folds yet
     training = np.flatnonzero(run.fold != model.fold)
     folder = job.workspace.folder
     trainer = run.trainer(model, training, training[:0], folder)

@@ -1,6 +1,6 @@
-"""A run that method "finetune" is making: what its stages do.
+"""The stages of a run of method "finetune".
 
-N training images, M test images, C classes.
+N: training images, M: test images, C: classes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 _SHEET_CLASSES, _SHEET_VIEWS = 6, 7
-"""Rows, and augmented pictures of each, on the sheet that a run leaves."""
+"""Rows of the contact sheet of augmented images, and pictures per row."""
 
 
 class FinetuneRun(MethodRun):
@@ -64,7 +64,7 @@ class FinetuneRun(MethodRun):
 
     @cached_property
     def world(self) -> distributed.World:
-        """The processes that train together."""
+        """The processes that train together, their device and precision."""
         import torch
 
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -78,7 +78,7 @@ class FinetuneRun(MethodRun):
         return distributed.World(self.device, precisions.choose(self.recipe.compute.precision, self.device))
 
     def check(self) -> None:
-        """Raise UserError for settings that can't be met, before hours of work; warn of those that do nothing."""
+        """Raise UserError for invalid settings before hours of work, and warn of settings without effect."""
         recipe, warn = self.recipe, self.job.console.warn
         precisions.choose(recipe.compute.precision, self.device)
         for backbone in self.job.backbones:
@@ -101,16 +101,16 @@ class FinetuneRun(MethodRun):
     # --- stages
 
     def train_models(self, stages: Stages, models: Sequence[FoldModel]) -> None:
-        """Train the models that are not trained yet, one after another; several processes work on each together."""
-        distributed.agree(None)  # the first one has made what they share
+        """Train the remaining models one after another. Several processes train each model together."""
+        distributed.agree(None)  # wait until the first process has written what all share
         for model in models:
             with self.run.locked(self.job.console, model.folder):
                 stages.make(model.name, partial(self.train, model), together=True)
-                if distributed.is_first():  # what a killed command would have resumed from
+                if distributed.is_first():  # only a killed command would resume from this checkpoint
                     (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
 
     def write_features(self) -> None:
-        """Put features of the training images and pixels of all images into their stores."""
+        """Store features of the training images and pixels of all images."""
         used: set[str] = set()
         for backbone in self.job.backbones:
             if self.on_features:
@@ -118,12 +118,12 @@ class FinetuneRun(MethodRun):
             self._all_pixels(backbone)
         try:
             self._draw_augmented()
-        except Exception as error:  # noqa: BLE001  a picture is no reason to lose hours of training
+        except Exception as error:  # noqa: BLE001  a missing picture must not stop the training
             self.job.console.warn(f"the sheet of augmented images can't be drawn ({type(error).__name__}: {error})")
         self.write_device(self.device, features=sorted(used))
 
     def _draw_augmented(self) -> None:
-        """Draw what training will see of an image of some classes."""
+        """Draw augmented images as in training, of one image per class for some classes."""
         from kagglekit.training import learner
 
         first = self.fold_models[0]
@@ -135,7 +135,7 @@ class FinetuneRun(MethodRun):
         contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
 
     def train(self, model: FoldModel) -> None:
-        """Train one model, and predict what it has not seen."""
+        """Train one model, and predict its held-out fold and the test images."""
         console, folder = self.job.console, self.run.folder / model.folder
         folder.mkdir(parents=True, exist_ok=True)
         others = np.flatnonzero(self.fold != model.fold)
@@ -158,7 +158,7 @@ class FinetuneRun(MethodRun):
             self.write_device(trained.device, folder=model.folder)
 
     def trainer(self, model: FoldModel, training: Indices, validation: Indices, folder: Path) -> Trainer:
-        """Return a network with the weights that it starts from, ready to be trained on the images at `training`."""
+        """Return a trainer of the images at `training`, with a network with initial weights."""
         from kagglekit.training import learner, loop
         from kagglekit.training.batches import TrainingData
 
@@ -192,14 +192,14 @@ class FinetuneRun(MethodRun):
         )
 
     def _validation_split(self, others: Indices, model: FoldModel) -> Mask:
-        """Say which of the other folds' images pick the epochs and are not trained on, (N,)."""
+        """Return a mask of the images among `others` that select the best epoch instead of training, (N,)."""
         count = round(len(others) * self.recipe.training.validation_share)
         if not count:
             return np.zeros(len(others), bool)
         groups = None if self.groups is None else self.groups[others]
         if groups is not None and len(np.unique(groups)) < 2:
             groups = None
-        # other models of the fold are judged on other images
+        # each model of the fold gets other validation images
         seed = self.recipe.data.seed + model.number
         try:
             return folds.held_out(self.truth[others], groups, max(count, len(self.labels)), seed)
@@ -208,7 +208,7 @@ class FinetuneRun(MethodRun):
             return np.zeros(len(others), bool)
 
     def _start(self, network: Any, model: FoldModel, training: Indices) -> None:
-        """Set the weights that training starts from."""
+        """Set the initial weights: those of the setting `start`, or a head fitted on features."""
         origin = self.recipe.training.start
         if origin:
             now = pd.Series(self.fold, index=self.table["id"])
@@ -231,8 +231,8 @@ class FinetuneRun(MethodRun):
             )
 
     def _head(self, backbone: Backbone, chosen: Indices) -> Head:
-        """Fit a head on precomputed features of the images at `chosen`."""
-        import scipy.linalg  # noqa: F401  its BLAS must be there when the limit on threads is set
+        """Fit a head on the precomputed features of the images at `chosen`."""
+        import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited
 
         computed, _ = self._features(backbone)
         training = heads.Training(
@@ -265,7 +265,7 @@ class FinetuneRun(MethodRun):
         )
 
     def _all_pixels(self, backbone: Backbone) -> RowStore:
-        """Return the pixels of the training images and of the readable test images."""
+        """Return the pixels of the training images and the readable test images."""
         paths = [*self.table["path"], *self.readable["path"]]
         return self._pixels(backbone, paths, [*self.contents, *self.test_contents])
 
@@ -290,7 +290,7 @@ class FinetuneRun(MethodRun):
 
     @cached_property
     def predicted_views(self) -> list[str]:
-        """The views that every model predicts."""
+        """Views that every model predicts."""
         return tta.names(self.recipe.finish, mirrors=MIRROR in self.views, models=self._models_per_fold)
 
     @property
@@ -309,7 +309,7 @@ class FinetuneRun(MethodRun):
         self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
 
     def read_predictions(self) -> Predictions:
-        """Read what the stages wrote: means over a fold's models, and over all models for the test set."""
+        """Read the predictions of the stages: means over each fold's models, and over all models for the test set."""
         by_view = {view: self._joined(view) for view in self.predicted_views}
         if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
             self.job.console.say(
@@ -320,7 +320,7 @@ class FinetuneRun(MethodRun):
         return self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
 
     def _joined(self, view: str) -> tuple[Floats, Floats]:
-        """Return one view's out-of-fold probabilities of the scored images and those of the test images asked for."""
+        """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
         oof = np.zeros((len(self.table), len(self.labels)))
         test = np.zeros((len(self.readable), len(self.labels)))
         test_ids = self.readable["id"].tolist()

@@ -1,6 +1,6 @@
-"""What a method leaves: networks, and what makes probabilities of their outputs.
+"""The result of a method: networks, and the head that turns their outputs into probabilities.
 
-N images, V views, D features, C classes.
+N: images, V: views, D: features, C: classes.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     import torch
 
 WHOLE = "all"
-"""The part of a run that predicts the test set; the others predict what they have not seen: `fold0` …"""
+"""Name of the part that predicts the test set. The other parts, `fold0` …, predict their held-out images."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A backbone as a run uses it: frozen, or with trained weights."""
+    """A backbone of a run, frozen or trained."""
 
     name: str
     backbone: Backbone
     weights: Path | None = None
-    """Of a trained one."""
+    """File of the trained weights; None for a frozen backbone."""
     classes: int = 0
-    """Of a trained one's own head."""
+    """Number of classes of a trained network's own head; 0 for a frozen backbone."""
 
     def graph(self) -> onnx.ModelProto:
-        """Return its ONNX graph."""
+        """Return the ONNX graph."""
         import onnx
 
         if self.weights is None:
@@ -50,11 +50,11 @@ class Network:
         return onnx.load_from_string(onnx_export.trained(self.backbone, model, model.state_dict()))
 
     def module(self) -> torch.nn.Module:
-        """Return it as torch computes it: uint8 (N, H, W, 3) -> pooled (N, D), logits where there are any."""
+        """Return a torch module: uint8 (N, H, W, 3) -> pooled (N, D), and logits (N, C) if trained."""
         return onnx_export.wrap(self.model(), self.backbone.preprocessing, whole=self.weights is not None)
 
     def model(self) -> Any:
-        """Return it as a timm model, in evaluation mode."""
+        """Return the timm model, in evaluation mode."""
         if self.weights is None:
             weights = backbone.weights_of(self.backbone)
             return timm_models.load_model(self.backbone.name, weights, self.backbone.preprocessing.size)[0]
@@ -65,22 +65,22 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A part of a finished run, which predicts by itself: the whole, or the models that have not seen a fold.
+    """A part of a finished run that can predict: the whole, or the models of one fold.
 
-    The export and the report read it, too: both compute what `probabilities` does.
+    Export and report reproduce `probabilities` from these fields.
     """
 
     networks: tuple[Network, ...]
-    """None where the method has no network: then nothing can be exported or explained."""
+    """Networks of the part. If the method has none, nothing can be exported or explained."""
     head: Head | None = None
-    """What makes probabilities of all networks' outputs side by side; None where each network has its own head."""
+    """Head on the concatenated outputs of all networks; None if each network has its own head."""
     output: Literal["pooled", "logits"] = "logits"
-    """Which of the networks' outputs is read."""
+    """Output of the networks that is used."""
 
     def probabilities(
         self, outputs: Sequence[Sequence[Mapping[str, NDArray[Any]]]], view_classes: ViewClasses
     ) -> Floats:
-        """Return probabilities (N, C) from the outputs of each network in each view, by name (N, …)."""
+        """Return probabilities (N, C). `outputs` has one mapping per network and view: output name -> (N, …)."""
         read = [[view[self.output] for view in network] for network in outputs]
         if self.head is not None:
             by_view = [np.concatenate(beside, axis=1) for beside in zip(*read, strict=True)]

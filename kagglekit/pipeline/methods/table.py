@@ -1,4 +1,4 @@
-"""All methods, and which of them `auto` takes."""
+"""The table of methods, and the choice of `auto`."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ METHODS: dict[str, Method] = {method.name: method for method in (FineTuning(), F
 
 
 def check(name: str) -> None:
-    """Raise UserError unless setting `method` may be `name`."""
+    """Raise UserError if `name` is not a valid value of the setting `method`."""
     if name not in (AUTO, *METHODS):
         raise UserError(f"setting method = {name!r}: must be one of {', '.join((AUTO, *sorted(METHODS)))}.")
 
 
 def get(name: str) -> Method:
-    """Return a method; raise UserError for an unknown name."""
+    """Return the method called `name`. Raises UserError for an unknown name."""
     check(name)
     return METHODS[name]
 
 
 def of_run(recipe: Recipe) -> Method:
-    """Return the method that made a run; the recipes of early runs don't name it, since there was only one."""
+    """Return the method of a run. The recipes of early runs name none: there was only one."""
     name = recipe.training.method
     return METHODS[FrozenFeatures.name] if name == AUTO else get(name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was settled before a run: backbones, and settings that depend on machine and budget."""
+    """The choices before a run: backbones, and settings that depend on machine and budget."""
 
     backbones: tuple[str, ...]
     because: str
-    """Why these backbones; nothing where they were given."""
+    """Reason for the backbones; empty if the user gave them."""
     settings: dict[str, Any]
-    """The method's name among them."""
+    """Chosen settings, including `method`."""
     reason: str
-    """Why these settings."""
+    """Reason for the settings."""
 
 
 def choose(recipe: Recipe, work: Work, device: devices.Device) -> Choice:
-    """Settle the method, its backbones and its plan; raise UserError where the budget is too small."""
+    """Choose the method, its backbones and its plan. Raises UserError if the budget is too small."""
     wanted, reason = recipe.training.method, ""
     for method in METHODS.values() if wanted == AUTO else (get(wanted),):
         backbones, because = recipe.features.backbone, ""
