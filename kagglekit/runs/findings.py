@@ -1,6 +1,6 @@
-"""The scored images of a finished run, read from its folder; no plugin is needed.
+"""The scored images of a finished run, read from its folder without the plugin.
 
-N scored images, C classes.
+N: scored images, C: classes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kagglekit.runs.store import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Images with known truth, predicted by models that have not seen them."""
+    """Images with known labels and their out-of-fold predictions."""
 
     run: Run
     record: Record
@@ -32,20 +32,20 @@ class Findings:
     table: pd.DataFrame
     """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` if there are groups."""
     truth: Labels
-    """(N,)"""
+    """True class indices, (N,)."""
     probabilities: Floats
-    """Out-of-fold probabilities as scored, (N, C)."""
+    """Out-of-fold probabilities after all finishing steps, as scored, (N, C)."""
     unfinished: Floats
-    """Out-of-fold probabilities before temperature and clip, (N, C)."""
+    """Out-of-fold probabilities before the steps temperature and clip, (N, C)."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels as the data writes them, in the order of probabilities."""
+        """Labels as in the data, in the order of probabilities."""
         return self.record.competition.labels
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Classes' names for people."""
+        """Names of the classes for people."""
         return tuple(self.record.competition.classes.values())
 
     @cached_property
@@ -55,22 +55,22 @@ class Findings:
 
     @cached_property
     def losses(self) -> Floats:
-        """Each row's log loss, (N,)."""
+        """Log loss of each row, (N,)."""
         return metrics.log_loss_rows(self.truth, self.probabilities)
 
     @property
     def groups(self) -> NDArray[np.object_] | None:
-        """Each row's group, (N,)."""
+        """Group of each row, (N,); None if there are no groups."""
         return self.table["group"].to_numpy(dtype=object) if "group" in self.table else None
 
 
 def are_in(run: Run) -> bool:
-    """Return whether a finished run has all files that are read here; older versions wrote fewer."""
+    """Return whether a finished run has all files that `read` needs. Older versions wrote fewer."""
     return (run.folder / filenames.UNFINISHED).is_file()
 
 
 def read(run: Run) -> Findings:
-    """Read a run's folder; raises UserError if it is not finished."""
+    """Read the folder of a run. Raises UserError if the run is not finished."""
     result = run.finished()
     if not are_in(run):
         raise UserError(f"run {run.id} was made by an older kagglekit: run its command again to update it.")

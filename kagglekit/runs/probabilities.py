@@ -1,6 +1,6 @@
-"""Probabilities by id, as the files of a run's folder hold them.
+"""Files of probabilities by id in a run's folder.
 
-N rows, C classes.
+N: rows, C: classes.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Probabilities:
-    """Probabilities by id, as `Run.write_probabilities` wrote them."""
+    """Probabilities by id, as written by `Run.write_probabilities`."""
 
     labels: tuple[str, ...]
-    """C of them."""
+    """Labels of the classes, (C,)."""
     frame: pd.DataFrame
-    """A column a class, after `id` and others; those may have an underscore more, see `beside`."""
+    """One column per class, after `id` and others, whose names may end in an underscore (see `beside`)."""
 
     @classmethod
     def read(cls, path: Path, labels: Sequence[str]) -> Probabilities:
-        """Read a file."""
+        """Read a parquet file."""
         import pandas as pd
 
         return cls(labels=tuple(labels), frame=pd.read_parquet(path))
 
     def of(self, ids: Sequence[str], view: str = "") -> Floats:
-        """Return probabilities (N, C) for `ids` in their order; of one view, if there are more."""
+        """Return the probabilities (N, C) of `ids`, in their order; of one view if the file has several."""
         import numpy as np
 
         frame = self.frame.set_index(beside("id", self.labels))
@@ -42,13 +42,13 @@ class Probabilities:
         return np.asarray(frame.loc[list(ids), list(self.labels)].to_numpy(dtype=np.float64))
 
     def known(self, *names: str) -> pd.DataFrame:
-        """Return columns that are no class's, such as `id` and `label`, under these names."""
+        """Return the columns that belong to no class, such as `id` and `label`, under these names."""
         columns = {beside(name, self.labels): name for name in names}
         return self.frame[list(columns)].rename(columns=columns)
 
 
 def beside(column: str, labels: Sequence[str]) -> str:
-    """Return a column's name that is no class's: a class may be called `id`."""
+    """Return the name of a column, with underscores added if a class has that name, such as `id`."""
     while column in labels:
         column += "_"
     return column

@@ -1,6 +1,7 @@
-"""What the JSON files of a run's folder hold; keys of newer versions are kept, those of older ones have defaults.
+"""The contents of the JSON files in a run's folder.
 
-The files' names are in `filenames`.
+Unknown keys of newer versions are kept; keys that older versions did not write have defaults. `filenames` has the
+names of the files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Kind = TypeVar("Kind", bound=Plain)
 
 
 def read(path: Path, kind: type[Kind]) -> Kind | None:
-    """Return what a file holds, None where there is no file; raise UserError where it lacks keys."""
+    """Read a file; None if there is none. Raises UserError if keys are missing."""
     plain = storage.read_json(path)
     try:
         return None if plain is None else kind.from_plain(plain)
@@ -28,33 +29,33 @@ def read(path: Path, kind: type[Kind]) -> Kind | None:
 
 
 def write(path: Path, value: Plain) -> None:
-    """Write a file whole."""
+    """Write a file atomically."""
     storage.write_json(path, value.to_plain())
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompetitionRecord(Plain):
-    """The competition as its plugin described it when the run was made."""
+    """The competition as its plugin described it at the time of the run."""
 
     name: str
     kaggle: str = ""
-    """Its address at Kaggle; empty for one that is not there."""
+    """The competition's slug on Kaggle; empty if it is not on Kaggle."""
     classes: Mapping[str, str]
     """Label -> name for people, in the order of probabilities."""
     train: str = ""
-    """Where training images lie and what labels them, as Python writes it; so are `valid`, `groups`, `submission`."""
+    """Python `repr` of the layout of training images; `valid`, `groups` and `submission` are `repr`s too."""
     valid: str = ""
     test: tuple[str, ...] = ()
-    """Patterns of the test images' paths."""
+    """Path patterns of the test images."""
     groups: str = ""
     flip: Literal["allowed", "forbidden"] | Mapping[str, str]
-    """Whether images may be mirrored, or class -> the class that a mirrored image shows."""
+    """Whether flips are allowed, or class -> class of the mirrored image."""
     submission: str = ""
     metric: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels in the order of probabilities."""
+        """Labels, in the order of probabilities."""
         return tuple(self.classes)
 
 
@@ -63,73 +64,73 @@ class BackboneRecord(Plain):
     """A backbone that the run used."""
 
     name: str
-    """timm's model name."""
+    """Model name in timm."""
     source: str = ""
-    """Where the weights come from."""
+    """Origin of the weights."""
     sha256: str
-    """Of the weights' file."""
+    """SHA-256 of the file of weights."""
     licence: str = ""
     parameters: int = 0
     """Number of parameters."""
     outputs: Mapping[str, int] = field(default_factory=dict)
-    """Output of its graph -> width."""
+    """Output of the ONNX graph -> width."""
     made_by: Mapping[str, str] = field(default_factory=dict)
-    """Versions of what exported its graph."""
+    """Versions of the packages that exported the graph."""
     preprocessing: Mapping[str, Any]
-    """What its input is made by, for `Preprocessing.from_plain`."""
+    """Preprocessing of the input, for `Preprocessing.from_plain`."""
     pixels: int | None = left_out()
-    """Version of the code that made pixels; older runs do not say it."""
+    """Version of the preprocessing code; older runs did not store it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Plain):
-    """What a run is made from: `run.json`, written before the run is made."""
+    """The inputs of a run: `run.json`, written when the run starts."""
 
     competition: CompetitionRecord
     leaderboard: Mapping[str, float] = field(default_factory=dict)
-    """Known lines of the leaderboard -> their score."""
+    """Known leaderboard scores: name -> score."""
     bundle: Mapping[str, Any] = field(default_factory=dict)
-    """What a bundle must know of the competition, as `bundle.json` holds it."""
+    """What a bundle needs to know about the competition, as in `bundle.json`."""
     backbones: tuple[BackboneRecord, ...] = ()
     batch_size: int = 0
-    """Images that were computed together."""
+    """Images per batch."""
     train_images: int = 0
     test_images: int = 0
     dropped: int = 0
-    """Training images that the user's list left out."""
+    """Number of training images that the user excluded."""
     seed: int = 0
     synthetic: bool = False
-    """Whether it is a rehearsal on drawn images."""
+    """Whether the run is a rehearsal on drawn images."""
     started: str = ""
-    """When the first command began, in local time."""
+    """Local time at which the first command started."""
     gone_on: int = 0
-    """How many commands have gone on with it since."""
+    """Number of commands that resumed the run."""
     python: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Package -> version, of those that are installed."""
+    """Installed package -> version."""
     machine: Machine = field(default_factory=Machine)
     git_commit: str = ""
-    """Of the folder that the command was typed in; empty where it is in no repository."""
+    """Commit of the current folder; empty if it is not in a repository."""
 
     @property
     def own_hooks(self) -> tuple[str, ...]:
-        """Hooks of the plugin that a bundle can't take along."""
+        """Hooks of the plugin that a bundle can't include."""
         return tuple(self.bundle.get("own_hooks", ()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishingStep(Plain):
-    """A finishing step, what it gained, and whether it was kept; numbers are in the metric's units."""
+    """A finishing step, its gain, and whether it was kept. Numbers are in units of the metric."""
 
     step: str
     value: float | None
-    """The step's parameter; None where it has none."""
+    """Parameter of the step; None if it has none."""
     before: float
-    """The score without it."""
+    """Score without the step."""
     after: float
-    """The score with it, its parameter chosen on other rows than those that are scored."""
+    """Score with the step, its parameter chosen on other rows than the scored ones."""
     gain: float
-    """Above zero is better."""
+    """Improvement of the score; positive is better."""
     low: float
     """Lower bound of the gain."""
     kept: bool
@@ -137,124 +138,124 @@ class FinishingStep(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Alone(Plain):
-    """What an exported file does, which sees one image at a time: `alone.json`."""
+    """The finishing of an exported file, which sees one image at a time: `alone.json`."""
 
     steps: Mapping[str, float | None]
-    """Finishing steps that need no other image -> their value."""
+    """Finishing steps that need no other images -> value."""
     left_out: tuple[str, ...] = ()
-    """Those that need others, and were kept for the submission."""
+    """Steps that need other images, and were kept for the submission only."""
     out_of_fold: float
-    """The score without them."""
+    """Out-of-fold score without the steps left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provider(Plain):
-    """What something was computed on: `provider.json` of a run and of each fine-tuned model."""
+    """The device of a computation: `provider.json` of a run and of each fine-tuned model."""
 
     asked: str = ""
-    """What the recipe asked for."""
+    """Device requested in the recipe."""
     used: str
-    """What was used: cpu or cuda."""
+    """Device used: cpu or cuda."""
     features: tuple[str, ...] | None = left_out()
-    """What the features that fine-tuning starts from were computed on."""
+    """Devices that computed the features for fine-tuning's initial heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Plain):
-    """The closing numbers of a finished run: `result.json`."""
+    """The final numbers of a finished run: `result.json`."""
 
     metric: str
     lower_is_better: bool
     out_of_fold: float
-    """The score, in the metric's units."""
+    """Score, in units of the metric."""
     standard_error: float | None = None
-    """Of the score; None where there is one group only."""
+    """Standard error of the score; None if there is only one group."""
     accuracy: float
     before_finish: float
-    """The score before finishing steps."""
+    """Score before the finishing steps."""
     finish: tuple[FinishingStep, ...] = ()
     clusters: int
-    """Groups of the scored images, or images where there are none."""
+    """Number of groups of the scored images; of images if there are no groups."""
     scored_images: int
     quarantined: int = 0
-    """Images that can't be read, of training and test."""
+    """Number of unreadable images, training and test."""
     validation: str
-    """The setting: folds, holdout or valid."""
+    """Value of the setting: folds, holdout or valid."""
     sample: int = 0
-    """Images that the run was made on; 0 for all."""
+    """Number of images in the sample; 0 for all images."""
     synthetic: bool = False
-    """Whether it is a rehearsal on drawn images."""
+    """Whether the run is a rehearsal on drawn images."""
     backbones: tuple[str, ...] = ()
     method: str = "features"
     device: str = ""
-    """What the run was computed on: cpu or cuda."""
+    """Device that computed the run: cpu or cuda."""
     predicted_on: tuple[str, ...] = ()
-    """What its predictions were computed on."""
+    """Devices that computed the predictions."""
     submission_sha256: str = ""
-    """Of the submission's bytes."""
+    """SHA-256 of the submission."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Stage -> how long it took."""
+    """Stage -> time in seconds."""
 
     @property
     def loss(self) -> float:
-        """The score, or its negative where higher is better: less is better."""
+        """Score, negated if higher is better, so that lower is always better."""
         return self.out_of_fold if self.lower_is_better else -self.out_of_fold
 
     @property
     def all_seconds(self) -> float:
-        """How long all stages took."""
+        """Total time of all stages, in seconds."""
         return sum(self.seconds.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord(Plain):
-    """What the learning-rate finder saw before a phase: `finder-PHASE.json` in a model's folder."""
+    """A sweep of the learning-rate finder before a phase: `finder-PHASE.json` in a model's folder."""
 
     rates: tuple[float, ...]
-    """(K,) rising."""
+    """Learning rates, (K,), increasing."""
     losses: tuple[float, ...]
-    """(K,) as they came, NaN and infinity included."""
+    """Unsmoothed losses, (K,); may include NaN and infinity."""
     stopped: str = ""
-    """Why the sweep ended."""
+    """Reason why the sweep ended."""
     smoothing: float
-    """Share of the average so far that each smoothed loss keeps."""
+    """Weight of the previous average in the smoothed loss."""
     suggestions: Mapping[str, float] = field(default_factory=dict)
-    """Name -> learning rate; empty where the losses have no fall."""
+    """Name -> learning rate; empty if the loss never falls."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent(Plain):
-    """What came of a run's latest submission: `kaggle.json`, a row of the ledger."""
+    """The outcome of a run's latest submission: `kaggle.json`, a row of the ledger."""
 
     reference: int | None = None
-    """Kaggle's number; None while it is not known to have arrived."""
+    """Kaggle's number of the submission; None until it is known to have arrived."""
     public_score: float | None = None
     private_score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord(Plain):
-    """A file as a stage left it."""
+    """The state of a file after its stage."""
 
     stamp: tuple[int, ...]
-    """Size in bytes, and time of change in ns."""
+    """Size in bytes, and modification time in ns."""
     sha256: str
 
     @classmethod
     def of(cls, path: Path) -> FileRecord:
-        """Return a file as it is now."""
+        """Return the current state of a file."""
         return cls(stamp=tuple(storage.stamp(path)), sha256=storage.file_sha256(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Plain):
-    """What a stage left, and what it was made from: a file in `stages`."""
+    """The inputs and outputs of a stage: a file in `stages`."""
 
     made_from: Mapping[str, Any]
-    """`run` -> the run's key; each stage whose files were read -> file -> SHA-256, None where there was none."""
+    """`run` -> key of the run; for each stage read, name -> {file: SHA-256}, or None without a manifest."""
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     seconds: float = 0.0
-    """How long it took."""
+    """Time in seconds."""
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -264,18 +265,18 @@ class Manifest(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision(Plain):
-    """What depends on the machine or the moment, as it was decided once for a run."""
+    """The choices that depend on the machine and its state, made once per run."""
 
     device: str
     backbones: tuple[str, ...]
-    """What names them for `registry.resolve`."""
+    """Names of the backbones for `registry.resolve`."""
     reason: str
-    """Why these; empty where the user named them."""
+    """Reason for the backbones; empty if the user named them."""
     settings: Mapping[str, Any]
-    """Settings of the recipe that were settled."""
+    """Chosen settings of the recipe."""
     why: str
-    """Why so."""
+    """Reason for the settings."""
     batch_size: int
-    """Images that are computed together."""
+    """Images per batch."""
     when: str
-    """Date and time, local."""
+    """Local date and time."""

@@ -1,7 +1,7 @@
-"""Stages of a run: each writes complete files and a manifest of what they were made from.
+"""Stages of a run. Each writes its files and a manifest of its inputs and outputs.
 
-A stage is skipped if its files match the manifest (by size and time, in doubt by content) and its inputs have not
-changed; otherwise it runs again. This is how a killed command resumes.
+A stage is skipped if its files match the manifest (by size and time, if in doubt by content) and its inputs have not
+changed. Otherwise it runs again. This is how a killed command resumes.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ class Stage:
 
     name: str
     files: tuple[str, ...]
-    """Files that it writes to the run's folder."""
+    """Files that the stage writes to the run's folder."""
     after: tuple[str, ...] = ()
-    """The stages whose files it reads."""
+    """Stages whose files it reads."""
 
 
 class Stages:
     """The stages of one run folder."""
 
     def __init__(self, folder: Path, key: str, stages: Sequence[Stage], warn: Callable[[str], None]) -> None:
-        """`key` is the digest of everything that the run is made from; `warn` reports changed files."""
+        """`key` is a hash of all inputs of the run. `warn` reports changed files."""
         self._folder = folder
         self._key = key
         self._stages = {stage.name: stage for stage in stages}
         self._warn = warn
 
     def is_made(self, name: str) -> bool:
-        """Return whether the stage's files exist, are complete, and were made from the current inputs."""
+        """Return whether the stage's files are complete and up to date with its inputs."""
         manifest = self._manifest(name)
         if manifest is None or manifest.made_from != self._sources(name):
             return False
-        if set(manifest.files) != set(self._stages[name].files):  # made by a version that wrote fewer files
+        if set(manifest.files) != set(self._stages[name].files):  # another version wrote other files
             return False
         return all(self._is_same(file, left) for file, left in manifest.files.items())
 
     def all_made(self) -> bool:
-        """Return whether all stages are made."""
+        """Return whether all stages are up to date."""
         return all(self.is_made(name) for name in self._stages)
 
     def forget(self, name: str) -> None:
-        """Make the stage run again; files edited by hand are kept under another name."""
+        """Make the stage run again. Files that the user edited are kept under another name."""
         self._set_changed_aside(name)
         self._path(name).unlink(missing_ok=True)
 
     def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:
-        """Call `work` to write the stage's files, unless they are made already.
+        """Call `work` to write the stage's files, unless they are up to date.
 
-        Of several processes only the first works, unless they work `together`.
+        With several processes, only the first calls `work`, unless they work `together`.
         """
         first = distributed.is_first()
         if not (distributed.agree(first and not self.is_made(name)) if together else first and not self.is_made(name)):
@@ -72,7 +72,7 @@ class Stages:
             self._record(name, time.perf_counter() - started)
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds that each stage took."""
+        """Return the time of each stage, in seconds."""
         manifests = {name: self._manifest(name) for name in self._stages}
         return {name: manifest.seconds for name, manifest in manifests.items() if manifest is not None}
 
@@ -87,7 +87,7 @@ class Stages:
         record.write(self._path(name), Manifest(made_from=self._sources(name), files=files, seconds=seconds))
 
     def _sources(self, name: str) -> dict[str, Any]:
-        """Return the run's key and the hashes of the files that the stage reads."""
+        """Return the key of the run and the hashes of the files that the stage reads."""
         sources: dict[str, Any] = {"run": self._key}
         for before in self._stages[name].after:
             manifest = self._manifest(before)
@@ -99,7 +99,7 @@ class Stages:
         return path.is_file() and (tuple(storage.stamp(path)) == left.stamp or storage.file_sha256(path) == left.sha256)
 
     def _set_changed_aside(self, name: str) -> None:
-        """Keep files edited by hand under another name, because the stage is about to overwrite them."""
+        """Keep files that the user edited under another name, because the stage is about to overwrite them."""
         manifest = self._manifest(name)
         for file, left in ({} if manifest is None else manifest.files).items():
             path = self._folder / file

@@ -1,4 +1,4 @@
-"""Run folders: their files, and how to find them again."""
+"""Find, read and write the folders of runs."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
     from kagglekit.base.console import Console
 
 _OLD = 60.0
-"""Seconds after which nobody is still writing a small file."""
+"""Age in seconds above which no command is still writing a small file."""
 SYNTHETIC = "synthetic"
-"""Stands in the name of everything that a rehearsal leaves."""
+"""Part of the name of every folder and submission of a rehearsal."""
 
 
 @dataclass
 class Run:
-    """One folder under `runs/`."""
+    """A folder under `runs/`."""
 
     folder: Path
     key: str = ""
-    """Digest of everything that the run is made from."""
+    """Hash of all inputs of the run."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Time spent before the run's stages: on the data, the scan, the backbones."""
+    """Time in seconds spent before the stages: on the data, the scan and the backbones."""
 
     @property
     def id(self) -> str:
-        """The folder's name."""
+        """Name of the folder."""
         return self.folder.name
 
     @property
     def synthetic(self) -> bool:
-        """Whether it is a rehearsal on drawn images."""
+        """Whether the run is a rehearsal on drawn images."""
         return f"-{SYNTHETIC}-" in self.id
 
     @property
     def submission(self) -> Path:
-        """The file for Kaggle; that of a rehearsal says so in its name."""
+        """Path of the submission; a rehearsal's is named differently."""
         return self.folder / (filenames.SYNTHETIC_SUBMISSION if self.synthetic else filenames.SUBMISSION)
 
     @property
     def record(self) -> Record:
-        """What it is made from; raises UserError where nothing says it."""
+        """Inputs of the run. Raises UserError if the folder is not a run."""
         found = record.read(self.folder / filenames.RECORD, Record)
         if found is None:
             raise UserError(f"{self.folder} is not a run: it has no {filenames.RECORD}.")
@@ -67,21 +67,21 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its settings as its file has them; those of another version need not be settings of this one."""
+        """Settings as in the run's file. Another version may have written settings that this one does not know."""
         return recipe.read_file(self.folder / filenames.RECIPE)
 
     @property
     def recipe(self) -> Recipe:
-        """Its settings; raises UserError where this version can't read them."""
+        """Settings of the run. Raises UserError if this version can't read them."""
         return recipe.of_run(self.folder / filenames.RECIPE)
 
     @property
     def result(self) -> Result | None:
-        """The closing numbers, or None while the run is not finished."""
+        """Final numbers; None if the run is not finished."""
         return record.read(self.folder / filenames.RESULT, Result)
 
     def finished(self) -> Result:
-        """Return the closing numbers; raise UserError where the run is not finished."""
+        """Return the final numbers. Raises UserError if the run is not finished."""
         found = self.result
         if found is None:
             raise UserError(f"run {self.id} is not finished: rerun its command to resume.")
@@ -89,44 +89,44 @@ class Run:
 
     @property
     def finishing(self) -> tuple[FinishingStep, ...]:
-        """The finishing steps that were judged, in their order; none before they are."""
+        """Finishing steps that were judged, in order; empty before that."""
         return tuple(map(FinishingStep.from_plain, storage.read_json(self.folder / filenames.FINISH) or ()))
 
     @property
     def alone(self) -> Alone | None:
-        """What an exported file does, or None before finishing steps are chosen."""
+        """Finishing of an exported file; None before the finishing steps are chosen."""
         return record.read(self.folder / filenames.ALONE, Alone)
 
     @property
     def provider(self) -> Provider | None:
-        """What its features, or its trainings, were computed on; None before they are."""
+        """Device that computed the features or the training; None before that."""
         return record.read(self.folder / filenames.PROVIDER, Provider)
 
     @property
     def providers(self) -> list[Provider]:
-        """What its predictions were computed on, each model's where they are fine-tuned."""
+        """Devices that computed the predictions, one per fine-tuned model."""
         models = sorted(self.folder.glob(f"{filenames.MODELS}/*/{filenames.PROVIDER}"))
         found = [record.read(path, Provider) for path in models or [self.folder / filenames.PROVIDER]]
         return [each for each in found if each is not None]
 
     @property
     def sent(self) -> Sent | None:
-        """What came of its latest submission, or None where there was none."""
+        """Outcome of the latest submission; None if there was none."""
         return record.read(self.folder / filenames.SENT, Sent)
 
     def manifest(self, stage: str) -> Manifest | None:
-        """Return what a stage was made from, or None where it is not made."""
+        """Return the manifest of a stage, or None if the stage has not run."""
         return record.read(self.folder / filenames.STAGES / f"{stage}.json", Manifest)
 
     def images(self, part: Literal["train", "test"]) -> pd.DataFrame:
-        """Return the images that it is made from, with `id`, `path`, `content`, and of training images `label`."""
+        """Return the images of the run: `id`, `path`, `content` and, for training images, `label`."""
         import pandas as pd
 
         both = pd.read_parquet(self.folder / filenames.IMAGES)
         return both[both["part"] == part]
 
     def folds(self) -> pd.Series[int]:
-        """Return each training image's fold by its id."""
+        """Return the fold of each training image, by id."""
         import pandas as pd
 
         return pd.read_parquet(self.folder / filenames.FOLDS).set_index("id")["fold"]
@@ -136,11 +136,11 @@ class Run:
         return self._probabilities(filenames.OOF)
 
     def unfinished(self) -> Probabilities:
-        """Return the same before temperature and clip."""
+        """Return out-of-fold probabilities before the steps temperature and clip."""
         return self._probabilities(filenames.UNFINISHED)
 
     def test(self) -> Probabilities:
-        """Return the test images' probabilities."""
+        """Return the probabilities of the test images."""
         return self._probabilities(filenames.TEST)
 
     def _probabilities(self, name: str) -> Probabilities:
@@ -148,9 +148,9 @@ class Run:
 
     @contextmanager
     def locked(self, console: Console, part: str = "") -> Iterator[None]:
-        """Lock this run, or one of its folders, against other commands; waits for the lock.
+        """Lock this run, or one of its folders, against other commands. Waits for the lock.
 
-        Of several processes the first one holds the lock for all.
+        With several processes, the first holds the lock for all.
         """
         if not distributed.is_first():
             yield
@@ -164,7 +164,7 @@ class Run:
             console.say(f"another command is working on {part or 'run'} {self.id}: waiting")
             lock.acquire()
         shared = filter(_is_old, place.glob("stages/.*.partial"))  # commands that train other folds write here too
-        for left in (*place.glob(".*.partial"), *shared):  # left by killed commands
+        for left in (*place.glob(".*.partial"), *shared):  # leftovers of killed commands
             left.unlink(missing_ok=True)
         try:
             yield
@@ -172,14 +172,14 @@ class Run:
             lock.release()
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        """Write a table as parquet."""
+        """Write a table as parquet, atomically."""
         with storage.replacing(self.folder / name) as temporary:
             frame.to_parquet(temporary, index=False)
 
     def write_probabilities(
         self, name: str, ids: Sequence[str], probabilities: Floats, labels: Sequence[str], **more: Any
     ) -> None:
-        """Write probabilities (N, C) by id as parquet, one column per class after `id` and any `more`."""
+        """Write probabilities (N, C) by id as parquet: `id`, the columns in `more`, and one column per class."""
         import pandas as pd
 
         known = {beside(column, labels): values for column, values in ({"id": list(ids)} | more).items()}
@@ -187,19 +187,19 @@ class Run:
         self.write_frame(name, pd.DataFrame(known | columns))
 
     def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = "") -> Floats:
-        """Read what `write_probabilities` wrote, (N, C), for `ids` in that order, of one view if there are several."""
+        """Read the probabilities (N, C) of `ids`, in their order; of one view if the file has several."""
         return Probabilities.read(self.folder / name, labels).of(ids, view)
 
 
 def _is_old(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime > _OLD
-    except FileNotFoundError:  # it has just been renamed
+    except FileNotFoundError:  # another command has just renamed it
         return False
 
 
 def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:
-    """Return the run with this key, new or old: the same command on the same data uses the same folder."""
+    """Return the run with this key, or create it. The same command on the same data uses the same folder."""
     digest = storage.digest(key, 32)
     workspace.runs.mkdir(parents=True, exist_ok=True)
     workspace.cache.mkdir(parents=True, exist_ok=True)
@@ -212,9 +212,9 @@ def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False)
 
 
 def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], Decision]) -> Decision:
-    """Return the stored decision for this key; otherwise decide now, and store it before it is used.
+    """Return the stored decision for this key. If there is none, call `make` and store its result.
 
-    Used for what depends on the machine or the moment, so that a resumed command decides the same.
+    A resumed command thus repeats the choices that depend on the machine and its state.
     """
     path = _decision(workspace, key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def decide(workspace: Workspace, key: dict[str, Any], make: Callable[[], Decisio
 
 
 def forget(workspace: Workspace, key: dict[str, Any]) -> None:
-    """Let the next command with this key decide again."""
+    """Delete the decision for this key, so that the next command decides again."""
     _decision(workspace, key).unlink(missing_ok=True)
 
 
@@ -236,7 +236,7 @@ def _decision(workspace: Workspace, key: dict[str, Any]) -> Path:
 
 
 def find(reference: str) -> Run:
-    """Return the run with this id (or unique ending of it) or path; raises UserError for none or several."""
+    """Return the run with this path, id or unique end of an id. Raises UserError for none or several."""
     path = Path(reference)
     if (path / filenames.RECORD).is_file():
         return Run(path.resolve())
@@ -252,19 +252,19 @@ def find(reference: str) -> Run:
 
 
 def all_runs(workspace: Workspace) -> list[Run]:
-    """Return a competition's runs, oldest first, followed by its rehearsals."""
+    """Return the runs of a competition, oldest first, then its rehearsals."""
     return [Run(folder) for folder in _folders((workspace.runs, workspace.synthetic.runs))]
 
 
 def _folders(places: Iterable[Path]) -> list[Path]:
-    """Return the folders of runs in each place, by name."""
+    """Return the folders of runs in each place, sorted by name."""
     return [path.parent for place in places for path in sorted(place.glob(f"*/{filenames.RECORD}"))]
 
 
 def best_run(workspace: Workspace, accept: Callable[[Run, Result], bool] = lambda _run, _result: True) -> Run | None:
-    """Return the run with the best out-of-fold score, the oldest of equals, among those that are accepted.
+    """Return the accepted run with the best out-of-fold score; the oldest one if several are equal.
 
-    Rehearsals, runs on a sample and unfinished runs don't count.
+    Rehearsals, runs on a sample and unfinished runs are ignored.
     """
     finished = [(run, run.result) for run in all_runs(workspace) if not run.synthetic]
     whole = [(run, result) for run, result in finished if result is not None and not result.sample]
