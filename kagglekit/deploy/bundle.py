@@ -1,4 +1,4 @@
-"""A folder with all that a Kaggle notebook without network needs to predict and to write submission.csv."""
+"""Write a folder with everything that a Kaggle notebook without network needs to write submission.csv."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ WHEELS = "wheels"
 
 
 def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
-    """Write a bundle of a run and its exported file; with `python`, such as 3.12, onnxruntime's wheels for it too.
+    """Write a bundle of a run and its exported file. With `python`, such as 3.12, include onnxruntime's wheels for it.
 
-    Raises UserError where the folder has files already, or the plugin does what a bundle can't.
+    Raises UserError if the folder is not empty, or if the plugin has hooks that a bundle can't include.
     """
     if run.record.own_hooks:
         raise UserError(
@@ -59,7 +59,7 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
 
 
 def _download(python: str, folder: Path) -> None:
-    """Fetch onnxruntime and what it needs for Kaggle's Linux and another Python; raise UserError where pip can't."""
+    """Download onnxruntime and its dependencies for Kaggle's Linux and Python. Raises UserError if pip fails."""
     command = [sys.executable, "-m", "pip", "download", "onnxruntime", "--only-binary=:all:", "--dest", str(folder)]
     command += ["--disable-pip-version-check", "--python-version", python, "--implementation", "cp"]
     command += [word for platform in _PLATFORMS for word in ("--platform", platform)]

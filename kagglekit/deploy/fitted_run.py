@@ -1,7 +1,8 @@
-"""What a run is once it is made: networks, and what turns their outputs into probabilities.
+"""A finished run that can predict, with torch or as one ONNX file.
 
-It is read from the run's folder alone, with no plugin, and can be computed with torch or become one ONNX file.
-N images, V views, D features, C classes.
+Everything is read from the run's folder, without the plugin.
+
+N: images, V: views, D: features, C: classes.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from kagglekit.runs.store import Run
 
 
 class FittedRun:
-    """A finished run."""
+    """A finished run: its networks, heads and finishing steps."""
 
     def __init__(self, run: Run, console: Console) -> None:
-        """Read a run's folder; raise UserError where it is not finished."""
+        """Read the folder of a run. Raises UserError if the run is not finished."""
         run.finished()
         alone = run.alone
         if alone is None:
@@ -46,23 +47,23 @@ class FittedRun:
         self.labels = self.record.competition.labels
         self.mirror = mirror_classes(self.labels, self.record.competition.flip)
         self.steps = alone.steps
-        """Finishing steps that need no other image -> their value."""
+        """Finishing steps that need no other images -> value."""
         self.left_out = alone.left_out
-        """Those that need others, and were kept for the submission."""
+        """Steps that need other images, and were kept for the submission only."""
         self.out_of_fold = alone.out_of_fold
-        """The score without them."""
+        """Out-of-fold score without the steps left out."""
         self._console = console
         self._method = table.of_run(self.recipe)
         self._fitted: dict[str, Fitted] = {}
 
     @cached_property
     def backbones(self) -> list[Backbone]:
-        """The run's backbones; raises UserError where one is no longer here, or no longer what it was."""
+        """Backbones of the run. Raises UserError if one is missing or has changed."""
         return [_resolved(spec, record, self.recipe.features, self._console) for spec, record in self._specs()]
 
     @property
     def made_from(self) -> str:
-        """Digest of the files that it is: weights, heads, and what was chosen by them."""
+        """Hash of the files that determine the predictions: weights, heads and finishing steps."""
         made = self.run.manifest("finish")
         assert made is not None, "alone.json is a file of this stage"
         return storage.digest(made.made_from, 32)
@@ -75,36 +76,36 @@ class FittedRun:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views of an image that are predicted."""
+        """Views of an image that are predicted."""
         return self._method.views(self)
 
     @property
     def view_classes(self) -> ViewClasses:
-        """For each view, the class that an image of class c shows in it, (V, C)."""
+        """For each view, the class that an image of class c shows, (V, C)."""
         return views.classes_in(self.views, len(self.labels), self.mirror)
 
     def fitted(self, part: str = WHOLE) -> Fitted:
-        """Return a part of the run, which predicts by itself."""
+        """Return a part of the run that can predict."""
         if part not in self._fitted:
             self._fitted[part] = self._method.fitted(self, part)
         return self._fitted[part]
 
     @property
     def folds(self) -> dict[str, int]:
-        """Training image's id -> the fold that scores it; those that only train are left out."""
+        """Id of each scored training image -> fold."""
         fold = self.run.folds()
         scored = fold[fold != folds.TRAIN_ONLY]
         return dict(zip(scored.index.tolist(), scored.tolist(), strict=True))
 
     def preprocessings(self) -> dict[str, Preprocessing]:
-        """Return what makes each input of the file: its name -> preprocessing; one, unless backbones differ in it."""
+        """Return input name -> preprocessing of the exported file: one input per distinct preprocessing."""
         different = list(dict.fromkeys(backbone.preprocessing for backbone in self.backbones))
         if len(different) == 1:
             return {onnx_export.IMAGES: different[0]}
         return {f"{onnx_export.IMAGES}{number}": preprocessing for number, preprocessing in enumerate(different)}
 
     def by_torch(self, images: Mapping[Preprocessing, NDArray[np.uint8]], part: str = WHOLE) -> Floats:
-        """Return what torch computes of images, uint8 (N, H, W, 3) for each preprocessing: (N, C)."""
+        """Predict with torch: uint8 images (N, H, W, 3) by preprocessing -> probabilities (N, C)."""
         import torch
 
         fitted, outputs = self.fitted(part), []
@@ -122,7 +123,7 @@ class FittedRun:
 
 
 def _resolved(spec: str, record: BackboneRecord, used: FeatureSettings, console: Console) -> Backbone:
-    """Return a backbone again, and make sure that it is the one that the run used."""
+    """Return a backbone. Raises UserError if it is not the same as in the run."""
     backbone = registry.resolve(spec, used, console.say)
     then = Preprocessing.from_plain(record.preprocessing)
     if backbone.preprocessing != then or record.pixels not in (None, PREPROCESSING_VERSION):

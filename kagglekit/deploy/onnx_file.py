@@ -1,6 +1,6 @@
-"""The file that `kagglekit export` writes: one graph that says what it is, and is kept only if it tells the truth.
+"""The ONNX file of `kagglekit export`: one graph with metadata, which is kept only if it predicts as torch does.
 
-N images, H x W pixels, C classes.
+N: images, H x W: pixels, C: classes.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
     import onnx
 
 AGREES = 1e-4
-"""Largest difference of a probability between onnxruntime and torch on the same pixels."""
+"""Largest allowed difference of a probability between onnxruntime and torch, on the same pixels."""
 SEES_THE_SAME = 0.02
-"""The same between our preprocessing and timm's own transform of the same files, each with its decoder."""
+"""The same between our preprocessing and timm's transform of the same files, each with its own decoder."""
 FP16_LOSES = 1e-3
-"""Largest growth of the out-of-fold log loss that a file in half precision is kept with."""
+"""Largest allowed increase of the out-of-fold log loss in half precision."""
 HALF_DIFFERS = 0.05
-"""Largest difference of a probability between half and single precision."""
+"""Largest allowed difference of a probability between half and single precision."""
 _CHECKED = 16
-"""Images, spread over the classes."""
+"""Number of images to check, spread over the classes."""
 _CHECKED_TOGETHER = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What the gates found."""
+    """The results of the checks."""
 
     torch: float
-    """Largest difference of a probability to torch."""
+    """Largest difference of a probability from torch."""
     timm: float
-    """The same to timm's transform and torch."""
+    """The same from timm's transform and torch."""
     images: int
 
 
 def write(run: FittedRun, path: Path, console: Console, *, floats: bool = False) -> Checked:
-    """Write a run's file; raise UserError, and keep none, where it differs from torch or from timm's transform."""
+    """Write the file of a run. Raises UserError, and keeps no file, if it differs from torch or timm's transform."""
     import onnx
 
     model = onnx_graph.compose(run, floats=floats)
@@ -75,9 +75,9 @@ def write(run: FittedRun, path: Path, console: Console, *, floats: bool = False)
 
 
 def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = False) -> tuple[float, float]:
-    """Write a run's file in half precision, for GPUs; return the out-of-fold log losses in single and in half.
+    """Write the file of a run in half precision, for GPUs. Return the out-of-fold log losses in single and half.
 
-    Raises UserError, and keeps none, where the loss grows by more than `FP16_LOSES`, or the file differs from single
+    Raises UserError, and keeps no file, if the loss grows by more than `FP16_LOSES`, or if the file differs from single
     precision by more than `HALF_DIFFERS` on real images.
     """
     import onnx
@@ -103,7 +103,7 @@ def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = F
 
 
 def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[float, float], devices.Device]:
-    """Return the log losses in single and in half precision, each image by models that have not seen it, and where."""
+    """Return the out-of-fold log losses in single and half precision, and the device that computed them."""
     table = _training_images(run)
     fold_of = run.folds
     table = table[table["id"].isin(list(fold_of))]
@@ -162,7 +162,7 @@ _SAID_OF_BACKBONES = ("name", "sha256", "licence")
 
 
 def about(run: FittedRun, *, floats: bool = False) -> dict[str, str]:
-    """Return what tells a run's file from another one's, as it stands in the file."""
+    """Return the metadata that identifies the file of a run."""
     return {
         "run": run.run.id,
         "input": "float32" if floats else "uint8",
@@ -172,7 +172,7 @@ def about(run: FittedRun, *, floats: bool = False) -> dict[str, str]:
 
 
 def is_of(path: Path, run: FittedRun) -> bool:
-    """Say whether a file is there, and that of this run as it is now."""
+    """Return whether the file exists and belongs to this run in its current state."""
     import onnx
 
     if not path.is_file():
@@ -190,7 +190,7 @@ def _training_images(run: FittedRun) -> pd.DataFrame:
 
 
 def _pixels(run: FittedRun, paths: Sequence[str]) -> dict[Preprocessing, Pixels]:
-    """Return images as each preprocessing makes them, (N, H, W, 3)."""
+    """Preprocess images: preprocessing -> (N, H, W, 3)."""
     different = list(run.preprocessings().values())
 
     def prepare(path: str) -> list[Pixels]:
@@ -207,7 +207,7 @@ def _feeds(run: FittedRun, pixels: Mapping[Preprocessing, Pixels], *, floats: bo
 
 
 def _some_images(run: FittedRun) -> list[str]:
-    """Return some training images, spread over the classes."""
+    """Return the paths of some training images, spread over the classes."""
     table = _training_images(run)
     each = table.groupby("label").cumcount()
     chosen: list[str] = table.loc[each.sort_values(kind="stable").index[:_CHECKED], "path"].tolist()
@@ -219,7 +219,7 @@ def _check(run: FittedRun, path: Path, *, floats: bool) -> Checked:
     session = sessions.Session(path, "cpu", devices.cores())
 
     def compute(pixels: Mapping[Preprocessing, Pixels]) -> Floats:
-        """Compute one image by itself and the others together: any batch must do."""
+        """Compute one image alone and the others in a batch: any batch size must work."""
         feeds = _feeds(run, pixels, floats=floats)
         parts = [{name: rows[some] for name, rows in feeds.items()} for some in (slice(0, 1), slice(1, None))]
         found = [session.run((onnx_graph.PROBABILITIES,), part)[0] for part in parts if len(next(iter(part.values())))]
@@ -234,7 +234,7 @@ def _check(run: FittedRun, path: Path, *, floats: bool) -> Checked:
 
 
 def _refuse_unless(found: Floats, expected: Floats, most: float, paths: Sequence[str], rival: str) -> float:
-    """Return the largest difference; raise UserError, which names the worst image, where it is larger than `most`."""
+    """Return the largest difference. Raises UserError, which names the worst image, if it exceeds `most`."""
     differences = np.abs(found - expected).max(axis=1)
     worst = int(np.where(np.isnan(differences), np.inf, differences).argmax())
     if not differences[worst] <= most:
@@ -246,7 +246,7 @@ def _refuse_unless(found: Floats, expected: Floats, most: float, paths: Sequence
 
 
 def _by_timm(preprocessing: Preprocessing, paths: Sequence[str]) -> Pixels:
-    """Return images as timm's transform makes them of what Pillow decodes, before they are normalised."""
+    """Decode images with Pillow and apply timm's transform without the normalisation."""
     import timm
 
     crop: Any = "center" if preprocessing.crop == "centre" else preprocessing.crop
@@ -263,7 +263,7 @@ def _by_timm(preprocessing: Preprocessing, paths: Sequence[str]) -> Pixels:
         content, _ = files.read_bytes(path)
         with PillowImage.open(io.BytesIO(content)) as image:
             if decoding.has_transparency(content) or image.mode.startswith(("I", "F")):
-                # we show white where an image is transparent, and all of 16 bits; Pillow's conversion to RGB does not
+                # our decoder shows transparency as white, and the whole range of 16 bits; Pillow's convert does not
                 seen = PillowImage.fromarray(decoding.decode(content))
             else:
                 seen = ImageOps.exif_transpose(image).convert("RGB")

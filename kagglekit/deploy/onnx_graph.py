@@ -1,6 +1,6 @@
-"""One ONNX graph of a whole run: networks, views, heads, means and finishing steps.
+"""Build one ONNX graph of a whole run: networks, views, heads, means and finishing steps.
 
-N images, V views, D features, C classes.
+N: images, V: views, D: features, C: classes.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     import onnx
 
 PROBABILITIES = "probabilities"
-"""What the output is called, (N, C)."""
+"""Name of the output, (N, C)."""
 _NETWORK = "network"
-"""How the names of what a network brings along begin."""
+"""Prefix of the names of a network's nodes and weights."""
 _LARGEST = 2_000_000_000
-"""Bytes, a little less than the format allows."""
+"""Largest size in bytes, slightly below the limit of the format."""
 _TINY = 1e-15
-"""What logarithms are taken of at least, as the heads and the finishing steps do."""
+"""Lower bound of probabilities before a logarithm, as in the heads and the finishing steps."""
 _END = np.iinfo(np.int64).min
 
 
 def compose(run: FittedRun, part: str = WHOLE, *, floats: bool = False, half: bool = False) -> onnx.ModelProto:
-    """Return the graph of a part of a run: batches of images (N, H, W, 3), an input a preprocessing, to probabilities.
+    """Return the graph of a part of a run: images (N, H, W, 3), one input per preprocessing -> probabilities (N, C).
 
-    Images are uint8 RGB, or with `floats` float32 RGB in [0, 1]. With `half` the networks compute in half precision;
-    heads and finishing steps, which take logarithms, never do. Raises UserError for a graph too large for a file, and
-    for a run without networks.
+    Images are uint8 RGB, or with `floats` float32 RGB in [0, 1]. With `half`, the networks compute in half precision,
+    but not the heads and finishing steps, which take logarithms. Raises UserError if the graph is too large for a file,
+    or if the run has no networks.
     """
     return _Composer(run, floats=floats, half=half).compose(part)
 
 
 class _Composer:
-    """A graph that grows; values are known by their names."""
+    """A graph under construction. Values are referred to by name."""
 
     def __init__(self, run: FittedRun, *, floats: bool, half: bool) -> None:
         import onnx
@@ -91,7 +91,7 @@ class _Composer:
             producer_name="kagglekit",
         )
 
-    # --- growing
+    # --- building blocks
 
     def _node(self, operation: str, *inputs: str, **attributes: Any) -> str:
         import onnx
@@ -113,11 +113,11 @@ class _Composer:
         return name
 
     def _pixels(self, images: str) -> str:
-        """Return images in the units of uint8 pixels."""
+        """Return the images, scaled to the range of uint8 pixels."""
         return self._node("Mul", images, self._constant(255.0)) if self._floats else images
 
     def _views(self, images: str) -> str:
-        """Return the views of all images one after another, (V * N, H, W, 3): each network runs once."""
+        """Return the concatenated views of all images, (V * N, H, W, 3), so that each network runs only once."""
         seen = [images if view == PLAIN else self._mirrored(images) for view in self._run.views]
         return seen[0] if len(seen) == 1 else self._node("Concat", *seen, axis=0)
 
@@ -125,7 +125,7 @@ class _Composer:
         return self._node("Slice", images, *(self._constant([number]) for number in (-1, _END, 2, -1)))
 
     def _network(self, network: Network, prefix: str, images: str, output: str) -> str:
-        """Take a network in, with names of its own; return the name of its output."""
+        """Add a network, with `prefix` before its names. Return the name of its output."""
         import onnx
 
         model = network.graph()
@@ -137,7 +137,7 @@ class _Composer:
         return prefix + output
 
     def _by_view(self, rows: str) -> list[str]:
-        """(V * N, …) -> V times (N, …)."""
+        """Split (V * N, …) into V values (N, …)."""
         import onnx
 
         count = len(self._run.views)
@@ -148,7 +148,7 @@ class _Composer:
         self._graph.node.append(onnx.helper.make_node("Split", [rows], names, axis=0, num_outputs=count))
         return names
 
-    # --- from what networks say to probabilities; the same steps as in `Fitted.probabilities`
+    # --- from the outputs of networks to probabilities; the same steps as in `Fitted.probabilities`
 
     def _mean_of_networks(self, computed: Sequence[Sequence[str]]) -> str:
         back = [
@@ -182,7 +182,7 @@ class _Composer:
                 return self._node("Softmax", rows, axis=1)
 
     def _plain_classes(self, probabilities: str, view: int) -> str:
-        """Return a view's probabilities of the unmirrored classes."""
+        """Return the probabilities of a view, with mirrored classes mapped back."""
         classes = self._run.view_classes[view]
         if classes == tuple(range(len(classes))):
             return probabilities

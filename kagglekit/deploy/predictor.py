@@ -1,6 +1,6 @@
-"""Predicting any images with an exported file, which knows its classes and its preprocessing.
+"""Predict any images with an exported file, which contains its classes and preprocessing.
 
-N images, C classes.
+N: images, C: classes.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ Probabilities = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Image:
-    """A file to predict."""
+    """An image file to predict."""
 
     id: str
-    """What it is called in the result."""
+    """Name of the image in the result."""
     path: Path
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was found out about an image."""
+    """The prediction of an image."""
 
     id: str
     probabilities: Probabilities | None
-    """(C,); None where it can't be read."""
+    """Probabilities of the classes, (C,); None if the image can't be read."""
     error: str = ""
-    """Why it can't be."""
+    """Reason why the image can't be read."""
 
 
 class Predictor:
-    """An exported file, opened."""
+    """An onnxruntime session of an exported file."""
 
     def __init__(self, file: Path, provider: str, warn: sessions.Say, *, batch: int = 0, threads: int = 0) -> None:
-        """Open a file where `provider` says; a `batch` of 0 is found by measuring.
+        """Load a file on the device of `provider`. A `batch` of 0 is chosen by measurement.
 
-        Raises UserError for a file that is none of kagglekit's, or a provider that can't be had.
+        Raises UserError if kagglekit did not write the file, or if the provider is not available.
         """
         try:
             self.session = sessions.open_on(file, provider, 1, warn)
         except UserError:
             raise
-        except Exception as error:  # onnxruntime has a class of its own for every way to fail
+        except Exception as error:  # onnxruntime has a separate class for each kind of failure
             reason = " ".join(str(error).split())[-200:]
             raise UserError(f"{file} can't be opened: {reason}: export the run again.") from error
         about = self.session.metadata
@@ -78,7 +78,7 @@ class Predictor:
         self._max_megapixels = int(about["max_megapixels"])
 
     def predict(self, wanted: Iterable[Image]) -> Iterator[Row]:
-        """Yield a row an image, in their order, few in memory at a time; one that can't be read costs only itself."""
+        """Yield one row per image, in order. Few images are in memory at a time; an unreadable one affects no other."""
         source = iter(wanted)
 
         def chunks() -> Iterator[list[Image]]:
@@ -89,12 +89,12 @@ class Predictor:
             yield from rows
 
     def run(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
-        """Compute preprocessed images, each uint8 (H, W, 3) by the name of its input: (N, C)."""
+        """Return the probabilities (N, C) of preprocessed images. Each maps input names to uint8 pixels (H, W, 3)."""
 
         def compute(size: int) -> Probabilities:
             return np.concatenate([self._run_together(some) for some in parallel.chunks(batch, size)])
 
-        # onnxruntime has no class of its own for memory that is not there; what else fails, fails for one image too
+        # onnxruntime has no separate class for lack of memory; any other failure also occurs with a single image
         return memory.halving(len(batch), compute, Exception, lambda failed, _: self._sizes.leave_out(failed))
 
     def _run_together(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
@@ -105,7 +105,7 @@ class Predictor:
         return found
 
     def prepare(self, image: Pixels) -> dict[str, Pixels]:
-        """Scale and crop an image for each input."""
+        """Scale and crop an image for each input: input name -> pixels."""
         return {name: preprocessing.apply(image) for name, preprocessing in self.preprocessings.items()}
 
     def _compute(self, chunk: Sequence[Image]) -> list[Row]:

@@ -1,6 +1,6 @@
-"""What a bundle takes along: a competition's test images, from files to submission.csv, with onnxruntime.
+"""Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file and `decoding.py` are copied into the bundle as they are and import nothing else of kagglekit, so that a
+This file and `decoding.py` are copied unchanged into the bundle. They import nothing else of kagglekit, so that a
 notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
 """
 
@@ -29,9 +29,9 @@ Rows = NDArray[np.float64]
 
 
 def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
-    """Predict the test images below `data` with what lies in `bundle`, and write the submission to `output`.
+    """Predict the test images below `data` with the model in `bundle`, and write the submission to `output`.
 
-    `decoding` is the module of that name in the bundle. Raises SystemExit, with the reason, where there are no images.
+    `decoding` is the module of that name in the bundle. Raises SystemExit, with the reason, if there are no images.
     """
     import onnxruntime
 
@@ -42,7 +42,7 @@ def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
     wanted: list[Any] = ["CPUExecutionProvider"]
     if has_gpu() and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        getattr(onnxruntime, "preload_dlls", lambda: None)()  # older ones have none
+        getattr(onnxruntime, "preload_dlls", lambda: None)()  # older versions don't have it
         wanted.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -60,7 +60,7 @@ def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
 
 
 def has_gpu() -> bool:
-    """Say whether the driver of a CUDA GPU is there."""
+    """Return whether the driver of a CUDA GPU is installed."""
     try:
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
@@ -69,7 +69,7 @@ def has_gpu() -> bool:
 
 
 def find_files(data: Path) -> dict[str, Read]:
-    """Return all files below a folder by their relative path, and those in zip archives there as if unpacked."""
+    """Return all files below a folder, by relative path, including those in zip archives as if unpacked."""
     found: dict[str, Read] = {}
     for folder, inner, names in os.walk(data):
         inner.sort()
@@ -85,11 +85,11 @@ def find_files(data: Path) -> dict[str, Read]:
 
 
 def _members(archive: zipfile.ZipFile, place: PurePosixPath) -> Iterator[tuple[str, Read]]:
-    """Yield the files of an archive that lies at `place`, and of archives in it, as they lie when unpacked there.
+    """Yield the files of an archive at `place` and of its nested archives, with their paths as if unpacked there.
 
-    A bare heap of images belongs into a folder of the archive's name.
+    Images without a folder get a folder with the archive's name.
     """
-    turn = threading.Lock()  # one file, read by several threads
+    turn = threading.Lock()  # several threads read one file
 
     def reader(member: str) -> Read:
         def read() -> bytes:
@@ -110,15 +110,15 @@ def _members(archive: zipfile.ZipFile, place: PurePosixPath) -> Iterator[tuple[s
 
 
 def _is_hidden(path: str) -> bool:
-    """Say whether a file is one of those that file managers leave behind."""
+    """Return whether a file is hidden, or a leftover of a file manager."""
     parts = PurePosixPath(path).parts
     return "__MACOSX" in parts or parts[-1].startswith(".")
 
 
 def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Read]:
-    """Return the test images by their id as the submission writes it; the first pattern that fits any image counts.
+    """Return the test images, by id as in the submission. The first pattern that matches any image is used.
 
-    The layout may lie in a folder or two.
+    The layout may be inside up to two extra folders.
     """
     for depth in range(3):
         inside = {"/".join(path.split("/")[depth:]): read for path, read in files.items() if path.count("/") >= depth}
@@ -138,7 +138,7 @@ def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str,
 def rows_asked(
     about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Read]
 ) -> tuple[list[str], list[str]]:
-    """Return the columns and ids of the submission: the sample's, where there is one."""
+    """Return the columns and ids of the submission, from the sample submission, if any."""
     for name in about["samples"]:
         sample = next((read for path, read in files.items() if path.lower().split("/")[-1] == name.lower()), None)
         if sample is not None:
@@ -151,7 +151,7 @@ def rows_asked(
 def predict(
     session: Any, about: Mapping[str, Any], tests: Mapping[str, Read], decoding: Any, batch: int
 ) -> tuple[dict[str, Rows], dict[str, str]]:
-    """Return probabilities (C,) by id, and why images could not be read by id."""
+    """Return id -> probabilities (C,), and for unreadable images id -> reason."""
     preprocessings = {name: decoding.Preprocessing.from_plain(plain) for name, plain in about["preprocessing"].items()}
     turn = threading.Lock()
 
@@ -209,7 +209,7 @@ def _take(results: Sequence[tuple[str, Rows | None, str]], found: dict[str, Rows
 
 
 def write(output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]]) -> None:
-    """Write the submission, whole or not at all."""
+    """Write the submission atomically."""
     labels: list[str] = about["labels"]
     temporary = output.with_name(f".{output.name}.partial")
     with temporary.open("w", newline="", encoding="utf-8") as file:
