@@ -1,6 +1,8 @@
-"""Copies and look-alikes: by content, by perceptual hash, and by distance of features.
+"""Find copies and look-alikes by content, by perceptual hash and by similarity of features.
 
-N images, D features. All pairs are compared in blocks, so memory grows with the images, not with the pairs.
+All pairs are compared in blocks, so memory grows with the number of images, not of pairs.
+
+N: images, D: features.
 """
 
 from __future__ import annotations
@@ -15,63 +17,63 @@ from kagglekit.base.arrays import Indices, Mask
 from kagglekit.base.console import Advance
 
 SAME_BITS = 6
-"""Hashes that differ in at most this many of 63 bits show one picture: resized, recompressed or mirrored."""
+"""Largest difference, of 63 bits, of hashes of the same picture (resized, recompressed or mirrored)."""
 LIKE_BITS = 14
 LIKE_COSINE = 0.75
-"""Hashes that differ in at most `LIKE_BITS` show one picture if the features agree too: cropped or brightened."""
+"""Smallest similarity of features at which a difference of `LIKE_BITS` is the same picture (cropped, brightened)."""
 SAME_COSINE = 0.85
-"""Features this close show one picture, or two frames of one film, whatever the hashes say."""
+"""Smallest similarity of features of the same picture, or of two frames of a film, whatever the hashes."""
 PLAUSIBLE = 0.5
-"""Features further apart never show one picture, even if hashes agree: simple shapes have similar hashes."""
+"""Less similar features are never the same picture, even if hashes agree: simple shapes have similar hashes."""
 STRUCTURE = 8.0
-"""Standard deviation of brightness below which a picture is too even for its hash to mean anything."""
+"""Standard deviation of brightness below which a picture is too uniform for a meaningful hash."""
 MANY = 20
-"""Median number of look-alikes above which the images count as frames of films. Then only pairs count that are closer
-than a typical image's third nearest, which is a neighbouring frame."""
+"""Median number of look-alikes above which the images count as frames of films. Then only pairs closer than the
+typical distance to the third nearest image count, because that is a neighbouring frame."""
 NO_FOLD = -2
-"""The fold of images that have none: test images and dropped ones."""
+"""The fold of images without one: test images and dropped images."""
 _BLOCK = 1024
 _SAMPLE = 256
-"""Images sampled to find what is typical."""
+"""Number of sampled images that determine typical distances."""
 _THIRD = 3
 _MOST_EDGES = 4_000_000
-"""Pairs kept in memory before they are merged into groups."""
+"""Number of pairs kept in memory before they are merged into groups."""
 _MOST_NOTED = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """What images are compared by: content, hashes, features, and where they belong."""
+    """The images to compare: content, hashes, features and splits."""
 
     contents: NDArray[np.int64]
-    """(N,) equal numbers for identical files."""
+    """(N,) number of the content, equal for identical files."""
     looks: NDArray[np.uint64]
     """(N,) perceptual hashes."""
     even: Mask
-    """(N,) whether an image is too even for its hash to mean anything."""
+    """(N,) whether an image is too uniform for a meaningful hash."""
     mirrored: NDArray[np.uint64]
     """(N,) perceptual hashes of the mirrored images."""
     features: NDArray[np.float16] | None
-    """(N, D), each of length 1; None without features."""
+    """(N, D) features, each row of length 1; None without features."""
     test: Mask
-    """(N,) whether it is a test image."""
+    """(N,) whether an image is a test image."""
     label: NDArray[np.int64]
     """(N,) class index; -1 for test images."""
     fold: NDArray[np.int64]
-    """(N,) fold; -1 for images that only train, `NO_FOLD` for those without a fold."""
+    """(N,) fold; -1 for images only used for training, `NO_FOLD` for those without a fold."""
     group: NDArray[np.int64]
     """(N,) group; -1 without groups."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How close two images must be to count."""
+    """How similar two images must be to count as look-alikes."""
 
     bits: int = SAME_BITS
     cosine: float = SAME_COSINE
     like_cosine: float = LIKE_COSINE
     films: bool = False
-    """Whether the images are frames of films, or just as similar."""
+    """Whether the images are frames of films, or as similar as such."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,25 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Copies and look-alikes, and the labels, splits and folds that they cross."""
+    """Copies and look-alikes, and those that cross labels, splits and folds."""
 
     limits: Thresholds
     groups: NDArray[np.int64]
-    """(N,) images of one group look alike, directly or through others; a single image is its own group."""
+    """(N,) group of look-alikes, directly or through others; an image without look-alikes is its own group."""
     crossing: dict[str, list[Pair]]
-    """`test`, `label`, `fold` -> the closest pairs that cross it."""
+    """`test`, `label`, `fold` -> closest pairs that cross it."""
     count: dict[str, int]
-    """Number of pairs that cross it; `all` counts all pairs, `bytes` those of identical files."""
+    """`test`, `label`, `fold` -> number of pairs that cross it; `all` counts all pairs, `bytes` identical files."""
     crosses: dict[str, Mask]
     """`test`, `label`, `fold` -> (N,) whether an image belongs to a pair that crosses it."""
     nearest: Indices
     """(N,) index of the nearest training image by features; -1 if there is none."""
     nearest_elsewhere: Indices
-    """(N,) the same among images of other groups (drivers, patients); -1 without groups."""
+    """(N,) index of the nearest one in another group (driver, patient); -1 without groups."""
 
 
 def find(images: Images, advance: Advance) -> Found:
-    """Compare all pairs; `advance` is called after each of `num_blocks(N)` blocks."""
+    """Compare all pairs. `advance` is called after each of `num_blocks(N)` blocks."""
     search = _Search(images)
     for rows, columns in blocks(len(images.looks)):
         search.compare(rows, columns)
@@ -115,7 +117,7 @@ def find(images: Images, advance: Advance) -> Found:
 
 
 def limits(images: Images) -> Thresholds:
-    """Return how close two images must be to count, from the look-alikes of a sample."""
+    """Return the thresholds for look-alikes, from a sample of the images."""
     count = len(images.looks)
     some = np.random.default_rng(0).permutation(count)[:_SAMPLE]
     alike = np.zeros(len(some), np.int64)
@@ -124,7 +126,7 @@ def limits(images: Images) -> Thresholds:
     for start in range(0, count, _BLOCK):
         columns = slice(start, min(start + _BLOCK, count))
         close = _Close.of(images, some, columns)
-        others = ~close.same  # identical files are one image
+        others = ~close.same  # identical files count as one image
         alike += (close.within(Thresholds()) & others).sum(axis=1)
         bits.append(np.sort(np.where(others, close.bits, 64), axis=1)[:, :_THIRD])
         if close.cosine is not None:
@@ -143,14 +145,14 @@ def limits(images: Images) -> Thresholds:
 
 @dataclass(frozen=True)
 class _Close:
-    """How close the images of some rows are to those of some columns; all arrays are (rows, columns)."""
+    """Similarities of some images (rows) to others (columns). All arrays are (rows, columns)."""
 
     same: Mask
-    """Identical files."""
+    """Whether the files are identical."""
     telling: Mask
-    """Neither is too even for its hash to mean anything."""
+    """Whether both hashes are meaningful."""
     bits: NDArray[np.uint8]
-    """Bits in which the hashes differ, mirrored or not, whichever is less."""
+    """Number of differing bits of the hashes; the smaller one of plain and mirrored."""
     cosine: NDArray[np.float32] | None
     """Cosine similarity of the features; None without features."""
 
@@ -170,7 +172,7 @@ class _Close:
         )
 
     def within(self, limits: Thresholds) -> Mask:
-        """Return which pairs look alike."""
+        """Return a mask of the pairs that look alike."""
         near = self.telling & (self.bits <= limits.bits)
         if self.cosine is not None:
             near &= self.cosine >= PLAUSIBLE
@@ -180,13 +182,13 @@ class _Close:
 
 
 def num_blocks(count: int) -> int:
-    """Return how many blocks of pairs `count` images have."""
+    """Return the number of blocks of pairs of `count` images."""
     sides = -(-count // _BLOCK)
     return sides * (sides + 1) // 2
 
 
 def blocks(count: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the blocks that cover each pair once."""
+    """Yield the blocks (rows, columns) that cover each pair once."""
     starts = range(0, count, _BLOCK)
     for first in starts:
         for second in starts[first // _BLOCK :]:
@@ -194,7 +196,7 @@ def blocks(count: int) -> Iterator[tuple[slice, slice]]:
 
 
 class _Search:
-    """The groups so far, the pairs to report, and each image's nearest neighbour."""
+    """A search in progress: groups, closest pairs and nearest neighbours so far."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
@@ -223,7 +225,7 @@ class _Search:
     def _note(
         self, first: Indices, second: Indices, bits: NDArray[np.uint8], cosine: NDArray[np.float32] | None
     ) -> None:
-        """Add pairs (K,) to the groups, and keep the closest pairs of each kind of crossing."""
+        """Add K pairs to the groups, and keep the closest pairs of each kind of crossing. Arrays are (K,)."""
         if not len(first):
             return
         images = self._images
@@ -241,7 +243,7 @@ class _Search:
         same = images.contents[first] == images.contents[second]
         self._count["all"] += len(first)
         self._count["bytes"] += int(same.sum())
-        # closest first: the same bytes, then few bits, then features
+        # closest first: identical files, then by bits, then by features
         distance = np.where(same, -1.0, bits - (0.0 if cosine is None else cosine))
         for name, crosses in crossing.items():
             indices = np.flatnonzero(crosses)
@@ -254,7 +256,7 @@ class _Search:
             self._noted[name] = sorted(self._noted[name], key=lambda noted: noted[0])[:_MOST_NOTED]
 
     def _remember_nearest(self, rows: slice, columns: slice, cosine: NDArray[np.float32]) -> None:
-        """Update the nearest training image of each training image; identical files are no evidence of a leak."""
+        """Update the nearest training image of each training image. Identical files are no evidence of a leak."""
         images = self._images
         barred = images.test[rows, None] | images.test[None, columns]
         barred |= images.contents[rows, None] == images.contents[None, columns]
@@ -279,7 +281,7 @@ class _Search:
         graph = scipy.sparse.coo_matrix((np.ones(len(first), bool), (first, second)), shape=(count, count))
         _, parts = scipy.sparse.csgraph.connected_components(graph, directed=False)
         roots = np.full(parts.max() + 1, count)
-        np.minimum.at(roots, parts, np.arange(count))  # each group is named by its first image
+        np.minimum.at(roots, parts, np.arange(count))  # the first image gives a group its number
         self._groups, self._edges = roots[parts], []
 
     def found(self) -> Found:

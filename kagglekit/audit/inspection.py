@@ -1,6 +1,6 @@
-"""The audit of a competition's data: what to know before training on it.
+"""Audit a competition's data before training.
 
-N images: the readable training images, then the readable test images that need a prediction.
+N: images, first the readable training images, then the readable test images that need a prediction.
 """
 
 from __future__ import annotations
@@ -35,52 +35,52 @@ from kagglekit.runs import findings, store
 from kagglekit.runs.store import Run
 
 _BACKBONE, _SEEN_SMALL = "tf_efficientnet_lite0", FeatureSettings(image_size=(96,), crop="squash")
-"""The features that look-alikes are compared by: small, and fast enough for every image."""
+"""Backbone and settings of the features for look-alikes: small, and fast enough for all images."""
 _BLOCK = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What the audit found."""
+    """The results of the audit."""
 
     competition: Competition
     table: pd.DataFrame
-    """N rows: `id`, `path`, `part`, `label`, `group`, `fold` (the last three empty or negative if there is none)."""
+    """N rows: `id`, `path`, `part`, `label`, `group`, `fold` (the last three empty or negative if missing)."""
     seen: list[Seen]
-    """(N,) size, shape and colours of each image."""
+    """Size, shape and colours of each image, (N,)."""
     unreadable: pd.DataFrame
-    """`part`, `id`, `path`, `reason`."""
+    """Unreadable images: `part`, `id`, `path`, `reason`."""
     copies: duplicates.Found
     leak: Leak | None
-    """None without features, or with nothing to compare."""
+    """Check for leaks; None without features or with nothing to compare."""
     odd: list[outliers.Odd]
     run: Run | None
-    """The run whose out-of-fold probabilities the labels were compared with."""
+    """Run whose out-of-fold probabilities were compared with the labels, if any."""
     suspects: list[label_errors.Suspect]
-    """Indices are rows of `table`."""
+    """Suspected label errors; indices are rows of `table`."""
     dropped: pd.DataFrame
-    """Training images that runs leave out: `id`, `reason`."""
+    """Training images that runs exclude: `id`, `reason`."""
     problem: str
-    """Why there are no features; empty if there are."""
+    """Reason why there are no features; empty if there are."""
 
     @property
     def train(self) -> pd.DataFrame:
-        """The rows of training images."""
+        """Rows of training images."""
         return self.table[self.table["part"] == "train"]
 
 
 _LEAK = 0.05
-"""Largest harmless difference between the shares in `Leak`: same class with any group, and with another group."""
+"""Largest harmless difference between `Leak.random` and `Leak.elsewhere`."""
 _ACROSS = 0.02
-"""Share of images with a look-alike in another fold, above which scores are too good."""
+"""Share of images with a look-alike in another fold above which scores are too optimistic."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What each image's nearest neighbour says about a random split."""
+    """How much a random split would leak, judged by nearest neighbours."""
 
     random: float
-    """Share of training images whose nearest neighbour has the same class: what a random split would reward."""
+    """Share of training images whose nearest neighbour has the same class, which a random split would reward."""
     elsewhere: float | None
     """The same share if the neighbour must be in another group; None without groups."""
     across_folds: float
@@ -88,12 +88,12 @@ class Leak:
 
     @property
     def random_would(self) -> bool:
-        """Whether a random split would claim much more than holds for unseen groups."""
+        """Whether a random split would be much too optimistic for unseen groups."""
         return self.elsewhere is not None and self.random - self.elsewhere > _LEAK
 
     @property
     def verdict(self) -> str:
-        """One or two sentences for people."""
+        """Verdict in one or two sentences."""
         if self.elsewhere is not None:
             would = "A random split would leak" if self.random_would else "A random split would hardly leak"
             return (
@@ -125,7 +125,7 @@ def inspect(
 ) -> Inspection:
     """Inspect a competition's data, and compare its labels with the out-of-fold probabilities of a run.
 
-    `export` is the export that `exporting` started.
+    `export` is the result of `exporting`.
     """
     workspace = project.workspace
     dropped = exclusions.of(workspace)
@@ -134,7 +134,7 @@ def inspect(
     seen = [scanned.seen[path] for path in table["path"]]
     odd = outliers.find(seen)
     suspected = [] if run is None else _suspects(table, project.competition.labels, run)
-    import matplotlib.figure  # noqa: F401  the page needs it; loading it takes the time of waiting
+    import matplotlib.figure  # noqa: F401  the page needs it; load it while the export runs
 
     export.wait()
     rows, problem = _features(table, compute, workspace, console)
@@ -155,7 +155,7 @@ def inspect(
 
 
 def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console: Console) -> pd.DataFrame:
-    kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs split folds without the others
+    kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs split folds without the dropped images
     train = scanned.train.assign(part="train", fold=duplicates.NO_FOLD)
     train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), data, console)
     if "group" not in train:
@@ -177,12 +177,12 @@ def _folds(train: pd.DataFrame, data: DataSettings, console: Console) -> folds.F
 
 @dataclass(frozen=True)
 class Export:
-    """An export in another process; `process` is None if there is nothing to export."""
+    """An export in another process. `process` is None if there is nothing to export."""
 
     process: subprocess.Popen[bytes] | None
 
     def wait(self) -> None:
-        """Wait for the end. A failed export is repeated, and reports its error, where the backbone is used."""
+        """Wait for the end. A failed export is repeated, and its error reported, when the backbone is used."""
         if self.process is not None:
             self.process.wait()
 
@@ -195,15 +195,15 @@ class Export:
 
 @contextmanager
 def exporting(console: Console) -> Iterator[Export]:
-    """Export the backbone for look-alikes, unless it is exported, while the block reads images.
+    """Export the backbone for look-alikes, if needed, while the `with` block reads images.
 
-    It runs in its own process: torch traces a model on one core and would block the reading threads.
+    The export has its own process, because torch traces a model on one core and would block the reading threads.
     """
     if registry.is_ready(_BACKBONE, _SEEN_SMALL):
         yield Export(None)
         return
     console.say(f"{_BACKBONE}: loading weights and exporting to ONNX (once)")
-    # -P: no file of the working folder is imported as a module
+    # -P: don't import files of the current folder as modules
     command = [sys.executable, "-P", "-c", f"from {__name__} import export_backbone; export_backbone()"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as process:
@@ -214,12 +214,12 @@ def exporting(console: Console) -> Iterator[Export]:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns when the other end is closed
+    sys.stdin.buffer.read()  # returns when the parent closes the other end
     os._exit(1)
 
 
 def export_backbone() -> None:
-    """Export the backbone for look-alikes; exit when the parent process does, however it ends."""
+    """Export the backbone for look-alikes. Exits when the parent process ends in any way."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     registry.resolve(_BACKBONE, _SEEN_SMALL, lambda _: None)
 
@@ -230,7 +230,7 @@ def _features(
     workspace: Workspace,
     console: Console,
 ) -> tuple[NDArray[np.float16] | None, str]:
-    """Return (features (N, D) of length 1, ""), or (None, the reason why there are none)."""
+    """Return (features (N, D) with rows of length 1, ""), or (None, reason)."""
     try:
         backbone = registry.resolve(_BACKBONE, _SEEN_SMALL, console.say)
     except UserError as error:
@@ -273,7 +273,7 @@ def _compare(
 
 
 def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
-    """Return the leak check; None if no training image has a neighbour."""
+    """Check for leaks. Returns None if no training image has a neighbour."""
     train = (table["part"] == "train").to_numpy()
     labels = table["label"].to_numpy(dtype=object)
 
@@ -288,7 +288,7 @@ def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
 
 
 def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[label_errors.Suspect]:
-    """Return suspected label errors among the images that the run scored and that have not changed since."""
+    """Return suspected label errors among the scored images of a run that have not changed since."""
     judged = findings.read(run)
     rows = table[table["part"] == "train"]
     indices = dict(zip(zip(rows["id"], rows["label"], rows["content"], strict=True), rows.index.tolist(), strict=True))
@@ -300,13 +300,13 @@ def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[labe
             here = {
                 "label": labels.index(label),
                 "suggested": labels.index(suggested),
-            }  # the plugin's order of classes may have changed
+            }  # the order of classes in the plugin may have changed
             found.append(dataclasses.replace(one, index=indices[own[one.index]], **here))
     return found
 
 
 def judge(project: Project, reference: str | None) -> Run | None:
-    """Return the run whose predictions judge the labels: the requested one, else the best on all images, else None.
+    """Return the run to compare the labels with: the requested one, else the best on all images, else None.
 
     Raises UserError for a rehearsal and for a run of another competition.
     """

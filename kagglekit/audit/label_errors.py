@@ -1,7 +1,8 @@
-"""Suspected label errors: confident learning on out-of-fold probabilities.
+"""Find suspected label errors by confident learning on out-of-fold probabilities.
 
-N images, C classes. Source: Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels"
-(2021).
+N: images, C: classes.
+
+Source: Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels" (2021).
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ class Suspect:
 
     index: int
     label: int
-    """Class index in the data."""
+    """Class index of the label in the data."""
     suggested: int
-    """Class index that the model suggests."""
+    """Class index suggested by the model."""
     margin: float
-    """Probability of the suggestion minus that of the label; larger is more suspect."""
+    """Probability of the suggestion minus that of the label; higher is more suspect."""
 
 
 def find(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[Suspect]:
-    """Return the images that the model calls another class at least as surely as it does that class's own images.
+    """Return the images that the model assigns to another class as confidently as that class's own images.
 
-    The most suspect image is first. `probabilities` (N, C) must come from models that have not seen the images.
+    The most suspect image comes first. `probabilities` (N, C) must be out-of-fold.
     """
     classes = probabilities.shape[1]
     usual = np.full(classes, np.inf)  # a class without images is never suggested

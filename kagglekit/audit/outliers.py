@@ -1,6 +1,6 @@
-"""Outliers among images: tiny, blank, dark or bright, odd in colour or shape.
+"""Find outliers among images: tiny, blank, dark, bright, odd in colour or shape.
 
-N images.
+N: images.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from kagglekit.images.appearance import Appearance
 
 TINY = 32
-"""Shortest side, in pixels, below which a network sees a blur."""
+"""Shorter side, in pixels, below which a network sees only a blur."""
 _SMALL_SHARE = 0.2
-"""Of the usual shorter side."""
+"""Share of the median shorter side below which an image is small."""
 _BLANK = 4.0
 """Contrast (0 to 127) below which an image shows nothing."""
 _DARK, _BRIGHT = 16.0, 240.0
-"""Mean brightness (0 to 255) below which an image is nearly black, and above which nearly white."""
+"""Mean brightness (0 to 255) below which an image is nearly black, and above which it is nearly white."""
 _GREY = 2.0
-"""Mean distance from grey, below which an image has no colours."""
+"""Mean distance from grey below which an image has no colours."""
 _RARE = 0.05
-"""Largest share of grey images among coloured ones, or coloured among grey, that counts as odd."""
+"""Share of grey or of coloured images up to which they count as odd."""
 _TINT = 8.0
-"""Robust standard deviations of the mean colour that make a tint odd."""
+"""Number of robust standard deviations of the mean colour above which a tint is odd."""
 _LONG = 3.0
-"""Ratio to the usual aspect ratio above which a shape is odd."""
+"""Ratio to the median aspect ratio above which a shape is odd."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Odd:
 
 
 def find(images: Sequence[Appearance]) -> list[Odd]:
-    """Return the odd images in order of index; one image may appear for several reasons."""
+    """Return the odd images, sorted by index. An image may appear with several reasons."""
     if not images:
         return []
     sides = np.array([(image.height, image.width) for image in images], np.float64)
@@ -76,7 +76,7 @@ def find(images: Sequence[Appearance]) -> list[Odd]:
 
 
 def _tints(images: Sequence[Appearance]) -> NDArray[np.float64]:
-    """Return how far each image's mean colour is from the usual one, in robust standard deviations, (N,)."""
+    """Return the distance of each mean colour from the median, in robust standard deviations, (N,)."""
     colours = np.array([(image.red, image.green, image.blue) for image in images])
     away = np.linalg.norm(colours - np.median(colours, axis=0), axis=1)
     spread = max(float(np.median(away)) * 1.25, 1.0)

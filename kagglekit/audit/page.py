@@ -1,4 +1,4 @@
-"""The audit's files: an HTML page, CSV tables, and an editable list of candidates to drop."""
+"""Write the audit's files: an HTML page, CSV tables and an editable list of images to drop."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CANDIDATES = "candidates.csv"
-"""The images that a person may want to leave out; rows with a yes become the workspace's drops.csv."""
+"""File of the images that the user may want to drop. Rows with a yes go to the workspace's drops.csv."""
 _GROUPS, _OF_GROUP = 24, 6
-"""Groups of look-alikes on the page, and pictures of each."""
+"""Number of groups of look-alikes on the page, and of pictures per group."""
 _PAIRS = 12
-"""Pairs shown for each kind of crossing."""
+"""Number of pairs on the page per kind of crossing."""
 _SINGLE = 48
-"""Odd images shown, and suspected label errors."""
+"""Number of odd images on the page, and of suspected label errors."""
 _LONGEST = 320
 FILMS = (
     "The images are frames of films, or just as similar: a typical image has many look-alikes. Only the closest pairs "
@@ -46,9 +46,9 @@ CROSSINGS = {
 
 
 def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
-    """Write the audit's files to `folder`; a file that the user edited is kept under another name.
+    """Write the audit's files to `folder`. Files that the user edited are kept under another name.
 
-    `name` is the competition as the user typed it, for the next command.
+    `name` is the competition as the user typed it, for the suggested command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
@@ -66,7 +66,7 @@ def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
             storage.write_text(folder / file, text)
 
     with FileLock(folder / ".lock"):
-        # left by a killed audit, or the user's own: no manifest says which
+        # without a manifest, it may come from a killed audit or from the user
         if (folder / CANDIDATES).is_file() and not (folder / "stages").is_dir():
             (folder / CANDIDATES).rename(
                 folder / f"candidates.before-{storage.file_sha256(folder / CANDIDATES)[:8]}.csv"
@@ -75,7 +75,7 @@ def write(found: Inspection, folder: Path, name: str, console: Console) -> None:
 
 
 def duplicates_table(found: Inspection) -> pd.DataFrame:
-    """Return all images with look-alikes, group by group."""
+    """Return all images with look-alikes, sorted by group."""
     table = found.table.assign(look_alikes=found.copies.groups)
     table = table[table.groupby("look_alikes")["id"].transform("size") > 1]
     marks = {f"crosses_{name}": np.where(flags, "yes", "") for name, flags in found.copies.crosses.items()}
@@ -85,7 +85,7 @@ def duplicates_table(found: Inspection) -> pd.DataFrame:
 
 
 def labels_table(found: Inspection) -> pd.DataFrame:
-    """Return suspected label errors, most suspect first."""
+    """Return the suspected label errors, most suspect first."""
     names = list(found.competition.labels)
     rows = [
         {
@@ -101,17 +101,17 @@ def labels_table(found: Inspection) -> pd.DataFrame:
 
 
 def odd_table(found: Inspection) -> pd.DataFrame:
-    """Return odd and unreadable images, with reasons."""
+    """Return the odd and the unreadable images, with reasons."""
     rows = [found.table.iloc[one.index][["part", "id", "path"]].to_dict() | {"reason": one.reason} for one in found.odd]
     odd = pd.DataFrame(rows, columns=["part", "id", "path", "reason"])
     return pd.concat([found.unreadable[odd.columns], odd], ignore_index=True)
 
 
 def candidates(found: Inspection) -> pd.DataFrame:
-    """Return the training images that a user may want to drop; column `drop` is "yes" for those dropped already.
+    """Return the training images that the user may want to drop. Column `drop` is "yes" for dropped images.
 
-    Listed are: all but the first of identical files with one label; all copies with different labels, unless they are
-    frames of films; suspected label errors; blank images.
+    The list has all but the first of identical files with the same label, all copies with different labels (except
+    frames of films), suspected label errors and blank images.
     """
     listed = dict(zip(found.dropped["id"], found.dropped["reason"], strict=True))
     ids, labels, names = found.table["id"], found.table["label"], found.competition.labels
@@ -124,7 +124,7 @@ def candidates(found: Inspection) -> pd.DataFrame:
         if odd.reason.startswith("blank") and found.table["part"][odd.index] == "train":
             listed.setdefault(ids[odd.index], odd.reason)
     for _, same in found.train.groupby("content", sort=False):
-        # one of them stays, unless the user says otherwise
+        # keep one of them, unless the user has dropped it
         kept = [image for image in same["id"] if image not in listed]
         for copy in kept if same["label"].nunique() > 1 else kept[1:]:
             if len(same) > 1:
@@ -137,7 +137,7 @@ def candidates(found: Inspection) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Thumb:
-    """A picture and its caption."""
+    """A picture with a caption."""
 
     id: str
     lines: list[str]
@@ -147,7 +147,7 @@ class Thumb:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Pictures that belong together."""
+    """A group of pictures."""
 
     title: str
     thumbs: list[Thumb]
@@ -210,13 +210,13 @@ def _alike(pair: Pair) -> str:
 
 
 def _groups(found: Inspection) -> tuple[list[list[int]], dict[int, int]]:
-    """Return the most telling groups of look-alikes, as indices, and the size of each group by its first index."""
+    """Return the most important groups of look-alikes, as indices, and the size of each group by its first index."""
     size = dict(zip(*(column.tolist() for column in np.unique(found.copies.groups, return_counts=True)), strict=True))
     table = found.table.assign(look=found.copies.groups, index=np.arange(len(found.table)))
     alike = table[table["look"].map(size) > 1]
     if alike.empty:
         return [], size
-    # groups across labels or splits tell more than others, and large ones more than small ones
+    # groups across labels or splits come first, and large groups before small ones
     told = alike.groupby("look").agg(
         labels=("label", "nunique"), parts=("part", "nunique"), count=("index", "size"), first=("index", "first")
     )
@@ -239,7 +239,7 @@ def _pictures(found: Inspection, indices: list[int]) -> dict[int, tuple[str, tup
 
 
 def parts_table(found: Inspection) -> list[tuple[str, ...]]:
-    """Return one row per split: images; median, least and largest sizes; shapes; brightness."""
+    """Return one row per split: images, median, smallest and largest sizes, shapes and brightness."""
     rows: list[tuple[str, ...]] = []
     for part in ("train", "test"):
         seen = [found.seen[index] for index in np.flatnonzero(found.table["part"] == part)]
@@ -267,7 +267,7 @@ PARTS_COLUMNS = ("split", ">images", ">median size", ">smallest", ">largest", ">
 
 
 def class_counts(found: Inspection) -> list[tuple[str, int, float]]:
-    """Return (class, training images, share) in the classes' order."""
+    """Return (class, training images, share), in the order of classes."""
     counts = found.train["label"].value_counts()
     total = max(len(found.train), 1)
     names = enumerate(found.competition.labels)
@@ -285,7 +285,7 @@ def group_counts(found: Inspection) -> list[tuple[str, int, int]]:
 
 
 def balance(counts: Iterable[tuple[str, int, float]]) -> str:
-    """Return one sentence on how balanced the classes are."""
+    """Return a sentence on the balance of classes."""
     sizes = sorted((count, name) for name, count, _ in counts)
     (least, rare), (most, common) = sizes[0], sizes[-1]
     if not least:
@@ -297,7 +297,7 @@ def balance(counts: Iterable[tuple[str, int, float]]) -> str:
 
 
 def _draw_sizes(found: Inspection) -> str:
-    """Return a plot of the distribution of sizes and shapes, by split."""
+    """Return a plot of the sizes and shapes of images by split, as SVG."""
     train = (found.table["part"] == "train").to_numpy()
     sides = np.array([(image.height, image.width) for image in found.seen], np.float64).reshape(-1, 2)
     if not len(sides):

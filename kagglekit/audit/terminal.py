@@ -1,4 +1,4 @@
-"""The audit in the terminal."""
+"""Print the audit on the terminal."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from kagglekit.audit.inspection import Inspection
 from kagglekit.base.console import Console
 
 _MOST = 8
-"""Rows shown; the files have all of them."""
+"""Number of rows per table; the files have all rows."""
 _MOST_CROSSING = 4
-"""Pairs of each kind."""
+"""Number of pairs per kind of crossing."""
 
 
 def tell(found: Inspection, console: Console) -> None:
-    """Print what the audit found."""
+    """Print the results of the audit."""
     console.table(f"{found.competition.name}: images", page.PARTS_COLUMNS, page.parts_table(found))
     counts = page.class_counts(found)
     console.table(
