@@ -24,25 +24,25 @@ from kagglekit.training import plots
 from kagglekit.training.lr_finder import Sweep
 
 REPORT_VERSION = 1
-"""Increase it when the same run would get a different report."""
+"""Increase this whenever the same run gives another report."""
 WORST = 20
-"""Rows with the largest loss."""
+"""Number of rows with the largest loss."""
 MOST_PAIRS = 20
-"""Most confused pairs of classes."""
+"""Number of most confused pairs of classes."""
 LARGEST_MATRIX = 20
-"""Classes of the largest confusion matrix that fits on the page."""
+"""Largest number of classes whose confusion matrix fits on the page."""
 MOST_GROUPS = 100
 _MOST_TRAININGS = 6
 _MOST_STEPS = 1500
-"""Points of a training plot."""
+"""Largest number of points in a training plot."""
 _WIDEST_SHEET = 1400
-"""Pixels."""
+"""Largest width of the contact sheet, in pixels."""
 
 
 def write(run: Run, console: Console, *, again: bool = False) -> Path:
-    """Write a finished run's report and return its path; an up-to-date report is kept.
+    """Write the report of a finished run, and return its path. An up-to-date report is kept.
 
-    `again` writes it in any case. Raises UserError for an unfinished run.
+    With `again`, the report is always written. Raises UserError for an unfinished run.
     """
     path = run.folder / filenames.REPORT
     stage = Stage("report", (filenames.REPORT,), after=("finish", "result"))
@@ -60,7 +60,7 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
 
 
 def render(found: Findings, console: Console) -> str:
-    """Return the page."""
+    """Render the page."""
     networks = cards.Networks(fitted_run.FittedRun(found.run, console), console)
     matrix = stats.confusion(found.truth, found.predicted, len(found.labels))
     bins = stats.reliability(found.truth, found.probabilities)
@@ -115,7 +115,7 @@ def _worst(found: Findings) -> list[Mapping[str, Any]]:
 
 
 def _trainings(found: Findings) -> list[shown.Training]:
-    """Return the curves of the first models; the others are in the models' folders."""
+    """Return the curves of the first models. Those of the others are in the models' folders."""
     return [_training(folder) for folder in _trained(found.run)[:_MOST_TRAININGS]]
 
 
@@ -140,7 +140,7 @@ def _training(folder: Path) -> shown.Training:
 
 
 def _finder(swept: SweepRecord, where: str) -> str:
-    """Return the sweep's plot as an SVG."""
+    """Return a plot of the sweep, as SVG."""
     curve = Sweep(swept.rates, swept.losses, swept.stopped, swept.smoothing)
     found = ", ".join(f"{name} {rate:.2g}" for name, rate in swept.suggestions.items()) or "none"
     text = f"Learning-rate finder of {where}: suggestions {found}"
@@ -148,7 +148,7 @@ def _finder(swept: SweepRecord, where: str) -> str:
 
 
 def _thinned(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return all epochs, and few enough steps to keep the plot small."""
+    """Return all epochs, but only some of the steps, to keep the plot small."""
     steps = [index for index, row in enumerate(history) if row["kind"] == "step"]
     kept = set(steps[:: -(-len(steps) // _MOST_STEPS) or 1])
     return [row for index, row in enumerate(history) if index in kept or row["kind"] != "step"]

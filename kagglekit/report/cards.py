@@ -1,4 +1,4 @@
-"""The galleries' pictures: read again from their files, with what the networks looked at."""
+"""Pictures and attention maps of the galleries. The images are read again from their files."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from kagglekit.runs.findings import Findings
 
 Result = TypeVar("Result")
 _LONGEST, _LONGEST_OF_MANY = 480, 320
-"""Of a picture's sides, where there are few and many of them, in pixels."""
+"""Longer side of a picture in pixels, if there are few pictures and if there are many."""
 _MANY = 120
 MOST_ANSWERS = 10
-"""Classes of which a picture's channels are shown."""
+"""Number of classes for which the channels of a picture are shown."""
 _PART = "fold{}"
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 class Networks:
-    """The run's networks, as far as they can still be had and looked into."""
+    """The networks of a run, as far as they are available and can be inspected."""
 
     def __init__(self, run: fitted_run.FittedRun, console: Console) -> None:
         self.run = run
         self._console = console
         self.problems: dict[str, str] = {}
-        """What could not be had of them -> why."""
+        """Missing part of the report -> reason."""
         self.attention = self.careful("networks", lambda: saliency.Attention(run))
 
     def careful(self, what: str, work: Callable[[], Result]) -> Result | None:
-        """Return what `work` returns; where it fails say why, remember it, and return None."""
+        """Return the result of `work`. If it fails, warn, note the reason and return None."""
         try:
             return work()
         except UserError as error:
             self.problems[what] = str(error)
-        except Exception as error:  # noqa: BLE001  timm has a thousand architectures: the rest of the report stands
+        except Exception as error:  # noqa: BLE001  some of timm's architectures may fail: write the rest of the report
             self.problems[what] = f"the network can't be inspected ({type(error).__name__}: {error!s:.200})"
         self._console.warn(f"report: {what} are left out: {self.problems[what]}")
         return None
 
     @property
     def unexplained(self) -> str:
-        """Why there are no attention maps; nothing where there are."""
+        """Reason why there are no attention maps; empty if there are."""
         return self.problems.get("networks") or self.problems.get("attention maps") or ""
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image file as it was read again."""
+    """An image file, read again."""
 
     source: str = ""
     shape: tuple[int, int] = (4, 3)
@@ -64,14 +64,14 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Overlay:
-    """What lies over a picture."""
+    """An attention map over a picture."""
 
     source: str = ""
     box: saliency.Box = _WHOLE
 
 
 def make(found: Findings, networks: Networks, console: Console) -> list[shown.Gallery]:
-    """Return the five views with their pictures."""
+    """Return the galleries of the five views."""
     chosen = galleries.choose(found.truth, found.probabilities, found.losses, found.recipe.data.seed)
     places = {
         view.key: {place for row in chosen[view.key] for place in row.indices.tolist()} for view in galleries.VIEWS
@@ -103,7 +103,7 @@ def make(found: Findings, networks: Networks, console: Console) -> list[shown.Ga
 def _read(
     found: Findings, networks: Networks, places: list[int], explained: Collection[int], console: Console
 ) -> dict[int, _Picture]:
-    """Read and scale images in parallel; only what is shown of them stays in memory."""
+    """Read and scale images in parallel. Only the scaled pictures stay in memory."""
     longest = _LONGEST if len(places) < _MANY else _LONGEST_OF_MANY
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
@@ -127,7 +127,7 @@ def _read(
 
 
 def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture]) -> dict[int, _Overlay]:
-    """Return attention maps as pictures, by place."""
+    """Return attention maps as pictures, by index of the image."""
     looked = networks.attention
     predicted, folds = found.predicted, found.table["fold"].tolist()
     asked = {
@@ -175,7 +175,7 @@ def _card(found: Findings, place: int, picture: _Picture, overlay: _Overlay | No
 
 
 def look_inside(found: Findings, networks: Networks, console: Console) -> list[shown.Inside]:
-    """Return filters, and what answers to the surest right picture of each class, by a model that has not seen it."""
+    """Return filters, and the strongest channels for one example per class, of models not trained on it."""
     if networks.attention is None:
         return []
     return networks.careful("filters and channels", lambda: _look_inside(found, networks, console)) or []
@@ -210,10 +210,7 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
 
 
 def _examples(found: Findings) -> list[int]:
-    """Return the image of each class that its class is surest of: the best known example of what it looks like.
-
-    They are sorted by fold, so that each fold's models are loaded once.
-    """
+    """Return, for each class, the index of the image with the highest probability of that class."""
     own = found.probabilities[np.arange(len(found.truth)), found.truth]
     best = []
     for label in np.unique(found.truth)[:MOST_ANSWERS]:

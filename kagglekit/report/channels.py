@@ -1,6 +1,6 @@
-"""What a network sees: its first layer's filters, and which channels answer to a picture.
+"""Filters of a network's first layer, and its strongest channels for a picture.
 
-K filters, S stages, D channels of a stage, h x w places.
+K: filters, S: stages, D: channels of a stage, h x w: positions.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from kagglekit.report.saliency import Prepared, normalised
 MOST_FILTERS = 64
 STAGES = 5
 CHANNELS = 4
-"""Shown of each stage."""
+"""Number of channels shown per stage."""
 _FILTER, _CHANNEL = 24, 48
-"""Least sides of a filter's tile and of a channel's, in pixels."""
+"""Smallest sides of the tile of a filter and of a channel, in pixels."""
 
 
 def filters(model: Any) -> str | None:
-    """Return the filters of the layer that sees the pixels as one picture; None where it sees something else."""
+    """Return the filters of the first layer as one picture; None if its input is not RGB."""
     name = (model.pretrained_cfg or {}).get("first_conv")
     try:
         weights = model.get_submodule(name).weight.detach().float().cpu().numpy()  # (K, 3, h, w)
@@ -40,7 +40,7 @@ def filters(model: Any) -> str | None:
 
 
 def _tile(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(3, h, w) -> (H, W, 3), grey where it is 0."""
+    """Draw a filter, (3, h, w) -> (H, W, 3); zero weights are grey."""
     scaled = 0.5 + weights.transpose(1, 2, 0) / (2 * max(float(np.abs(weights).max()), 1e-12))
     times = -(-_FILTER // scaled.shape[0])
     pixels = np.round(255 * scaled).astype(np.uint8)
@@ -49,7 +49,7 @@ def _tile(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class StageChannels:
-    """The channels of a stage that answer most to a picture."""
+    """The strongest channels of a stage for a picture."""
 
     title: str
     picture: str
@@ -57,7 +57,7 @@ class StageChannels:
 
 
 def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared) -> list[StageChannels]:
-    """Return for some stages, from early to late, the channels whose mean absolute output is the largest."""
+    """Return the channels with the largest mean absolute output, for some stages from early to late."""
     import torch
 
     with torch.no_grad():
@@ -65,7 +65,7 @@ def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared
         maps = [
             each[0].cpu().numpy()
             for each in model.forward_intermediates(seen, output_fmt="NCHW", intermediates_only=True)
-        ]  # S times (D, h, w)
+        ]  # S maps (D, h, w)
     places = np.unique(np.linspace(0, len(maps) - 1, STAGES).round().astype(int))
     stages = []
     for place in places:
@@ -80,7 +80,7 @@ def strongest_channels(model: Any, preprocessing: Preprocessing, image: Prepared
 
 
 def _answer(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(h, w) -> (H, W, 4)."""
+    """Draw the output of a channel, (h, w) -> (H, W, 4)."""
     tall, wide = values.shape
     scale = _CHANNEL / max(tall, wide)
     size = (max(round(wide * scale), 1), max(round(tall * scale), 1))

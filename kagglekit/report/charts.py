@@ -1,4 +1,4 @@
-"""The report's plots."""
+"""Plots of the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def calibration(bins: Sequence[Bin], error: float) -> str:
-    """Return the reliability diagram above a histogram of the bins."""
+    """Return a reliability diagram above a histogram of the bins, as SVG."""
     total = sum(entry.images for entry in bins)
     text = f"Reliability diagram of {total} images; expected calibration error {error:.4f}. " + "; ".join(
         f"confidence {b.confidence:.0%}: accuracy {b.accuracy:.0%} ({b.images} images)" for b in bins
@@ -54,7 +54,7 @@ def calibration(bins: Sequence[Bin], error: float) -> str:
 
 @dataclass(frozen=True)
 class Curve:
-    """The losses of a finishing step."""
+    """The losses of a finishing step by value."""
 
     step: str
     losses: Mapping[float, float]
@@ -62,12 +62,12 @@ class Curve:
     without: float
     """Log loss without the step."""
     chosen: float | None
-    """The chosen value; None if the step was not requested."""
+    """Chosen value; None if the step was not requested."""
     kept: bool
 
 
 def finishing(curves: Sequence[Curve]) -> str:
-    """Return a plot of the log loss by each step's value, with the chosen value marked."""
+    """Return a plot of the log loss by value of each step, with the chosen value marked, as SVG."""
     text = "; ".join(f"{curve.step}: {curve.without:.5f} without, {_said(curve)}" for curve in curves)
 
     def draw(figure: Figure) -> None:

@@ -1,6 +1,6 @@
-"""Runs side by side: settings, scores image by image, and the correlation of their errors.
+"""Compare runs: settings, scores image by image, and the correlation of their errors.
 
-N images that both runs have scored, C classes.
+N: images that both runs scored, C: classes.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from kagglekit.runs.findings import Findings
 from kagglekit.runs.store import Run
 
 _MOST = 10
-"""Images listed of those that only one run gets right."""
+"""Number of listed images that only one run gets right."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A run compared with another, on the images that both scored."""
+    """A comparison of two runs on the images that both scored."""
 
     images: int
     before: float
-    """Log loss of the first."""
+    """Log loss of the first run."""
     after: float
-    """Log loss of the second."""
+    """Log loss of the second run."""
     gain: float
-    """Of the second over the first; above zero is better."""
+    """Gain of the second run over the first; positive is better."""
     low: float
     high: float
-    """The gain's 95% interval, bootstrapped over whole groups."""
+    """Upper bound of the gain's 95% bootstrap interval over whole groups; `low` is the lower bound."""
     better: list[str]
-    """Ids that only the second gets right, largest gain first."""
+    """Ids that only the second run gets right, largest gain first."""
     worse: list[str]
-    """Ids that only the first gets right, largest loss first."""
+    """Ids that only the first run gets right, largest loss first."""
     correlation: float
-    """Of the two runs' errors (truth minus probability), over images and classes."""
+    """Correlation of the errors of both runs (truth minus probability), over images and classes."""
     blend: float
     """Log loss of the mean of both runs' probabilities."""
     blend_gain: float
-    """Of the mean over the better run of the two."""
+    """Gain of the mean over the better of the two runs."""
     blend_low: float
     blend_high: float
 
     @property
     def verdict(self) -> str:
-        """Which run is better, if the interval proves it."""
+        """The better run, if the interval excludes zero."""
         if self.low > 0:
             return "by log loss the second is better: the interval excludes zero"
         if self.high < 0:
@@ -69,7 +69,7 @@ class Difference:
 
 
 def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
-    """Compare two runs' out-of-fold probabilities; raises UserError if they share no scored image."""
+    """Compare the out-of-fold probabilities of two runs. Raises UserError if no image was scored by both."""
     if first.labels != second.labels:
         raise UserError(f"runs {first.run.id} and {second.run.id} have different classes: nothing can be compared.")
     same = ["id", "label", "content"]
@@ -87,7 +87,7 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     low, high = postprocess.gain_interval(scored, one, other, metric, seed)
     losses = [metrics.log_loss_rows(truth, rows) for rows in (one, other)]
     right = [metrics.correct_rows(truth, rows) > 0 for rows in (one, other)]
-    order = np.argsort(losses[1] - losses[0], kind="stable")  # gained most first
+    order = np.argsort(losses[1] - losses[0], kind="stable")  # largest gain first
     ids = shared["id"].to_numpy(dtype=object)
     mean, better_one = (one + other) / 2, one if losses[0].mean() <= losses[1].mean() else other
     blend_low, blend_high = postprocess.gain_interval(scored, better_one, mean, metric, seed)
@@ -117,7 +117,10 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 
 def compare(runs: Sequence[Run], console: Console) -> None:
-    """Print runs side by side, each against the first; raises UserError unless two or more are of one competition."""
+    """Print runs side by side, each compared with the first.
+
+    Raises UserError for fewer than two runs, or for runs of different competitions.
+    """
     if len({run.folder for run in runs}) < 2:
         raise UserError("compare takes two runs or more: `kagglekit runs` lists them.")
     found = [findings.read(run) for run in runs]

@@ -1,4 +1,4 @@
-"""The facts of a run as names and values, for the page and the terminal."""
+"""Facts about a run as names and values, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kagglekit.report.charts import Curve
 from kagglekit.runs.findings import Findings
 
 OWN = "this run"
-"""Its name among the leaderboard lines."""
+"""Name of the run among the leaderboard scores."""
 
 
 def standing(found: Findings) -> str:
-    """Return between which leaderboard lines the run is; empty if none are known."""
+    """Return the run's position among the known leaderboard scores; empty if none are known."""
     lines = summary.leaderboard(found.record.leaderboard, found.result, OWN)
     if not lines:
         return ""
@@ -36,7 +36,7 @@ Facts = list[tuple[str, str]]
 
 
 def facts(found: Findings) -> Mapping[str, Facts]:
-    """Return heading -> (name, value)."""
+    """Return heading -> list of (name, value)."""
     record, result, machine = found.record, found.result, found.record.machine
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
     left_out = [f"{result.quarantined} unreadable (training and test)"] if result.quarantined else []
@@ -76,7 +76,7 @@ def facts(found: Findings) -> Mapping[str, Facts]:
 
 
 _FOLDERS = re.compile(r"(^|[=,])(?:[^=,]*[/\\])")
-"""The folders in front of a file name."""
+"""Pattern of the folders before a file name."""
 
 
 def _scored_on(found: Findings) -> str:
@@ -90,9 +90,9 @@ def _versions(versions: Mapping[str, str]) -> str:
 
 
 def settings(found: Findings) -> tuple[Facts, Facts]:
-    """Return (settings that are not the defaults, all others) as (name, value)."""
+    """Return the settings that differ from the defaults, and all others, as (name, value)."""
     usual = Recipe().as_dict()
-    # pages are shared: paths of their author stay private
+    # users share pages: remove their private paths
     values = {name: _FOLDERS.sub(r"\1", recipe.shown(value)) for name, value in found.recipe.as_dict().items()}
     changed = [(name, value) for name, value in values.items() if value != recipe.shown(usual[name])]
     same = [(name, value) for name, value in values.items() if value == recipe.shown(usual[name])]
@@ -100,7 +100,7 @@ def settings(found: Findings) -> tuple[Facts, Facts]:
 
 
 def finishing_curves(found: Findings) -> list[Curve]:
-    """Return the log loss of each finishing step by value, after the kept steps before it."""
+    """Return the log loss by value of each finishing step, after the kept steps before it."""
     gates = {gate.step: gate for gate in found.result.finish}
     probabilities, curves = found.unfinished, []
     requested = list(found.recipe.finish.finish)

@@ -1,6 +1,6 @@
-"""Which pictures to show: the five views of fast.ai's first lesson, by true class.
+"""Choose the pictures to show: the five views of fast.ai's first lesson, by true class.
 
-N images, C classes.
+N: images, C: classes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 from kagglekit.base.arrays import Floats, Indices, Labels
 
 MOST_PICTURES = 240
-"""Pictures on one page, at most."""
+"""Largest number of pictures on a page."""
 _MOST_EACH = 8
 _LEAST_EACH = 2
 
 
 @dataclass(frozen=True)
 class View:
-    """One way of choosing pictures."""
+    """A rule for choosing pictures."""
 
     key: str
     title: str
     meaning: str
     explained: bool
-    """Whether attention maps are shown: for wrong and uncertain pictures."""
+    """Whether to show attention maps, as for wrong and uncertain pictures."""
 
 
 VIEWS = (
@@ -40,7 +40,7 @@ VIEWS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One view's pictures of one true class."""
+    """The pictures of one view and one true class."""
 
     label: int
     indices: Indices
@@ -49,9 +49,9 @@ class Row:
 
 
 def choose(truth: Labels, probabilities: Floats, losses: Floats, seed: int) -> Mapping[str, list[Row]]:
-    """Return view's key -> one row per class that has images, in class order.
+    """Return key of the view -> one row per class with images, in class order.
 
-    With many classes only those with the largest mean loss are shown. The same seed chooses the same pictures.
+    With many classes, only those with the largest mean loss are shown. The same seed chooses the same pictures.
     """
     shown = classes_shown(truth, losses)
     each = int(np.clip(MOST_PICTURES // (len(VIEWS) * len(shown)), _LEAST_EACH, _MOST_EACH))
@@ -76,7 +76,7 @@ def choose(truth: Labels, probabilities: Floats, losses: Floats, seed: int) -> M
 
 
 def classes_shown(truth: Labels, losses: Floats) -> list[int]:
-    """Return the classes to show, in order: all of them, or those with the largest mean loss."""
+    """Return the classes to show, in class order: all, or those with the largest mean loss."""
     labels = np.unique(truth)
     most = MOST_PICTURES // (len(VIEWS) * _LEAST_EACH)
     mean = np.array([losses[truth == label].mean() for label in labels])

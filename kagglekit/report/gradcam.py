@@ -1,8 +1,10 @@
-"""Grad-CAM of one network, however it arranges its last features.
+"""Grad-CAM of one network, for any layout of its last features.
 
-N images, D channels, h x w places of the last feature maps, C classes. Where a linear head sits on channels that are
-averaged over all places, as on most frozen backbones, Grad-CAM is the exact class activation map: the mean over all
-places is the class's score, but for a constant. Gradients go from the score to the last feature maps only.
+With a linear head on globally averaged channels, as on most frozen backbones, Grad-CAM is the exact class activation
+map: its mean over all positions is the score of the class, up to a constant. Gradients are computed from the score to
+the last feature maps only.
+
+N: images, D: channels, h x w: positions of the last feature maps, C: classes.
 
 Sources: Selvaraju et al., "Grad-CAM" (2017); Zhou et al., "Learning deep features for discriminative localization"
 (2016).
@@ -21,9 +23,9 @@ Maps = NDArray[np.float32]
 
 
 def evidence(model: Any, batch: Any, maps: Any, head: Callable[[Any], Any], labels: Any) -> Maps | None:
-    """Return what speaks for `labels` (N,) at each place, (N, h, w); None where places can't be told apart.
+    """Return the evidence for `labels` (N,) at each position, (N, h, w); None if features have no positions.
 
-    `maps` are what `forward_features` makes of `batch` (N, 3, H, W), and `head` makes scores (N, C) of such.
+    `maps` is the output of `forward_features` for `batch` (N, 3, H, W). `head` turns it into scores (N, C).
     """
     from captum.attr import LayerGradCam
 
@@ -34,14 +36,14 @@ def evidence(model: Any, batch: Any, maps: Any, head: Callable[[Any], Any], labe
     tail = _tail(layout, head)
     found = LayerGradCam(tail, tail.maps).attribute(maps.detach(), target=labels)
     if not found.abs().max() and hasattr(model, "blocks"):
-        # pooled from a token of its own, which has met the places in the last block
+        # the score depends on a class token only, which attends to the positions in the last block
         found = _before_last_block(model, batch, layout, head, labels)
     values = found.detach().cpu().numpy()[:, 0]
-    return np.asarray(values * values[0].size, np.float32)  # a place of a coarse grid stands for more of the image
+    return np.asarray(values * values[0].size, np.float32)  # a position of a coarse grid covers more of the image
 
 
 def _tail(layout: _Layout, head: Callable[[Any], Any]) -> Any:
-    """Return what comes after the last features as a module, whose `maps` are those features as (N, D, h, w)."""
+    """Return a module of all that follows the last features. Its layer `maps` outputs them as (N, D, h, w)."""
     from torch import nn
 
     class Tail(nn.Module):
@@ -60,7 +62,7 @@ def _before_last_block(model: Any, batch: Any, layout: _Layout, head: Callable[[
     from torch import nn
 
     class Watched(nn.Module):
-        """The last block, with its input as feature maps."""
+        """The last block, with its input as feature maps in the layer `maps`."""
 
         def __init__(self, block: nn.Module) -> None:
             super().__init__()
@@ -85,7 +87,7 @@ def _before_last_block(model: Any, batch: Any, layout: _Layout, head: Callable[[
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a network's last features lie in memory."""
+    """The memory layout of a network's last features."""
 
     kind: str
     """`maps` (N, D, h, w), `last` (N, h, w, D) or `tokens` (N, P + h * w, D)."""
@@ -110,7 +112,7 @@ class _Layout:
         return features[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
 
     def back(self, maps: Any, features: Any) -> Any:
-        """Return maps (N, D, h, w) in the layout of `features`, whose tokens without a place are kept."""
+        """Return maps (N, D, h, w) in the layout of `features`, with its prefix tokens."""
         import torch
 
         if self.kind == "maps":

@@ -1,6 +1,6 @@
-"""Where a run's networks looked: by the models of the image's own fold, which have not seen it.
+"""Attention maps of a run's networks, from the models that were not trained on the image.
 
-N images, V views, D features, C classes.
+N: images, V: views, D: features, C: classes.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ if TYPE_CHECKING:
     import torch
 
 Box = tuple[float, float, float, float]
-"""A part of an image in shares of its sides: top, left, height, width."""
+"""A part of an image: top, left, height, width, as shares of its sides."""
 _BATCH = 8
 _GRID = 48
-"""Places of a side, where maps of several parts of an image are laid over one another."""
+"""Number of positions per side when maps of different parts of an image are averaged."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as each of a run's preprocessings makes it."""
+    """An image after each preprocessing of a run."""
 
     pixels: Mapping[Preprocessing, Pixels]
     seen: Mapping[Preprocessing, Box]
-    """The part of the image that is left."""
+    """Preprocessing -> part of the image that remains."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An image, and the class whose evidence is looked for."""
+    """An image, and the class to explain."""
 
     image: Prepared
     part: str
-    """The part of the run that predicts it: `fold0` …"""
+    """Part of the run that predicts the image: `fold0` …"""
     label: int
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where an image speaks for a class."""
+    """An attention map: where an image has evidence for a class."""
 
     values: Maps
-    """(h, w), above zero where it does."""
+    """Evidence at each position, (h, w); positive values support the class."""
     box: Box
-    """The part of the image that the values are of."""
+    """Part of the image that the values cover."""
 
 
 class Attention:
-    """The networks of one run, loaded once each."""
+    """The networks of a run. Each is loaded once."""
 
     def __init__(self, run: FittedRun) -> None:
-        """Take a run; raise UserError where it has no networks, or its backbones are no longer what they were."""
+        """Raise UserError if the run has no networks, or if its backbones have changed."""
         import torch
 
         if not run.fitted().networks:
@@ -80,14 +80,14 @@ class Attention:
             devices.keep_memory()
 
     def prepare(self, image: Pixels) -> Prepared:
-        """Return a decoded image (H, W, 3) as the run's networks take it."""
+        """Preprocess a decoded image (H, W, 3) for the networks of the run."""
         return Prepared(
             {preprocessing: preprocessing.apply(image) for preprocessing in self.preprocessings},
             {preprocessing: preprocessing.seen(*image.shape[:2]) for preprocessing in self.preprocessings},
         )
 
     def maps(self, asked: Sequence[Asked]) -> list[Evidence | None]:
-        """Return where each image has evidence for its class; None where no network's features are of places."""
+        """Return the attention map of each image; None if no network's features have positions."""
         found: list[Evidence | None] = [None] * len(asked)
         for part in dict.fromkeys(image.part for image in asked):
             self._keep_only(self._run.fitted(part).networks)
@@ -99,14 +99,14 @@ class Attention:
         return found
 
     def model(self, network: Network) -> Any:
-        """Return a network as a timm model, ready to compute."""
+        """Return the timm model of a network, on the device."""
         key = _key(network)
         if key not in self._models:
             self._models[key] = network.model().requires_grad_(requires_grad=False).to(self.device)
         return self._models[key]
 
     def _keep_only(self, networks: Sequence[Network]) -> None:
-        """Let go of all other networks: each fold may have its own, and memory must not grow with them."""
+        """Free all other networks: each fold may have its own, and memory must not grow with the number of folds."""
         kept = {_key(network) for network in networks}
         self._models = {key: model for key, model in self._models.items() if key in kept}
 
@@ -132,7 +132,7 @@ class Attention:
         *,
         mirrored: bool,
     ) -> list[tuple[Network, Maps]]:
-        """Return each network's evidence for `labels` (N,), (N, h, w), of those that it can be had of."""
+        """Return the evidence for `labels` (N,), (N, h, w), of each network whose features have positions."""
         import torch
 
         models = [self.model(network) for network in networks]
@@ -159,7 +159,7 @@ class Attention:
         return found
 
     def _scores(self, fitted: Fitted, head: Head) -> Callable[[Sequence[Any]], Any]:
-        """Return what turns the pooled features of all networks (N, D) into the head's scores (N, C)."""
+        """Return a function from the pooled features of all networks (N, D) to the head's scores (N, C)."""
         import torch
 
         scores = scores_by_torch(head, self.device)
@@ -178,7 +178,7 @@ def _key(network: Network) -> tuple[str, ...]:
 
 
 def normalised(images: Sequence[Prepared], preprocessing: Preprocessing, *, mirrored: bool = False) -> torch.Tensor:
-    """Return images as a network with this preprocessing sees them: (N, 3, H, W)."""
+    """Return the normalised input of a network with this preprocessing, (N, 3, H, W)."""
     import torch
 
     pixels = np.stack([image.pixels[preprocessing] for image in images])
@@ -188,7 +188,7 @@ def normalised(images: Sequence[Prepared], preprocessing: Preprocessing, *, mirr
 
 
 def _together(found: Sequence[Evidence]) -> Evidence | None:
-    """Return the mean of several networks' and views' evidence; where they saw other parts, over the whole image."""
+    """Average the maps of networks and views; on the whole image if they cover different parts of it."""
     if not found:
         return None
     if len({evidence.box for evidence in found}) == 1:

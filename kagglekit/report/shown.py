@@ -1,6 +1,6 @@
-"""The contents of the page: plain values for the template.
+"""The contents of the page, as plain values for the template.
 
-C classes.
+C: classes.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class Card:
     loss: float
     group: str
     source: str
-    """A data URI; empty if the file is gone or has changed."""
+    """Data URI of the picture; empty if the file is missing or has changed."""
     shape: tuple[int, int]
     """Width and height of the picture, in pixels."""
     overlay: str
-    """The attention map of the predicted class: a data URI, or empty."""
+    """Data URI of the attention map of the predicted class; may be empty."""
     box: tuple[float, float, float, float]
-    """The part of the picture that the network saw: left, top, width, height in per cent."""
+    """Part of the picture that the network saw: left, top, width, height in per cent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryRow:
-    """One class's pictures."""
+    """The pictures of one class."""
 
     name: str
     of: int
@@ -45,7 +45,7 @@ class GalleryRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """One view's pictures."""
+    """The pictures of one view."""
 
     key: str
     title: str
@@ -64,18 +64,18 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One model's curves."""
+    """The training curves of one model."""
 
     name: str
     history: str
-    """An SVG."""
+    """Plot of loss and learning rate, as SVG."""
     finders: list[tuple[str, str]]
-    """Phase, and the finder's sweep before it as an SVG."""
+    """Phase, and a plot of the finder's sweep before it, as SVG."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inside:
-    """What the networks see."""
+    """Filters and channels of a network."""
 
     network: str
     filters: str | None

@@ -1,6 +1,6 @@
-"""Statistics of predictions against the truth: confusion, classes, groups, calibration.
+"""Statistics of predictions: confusion, scores by class and group, and calibration.
 
-N images, C classes, B bins.
+N: images, C: classes, B: bins.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ BINS = 10
 
 
 def confusion(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """Return counts by true class (rows) and predicted class (columns), (C, C)."""
+    """Return the confusion matrix: counts by true class (rows) and predicted class (columns), (C, C)."""
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Confused:
-    """A class that is predicted as another."""
+    """A pair of classes: the true one and the wrongly predicted one."""
 
     truth: int
     predicted: int
     images: int
     share: float
-    """Share of the true class's images."""
+    """Share of the images of the true class."""
 
 
 def most_confused(matrix: NDArray[np.int64], count: int) -> list[Confused]:
-    """Return the pairs of classes that are confused most often, at most `count`."""
+    """Return the most confused pairs of classes, at most `count`."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
@@ -56,7 +56,7 @@ class Slice:
     accuracy: float
     """Share of correct predictions; for a class, its recall."""
     precision: float
-    """Share of predictions of this class that are correct; NaN without any, and for groups."""
+    """Share of predictions of this class that are correct; NaN if there are none, and for groups."""
     loss: float
     """Mean log loss."""
     share: float
@@ -64,7 +64,7 @@ class Slice:
 
 
 def by_class(truth: Labels, probabilities: Floats, names: Sequence[str]) -> list[Slice]:
-    """Return one row per class that has images, in class order."""
+    """Return one row per class with images, in class order."""
     predicted = probabilities.argmax(axis=1)
     rows = _rows(truth, probabilities)
     slices = []
@@ -86,7 +86,7 @@ def by_group(truth: Labels, probabilities: Floats, groups: NDArray[np.object_]) 
 
 
 def _rows(truth: Labels, probabilities: Floats) -> tuple[Floats, Floats]:
-    """Return each row's log loss and whether it is correct, (N,) each."""
+    """Return the log loss of each row, and whether it is correct, (N,) each."""
     return metrics.log_loss_rows(truth, probabilities), metrics.correct_rows(truth, probabilities)
 
 
@@ -103,21 +103,21 @@ def _slice(name: str, here: NDArray[Any], losses: Floats, right: Floats, precisi
 
 @dataclass(frozen=True)
 class Bin:
-    """Images whose predicted class has about the same probability."""
+    """Images with similar probabilities of the predicted class."""
 
     low: float
     high: float
     images: int
     confidence: float
-    """Mean probability."""
+    """Mean probability of the predicted class."""
     accuracy: float
     least: float
-    """Lower end of the accuracy's 95% interval."""
+    """Lower end of the 95% interval of the accuracy."""
     most: float
 
 
 def reliability(truth: Labels, probabilities: Floats) -> list[Bin]:
-    """Return the bins that have images, by confidence; bins are equally wide, from 1 / C to 1.
+    """Return the bins with images, sorted by confidence. Bins have equal widths, from 1 / C to 1.
 
     Intervals: E. B. Wilson, "Probable inference" (1927).
     """
@@ -136,12 +136,12 @@ def reliability(truth: Labels, probabilities: Floats) -> list[Bin]:
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    # rounding must not put the share outside its interval
+    # rounding errors must not put the share outside its interval
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Return the expected calibration error: the bins' mean distance between probability and accuracy.
+    """Return the expected calibration error: the mean distance of confidence and accuracy over bins.
 
     Source: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities" (2015).
     """
@@ -152,7 +152,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 def loss_by_value(truth: Labels, probabilities: Floats, step: str) -> Mapping[float, float]:
     """Return candidate value -> log loss of all rows after a finishing step with that value.
 
-    The lowest is optimistic: it is read from the rows that it was measured on.
+    The lowest loss is optimistic, because it is chosen on the same rows.
     """
     apply, _ = postprocess.STEPS[step]
     values = sorted(postprocess.candidate_values(step, truth, probabilities))
@@ -166,7 +166,7 @@ class Worst:
     index: int
     loss: float
     so_far: float
-    """Share of the total loss in this row and those before it."""
+    """Cumulative share of the total loss up to this row."""
 
 
 def worst_rows(losses: Floats, count: int) -> list[Worst]:

@@ -1,4 +1,4 @@
-"""The report in the terminal."""
+"""Print a summary of the report on the terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kagglekit.report import facts, stats
 from kagglekit.runs.findings import Findings
 
 _MOST = 10
-"""Rows shown; the page has more."""
+"""Number of rows per table; the page has more."""
 
 _CLASS_COLUMNS = ("class", ">images", ">recall", ">precision", ">log loss", ">of the loss")
 _GROUP_COLUMNS = ("group", ">images", ">accuracy", ">log loss", ">of the loss")
 
 
 def tell(found: Findings, console: Console) -> None:
-    """Print the report's essentials."""
+    """Print the main results of the report."""
     synthetic = "SYNTHETIC " if found.result.synthetic else ""
     console.table(f"{synthetic}run {found.run.id}", ("", ">"), summary.facts(found.result))
     standing = facts.standing(found)
