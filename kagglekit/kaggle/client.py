@@ -1,4 +1,4 @@
-"""Requests to Kaggle for one competition, through the official client with our own time-outs and retries."""
+"""Requests to Kaggle for one competition, by the official client with our own time-outs and retries."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 TIMEOUT = (10.0, 60.0)
-"""Seconds to wait for a connection, and for the next bytes: the official client has no limit."""
+"""Seconds to wait for a connection, and for the next bytes. The official client has no limit."""
 _PAGE = 100
-"""Submissions or files per request."""
+"""Number of submissions or files per request."""
 
 
 def slug_of(competition: Competition) -> str:
-    """Return a competition's slug at Kaggle; raise UserError if it has none."""
+    """Return the slug of a competition on Kaggle. Raises UserError if it has none."""
     if not competition.kaggle:
         raise UserError(f"{competition.name} has no Kaggle slug: set kaggle=… in its plugin.")
     return competition.kaggle
@@ -39,7 +39,7 @@ def slug_of(competition: Competition) -> str:
 
 @contextmanager
 def connect(competition: Competition, console: Console, attempts: int = retries.ATTEMPTS) -> Iterator[Kaggle]:
-    """Find the credentials and yield a client; nothing is sent yet, except to renew an expired login.
+    """Find the credentials and yield a client. Nothing is sent yet, except to renew an expired login.
 
     Raises UserError if there are no credentials or the competition has no Kaggle slug.
     """
@@ -66,19 +66,19 @@ def _official(found: credentials.Credentials) -> KaggleClient:
 
 
 def _prepared(client: KaggleClient, found: credentials.Credentials) -> None:
-    """Give an open client time-outs and exactly the credentials found: by itself it might pick others."""
-    session = client.http_client()._session  # there is no public access
+    """Set time-outs and the found credentials on an open client, which might pick others by itself."""
+    session = client.http_client()._session  # there is no public attribute
     session.send = functools.partial(session.send, timeout=TIMEOUT)
-    session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts the bytes sent
+    session.headers["Accept-Encoding"] = "identity"  # Content-Length must count the bytes sent
     if not found.token and found.username:
         session.auth = (found.username, found.key)
 
 
 class Kaggle:
-    """Requests about one competition; failures are raised as UserError."""
+    """Requests about one competition. Failures raise UserError."""
 
     def __init__(self, context: Context, console: Console, plain: requests.Session, attempts: int) -> None:
-        """`plain` is for pre-signed addresses, which must not see the credentials."""
+        """`plain` is a session for pre-signed addresses, which must not get the credentials."""
         self.context = context
         self._console = console
         self._plain = plain
@@ -94,7 +94,7 @@ class Kaggle:
             yield
 
     def renewed_token(self) -> str:
-        """Return a new token for the browser login; the official client also stores it."""
+        """Return a new token for the browser login. The official client also stores it."""
         from kagglesdk import KaggleCredentials
 
         with _official(self.context.credentials) as client:
@@ -117,7 +117,7 @@ class Kaggle:
         return [self.context.credentials.redact(str(file.name)) for file in listed]
 
     def archive(self) -> requests.Response:
-        """Return an open response that streams the whole archive; the caller closes it."""
+        """Return an open response that streams the whole archive. The caller must close it."""
         from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
 
         request = ApiDownloadDataFilesRequest()
@@ -125,16 +125,16 @@ class Kaggle:
         return self._ask(lambda: self._api.download_data_files(request))
 
     def rest_of(self, url: str, start: int, validator: str) -> requests.Response:
-        """Return a response with a file's bytes from `start` on, or with all bytes if the file has changed.
+        """Return a response with the bytes of a file from `start`, or with all bytes if the file has changed.
 
-        `validator` is the file's ETag or date. Raises exceptions of requests.
+        `validator` is the file's ETag or date. Raises exceptions of `requests`.
         """
         headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
         headers |= {"If-Range": validator} if validator else {}
         return self._plain.get(url, headers=headers, stream=True, timeout=TIMEOUT)
 
     def limits(self) -> Limits:
-        """Return how many submissions are left today."""
+        """Return the numbers of submissions made and left."""
         from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
 
         request = ApiGetSubmissionLimitsRequest()
@@ -159,7 +159,7 @@ class Kaggle:
         return list(found.values())
 
     def upload(self, file: Path) -> str:
-        """Upload a file without submitting it; return the upload's token."""
+        """Upload a file without submitting it. Return the token of the upload."""
         return self._ask(lambda: self._upload(file))
 
     def _upload(self, file: Path) -> str:
@@ -182,9 +182,9 @@ class Kaggle:
         return str(started.token)
 
     def create(self, token: str, message: str) -> int:
-        """Submit an upload; return its reference. Not retried: a request that seems to fail may have succeeded.
+        """Submit an upload, and return its reference. Never retries: a request that seems to fail may have succeeded.
 
-        Raises exceptions of requests, and ValueError for an answer without a reference.
+        Raises exceptions of `requests`, and ValueError for an answer without a reference.
         """
         from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
 

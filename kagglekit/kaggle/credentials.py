@@ -1,4 +1,4 @@
-"""Kaggle credentials: looked up in the official client's order, passed to it, never shown."""
+"""Kaggle credentials: found in the same order as by the official client, passed to it and never shown."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ HOW = f"create a token at {SETTINGS} (API) and save it as ~/.kaggle/access_token
 
 @dataclass(frozen=True)
 class Credentials:
-    """A token, or a username and key; `repr` shows none of them."""
+    """A token, or a username and key. `repr` shows none of them."""
 
     source: str
-    """Where they were found, for messages."""
+    """Where the credentials were found, for messages."""
     file: Path | None = None
-    """The file that holds them, if one does."""
+    """File with the credentials, if any."""
     token: str = field(default="", repr=False)
     username: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
-    """Renews an expired token of the browser login."""
+    """Token that renews an expired token of the browser login."""
 
     @property
     def exposed(self) -> bool:
@@ -41,14 +41,14 @@ class Credentials:
         return f"other users of this machine can read your Kaggle credentials: chmod 600 {self.file}"
 
     def redact(self, text: str) -> str:
-        """Return a text from Kaggle without the secrets that it may echo."""
+        """Remove the secrets that a text from Kaggle may contain."""
         for secret in (self.token, self.key, self.refresh_token):
             text = text.replace(secret, "***") if secret else text
         return text
 
 
 def find() -> Credentials | None:
-    """Return the credentials that the official client would use, or None; raise UserError for a broken file."""
+    """Return the credentials that the official client would use, or None. Raises UserError for a broken file."""
     looks: tuple[Callable[[], Credentials | None], ...] = (_token_variable, _token_file, _name_and_key, _login)
     found = next((found for look in looks if (found := look()) is not None), None)
     if found is not None:
@@ -65,7 +65,7 @@ def _check_letters(found: Credentials) -> None:
 
 
 def require() -> Credentials:
-    """Return the credentials; raise UserError, which says how to get some, if there are none."""
+    """Return the credentials. If there are none, raise UserError, which explains how to get some."""
     found = find()
     if found is None:
         raise UserError(f"no Kaggle credentials found: {HOW}.")
@@ -77,7 +77,7 @@ def _folder() -> Path:
 
 
 def _token_variable() -> Credentials | None:
-    """Read KAGGLE_API_TOKEN: a token, or the path of a file with one."""
+    """Read KAGGLE_API_TOKEN, which is a token or the path of a file with one."""
     value = os.environ.get("KAGGLE_API_TOKEN", "").strip()
     if not value:
         return None
@@ -127,7 +127,7 @@ def _xdg_folder() -> Path:
 
 
 def _login() -> Credentials | None:
-    """Read what `kaggle auth login` stored: a token valid for hours, and one that renews it."""
+    """Read the tokens of `kaggle auth login`: one that is valid for hours, and one that renews it."""
     file = _folder() / "credentials.json"
     stored = _json(file) if file.is_file() else {}
     refresh_token = _string(stored, "refresh_token")

@@ -1,4 +1,4 @@
-"""Download a competition's archive: resume after interruptions, verify it, then give it its final name."""
+"""Download a competition's archive. Resumes after interruptions, and verifies the archive before renaming it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**18
 _ZIP = b"PK"
-"""First bytes of every zip."""
+"""First bytes of every zip archive."""
 
 
 def download(project: Project, console: Console) -> DataFiles:
-    """Download a competition's archive into its workspace and unpack it; return its files.
+    """Download a competition's archive into its workspace, unpack it and return its files.
 
     An existing archive is not downloaded again. Raises UserError if Kaggle, the disk or the archive fails.
     """
@@ -45,7 +45,7 @@ def download(project: Project, console: Console) -> DataFiles:
     try:
         there = _there(archive)
         if there is not None:
-            Part(archive).discard()  # left by a command that was killed after unpacking
+            Part(archive).discard()  # leftover of a command killed after unpacking
             console.say(f"{there} already exists; remove it to download it again")
         else:
             with client.connect(competition, console) as kaggle:
@@ -64,9 +64,9 @@ def _there(archive: Path) -> Path | None:
 
 
 class CutError(Exception):
-    """The transfer stopped early; the next attempt resumes it.
+    """Raised when the transfer ends early; the next attempt resumes it.
 
-    `answer` is the server's response, if there is one: it may ask to wait.
+    `answer` is the server's response, if any: it may ask to wait.
     """
 
     def __init__(self, reason: str, answer: requests.Response | None = None) -> None:
@@ -75,9 +75,9 @@ class CutError(Exception):
 
 
 def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
-    """Download `archive`, resuming as often as needed, and unpack it beside itself, which checks every member.
+    """Download `archive`, resuming as often as needed, and unpack it next to itself, which checks every member.
 
-    Only then does it get its name. A broken archive is deleted; one that the disk has no room to unpack is kept.
+    The archive gets its name only after that. A broken archive is deleted; one too large to unpack on the disk is kept.
     """
     listed = kaggle.files()
     part = receive(kaggle, archive, console)
@@ -96,7 +96,7 @@ def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
 
 
 def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
-    """Download the missing bytes of `archive`; return the file, still unchecked."""
+    """Download the missing bytes of `archive`. Return the file, not yet verified."""
     part = Part(archive)
     stuck, furthest = 0, part.size
     for attempt in itertools.count(1):
@@ -120,7 +120,7 @@ def receive(kaggle: client.Kaggle, archive: Path, console: Console) -> Part:
 
 
 def _receive(kaggle: client.Kaggle, source: requests.Response, part: Part, name: str, console: Console) -> None:
-    """Append the missing bytes of the archive that `source` streams; raise CutError if the transfer ends early."""
+    """Append the missing bytes of the archive that `source` streams. Raises CutError if the transfer ends early."""
     version = Version.of(source)
     response = source
     if part.matches(version):
@@ -160,13 +160,13 @@ def _rest(kaggle: client.Kaggle, url: str, part: Part, version: Version) -> requ
     if rest.status_code == 200 or (rest.status_code == 206 and starts and version.has_part(Version.of(rest))):
         return rest
     rest.close()
-    if rest.status_code in (206, 416):  # a wrong range or none: only a fresh start helps
+    if rest.status_code in (206, 416):  # a wrong range or none: start over
         part.discard()
     raise CutError(f"Kaggle's storage does not resume ({rest.status_code})", rest)
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yield bytes as they arrive, so that none are lost when the connection breaks."""
+    """Yield bytes as they arrive, so that no bytes are lost if the connection breaks."""
     import urllib3
 
     try:
@@ -178,9 +178,9 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _checked_start(chunks: Iterator[bytes], response: requests.Response, kaggle: client.Kaggle) -> Iterator[bytes]:
-    """Return all chunks if they start like a zip; else raise UserError, which shows what came instead."""
+    """Return all chunks if they start like a zip archive. Otherwise raise UserError, which shows the start."""
     kind = response.headers.get("Content-Type", "no type given").partition(";")[0]
-    start: bytes = response.content if kind == "application/json" else b""  # the official client has read it already
+    start: bytes = response.content if kind == "application/json" else b""  # the official client has already read it
     for chunk in chunks:
         start += chunk
         if len(start) >= len(_ZIP):
@@ -195,7 +195,7 @@ def _checked_start(chunks: Iterator[bytes], response: requests.Response, kaggle:
 
 
 def _check_room(part: Part, version: Version) -> None:
-    """Raise UserError if the disk has no room for the missing bytes and an unpacked copy of about the same size."""
+    """Raise UserError if the disk is too small for the missing bytes and an unpacked copy of about the same size."""
     if version.size is None:
         return
     need = 2 * version.size - part.size

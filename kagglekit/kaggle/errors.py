@@ -1,4 +1,4 @@
-"""Kaggle's errors as one-line messages with a cure."""
+"""Kaggle's errors as one-line messages that suggest a fix."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kagglekit.kaggle import retries
 from kagglekit.kaggle.credentials import HOW, SETTINGS, Credentials
 
 _LONGEST = 200
-"""Characters of Kaggle's own message that are shown."""
+"""Largest number of characters shown of Kaggle's message."""
 
 
 class UnreachableError(UserError):
-    """Kaggle gave no usable answer: a network or server problem, which says nothing about the competition."""
+    """Raised without a usable answer from Kaggle: a problem of the network or server, not of the competition."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Context:
     """The competition and the credentials of the requests."""
 
     slug: str
-    """The competition's slug at Kaggle."""
+    """The competition's slug on Kaggle."""
     url: str
     """The competition's page."""
     credentials: Credentials
 
     def explain(self, error: Any) -> UserError:
-        """Return the UserError for an exception of requests."""
+        """Return the UserError for an exception of `requests`."""
         import requests
 
         if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -73,7 +73,7 @@ class Context:
         return UserError(f"Kaggle refuses the request ({code}){self.told(error)}")
 
     def told(self, error: Any) -> str:
-        """Return a colon and Kaggle's own message on one line, without secrets; a full stop if it has none."""
+        """Return a colon and Kaggle's message on one line, without secrets; a full stop if there is no message."""
         import requests
 
         try:

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 FILE = "ledger.json"
 SENDING = "SENDING"
-"""Status of a submission that may or may not have reached Kaggle; it has no reference yet."""
+"""Status of a submission without a reference, which may or may not have reached Kaggle."""
 
 
 @dataclass(kw_only=True)
 class Row:
-    """One submission: what was sent, and what Kaggle reports about it."""
+    """A submission: the file that was sent, and Kaggle's report about it."""
 
     reference: int | None = None
-    """Kaggle's number; None until its arrival is confirmed."""
+    """Kaggle's number of the submission; None until its arrival is confirmed."""
     date: str = ""
     """Time of arrival, in UTC."""
     status: str = SENDING
@@ -37,40 +37,40 @@ class Row:
     public_score: float | None = None
     private_score: float | None = None
     reason: str = ""
-    """Why Kaggle could not score it."""
+    """Reason why Kaggle could not score the file."""
     message: str = ""
     file: str = ""
-    """The file's name."""
+    """Name of the file."""
     sha256: str = ""
-    """Of the CSV's bytes; this and all fields below are empty for submissions sent from elsewhere."""
+    """SHA-256 of the CSV file; this and all fields below are empty for submissions sent from elsewhere."""
     run: str = ""
-    """The run that wrote the file, if any."""
+    """Id of the run that wrote the file, if any."""
     recipe: str = ""
-    """Digest of the run's settings."""
+    """Hash of the run's settings."""
     commit: str = ""
-    """Git commit of the run's working folder."""
+    """Git commit of the folder that the run was started in."""
     metric: str = ""
     out_of_fold: float | None = None
-    """The run's own score."""
+    """Out-of-fold score of the run."""
     unknown: dict[str, Any] = field(default_factory=dict, repr=False)
     """Keys that a newer version wrote."""
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Row:
-        """Read a row as the ledger's file has it."""
+        """Convert a row from the ledger's file."""
         names = {each.name for each in dataclasses.fields(cls)}
         known = {name: value for name, value in plain.items() if name in names}
         return cls(**known, unknown={name: value for name, value in plain.items() if name not in names})
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the row as it is written."""
+        """Convert the row for the ledger's file."""
         plain = dataclasses.asdict(self)
         del plain["unknown"]
         return plain | self.unknown
 
     @classmethod
     def of(cls, file: Path, message: str, run: store.Run | None) -> Row:
-        """Return the row for a file about to be sent, and the run that wrote it."""
+        """Return a new row for a file about to be sent, and the run that wrote it, if any."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         row = cls(date=now, message=message, file=file.name, sha256=storage.file_sha256(file))
         if run is not None:
@@ -82,7 +82,7 @@ class Row:
         return row
 
     def learn(self, sent: Submission) -> None:
-        """Copy Kaggle's report into the row."""
+        """Update the row from Kaggle's report."""
         self.reference, self.date, self.status = sent.reference, sent.date, sent.status
         self.public_score, self.private_score, self.reason = sent.public_score, sent.private_score, sent.reason
         self.message, self.file = sent.message, sent.file
@@ -92,12 +92,12 @@ class Ledger:
     """The rows of one competition, oldest first."""
 
     def __init__(self, workspace: Workspace) -> None:
-        """Read the file; `opened` guards against other commands that write it."""
+        """Read the file. Use `opened` to lock it against other commands."""
         self._workspace = workspace
         self.rows = [Row.from_plain(row) for row in storage.read_json(workspace.folder / FILE) or []]
 
     def save(self) -> None:
-        """Write the ledger, and each run's latest row into its folder."""
+        """Write the ledger, and the latest row of each run into the run's folder."""
         self.rows.sort(key=lambda row: (row.reference is None, row.reference or 0))
         storage.write_json(self._workspace.folder / FILE, [row.to_plain() for row in self.rows])
         for run, row in {row.run: row for row in self.rows if row.run}.items():
@@ -106,9 +106,9 @@ class Ledger:
                 storage.write_json(folder / filenames.SENT, row.to_plain())
 
     def update(self, sent: Iterable[Submission]) -> None:
-        """Copy Kaggle's reports into the rows.
+        """Update the rows from Kaggle's reports.
 
-        A submission that the ledger does not know was sent from elsewhere, or just before the connection broke.
+        An unknown submission was sent from elsewhere, or just before the connection broke.
         """
         for submission in sorted(sent, key=lambda each: each.reference):
             row = self.of_reference(submission.reference) or self._sending(submission)
@@ -118,7 +118,7 @@ class Ledger:
             row.learn(submission)
 
     def of_reference(self, reference: int) -> Row | None:
-        """Return the row with Kaggle's number, if any."""
+        """Return the row with this reference, or None."""
         return next((row for row in self.rows if row.reference == reference), None)
 
     def _sending(self, sent: Submission) -> Row | None:
@@ -126,12 +126,12 @@ class Ledger:
         return next((row for row in waiting if (row.message, row.file) == (sent.message, sent.file)), None)
 
     def of_bytes(self, sha256: str) -> Row | None:
-        """Return the latest row that has arrived at Kaggle with these bytes, if any."""
+        """Return the latest row with this hash that has reached Kaggle, or None."""
         found = [row for row in self.rows if row.sha256 == sha256 and row.reference is not None]
         return found[-1] if found else None
 
     def forget_unsent(self) -> None:
-        """Remove rows that never arrived, from their runs' folders too."""
+        """Remove rows that never reached Kaggle, also from the folders of their runs."""
         for run in {row.run for row in self.rows if row.run and row.reference is None}:
             (self._workspace.runs / run / filenames.SENT).unlink(missing_ok=True)
         self.rows = [row for row in self.rows if row.reference is not None]
@@ -139,7 +139,7 @@ class Ledger:
 
 @contextmanager
 def opened(workspace: Workspace) -> Iterator[Ledger]:
-    """Yield the ledger under a lock; the block itself must save it."""
+    """Yield the ledger under a lock. The `with` block must save it."""
     workspace.cache.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.cache / "ledger.lock"):
         yield Ledger(workspace)

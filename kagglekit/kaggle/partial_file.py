@@ -1,4 +1,4 @@
-"""A partial download, and the version of the file that it belongs to."""
+"""A partial download, and the version of its file."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Version:
-    """Tells two files at one address apart; bytes of two versions are never mixed."""
+    """The version of a file at an address. Bytes of two versions are never mixed."""
 
     etag: str
     modified: str
     size: int | None
-    """Bytes of the whole file, if the server reports it."""
+    """Size of the whole file in bytes; None if the server does not report it."""
 
     @classmethod
     def of(cls, response: requests.Response) -> Version:
-        """Read it from a response with the whole file or a range of it."""
+        """Return the version in a response with the whole file or a range of it."""
         headers = response.headers
         size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
         return cls(headers.get("ETag", ""), headers.get("Last-Modified", ""), int(size) if size.isdecimal() else None)
 
     def has_part(self, part: Version) -> bool:
-        """Return whether a partial response may be of this version: no header contradicts it."""
+        """Return whether a partial response may belong to this version, because no header contradicts it."""
         same = (part.etag in ("", self.etag), part.modified in ("", self.modified), part.size in (None, self.size))
         return all(same)
 
     @property
     def validator(self) -> str:
-        """Value for If-Range: a strong ETag, else the date; empty if the server gives neither."""
+        """Value of If-Range: a strong ETag, else the date; empty if the server sends neither."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
 class Part:
-    """The bytes that have arrived, in a file beside the archive, and the version they belong to."""
+    """The bytes that have arrived, in a file next to the archive, and their version."""
 
     def __init__(self, archive: Path) -> None:
-        """Create nothing on disk yet."""
+        """Name the files. Nothing is created on disk yet."""
         self.path = archive.with_name(f".{archive.name}.part")
         self._record = archive.with_name(f".{archive.name}.part.json")
 
     @property
     def size(self) -> int:
-        """Bytes that have arrived."""
+        """Number of bytes that have arrived."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def matches(self, version: Version) -> bool:
@@ -60,7 +60,7 @@ class Part:
         return bool(version.validator) and known == asdict(version) and fits
 
     def start(self, version: Version) -> None:
-        """Start over: empty the file first, then record the version of the next bytes."""
+        """Start over: empty the file, then record the version of the next bytes."""
         self.path.write_bytes(b"")
         storage.write_json(self._record, asdict(version))
 
@@ -70,7 +70,7 @@ class Part:
         self._record.unlink(missing_ok=True)
 
     def become(self, archive: Path) -> None:
-        """Rename to `archive`: the download is complete."""
+        """Rename the complete file to `archive`."""
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
         self.path.replace(archive)

@@ -1,4 +1,4 @@
-"""Retries of failed requests: which ones, how often, and after how long."""
+"""Retries of failed requests."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Answer = TypeVar("Answer")
 Say = Callable[[str], None]
 
 ATTEMPTS = 5
-"""Attempts per request."""
+"""Number of attempts per request."""
 PATIENCE = 300.0
-"""If Kaggle asks for a longer wait than this, in seconds, the command gives up and tells the user."""
+"""Longest wait in seconds that Kaggle may ask for. For longer ones, the command gives up with an error."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""Seconds before the second attempt, and the maximum; each pause is twice the one before."""
+"""Seconds before the second attempt, and the longest pause. Each pause is twice as long as the one before."""
 _PASSING = frozenset({408, 425, 429})
-"""Status codes below 500 that may pass."""
+"""Temporary status codes below 500."""
 
 
 def sleep(seconds: float) -> None:
-    """Wait; a separate function so that tests can replace it."""
+    """Wait. A separate function, so that tests can replace it."""
     time.sleep(seconds)
 
 
 def patiently(ask: Callable[[], Answer], say: Say, attempts: int) -> Answer:
-    """Return what `ask` returns, retrying errors that may pass. Raises the last exception of requests."""
+    """Return the result of `ask`, retrying temporary errors. Raises the last exception of `requests`."""
     import requests
 
     for attempt in itertools.count(1):
@@ -46,7 +46,7 @@ def patiently(ask: Callable[[], Answer], say: Say, attempts: int) -> Answer:
 
 
 def may_pass(error: Any) -> bool:
-    """Return whether an exception of requests may pass: a busy server, a bad connection, a time-out."""
+    """Return whether an exception of `requests` may be temporary: a busy server, a bad connection, a time-out."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -57,7 +57,7 @@ def may_pass(error: Any) -> bool:
 
 
 def is_refusal(error: Any) -> bool:
-    """Return whether an exception of requests means that Kaggle received the request and did nothing."""
+    """Return whether an exception of `requests` means that Kaggle received the request and did nothing."""
     import requests
 
     if not isinstance(error, requests.HTTPError) or error.response is None:
@@ -66,13 +66,13 @@ def is_refusal(error: Any) -> bool:
 
 
 def wait_after(response: Any, attempt: int) -> float:
-    """Return the seconds to wait after an attempt (from 1): the response's Retry-After, else exponential backoff."""
+    """Return the seconds to wait after an attempt (from 1): Retry-After if given, else exponential backoff."""
     requested = None if response is None else _seconds(response.headers.get("Retry-After", ""))
     return min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE) if requested is None else requested
 
 
 def _seconds(header: str) -> float | None:
-    """Return the seconds that a Retry-After header means, a number or a date; None for neither."""
+    """Return the seconds of a Retry-After header, which is a number or a date; None for anything else."""
     if header.strip().isdecimal():
         return float(header)
     try:
@@ -83,7 +83,7 @@ def _seconds(header: str) -> float | None:
 
 
 def reason(error: Any) -> str:
-    """Return in a few words why a request failed; the error's own text would show addresses with keys."""
+    """Return a short reason why a request failed. The text of the error could reveal addresses with keys."""
     import requests
 
     if error.response is not None:

@@ -19,13 +19,13 @@ from kagglekit.runs import store
 
 @dataclass(frozen=True)
 class Choice:
-    """The file to send, and the run that wrote it, if any."""
+    """The file to submit, and the run that wrote it, if any."""
 
     file: Path
     run: store.Run | None
 
     def message(self) -> str:
-        """Return the default message that Kaggle shows beside the score."""
+        """Return the default message, which Kaggle shows next to the score."""
         if self.run is None:
             return self.file.name
         result = self.run.finished()
@@ -34,7 +34,7 @@ class Choice:
 
 
 def choose(project: Project, file: Path | None, reference: str | None, *, force: bool) -> Choice:
-    """Return the named file, the named run's submission, or the best run's.
+    """Return the file if given, else the submission of the run if given, else that of the best run.
 
     Raises UserError for a rehearsal, an unfinished run, another competition's run and, unless `force`, a run on a
     sample.
@@ -82,7 +82,7 @@ def _unchanged(run: store.Run) -> store.Run:
 
 
 def check(choice: Choice, project: Project, console: Console) -> None:
-    """Raise UserError for a file that Kaggle would refuse, before anything is sent."""
+    """Raise UserError for a file that Kaggle would refuse. Nothing is sent."""
     competition = project.competition
     ids, source = _ids(project, choice.run, console)
     tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
@@ -94,7 +94,7 @@ def check(choice: Choice, project: Project, console: Console) -> None:
 
 
 def read(file: Path, competition: Competition) -> pd.DataFrame:
-    """Return a submission as Kaggle would read it: ids as strings, probabilities as numbers."""
+    """Read a submission as Kaggle does: ids as strings, probabilities as numbers."""
     try:
         frame = pd.read_csv(file, dtype="str", keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

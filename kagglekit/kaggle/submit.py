@@ -1,4 +1,4 @@
-"""Submit a file: check it again, send it once, and wait for its score."""
+"""Submit a file: check it again, send it once and wait for its score."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from kagglekit.kaggle.ledger import Row
 from kagglekit.kaggle.select import Choice, check
 
 _FIRST_LOOK, _LONGEST_PAUSE = 2.0, 30.0
-"""Seconds before the first request for the score, and the maximum between two requests."""
+"""Seconds before the first request for the score, and the longest pause between two requests."""
 _LOOKS = 60
-"""Requests for the score: about half an hour in total."""
+"""Number of requests for the score; they take about half an hour in total."""
 
 
 def send(choice: Choice, project: Project, message: str, console: Console, *, force: bool = False) -> Row:
-    """Check a file and submit it; return its ledger row, not scored yet.
+    """Check and submit a file. Return its row of the ledger, not scored yet.
 
-    Raises UserError for a file that Kaggle would refuse, when no submissions are left today and, unless `force`,
-    for bytes that were scored before.
+    Raises UserError for a file that Kaggle would refuse, if no submissions are left today and, unless `force`, for a
+    file that was scored before.
     """
     competition = project.competition
     check(choice, project, console)
     with client.connect(competition, console) as kaggle, ledger.opened(project.workspace) as book:
-        book.update(kaggle.submissions())  # may include one that an earlier command sent without an answer
+        book.update(kaggle.submissions())  # may include one that an earlier command sent without getting an answer
         book.forget_unsent()
         book.save()
-        # as Kaggle's list will show them: message and file identify a submission whose answer was lost
+        # as in Kaggle's list: message and file identify a submission whose answer was lost
         row = Row.of(choice.file, kaggle.context.shown(message), choice.run)
         row.file = kaggle.context.shown(row.file)
         before = None if force else book.of_bytes(row.sha256)
@@ -49,7 +49,7 @@ def send(choice: Choice, project: Project, message: str, console: Console, *, fo
 
 
 def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, console: Console) -> None:
-    """Submit an upload. After a failure, first check if it arrived; its row stays as long as that is unknown."""
+    """Submit an upload. After a failure, check whether it arrived; the row stays while that is unknown."""
     import requests
 
     for attempt in itertools.count(1):
@@ -75,7 +75,7 @@ def _create(kaggle: client.Kaggle, book: ledger.Ledger, row: Row, token: str, co
 
 
 def _sent_before(before: Row, project: Project, console: Console) -> Row:
-    """Return the earlier row of the same bytes if it still waits for its score; else raise UserError."""
+    """Return the earlier row of the same file if its score is pending; otherwise raise UserError."""
     if before.status == "PENDING":
         console.say("the same file is already waiting for its score: it is not sent again")
         return before
@@ -87,7 +87,7 @@ def _sent_before(before: Row, project: Project, console: Console) -> Row:
 
 
 def wait(row: Row, project: Project, console: Console) -> Row:
-    """Wait for the score; return the row with it. Raises UserError if Kaggle can't score the file."""
+    """Wait for the score. Return the row with it. Raises UserError if Kaggle can't score the file."""
     console.say("waiting for the score")
     pause = _FIRST_LOOK
     with client.connect(project.competition, console) as kaggle:

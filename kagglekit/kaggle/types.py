@@ -21,11 +21,11 @@ class Submission:
     public_score: float | None
     private_score: float | None
     reason: str
-    """Why Kaggle could not score it."""
+    """Reason why Kaggle could not score the file."""
 
     @classmethod
     def of(cls, sent: Any, shown: Callable[[object], str]) -> Submission:
-        """Convert the official client's object; `shown` makes its texts printable."""
+        """Convert an object of the official client. `shown` makes its texts printable."""
         return cls(
             reference=sent.ref,
             date="" if sent.date is None else sent.date.isoformat(timespec="seconds") + "Z",
@@ -47,18 +47,18 @@ def _number(score: str | None) -> float | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many submissions have been made, and how many are left."""
+    """The numbers of submissions made and left."""
 
     today: int
     total: int
     left: int
-    """For the rest of the UTC day."""
+    """Submissions left for the rest of the UTC day."""
     for_ever: bool
-    """Whether the limit reached is the competition's, not the day's."""
+    """Whether the limit is that of the whole competition, not of the day."""
 
     @property
     def why_none(self) -> str:
-        """Why nothing can be submitted now; empty if something can, or if it is unknown (no team yet)."""
+        """Reason why nothing can be submitted now; empty if something can, or if that is unknown (no team yet)."""
         if self.left > 0 or self.total == 0:
             return ""
         if self.for_ever:
