@@ -1,6 +1,6 @@
-"""The contract that every plugin must keep, for a plugin's own tests: the public door to `kagglekit.authoring.testing`.
+"""Checks for the tests of a plugin. The public interface of `kagglekit.authoring.testing`.
 
-A plugin's test is one line: `check_plugin("kagglekit_leaf.py", tmp_path)`.
+The test of a plugin is one line: `check_plugin("kagglekit_leaf.py", tmp_path)`.
 """
 
 from kagglekit.authoring.testing import (

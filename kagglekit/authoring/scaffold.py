@@ -1,4 +1,4 @@
-"""`kagglekit new`: writes a plugin of two files, the module and its pyproject.toml, from a few answers."""
+"""Write a new plugin from a few answers, for `kagglekit new`: a module and its pyproject.toml."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ _QUESTIONS = {
     "flip": "Does a mirrored image keep its class (allowed, forbidden)",
 }
 _WIDTH = 88
-"""What formatters allow by default."""
+"""Default line length of formatters."""
 _INDENT = len("        submission=,")
 
 Ask = Callable[..., str]
 
 
 def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> Path:
-    """Write the plugin into a new folder below `into`, and return that folder.
+    """Write a plugin into a new folder below `into`, and return the folder.
 
-    `given` are the known answers. `ask(question, default=…)` is called for the others; without it they get their
-    defaults. Raises UserError for answers that make no sense and if the folder exists.
+    `given` has the known answers. `ask(question, default=…)` is called for the others; if it is None, they get their
+    defaults. Raises UserError for invalid answers, and if the folder exists.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -72,7 +72,7 @@ def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> P
 
 
 def next_steps(name: str, folder: Path) -> str:
-    """Return what was written, and the commands to try next."""
+    """Return a message with the written files and the next commands."""
     module = _module(name)
     return (
         f"wrote {folder / module}.py and {folder / 'pyproject.toml'}\n"
@@ -87,7 +87,7 @@ def _module(name: str) -> str:
 
 
 def _try(text: str) -> None:
-    """Build the description before it is written; raise UserError if the answers make no valid one."""
+    """Build the description before it is written. Raises UserError if the answers give no valid one."""
     names: dict[str, Any] = {}
     exec(text, names)
     try:
@@ -110,7 +110,7 @@ def _answers(given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
         else:
             answers[key] = _asked(key, ask, default)
     answers["train"] = given.get("train", _TRAIN[answers["layout"]])
-    if "id" not in given and Path(answers["classes"]).is_file():  # a sample submission: it knows the column's name
+    if "id" not in given and Path(answers["classes"]).is_file():  # a sample submission has the name of the id column
         answers["id"] = _read(Path(answers["classes"]))[0][0]
     return answers
 
@@ -135,7 +135,7 @@ def _checked(key: str, value: str) -> str:
 
 
 def _classes(text: str) -> Sequence[str]:
-    """Return the labels that an answer names: a list, a column of a CSV, or the columns of a sample submission."""
+    """Return the labels of an answer: a list, a column of a CSV file, or the columns of a sample submission."""
     file, _, column = text.rpartition(":")
     if file and Path(file).is_file():
         header, *rows = _read(Path(file))
@@ -166,7 +166,7 @@ def _read(path: Path) -> list[list[str]]:
 
 
 def _plugin(name: str, answers: Mapping[str, str]) -> str:
-    """Return the module's text."""
+    """Return the source of the module."""
     labels = _classes(answers["classes"])
     train, train_class = _train(answers)
     submission, submission_class = _submission(answers, labels)
@@ -204,7 +204,7 @@ def _readable(label: str) -> str:
 
 
 def _train(answers: Mapping[str, str]) -> tuple[str, str]:
-    """Return the expression of the layout, and the class that it needs."""
+    """Return the expression of the training layout, and the class to import."""
     pattern = _quoted(answers["train"])
     if answers["layout"] == "folders":
         return _call("FolderLabels", pattern), "FolderLabels"
@@ -216,7 +216,7 @@ def _train(answers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _submission(answers: Mapping[str, str], labels: Sequence[str]) -> tuple[str, str]:
-    """Return the expression of the submission format, and the class that it needs."""
+    """Return the expression of the submission format, and the class to import."""
     column = f"id={_quoted(answers['id'])}"
     if answers["submission"] == "probability":
         return _call("Probability", column, f"of={_quoted(labels[-1])}"), "Probability"
@@ -225,7 +225,7 @@ def _submission(answers: Mapping[str, str], labels: Sequence[str]) -> tuple[str,
 
 
 def _call(name: str, *arguments: str) -> str:
-    """Return a call as an argument of `Competition(…)`, on several lines if one would be too long."""
+    """Return a call as an argument of `Competition(…)`, on several lines if it is too long for one."""
     line = f"{name}({', '.join(arguments)})"
     if len(line) + _INDENT <= _WIDTH:
         return line
@@ -233,7 +233,7 @@ def _call(name: str, *arguments: str) -> str:
 
 
 def _import(names: Sequence[str]) -> str:
-    # in the order that ruff sorts them: constants, classes, functions
+    # in ruff's order: constants, classes, functions
     line = f"from kagglekit import {', '.join(names)}"
     if len(line) <= _WIDTH:
         return line
@@ -247,7 +247,7 @@ def _quoted(text: str) -> str:
 
 
 def _project(name: str, module: str) -> str:
-    """Return the package's pyproject.toml."""
+    """Return the text of the pyproject.toml."""
     return (
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
         f'[project]\nname = "kagglekit-{name}"\nversion = "0.1.0"\n'

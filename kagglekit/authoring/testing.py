@@ -1,6 +1,6 @@
-"""Checks of a plugin's contract, for the plugin's own tests and for `kagglekit check`.
+"""Check the contract of a plugin, for its own tests and for `kagglekit check`.
 
-A plugin's test is one line: `check_plugin("kagglekit_leaf.py", tmp_path)`.
+The test of a plugin is one line: `check_plugin("kagglekit_leaf.py", tmp_path)`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kagglekit.runs.store import Run
 
 QUICK = {"method": "features", "backbone": "tf_efficientnet_lite0", "regularisation_grid": "0.01"}
-"""Default settings of the contract's run, chosen for speed: the score does not matter."""
+"""Default settings of the test run. They are fast; the score does not matter."""
 _REAL_IMAGES = 200
 
 Say = Callable[[str], None]
@@ -42,11 +42,11 @@ def check_plugin(
     say: Say = lambda _: None,
     console: Console | None = None,
 ) -> Run:
-    """Check a plugin's whole contract: description, tables in every declared archive layout, a run, its submission.
+    """Check the whole contract of a plugin: description, tables in all declared layouts, a run and its submission.
 
-    `plugin` is what `kagglekit run` takes; `home` replaces KAGGLEKIT_HOME. With `data`, a folder or archive, a sample
-    of real images is used instead of drawn ones. `say` gets one line per check that passes. Returns the run; raises
-    PluginError (or another UserError) for the first check that fails.
+    `plugin` is a name or path, as for `kagglekit run`. `home` replaces KAGGLEKIT_HOME. With `data`, a folder or
+    archive, a sample of real images is used instead of drawn ones. `say` gets one line per passed check. Returns the
+    run. Raises PluginError (or another UserError) for the first failed check.
     """
     with _at_home(home):
         loaded = plugins.load(str(plugin))
@@ -68,7 +68,7 @@ def check_plugin(
 
 
 def check_description(plugin: Plugin) -> Competition:
-    """Return the description, which must be the same for each call."""
+    """Return the description, which must be the same in every call."""
     first, second = plugin.competition(), plugin.competition()
     if first.describe() != second.describe():
         raise PluginError(f"plugin {plugin.name!r}, hook 'competition': describes a different competition each time")
@@ -76,7 +76,7 @@ def check_description(plugin: Plugin) -> Competition:
 
 
 def check_recipe(plugin: Plugin) -> None:
-    """Resolve the plugin's settings; raise UserError for an invalid one."""
+    """Resolve the plugin's settings. Raises UserError for an invalid one."""
     from kagglekit import recipe
 
     recipe.resolve(plugin.recipe(), plugin.name, Path(os.devnull), {})
@@ -91,7 +91,7 @@ def draw_all(competition: Competition, folder: Path) -> Iterator[Drawn]:
 
 
 def check_tables(plugin: Plugin, drawn: Drawn) -> None:
-    """Unpack a drawn competition, call the plugin's table hooks, and compare the tables with the drawing."""
+    """Unpack a drawn competition, call the plugin's table hooks, and compare the tables with what was drawn."""
     from kagglekit.competitions import submissions
     from kagglekit.competitions.datafiles import DataFiles
     from kagglekit.data import archives
@@ -139,9 +139,9 @@ def check_run(
     settings: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> tuple[Run, Tables]:
-    """Run the plugin to a submission, and again: the second run must have nothing left to do.
+    """Run the plugin to a submission, and run it again, which must change nothing.
 
-    Returns the run, and the tables it was made from.
+    Returns the run and its tables.
     """
     from kagglekit import recipe
     from kagglekit.base.console import Console
@@ -166,7 +166,7 @@ def check_run(
 
 
 def check_submission(plugin: Plugin, tables: Tables) -> None:
-    """Call the submission hook with rows in another order: each id must keep its own row."""
+    """Call the submission hook with the rows in another order. Each id must keep its own row."""
     import numpy as np
 
     from kagglekit.competitions import submissions
@@ -178,7 +178,7 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
     order = random.permutation(len(ids))
 
     def laid_out(indices: NDArray[np.int64]) -> pd.DataFrame:
-        # copies: a hook may work in place
+        # pass copies, because a hook may change its arguments
         frame = plugin.submission(competition, [ids[index] for index in indices], rows[indices], _copy(tables.sample))
         return _by_id(plugin, competition, frame)
 

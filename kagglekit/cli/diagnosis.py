@@ -1,4 +1,4 @@
-"""The work of `doctor`: one line per check, ok, warning or error, and how to fix it."""
+"""Implementation of `doctor`. Each check prints one line: ok, warning or error, and how to fix it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _STYLES: dict[Grade, str] = {"ok": "green", "warning": "bold yellow", "error": "
 _NEEDED = ("kagglekit", "torch", "timm", "onnx", "albumentations", "opencv-python-headless", "pandas", "kagglesdk")
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 _TOO_LITTLE, _LITTLE = 1e9, 10e9
-"""Free bytes: below the first nothing works, below the second State Farm's archive and images do not fit."""
+"""Free bytes below which nothing works, and below which State Farm's archive and images do not fit."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and, where it is not ok, how to fix it."""
+    """The result of a check and, if it is not ok, how to fix it."""
 
     grade: Grade
     text: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(name: str | None, console: Console) -> bool:
-    """Print what works and what is missing, also for the competition `name`; return whether there is no error."""
+    """Print what works and what is missing, also for the competition `name`. Return whether there is no error."""
     well = True
     for subject, look in _looks(name):
         for finding in _findings(look):
@@ -59,7 +59,7 @@ def _findings(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield Finding("error", str(error))
     except OSError as error:
         yield Finding("error", storage.explain(error) or f"{type(error).__name__}: {error}")
-    except Exception as error:  # noqa: BLE001  whatever is broken, the other lines still help
+    except Exception as error:  # noqa: BLE001  the other checks help whatever is broken
         text = " ".join(f"{type(error).__name__}: {error}".split())
         yield Finding("error", text, "pip install --upgrade --force-reinstall kagglekit")
 
@@ -99,7 +99,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _computing() -> Iterator[Finding]:
-    """Only a session that has computed something says truly where it computes."""
+    """Compute something in a session: only then is its device certain."""
     import numpy as np
 
     from kagglekit.base import devices
@@ -121,7 +121,7 @@ def _doubling() -> bytes:
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1]) for name in ("x", "y"))
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubling", [x], [y])
-    # as old as sessions may be: the newest version of the format may be newer than the runtime
+    # the oldest supported version of the format: the newest one may be too new for the runtime
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
 
@@ -194,12 +194,12 @@ def _data(name: str) -> Iterator[Finding]:
 
 
 def _silent() -> Console:
-    """Return a console that prints nothing, so that only the checks are seen."""
+    """Return a console that prints nothing, so that only the checks are visible."""
     return Console(io.StringIO())
 
 
 def _competition(name: str) -> Iterator[Finding]:
-    """Check that Kaggle knows the competition and its rules are accepted: only then Kaggle lists the files."""
+    """Check that Kaggle knows the competition and that its rules are accepted. Only then does Kaggle list files."""
     competition = Project.load(name).competition
     if not competition.kaggle:
         yield Finding(

@@ -1,4 +1,4 @@
-"""The work of `export`, `predict` and `bundle`."""
+"""Implementation of `export`, `predict` and `bundle`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kagglekit.runs.probabilities import beside
 from kagglekit.runs.store import Run
 
 _ROWS_TOGETHER = 1024
-"""Rows that a parquet file gets at a time."""
+"""Number of rows written to a parquet file at a time."""
 
 
 def export(reference: str, output: Path | None, *, floats: bool, fp16: bool) -> Path:
-    """Write a run's ONNX file, and with `fp16` the one in half precision beside it."""
+    """Write the ONNX file of a run and, with `fp16`, one in half precision next to it."""
     console = Console()
     run = store.find(reference)
     path = (output or run.folder / (filenames.EXPORTED_FLOATS if floats else filenames.EXPORTED)).expanduser().resolve()
@@ -54,7 +54,7 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
 
 
 def _up_to_date(run: Run, console: Console) -> Path:
-    """Return the run's own ONNX file; export it first if it is missing or older than the run's models."""
+    """Return the ONNX file in the run's folder. Export it first if it is missing or out of date."""
     from kagglekit.deploy import onnx_file
     from kagglekit.deploy.fitted_run import FittedRun
 
@@ -79,12 +79,12 @@ def bundle(reference: str, folder: Path, python: str) -> None:
 
 
 def predict(reference: str, given: Sequence[Path], output: Path | None, top: int, provider: str, batch: int) -> None:
-    """Predict image files and folders; write a table to a file, or CSV to the standard output."""
+    """Predict image files and folders. Write a table to a file, or CSV to the standard output."""
     if output and output.suffix not in (".csv", ".parquet"):
         raise UserError(f"--output {output}: the file must end in .csv or .parquet.")
     if output and top:
         raise UserError("--top and --output exclude each other: --top prints text, --output writes a table.")
-    # messages must not get into a table on the standard output
+    # keep messages out of a table on the standard output
     console = Console(sys.stdout if output else sys.stderr)
     predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
     wanted = _images(given)
@@ -111,7 +111,7 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
 
 
 def _file(reference: str, console: Console) -> Path:
-    """Return the ONNX file of a path or a run; export the run if it has none."""
+    """Return the ONNX file at a path or of a run. Export the run if needed."""
     path = Path(reference).expanduser()
     if path.suffix == ".onnx":
         if not path.is_file():
@@ -123,9 +123,9 @@ def _file(reference: str, console: Console) -> Path:
 
 
 def _images(given: Sequence[Path]) -> Iterator[Image]:
-    """Yield files as they were given, and those below a folder in natural order, by their path in it.
+    """Yield the given files, and the images below the given folders, in natural order.
 
-    With more than one folder the folder's own path is part of the id.
+    Ids of the latter are paths relative to the folder. With several folders, they include the folder's path.
     """
     several = sum(path.is_dir() for path in given) > 1
     for path in given:
@@ -144,7 +144,7 @@ def _below(top: Path) -> Iterator[Path]:
 
     for folder, inner, names in os.walk(top, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
+        if real in seen:  # a symbolic link to a parent
             inner.clear()
             continue
         seen.add(real)
@@ -154,7 +154,7 @@ def _below(top: Path) -> Iterator[Path]:
 
 
 def _printable(path: Path) -> str:
-    """Return a path as text that any file can hold: names need not be UTF-8."""
+    """Return a path as text that can be written to any file. File names need not be valid UTF-8."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
@@ -186,7 +186,7 @@ Write = Callable[[Row], None]
 
 @contextmanager
 def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
-    """Write rows as they come: to the standard output, or to a file that gets its name when it is complete."""
+    """Write rows as they arrive to the standard output, or to a file that gets its name when it is complete."""
     labels = list(predictor.classes)
     header = [beside("id", labels), *labels, beside("error", labels)]
 
@@ -201,7 +201,7 @@ def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
         return write
 
     if output is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows has letters of one language only
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows has a limited character set
             sys.stdout.reconfigure(encoding="utf-8")
         yield into(sys.stdout)
         return
@@ -211,7 +211,7 @@ def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
 
 @contextmanager
 def _parquet(output: Path | None, predictor: Predictor) -> Iterator[Write]:
-    """Write rows by the thousand, to a file that gets its name when it is complete and records run and provider."""
+    """Write rows in blocks to a parquet file with run and provider, which gets its name when it is complete."""
     import pyarrow
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""The work of `folders`."""
+"""Implementation of `folders`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample:
     class_folders.write(
         project, files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
     )
-    # a word that is an installed competition's name would mean that one
+    # without ./ it could be the name of an installed competition
     path = f"./{out}" if len(out.parts) == 1 else str(out)
     console.say(f"next: kagglekit run {shlex.quote(path)}")

@@ -1,4 +1,4 @@
-"""The work of `info`, `runs` and `backbones`."""
+"""Implementation of `info`, `runs` and `backbones`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def runs(name: str | None) -> None:
 
 
 def _method(run: run_folders.Run) -> str:
-    """Return how a run predicts; of one that another version has made, the method's name."""
+    """Describe the method of a run; return only its name if this version can't read the settings."""
     from kagglekit.pipeline.methods import table
 
     try:
@@ -126,14 +126,14 @@ _RUN_COLUMNS = (
 
 
 def _leaderboard(run: run_folders.Run) -> tuple[str, str]:
-    """Return the public and the private score, nothing where there is none."""
+    """Return the public and the private score; empty if there is none."""
     sent = run.sent or Sent()
     public, private = ("" if score is None else f"{score:.5f}" for score in (sent.public_score, sent.private_score))
     return public, private
 
 
 def _over_fitted(found: list[run_folders.Run]) -> list[str]:
-    """Warn of a later submission that is better in public and worse out-of-fold than an earlier one: probably luck."""
+    """Warn of submissions that beat an earlier one in public but not out-of-fold, which is probably luck."""
     sent = []
     for run in found:
         latest, result = run.sent, run.result
@@ -175,7 +175,7 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
 
 
 def backbones(pattern: str, limit: int) -> None:
-    """List what is installed, what the hub's cache holds, and what the hub has."""
+    """List the installed backbones, those in the hub's cache, and those on the hub."""
     from kagglekit.models import catalogue
     from kagglekit.models.weights import hub_answers
 

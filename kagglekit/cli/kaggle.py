@@ -1,4 +1,4 @@
-"""The work of `download`, `submit` and `submissions`."""
+"""Implementation of `download`, `submit` and `submissions`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def download(name: str) -> None:
 
 
 def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sample: bool) -> None:
-    """Raise UserError for a run that could not be submitted, before hours of work; download missing data.
+    """Raise UserError for a run that can't be submitted, before hours of work. Download missing data.
 
-    If Kaggle answers, this also checks that the rules are accepted and that submissions are left.
+    If Kaggle answers, also check that the rules are accepted and that submissions are left.
     """
     project = Project.load(name)
     client.slug_of(project.competition)
@@ -51,7 +51,7 @@ def check_before_run(name: str, data_path: Path | None, *, fold: int | None, sam
 
 
 def submit(name: str, file: Path | None, run: str | None, message: str | None, *, wait: bool, force: bool) -> None:
-    """Submit a file, a run's submission, or the best run's."""
+    """Submit a file, or the submission of a run or of the best run."""
     console = Console()
     project = Project.load(name)
     slug = client.slug_of(project.competition)
@@ -81,7 +81,7 @@ _COLUMNS = (">submission", "date (UTC)", "status", ">public", ">private", ">out-
 
 
 def submissions(name: str) -> None:
-    """Update the ledger from Kaggle and list it."""
+    """Update the ledger from Kaggle and print it."""
     console = Console()
     project = Project.load(name)
     competition, workspace = project.competition, project.workspace

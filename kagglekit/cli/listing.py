@@ -1,4 +1,4 @@
-"""The lines of `kagglekit list`; importing this loads neither rich nor any plugin."""
+"""The lines of `kagglekit list`. Importing this module loads neither rich nor any plugin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kagglekit.runs import filenames
 
 
 def table() -> list[str]:
-    """Return the lines, without rich, which would double the start-up time."""
+    """Return the lines. rich is not used, because it would double the start-up time."""
     rows = [("name", "runs here", "package", "aliases")]
     for listing in installed.listings():
         runs = Workspace.of(listing.name).runs

@@ -1,4 +1,4 @@
-"""The work of `report`, `audit` and `compare`."""
+"""Implementation of `report`, `audit` and `compare`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kagglekit.runs import store as run_folders
 
 
 def report(reference: str, *, show: bool, text: bool) -> None:
-    """Write a run's report, or print a summary."""
+    """Write the report of a run, or print a summary."""
     from kagglekit.report import build, terminal
     from kagglekit.runs import findings
 
@@ -35,9 +35,9 @@ def report(reference: str, *, show: bool, text: bool) -> None:
 
 @contextmanager
 def report_after(run: run_folders.Run | None) -> Iterator[None]:
-    """Write the report of `run`, if there is one, after the block, even if Kaggle refuses what the block sends.
+    """Write the report of `run`, if any, after the `with` block, even if Kaggle refuses what the block sends.
 
-    The run is finished and its submission written: a report that fails does not fail the run.
+    A failed report does not fail the command, because the run is finished and its submission written.
     """
     try:
         yield
@@ -55,13 +55,13 @@ def _try_report(run: run_folders.Run | None) -> None:
     console = Console()
     try:
         build.write(run, console)
-    except Exception as error:  # noqa: BLE001  `kagglekit report` shows all of it
+    except Exception as error:  # noqa: BLE001  `kagglekit report` shows the whole error
         reason = f"{type(error).__name__}: {error!s:.200}"
         console.warn(f"the report could not be written ({reason}): `kagglekit report {run.id}` tries again")
 
 
 def open_page(path: Path, console: Console) -> None:
-    """Show a page in the user's browser."""
+    """Open a page in the user's browser."""
     if not webbrowser.open(path.as_uri()):
         console.warn(f"no browser found: open {path} yourself")
 
@@ -76,7 +76,7 @@ def compare(references: Sequence[str]) -> None:
 def audit(
     name: str, data_path: Path | None, settings: Mapping[str, Any], run: str | None, apply: Path | None, *, show: bool
 ) -> None:
-    """Audit a competition's data; or exclude the images that the file `apply` lists from later runs."""
+    """Audit a competition's data, or exclude the images listed in the file `apply` from later runs."""
     from kagglekit.audit import inspection, page, terminal
     from kagglekit.data import exclusions
 
@@ -112,5 +112,5 @@ def audit(
 
 
 def _tables(project: Project, data_path: Path | None, data: DataSettings, console: Console) -> tables.Tables:
-    """Return all of a competition's images, the excluded ones too."""
+    """Return all images of a competition, including excluded ones."""
     return tables.read(project, project.find_data(data_path, console), data, console)

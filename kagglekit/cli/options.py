@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each declared once; and settings from --set."""
+"""Arguments and options that several commands share, and the settings of --set."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser
 
 
 def settings(assignments: Iterable[str] | None, **given: Any) -> dict[str, Any]:
-    """Return the settings of the command line: the options `given`, then what `--set` assigns.
+    """Return the settings of the command line: the options in `given`, then the assignments of `--set`.
 
-    Options that are None were not given. Raises UserError for an assignment that is not KEY=VALUE.
+    None means that an option was not given. Raises UserError for an assignment that is not KEY=VALUE.
     """
     from kagglekit import recipe
 
@@ -58,5 +58,5 @@ def settings(assignments: Iterable[str] | None, **given: Any) -> dict[str, Any]:
 
 def examples(*commands: str) -> str:
     """Return an epilog that shows `commands`, one per line."""
-    # \b keeps the lines as they are
+    # \b keeps the line breaks
     return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)

@@ -1,4 +1,4 @@
-"""The work of `run`."""
+"""Implementation of `run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kagglekit.base.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Sending:
-    """How a run is submitted to Kaggle."""
+    """Options for submitting a run to Kaggle."""
 
     message: str | None
     wait: bool
@@ -38,7 +38,7 @@ def run(
     sending: Sending | None,
     report: bool,
 ) -> None:
-    """Make a run in this process, or in as many as are requested; then submit it and write its report."""
+    """Run in this process, or in several ones, then submit the run and write its report."""
     if sending is not None:
         from kagglekit.cli import kaggle
 

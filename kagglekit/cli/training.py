@@ -1,4 +1,4 @@
-"""The work of `lr-find` and `augmentations`."""
+"""Implementation of `lr-find` and `augmentations`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part: str) -> None:
-    """Run the learning-rate finder with `part` of the model unfrozen; print its suggestions and plot the curve."""
+    """Run the learning-rate finder with `part` of the model unfrozen. Print its suggestions and plot the curve."""
     console = Console()
     project = Project.load(name)
     if part not in get_args(layers.Part):
@@ -35,7 +35,7 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
     if absent:
         console.warn(f"no data for {name} yet (use --data PATH): the curve is of SYNTHETIC images")
     job = prepare(project, data_path, {**settings, "method": FineTuning.name}, console, synthetic=absent)
-    with suppress(OSError):  # nothing is trained: a run that was not there before has nothing in it
+    with suppress(OSError):  # nothing is trained: the folder of a new run is empty
         job.run.folder.rmdir()
     curve, found, plot = find_rate(job, cast("layers.Part", part))
     model = job.backbones[0].name
@@ -63,7 +63,7 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
 def augmentations(
     name: str, data_path: Path | None, settings: Mapping[str, Any], num_images: int, num_views: int
 ) -> Path:
-    """Write a sheet of images as training sees them in its first epochs; return the PNG file."""
+    """Write a contact sheet of augmented images as in the first epochs of training. Return the PNG file."""
     console = Console()
     project = Project.load(name)
     competition = project.competition
@@ -93,7 +93,7 @@ def augmentations(
 
 
 def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preprocessing:
-    """Return the preprocessing of the first backbone; no weights are needed."""
+    """Return the preprocessing of the first backbone, without loading weights."""
     import torch
 
     specs = features.backbone
@@ -105,7 +105,7 @@ def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preproc
 
 
 def _training_images(project: Project, data_path: Path | None, num_folds: int, console: Console) -> pd.DataFrame:
-    """Return the table of training images: real ones, or synthetic ones if there is no data yet."""
+    """Return the table of training images, which are synthetic if there is no data yet."""
     if project.lacks_data(data_path):
         from kagglekit.competitions import synthetic
 
@@ -116,7 +116,7 @@ def _training_images(project: Project, data_path: Path | None, num_folds: int, c
 
 
 def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, data: DataSettings) -> Iterator[tuple[bytes, int]]:
-    """Yield (file's content, class) of `count` readable images, spread over the classes; raise UserError for none."""
+    """Yield (content, class) of `count` readable images, spread over the classes. Raises UserError if none exist."""
     shuffled = table.sample(frac=1, random_state=data.seed)
     readable = [_readable(shuffled["path"][shuffled["label"] == label], data.max_megapixels) for label in labels]
     found = False
@@ -141,6 +141,6 @@ def _readable(paths: pd.Series[str], max_megapixels: int) -> Iterator[bytes]:
 
 
 def _beside(augmenter: Augmenter) -> str:
-    """Describe what is done to images besides the policy."""
+    """Describe the augmentations that are not part of the policy."""
     share = f"{augmenter.mirror_share:.0%} of images are mirrored"
     return f"{'no flips' if augmenter.mirror is None else share}, {augmenter.erasing:.0%} have a rectangle erased"
