@@ -1,7 +1,7 @@
-"""What the audit finds of planted copies and wrong labels among real images, and how long it takes.
+"""Precision and recall of the audit for planted copies and wrong labels among real images, and its time.
 
-Precision: planted or natural pairs among all pairs found. What the audit finds among the untouched images counts as
-natural, and is named, to be looked at: the archive has two such pairs.
+Precision is the share of planted or natural pairs among all pairs found. Pairs found among the untouched images count
+as natural, and are printed for inspection: the archive has two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.timing import machine, seconds
 
 NAME = "dogs-vs-cats"
 Change = Callable[[Image.Image, np.random.Generator], tuple[Image.Image, int]]
-"""(an image) -> it changed, and the JPEG quality that it is written with."""
+"""Image, random generator -> changed image, and the JPEG quality to write it with."""
 
 
 def _resized(image: Image.Image, random: np.random.Generator) -> tuple[Image.Image, int]:
@@ -62,14 +62,14 @@ def kagglekit(home: Path, *words: str) -> None:
 
 
 def pairs_found(home: Path) -> set[frozenset[str]]:
-    """Return the pairs of training images in one group of look-alikes."""
+    """Return the pairs of training images in the same group of look-alikes."""
     table = pd.read_csv(home / NAME / "audit" / "duplicates.csv", dtype={"id": str})
     groups = table[table["part"] == "train"].groupby("look_alikes")["id"]
     return {frozenset(pair) for _, ids in groups for pair in itertools.combinations(sorted(ids), 2)}
 
 
 def plant_copies(data: Path, each: int, random: np.random.Generator) -> dict[str, tuple[str, str]]:
-    """Add copies of training images; return copy -> (kind, original)."""
+    """Add copies of training images. Return copy -> (kind, original)."""
     originals = sorted((data / "train").glob("*.jpg"))
     chosen = iter(random.permutation(len(originals)).tolist())
     planted = {}
@@ -89,7 +89,7 @@ def plant_copies(data: Path, each: int, random: np.random.Generator) -> dict[str
 
 
 def flip_labels(data: Path, count: int, random: np.random.Generator) -> set[str]:
-    """Give training images the other label; return their new ids."""
+    """Give training images the other label. Return their new ids."""
     other = {"cat": "dog", "dog": "cat"}
     flipped = set()
     originals = sorted((data / "train").glob("*.jpg"))
@@ -102,13 +102,13 @@ def flip_labels(data: Path, count: int, random: np.random.Generator) -> set[str]
 
 
 def measure_copies(folder: Path, known: set[frozenset[str]], each: int) -> None:
-    """Plant copies, audit, and print precision and recall."""
+    """Plant copies, run the audit, and print precision and recall."""
     data = dataset(folder / "copies", 1)
     planted = plant_copies(data, each, np.random.default_rng(0))
     kagglekit(folder / "home", "audit", NAME, "--data", str(data))
     found = pairs_found(folder / "home")
     family = {copy: original for copy, (_, original) in planted.items()}
-    # natural copies of an original are copies of its planted copy too
+    # a natural copy of an original is also a copy of its planted copy
     same = {frozenset(pair) for pair in known}
     true = {
         pair
@@ -123,7 +123,7 @@ def measure_copies(folder: Path, known: set[frozenset[str]], each: int) -> None:
 
 
 def measure_labels(folder: Path, count: int) -> None:
-    """Give images wrong labels, run, audit, and print precision and recall."""
+    """Plant wrong labels, run, run the audit, and print precision and recall."""
     data = dataset(folder / "labels", 1)
     flipped = flip_labels(data, count, np.random.default_rng(1))
     home = folder / "home"

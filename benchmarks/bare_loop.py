@@ -1,8 +1,8 @@
-"""The bare loop that State Farm's fine-tuning is compared with: what an afternoon with timm and torch gives.
+"""The bare loop that State Farm's fine-tuning is compared with, as written in an afternoon with timm and torch.
 
-One tf_efficientnet_lite0 with its ImageNet weights and a new head, all of each image squashed to 96 x 96, AdamW with
-three rates and one cycle, three epochs in batches of 32, light augmentation, no mirroring, nothing after the training.
-With `--run` its folds are those of a run, and both are compared driver by driver.
+One tf_efficientnet_lite0 with ImageNet weights and a new head, images squashed to 96 x 96, AdamW with three learning
+rates and one cycle, three epochs in batches of 32, light augmentation, no mirroring and no post-processing. With
+`--run`, it uses the folds of a run, and both are compared with drivers resampled.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from kagglekit.models import timm_models, weights
 from kagglekit.recipe import DataSettings
 from kagglekit.runs import store
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would look for a newer version on the network
 MODEL = "tf_efficientnet_lite0"
 SIDE, BATCH, CLASSES = 96, 32, 10
 RATES = (1e-4, 3e-4, 1e-3)
-"""Of early layers, middle layers and head."""
+"""Learning rates of early layers, middle layers and head."""
 EARLY_BLOCKS = 3
 RESAMPLES = 10_000
 
 
 def new_model() -> torch.nn.Module:
-    """Return the pretrained backbone with a head that knows nothing yet."""
+    """Return the pretrained backbone with an untrained head."""
     model = timm_models.load_model(MODEL, weights.locate(MODEL), (SIDE, SIDE))[0]
     model.reset_classifier(CLASSES)  # type: ignore[operator]
     return model.to(memory_format=torch.channels_last)
 
 
 def groups(model: torch.nn.Module) -> list[dict[str, object]]:
-    """Return the optimiser's groups: early layers, middle layers and head."""
+    """Return the parameter groups of the optimiser: early layers, middle layers and head."""
     parts: list[list[torch.nn.Parameter]] = [[], [], []]
     for name, parameter in model.named_parameters():
         stem, _, rest = name.partition(".")
@@ -58,7 +58,7 @@ def groups(model: torch.nn.Module) -> list[dict[str, object]]:
 
 
 def normalised(images: np.ndarray) -> torch.Tensor:
-    """uint8 (B, H, W, 3) -> float (B, 3, H, W) as these weights want it: mean and deviation 0.5."""
+    """Convert uint8 (B, H, W, 3) to float (B, 3, H, W), normalised with mean and deviation 0.5 as for these weights."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -104,7 +104,7 @@ def predict(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def interval(rows: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
-    """Return a 95% interval of the mean of rows (N,), whole clusters (N,) drawn with replacement."""
+    """Return the 95% bootstrap interval of the mean of rows (N,), resampling whole clusters (N,)."""
     sums, sizes = np.bincount(clusters, weights=rows), np.bincount(clusters)
     drawn = np.random.default_rng(0).integers(0, len(sums), (RESAMPLES, len(sums)))
     low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), (0.025, 0.975))
@@ -112,7 +112,7 @@ def interval(rows: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
 
 
 def report(name: str, truth: np.ndarray, probabilities: np.ndarray, clusters: np.ndarray, note: str) -> np.ndarray:
-    """Print a line of out-of-fold scores; return each row's log loss, (N,)."""
+    """Print a line of out-of-fold scores. Return the log loss of each row, (N,)."""
     rows = metrics.log_loss_rows(truth, probabilities)
     error, right = metrics.clustered_error(rows, clusters), metrics.correct_rows(truth, probabilities).mean()
     print(f"  {name}: log loss {rows.mean():.4f} ± {error:.4f}, accuracy {right:.1%}{note}", flush=True)

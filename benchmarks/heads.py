@@ -1,9 +1,9 @@
-"""The fit of a logistic head against scikit-learn's L-BFGS: time, and how low a minimum each of them finds.
+"""The fit of a logistic head against scikit-learn's L-BFGS: time and objective.
 
-Both minimise C * sum(log loss) + |W|^2 / 2 on the same standardised rows in single precision: State Farm's training
-images in two views through a frozen backbone, or random features that move together where the archive is not here.
-Ours includes standardising the rows and decomposing them, which a run does once for all of its inner folds;
-scikit-learn gets them standardised. It is timed in its default tolerance, and in the loosest one that leads it as low.
+Both minimise C * sum(log loss) + |W|^2 / 2 on the same standardised rows in single precision: features of State Farm's
+training images in two views, or random correlated features if the archive is missing. Our time includes standardising
+and decomposing the rows, which a run does once for all inner folds; scikit-learn gets standardised rows. It is timed
+with its default tolerance, and with the loosest one that reaches an objective as low as ours.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARCHIVE = ARCHIVE / "state-farm-distracted-driver-detection" / "state-farm-distracted-driver-detection.zip"
 VIEWS = ("plain", "mirror")
 TOLERANCES = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
-"""The first is scikit-learn's default."""
+"""Tolerances to try; the first is scikit-learn's default."""
 AS_LOW = 1e-5
-"""Share of an objective by which another one may be above it and count as equal."""
+"""Relative difference up to which two objectives count as equal."""
 MOST_STEPS = 10_000
-"""scikit-learn stops by its tolerance, not here."""
+"""Step limit, high enough that scikit-learn stops by its tolerance."""
 
 
 def photographs(folder: Path, name: str) -> tuple[Floats32, Labels]:
-    """Return State Farm's features (N, V, D) and the class that each view shows, (N, V)."""
+    """Return State Farm's features (N, V, D) and the class of each view, (N, V)."""
     competition = plugins.load("state-farm").competition()
     paths = sorted(archives.extract(ARCHIVE, folder).folder.glob("imgs/train/*/*.jpg"))
     backbone = registry.resolve(name, FeatureSettings())
@@ -55,7 +55,7 @@ def photographs(folder: Path, name: str) -> tuple[Floats32, Labels]:
 
 
 def correlated(images: int = 4800, features: int = 1408, classes: int = 10) -> tuple[Floats32, Labels]:
-    """Return random features (N, V, D) that a few directions explain for the most part, and classes (N, V)."""
+    """Return random correlated features (N, V, D), mostly along a few directions, and classes (N, V)."""
     random = np.random.default_rng(0)
     labels = np.arange(images) % classes
     strengths = np.geomspace(30, 0.3, 300)
@@ -65,15 +65,15 @@ def correlated(images: int = 4800, features: int = 1408, classes: int = 10) -> t
 
 
 def label(tolerance: float) -> str:
-    """Name scikit-learn with a tolerance."""
+    """Return the label of scikit-learn with a tolerance."""
     return f"scikit-learn, tol {tolerance:g}"
 
 
 class Fits:
-    """Both ways to fit the same rows, and the objective that each of them reached last."""
+    """Fits of the same rows by kagglekit and scikit-learn, and their latest objectives."""
 
     def __init__(self, rows: Floats32, shown: Labels, strength: float) -> None:
-        """`rows` (N, V, D), `shown` (N, V); `strength` is C."""
+        """`rows` (N, V, D) are features, `shown` (N, V) classes, and `strength` is C."""
         self.rows, self.shown, self.strength = rows, shown, strength
         flat = rows.reshape(-1, rows.shape[2]).astype(np.float64)
         self._mean, self._scale = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-6)
@@ -82,10 +82,10 @@ class Fits:
         self.objectives: dict[str, float] = {}
 
     def kagglekit(self) -> float:
-        """Fit by our path, the rows' decomposition included."""
+        """Time kagglekit's fit, including the decomposition of the rows."""
         fitted: list[Head] = []
         taken = seconds(lambda: fitted.append(self._fit()))
-        weights, bias = fitted[0].linear()  # of rows as they are
+        weights, bias = fitted[0].linear()  # for rows that are not standardised
         self.objectives["kagglekit"] = self._objective(weights * self._scale[:, None], bias + self._mean @ weights)
         return taken
 
@@ -97,7 +97,7 @@ class Fits:
         return paths.head(0, "")
 
     def scikit_learn(self, tolerance: float) -> float:
-        """Fit by scikit-learn."""
+        """Time scikit-learn's fit."""
         model = LogisticRegression(C=self.strength, max_iter=MOST_STEPS, tol=tolerance)
         taken = seconds(lambda: model.fit(self._single, self.shown.ravel()))
         weights, bias = model.coef_.T.astype(np.float64), model.intercept_
@@ -105,7 +105,7 @@ class Fits:
         return taken
 
     def tolerance_that_is_as_low(self) -> float:
-        """Return scikit-learn's loosest tolerance that leads to an objective no higher than ours, else the tightest."""
+        """Return scikit-learn's loosest tolerance with an objective as low as ours, else the tightest."""
         self.kagglekit()
         for tolerance in TOLERANCES:
             self.scikit_learn(tolerance)
@@ -114,7 +114,7 @@ class Fits:
         return tolerance
 
     def _objective(self, weights: Floats, bias: Floats) -> float:
-        """Return the objective of weights (D, C) and bias (C,) in double precision."""
+        """Return the objective for weights (D, C) and bias (C,), in double precision."""
         scores = log_softmax(self._standard @ weights + bias, axis=1)
         losses = -scores[np.arange(len(scores)), self.shown.ravel()]
         return float(self.strength * losses.sum() + (weights**2).sum() / 2)

@@ -1,7 +1,7 @@
-"""Peak memory of a whole run on 1,600 and on 16,000 different images, with and without the backbone's export.
+"""Peak memory of a whole run on 1,600 and 16,000 different images, with and without the export of the backbone.
 
-The images are those of the real archive, or drawn ones where it is not here; each copy gets a few bytes after its
-end, so that no two files are equal and none comes out of the cache.
+The images are those of the real archive, or drawn ones if it is missing. A few bytes are appended to each copy, so that
+no two files are equal and none is in the cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kagglekit.data import archives
 
 
 def dataset(folder: Path, copies: int) -> Path:
-    """Return a folder in the layout of Dogs vs Cats with every image `copies` times."""
+    """Return a folder in the layout of Dogs vs Cats with `copies` copies of each image."""
     if ARCHIVE.is_file():
         source = archives.extract(ARCHIVE, folder).folder
     else:
@@ -41,9 +41,9 @@ def dataset(folder: Path, copies: int) -> Path:
 
 
 def peak(home: Path, data: Path, backbone: str) -> tuple[float, float]:
-    """Run in a process of its own; return its peak memory in MB and its seconds."""
+    """Run in a separate process. Return its peak memory in MB and its time in seconds."""
     command = [sys.executable, "-m", "kagglekit", "run", "dogs-vs-cats", "--data", str(data), "--backbone", backbone]
-    command.append("--no-report")  # which has a benchmark of its own
+    command.append("--no-report")  # the report has a separate benchmark
     process = subprocess.Popen(command, env=os.environ | {"KAGGLEKIT_HOME": str(home)}, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:

@@ -1,7 +1,7 @@
-"""Our path (OpenCV decoding, Pillow scaling, onnxruntime) against timm's own model and transform, on real images.
+"""Our path (OpenCV decoding, Pillow scaling, onnxruntime) against timm's model and transform, on real images.
 
-Prints the share of images with the same top-1 ImageNet class, and what the difference does to the out-of-fold
-log loss of Dogs vs Cats: the same folds and heads on features of both paths.
+Prints the share of images with the same top-1 ImageNet class, and the out-of-fold log losses of Dogs vs Cats with the
+same folds and heads on features of both paths.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VIEWS = ("plain", "mirror")
 
 
 def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return pooled features (N, V, D) and logits (N, V, K) of timm's model on timm's transform, in eager torch."""
+    """Return pooled features (N, V, D) and logits (N, V, K) of timm's model and transform, in eager torch."""
     model = timm_models.load_model(name, weights.locate(name))[0]
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     pooled, logits = [], []
@@ -46,7 +46,7 @@ def timms_own(name: str, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(name: str, paths: list[str], folder: Path, output: str) -> np.ndarray:
-    """Return (N, V, D or K) of our path."""
+    """Return features (N, V, D) or logits (N, V, K) of our path."""
     engine = FeatureEngine([registry.resolve(name, FeatureSettings())], VIEWS, output, ComputeSettings(), folder)
     contents = [hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in paths]
     return engine.compute(paths, contents, Console()).rows(np.arange(len(paths)))

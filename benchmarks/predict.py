@@ -1,8 +1,8 @@
 """`kagglekit predict` against its limit, eager torch, torch.compile and the usual loop; and its peak memory.
 
-The limit is what the parts give when nothing else is in the way: bare `session.run` of the exported file on batches
-that lie in memory, and bare decoding and preprocessing, both on all cores: 1 / (1/forward + 1/decode). The bare session
-counts in its fastest way: one session on all cores or one thread a core, and the batch sizes that are tried.
+The limit is the speed of the bare parts one after the other, 1 / (1/forward + 1/decode): `session.run` of the exported
+file on batches in memory, and decoding and preprocessing, both on all cores. The bare session counts in its fastest
+way: on all cores or with one thread per core, over several batch sizes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TORCH_BATCH = 32
 
 
 def exported(folder: Path, backbone: str) -> Path:
-    """Make a small run with one view, so that every way computes each image once, and export it."""
+    """Export a small run with one view, so that all ways compute each image once."""
     from kagglekit.base.console import Console
     from kagglekit.pipeline.run import run as take
 
@@ -49,10 +49,10 @@ def exported(folder: Path, backbone: str) -> Path:
 
 
 class Measurements:
-    """Images a second of every way to predict them."""
+    """Measure the images per second of all ways to predict."""
 
     def __init__(self, model: Path, backbone: str, paths: list[str], folder: Path) -> None:
-        """Open what the ways need."""
+        """Open the sessions and models of all ways."""
         self.model, self.backbone, self.paths, self.folder = model, backbone, paths, folder
         self.cores = devices.cores()
         self.predictor = Predictor(model, "cpu", print)
@@ -67,7 +67,7 @@ class Measurements:
         return self.preprocessing.apply(decoding.decode(files.read_bytes(path)[0]))
 
     def forward(self) -> float:
-        """Bare session.run, in its fastest way."""
+        """Measure bare session.run, in its fastest way."""
         return max(
             self._forward(session, workers, batch)
             for session, workers in ((self.wide, 1), (self.narrow, self.cores))
@@ -82,12 +82,12 @@ class Measurements:
         return calls * batch / taken
 
     def decode(self) -> float:
-        """Bare reading, decoding and preprocessing on all cores."""
+        """Measure bare reading, decoding and preprocessing on all cores."""
         with ThreadPoolExecutor(self.cores) as pool:
             return len(self.paths) / seconds(lambda: list(pool.map(self._pixels, self.paths)))
 
     def kagglekit(self) -> float:
-        """The command itself, from opening the file to the CSV, in this process."""
+        """Measure the command in this process, from opening the file to the CSV."""
         output = self.folder / "out.csv"
         with contextlib.redirect_stdout(io.StringIO()):
             taken = seconds(
@@ -96,11 +96,11 @@ class Measurements:
         return len(self.paths) / taken
 
     def eager(self) -> float:
-        """Eager torch in batches of 32, our decoding on all cores before each."""
+        """Measure eager torch in batches of 32, with our decoding on all cores before each."""
         return self._torch(self.torch)
 
     def compiled(self) -> float:
-        """The same compiled; the time that compiling takes is not counted."""
+        """Measure compiled torch, without the time of compilation."""
         if not hasattr(self, "_compiled"):
             self._compiled = torch.compile(self.torch)
             self._torch(self._compiled)
@@ -120,7 +120,7 @@ class Measurements:
         return len(self.few) / seconds(loop)
 
     def usual(self) -> float:
-        """Timm's model and transform, Pillow, a DataLoader with a process a core."""
+        """Measure timm's model and transform with Pillow and a DataLoader with one process per core."""
         import timm
 
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(self.torch))
@@ -144,14 +144,14 @@ class Measurements:
 
 
 def peak(model: Path, paths: list[str], count: int, folder: Path) -> float:
-    """Return the peak memory in MB of `kagglekit predict` on `count` images, in a process of its own."""
+    """Return the peak memory in MB of `kagglekit predict` on `count` images, in a separate process."""
     links = folder / f"links-{count}"
     links.mkdir()
     for number in range(count):
         (links / f"{number}.jpg").symlink_to(paths[number % len(paths)])
     output = str(folder / f"{count}.csv")
     command = [sys.executable, "-m", "kagglekit", "predict", str(model), str(links), "--output", output]
-    # started by a small process: the system counts what the starting one holds, and this one holds torch
+    # started by a small process: the system also counts the memory of the parent, and this one has loaded torch
     starter = [sys.executable, "-c", _STARTER, *command]
     return float(subprocess.run(starter, capture_output=True, text=True, check=True).stdout.split()[-1]) / 1024
 

@@ -1,4 +1,4 @@
-"""The report of 1,600 and of 16,000 different images: time, peak memory, size, and how soon a browser shows it."""
+"""The report of 1,600 and 16,000 different images: time, peak memory, size, and the time to open it in a browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "dogs-vs-cats"
 
 
 def command(home: Path, *words: str) -> tuple[float, float]:
-    """Run a command in a process of its own; return its seconds and its peak memory in MB."""
+    """Run a command in a separate process. Return its time in seconds and its peak memory in MB."""
     environment = os.environ | {"KAGGLEKIT_HOME": str(home)}
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "kagglekit", *words], env=environment, stdout=subprocess.DEVNULL)
@@ -29,7 +29,7 @@ def command(home: Path, *words: str) -> tuple[float, float]:
 
 
 def opened(page: Path) -> str:
-    """Say how long a headless Chromium takes to show a page with all of its pictures."""
+    """Describe how long headless Chromium takes to show a page with all pictures."""
     path = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
     if path is None:
         return "no Chromium is here"

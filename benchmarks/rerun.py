@@ -1,4 +1,4 @@
-"""A finished command typed again, against the same command with nothing cached, as whole processes."""
+"""A finished command repeated, against the same command with an empty cache, as whole processes."""
 
 from __future__ import annotations
 

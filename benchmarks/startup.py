@@ -1,4 +1,4 @@
-"""The light commands against `python -c "import typer, rich, pluggy"`, what they can't do without."""
+"""The light commands against `python -c "import typer, rich, pluggy"`, the imports that they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of measurements taken in turn, so that a machine whose speed drifts is fair to both."""
+"""Pairs of measurements taken in turn, so that a drift of the machine's speed affects both equally."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kagglekit.base import devices
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long `work` takes."""
+    """Return the time of `work`, in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def rounds(contenders: Mapping[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
-    """Measure every contender in turn, `count` times; return contender -> measurements."""
+    """Measure all contenders in turn, `count` times. Return contender -> measurements."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(count):
         for name, measure in contenders.items():
@@ -27,12 +27,12 @@ def rounds(contenders: Mapping[str, Callable[[], float]], count: int) -> dict[st
 
 
 def ratio(numerators: list[float], denominators: list[float]) -> str:
-    """Return the median of the ratios pair by pair, with their range."""
+    """Return the median of the ratios of pairs, with their range."""
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
     return f"{statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f}, {len(ratios)} pairs)"
 
 
 def machine() -> str:
-    """Name the machine."""
+    """Return a description of the machine."""
     gpus = devices.cuda_gpus()
     return f"{platform.machine()}, {devices.cores()} cores, {gpus} GPUs, Python {platform.python_version()}"

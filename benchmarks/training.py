@@ -1,9 +1,9 @@
-"""Training throughput: kagglekit's loop against a bare torch loop on tensors that are ready.
+"""Training throughput: kagglekit's loop against a bare torch loop on preloaded tensors.
 
-Both train the same model with the same optimiser, batch, memory format and allocator setting, on all cores. kagglekit's
-reads pixels from a store on disk, mirrors and augments them (`side-on`), goes through a DataLoader, and keeps a history
-and checkpoints. The clock runs from the end of the first step to the end of the last. What a phase costs beside that
-(its first step, weights by name, plots) does not grow with the images, and is printed in seconds.
+Both train the same model with the same optimiser, batch size, memory format and allocator settings, on all cores.
+kagglekit's loop reads pixels from a store on disk, mirrors and augments them (`side-on`), uses a DataLoader, and keeps
+a history and checkpoints. Both are timed from the end of the first step to the end of the last. The other costs of a
+phase (first step, weights by name, plots) do not grow with the number of images, and are printed in seconds.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SIZES = {(72, 96): (DRIVERS, "imgs/train/*/*.jpg"), (224, 224): (ARCHIVE, "train
 """Height and width -> archive and pattern of the photographs."""
 CLASSES = 10
 MIRROR = (0, 3, 4, 1, 2, 5, 6, 7, 8, 9)
-"""State Farm's: a mirrored driver uses the other hand."""
+"""Classes of State Farm's mirrored images: a mirrored driver uses the other hand."""
 EPOCHS = 2
 
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels of one size in a store."""
+    """A store of pixels of one size."""
 
     store: RowStore
     contents: Sequence[bytes]
@@ -57,7 +57,7 @@ class Images:
 
 
 def photographs(archive: Path, pattern: str, count: int, preprocessing: Preprocessing, folder: Path) -> Images:
-    """Return real photographs where they are, else noise of the same size."""
+    """Return real photographs if available, else noise of the same size."""
     if not archive.is_file():
         print(f"the real archive is not here: noise instead of {archive.name}")
         return noise(count, preprocessing, folder)
@@ -80,7 +80,7 @@ def noise(count: int, preprocessing: Preprocessing, folder: Path) -> Images:
 
 
 class _Clock:
-    """Takes the seconds of a training of `total` images from its progress, from the end of the first step on."""
+    """Times a training of `total` images by its progress, from the end of the first step."""
 
     def __init__(self, total: int, device: torch.device) -> None:
         self._total, self._device = total, device
@@ -88,7 +88,7 @@ class _Clock:
         self._started = self._ended = 0.0
 
     def advance(self, count: int) -> None:
-        """Count images that are done; at both ends, wait until the device has really done them."""
+        """Count finished images. At start and end, wait until the device has finished them."""
         self._done += count
         if not self._done or (self._first and self._done < self._total):
             return
@@ -105,27 +105,27 @@ class _Clock:
 
     @property
     def rate(self) -> float:
-        """Images a second."""
+        """Images per second."""
         return (self._total - self._first) / self.seconds
 
 
 class Contest:
-    """A model that kagglekit's loop and a bare one train from the same weights, for `steps` steps an epoch."""
+    """A model that kagglekit's loop and a bare loop train from the same weights, with `steps` steps per epoch."""
 
     def __init__(self, model: torch.nn.Module, images: Images, world: World, *, batch: int, steps: int) -> None:
         self.model, self.images, self.world = model, images, world
         self.batch, self.steps = batch, steps
         self.beside: list[float] = []
-        """Seconds of each of kagglekit's trainings that its clock did not count."""
+        """Untimed seconds of each training by kagglekit."""
         self.console = Console(io.StringIO())
 
     @property
     def total(self) -> int:
-        """Images of one measurement."""
+        """Number of images in one measurement."""
         return EPOCHS * self.steps * self.batch
 
     def trainer(self, recipe: Recipe, folder: Path) -> loop.Trainer:
-        """Return what method `finetune` would train with, but that no image is kept back to choose epochs."""
+        """Return a trainer as in method `finetune`, but without validation images."""
         size, count = self.images.preprocessing.size, self.steps * self.batch
         data = batches.TrainingData(
             pixels=self.images.store,
@@ -156,12 +156,12 @@ class Contest:
         )
 
     def kagglekit(self, recipe: Recipe | None = None) -> float:
-        """Return images a second of kagglekit's loop, by default with its own settings."""
+        """Return the images per second of kagglekit's loop, by default with its default settings."""
         with tempfile.TemporaryDirectory() as folder:
             return self.timed(self.trainer(recipe or Recipe(), Path(folder)))
 
     def timed(self, trainer: loop.Trainer) -> float:
-        """Train all layers for two epochs; return images a second."""
+        """Train all layers for two epochs. Return the images per second."""
         clock = _Clock(self.total, self.world.device)
         started = time.perf_counter()
         trainer.train(phases.of(ScheduleSettings(plan="quick", phases=(f"all epochs={EPOCHS}",))), clock.advance)
@@ -169,7 +169,7 @@ class Contest:
         return clock.rate
 
     def bare(self, precision: str = "float32") -> float:
-        """Return images a second of a loop with nothing around it."""
+        """Return the images per second of a bare loop."""
         device = self.world.device
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         model = copy.deepcopy(self.model).to(device)
@@ -189,7 +189,7 @@ class Contest:
         return clock.rate
 
     def _ready(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return a few normalised batches on the device: floats (B, 3, H, W), channels last, and labels (B,)."""
+        """Return a few normalised batches on the device: floats (B, 3, H, W), channels last; and labels (B,)."""
         made = []
         contents = itertools.cycle(self.images.contents)
         for _ in range(min(4, self.steps)):
