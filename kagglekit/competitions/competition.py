@@ -151,7 +151,7 @@ class Competition:
     classes: Mapping[str, str]
     """Label in the data -> name for people; probabilities are in this order."""
     train: TrainLayout
-    """Where training images and their labels are."""
+    """Location of training images and their labels."""
     test: str | tuple[str, ...]
     """Path pattern(s) of test images, with `{id}`; the first that matches any image is used."""
     submission: Submission
@@ -159,7 +159,7 @@ class Competition:
     metric: str | metrics.Metric | Callable[..., float] = "log_loss"
     """`log_loss`, `accuracy`, a Metric, or a callable (truth (N,), probabilities (N, C)) -> float, lower is better."""
     valid: FilenameLabels | FolderLabels | None = None
-    """Where the images of the data's own validation set are, if any (setting `validation = "valid"`)."""
+    """Location of the data's own validation set, if any (setting `validation = "valid"`)."""
     groups: CsvGroups | None = None
     """Table of groups, which folds never split."""
     flip: FlipRule = "forbidden"

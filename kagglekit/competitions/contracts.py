@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_train(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
-    """Return the table of training images with its columns in order; raise PluginError, naming `source`."""
+    """Return the table of training images with its columns in order. Errors are PluginError, which names `source`."""
     _check_images(table, ("id", "path", "label"), source)
     unknown = sorted(set(table["label"]) - set(competition.labels))
     if unknown:
@@ -42,7 +42,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
 
 
 def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return the table of test images with its columns in order; raise PluginError, naming `source`."""
+    """Return the table of test images with its columns in order. Errors are PluginError, which names `source`."""
     _check_images(table, ("id", "path"), source)
     return table[["id", "path"]].reset_index(drop=True)
 

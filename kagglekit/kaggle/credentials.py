@@ -22,7 +22,7 @@ class Credentials:
     """A token, or a username and key. `repr` shows none of them."""
 
     source: str
-    """Where the credentials were found, for messages."""
+    """Place where the credentials were found, for messages."""
     file: Path | None = None
     """File with the credentials, if any."""
     token: str = field(default="", repr=False)
