@@ -45,7 +45,7 @@ class Prior(Method):
         stages.make("folds", run.write_folds)
         stages.make("device", lambda: run.write_device("cpu"))
         rows = [np.tile(run.prior, (count, 1)) for count in (len(run.scored_ids), len(run.readable))]
-        return run.predictions(rows[0], run.all_asked(rows[1]))
+        return run.predictions(rows[0], run.all_requested(rows[1]))
 
     def views(self, run: FinishedRun) -> tuple[str, ...]:
         return ("plain",)
@@ -76,9 +76,12 @@ def test_a_third_method_is_one_class_and_one_entry(cli: Cli, tmp_path: Path, hom
         onnx_graph.compose(FittedRun(store.Run(run), Console(io.StringIO())))
 
 
-def test_an_unknown_method_is_refused_before_anything_is_read(cli: Cli, tmp_path: Path) -> None:
-    line = failed(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--method", "prior"))
-    assert "setting method = 'prior': must be one of auto, features, finetune" in line
+def test_an_unknown_method_is_refused_before_anything_is_read(cli: Cli, tmp_path: Path, home: Path) -> None:
+    words = "setting method = 'prior': must be one of auto, features, finetune"
+    assert words in failed(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--method", "prior"))
+    (home / "dogs-vs-cats" / "recipe.toml").write_text('method = "prior"\n')
+    for command in ("info", "audit", "augmentations"):
+        assert words in failed(cli(command, "dogs-vs-cats"))
 
 
 def test_a_run_of_an_unknown_method_is_listed_by_its_name(cli: Cli, tmp_path: Path, home: Path) -> None:

@@ -160,7 +160,7 @@ def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console:
     train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), data, console)
     if "group" not in train:
         train["group"] = ""
-    readable = scanned.asked[scanned.asked["content"] != ""]
+    readable = scanned.requested[scanned.requested["content"] != ""]
     test = readable.assign(part="test", fold=duplicates.NO_FOLD, group="", label="")
     columns = ["id", "path", "part", "label", "group", "fold", "content"]
     return pd.concat([train[columns], test[columns]], ignore_index=True)

@@ -160,7 +160,7 @@ def agree(value: Any) -> Any:
     return broadcast_object_list([value])[0]
 
 
-def part() -> None:
+def leave() -> None:
     """Wait for the other processes and leave the group: without this, exiting may abort in a thread."""
     if count() > 1:
         state = _join()

@@ -49,7 +49,9 @@ def _info_competition(project: Project, console: Console) -> None:
 
 
 def _settings_table(project: Project, console: Console) -> None:
-    chosen = project.settings({}, console.say)
+    from kagglekit.pipeline.methods import table
+
+    chosen = table.resolve(project, {}, console.say)
     origins = dict.fromkeys(recipe.flat(project.plugin.recipe(), project.name), "plugin")
     origins |= dict.fromkeys(recipe.read_file(project.workspace.recipe_file), filenames.RECIPE)
     meanings = recipe.meanings()

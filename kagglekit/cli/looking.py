@@ -79,11 +79,12 @@ def audit(
     """Audit a competition's data, or exclude the images listed in the file `apply` from later runs."""
     from kagglekit.audit import inspection, page, terminal
     from kagglekit.data import exclusions
+    from kagglekit.pipeline.methods import table
 
     console = Console()
     project = Project.load(name)
     workspace = project.workspace
-    chosen = project.settings(settings, console.say)
+    chosen = table.resolve(project, settings, console.say)
     if apply is not None:
         if run is not None or show:
             raise UserError("--apply does no audit: leave out --run and --open.")

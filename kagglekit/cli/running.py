@@ -49,7 +49,7 @@ def run(
     from kagglekit.pipeline.run import run as make
 
     made = make(name, data, settings, distributed.console(), fold)
-    distributed.part()
+    distributed.leave()
     if distributed.is_first():
         from kagglekit.cli import looking
 

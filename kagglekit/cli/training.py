@@ -15,6 +15,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.data.project import Project
 from kagglekit.images import decoding, files
 from kagglekit.models import registry, timm_models
+from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.finetune import FineTuning, find_rate
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import DataSettings, FeatureSettings
@@ -29,15 +30,15 @@ def lr_find(name: str, data_path: Path | None, settings: Mapping[str, Any], part
     """Run the learning-rate finder with `part` of the model unfrozen. Print its suggestions and plot the curve."""
     console = Console()
     project = Project.load(name)
-    if part not in get_args(layers.Part):
-        raise UserError(f"--train {part!r}: must be one of {', '.join(get_args(layers.Part))}.")
+    if part not in get_args(layers.Trained):
+        raise UserError(f"--train {part!r}: must be one of {', '.join(get_args(layers.Trained))}.")
     absent = project.lacks_data(data_path)
     if absent:
         console.warn(f"no data for {name} yet (use --data PATH): the curve is of SYNTHETIC images")
     job = prepare(project, data_path, {**settings, "method": FineTuning.name}, console, synthetic=absent)
     with suppress(OSError):  # nothing is trained: the folder of a new run is empty
         job.run.folder.rmdir()
-    curve, found, plot = find_rate(job, cast("layers.Part", part))
+    curve, found, plot = find_rate(job, cast("layers.Trained", part))
     model = job.backbones[0].name
     console.say(f"{len(curve.rates)} steps from {curve.rates[0]:.0e} to {curve.rates[-1]:.0e}: {curve.stopped}")
     if not found:
@@ -67,7 +68,7 @@ def augmentations(
     console = Console()
     project = Project.load(name)
     competition = project.competition
-    chosen = project.settings(settings, console.say)
+    chosen = table.resolve(project, settings, console.say)
     preprocessing = _preprocessing(chosen.features, chosen.compute.provider)
     size = preprocessing.size
     policy = policies.resolve(chosen.augmentation.augment, size, policies.of_plugin(project.plugin, size))
@@ -78,10 +79,10 @@ def augmentations(
         erasing=chosen.augmentation.erasing,
         seed=chosen.data.seed,
     )
-    table = _training_images(project, data_path, chosen.data.num_folds, console)
+    images = _training_images(project, data_path, chosen.data.num_folds, console)
     some = (
         (preprocessing.apply(decoding.decode(content)), label, hashlib.blake2b(content, digest_size=16).digest())
-        for content, label in _some(table, competition.labels, num_images, chosen.data)
+        for content, label in _some(images, competition.labels, num_images, chosen.data)
     )
     sheet = project.workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
     contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)

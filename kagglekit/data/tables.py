@@ -30,7 +30,7 @@ class Tables:
     """All test images: `id`, `path`."""
     sample: pd.DataFrame | None
     """The sample submission, as strings."""
-    asked: pd.DataFrame
+    requested: pd.DataFrame
     """The test images to predict: those with a row in the submission, or a sample of them."""
     dropped: pd.DataFrame
     """The training images that the user's drops.csv excludes: `id`, `reason`."""
@@ -38,9 +38,9 @@ class Tables:
 
 @dataclass(frozen=True)
 class Scanned(Tables):
-    """Tables after the scan of the image files. `train` and `asked` have `content`, the hash of each file.
+    """Tables after the scan of the image files. `train` and `requested` have `content`, the hash of each file.
 
-    `train` contains only the readable images. Unreadable images in `asked` have an empty `content`.
+    `train` contains only the readable images. Unreadable images in `requested` have an empty `content`.
     """
 
     quarantine: pd.DataFrame
@@ -73,13 +73,13 @@ def read(
     dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
     if drops is not None and len(drops):
         train, dropped = without(train, drops, console)
-    asked = test if sample is None else _asked(competition, test, sample, console)
+    requested = test if sample is None else _requested(competition, test, sample, console)
     count, seed = data.sample, data.seed
     return Tables(
         train=folds.sample(train, count, seed, data.num_folds),
         test=test,
         sample=sample,
-        asked=folds.sample(asked, count, seed),
+        requested=folds.sample(requested, count, seed),
         dropped=dropped,
     )
 
@@ -101,28 +101,28 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
     return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
 
 
-def _asked(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
+def _requested(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
     """Return the test images that the sample submission lists. Raises UserError if most are missing."""
     wanted = set(sample[competition.submission.id])
     written = [submissions.written_id(competition, test_id) for test_id in test["id"]]
-    asked = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
-    if len(asked) * 2 < len(wanted):
+    requested = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
+    if len(requested) * 2 < len(wanted):
         raise UserError(
-            f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(asked)} of "
+            f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(requested)} of "
             f"them have a test image (ids look like {written[0]!r}): is the data complete, and do the plugin's "
             "test pattern and id_format match?"
         )
-    if len(asked) < len(wanted):
-        missing = len(wanted) - len(asked)
+    if len(requested) < len(wanted):
+        missing = len(wanted) - len(requested)
         console.warn(f"{missing} ids of the sample submission have no test image: their rows get the class prior")
-    if len(asked) < len(test):
-        console.say(f"{len(test) - len(asked)} test images are not in the sample submission: they get no row")
-    return asked
+    if len(requested) < len(test):
+        console.say(f"{len(test) - len(requested)} test images are not in the sample submission: they get no row")
+    return requested
 
 
 def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, folder: Path, console: Console) -> Scanned:
     """Scan all images of the run. Results are cached in `folder`."""
-    both = pd.concat([found.train.assign(part="train"), found.asked.assign(part="test")], ignore_index=True)
+    both = pd.concat([found.train.assign(part="train"), found.requested.assign(part="test")], ignore_index=True)
     verdict = scan.scan(both["path"].tolist(), folder, data.max_megapixels, compute.num_threads, console)
     readable = [place not in verdict.unreadable for place in range(len(both))]
     both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
@@ -130,11 +130,11 @@ def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, fol
     bad = both.loc[[not fine for fine in readable], ["part", "id", "path"]].assign(reason=reasons)
     count = len(found.train)
     train = found.train.assign(content=both["content"][:count].to_numpy())
-    asked = found.asked.assign(content=both["content"][count:].to_numpy())
+    requested = found.requested.assign(content=both["content"][count:].to_numpy())
     kept = train[train["content"] != ""].reset_index(drop=True)
     fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     seen = {path: one for path, one in zip(both["path"], verdict.seen, strict=True) if one is not None}
-    return Scanned(**fields | {"train": kept, "asked": asked}, quarantine=bad.reset_index(drop=True), seen=seen)
+    return Scanned(**fields | {"train": kept, "requested": requested}, quarantine=bad.reset_index(drop=True), seen=seen)
 
 
 def check_classes(found: Tables, scanned: Scanned) -> None:

@@ -48,7 +48,7 @@ def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
-    header, ids = rows_asked(about, files, tests)
+    header, ids = requested_rows(about, files, tests)
     on_gpu = session.get_providers()[0].startswith("CUDA")
     print(f"{len(tests)} test images, {len(ids)} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
     found, bad = predict(session, about, {i: tests[i] for i in ids if i in tests}, decoding, 64 if on_gpu else 2)
@@ -135,7 +135,7 @@ def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str,
     return {}
 
 
-def rows_asked(
+def requested_rows(
     about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Read]
 ) -> tuple[list[str], list[str]]:
     """Return the columns and ids of the submission, from the sample submission, if any."""

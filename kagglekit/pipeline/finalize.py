@@ -61,7 +61,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
             job.console.say(gate.line())
         truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
         run.write_probabilities(filenames.OOF, train["id"].tolist(), oof, labels, **truth)
-        run.write_probabilities(filenames.TEST, job.tables.asked["id"].tolist(), test, labels)
+        run.write_probabilities(filenames.TEST, job.tables.requested["id"].tolist(), test, labels)
         storage.write_json(run.folder / filenames.FINISH, [gate.record().to_plain() for gate in gates])
         record.write(run.folder / filenames.ALONE, _alone(gates, oof))
 
@@ -82,7 +82,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         )
 
     def submission() -> None:
-        write_submission(job, run.test().of(job.tables.asked["id"].tolist()), predictions.prior)
+        write_submission(job, run.test().of(job.tables.requested["id"].tolist()), predictions.prior)
 
     def result() -> None:
         closing = _closing_numbers(job, scored, run.oof().of(train["id"].tolist()), metric)
@@ -96,8 +96,8 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
     """Return a mask of the unreadable test images, (M,). Raises UserError if a readable one has no prediction."""
     without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
-    asked = job.tables.asked
-    strange = asked["id"][without & (asked["content"] != "").to_numpy()]
+    requested = job.tables.requested
+    strange = requested["id"][without & (requested["content"] != "").to_numpy()]
     if len(strange):
         raise UserError(
             f"{len(strange)} readable test images have no prediction, for example {strange.iloc[0]}: the network's "
@@ -148,7 +148,8 @@ def write_submission(job: Job, test: Floats, prior: Floats) -> None:
     """Format, check and write the submission: one row per requested id."""
     competition, tables = job.competition, job.tables
     predicted = {
-        submissions.written_id(competition, test_id): row for test_id, row in zip(tables.asked["id"], test, strict=True)
+        submissions.written_id(competition, test_id): row
+        for test_id, row in zip(tables.requested["id"], test, strict=True)
     }
     ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
     rows = np.stack([predicted.get(row_id, prior) for row_id in ids])

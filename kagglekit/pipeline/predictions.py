@@ -34,7 +34,7 @@ class Predictions:
     oof: Floats
     """Out-of-fold probabilities of the scored training images, (N, C)."""
     test: Floats
-    """Probabilities of the rows of `Tables.asked`, (M, C); NaN for unreadable images."""
+    """Probabilities of the rows of `Tables.requested`, (M, C); NaN for unreadable images."""
     prior: Floats
     """Share of each class in the training images, (C,): the prediction for unreadable images."""
     candidates: tuple[Candidate, ...] = ()

@@ -63,8 +63,7 @@ def prepare(
     """
     seconds: dict[str, float] = {}
     plugin, competition = project.plugin, project.competition
-    chosen = project.settings(settings, console.say)
-    table.check(chosen.training.method)
+    chosen = table.resolve(project, settings, console.say)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
@@ -82,7 +81,7 @@ def prepare(
     key = _key(plugin, competition, chosen, scanned)
     with _timed(seconds, "backbones"):
         native = usual_shape(scanned.train["path"].tolist())
-        work = budget.Work(len(scanned.train), len(scanned.asked), spent=sum(seconds.values()), native=native)
+        work = budget.Work(len(scanned.train), len(scanned.requested), spent=sum(seconds.values()), native=native)
         decided, chosen, used = _settle(project.workspace, key, chosen, work, console)
     this = store.open_run(
         project.workspace,
@@ -175,7 +174,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "start": initial_weights.digest(chosen.training.start) if chosen.training.start else "",
         "augment": _augment_digest(chosen.augmentation.augment),
         "train": _fingerprint(found.train),
-        "test": _fingerprint(found.asked),
+        "test": _fingerprint(found.requested),
         "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
         "device": devices.choose(chosen.compute.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),

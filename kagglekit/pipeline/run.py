@@ -120,7 +120,7 @@ def _made_from(job: Job, before: Record | None) -> Record:
         backbones=tuple(backbone.record() for backbone in job.backbones),
         batch_size=job.batch_size,
         train_images=len(job.tables.train),
-        test_images=len(job.tables.asked),
+        test_images=len(job.tables.requested),
         dropped=len(job.tables.dropped),
         seed=job.recipe.data.seed,
         synthetic=job.synthetic,
@@ -135,7 +135,7 @@ def _made_from(job: Job, before: Record | None) -> Record:
 
 def _record_images(job: Job) -> None:
     """Write the list of image files, which export, report and audit read again."""
-    both = [job.tables.train.assign(part="train"), job.tables.asked.assign(part="test")]
+    both = [job.tables.train.assign(part="train"), job.tables.requested.assign(part="test")]
     job.run.write_frame(filenames.IMAGES, pd.concat(both, ignore_index=True))
 
 

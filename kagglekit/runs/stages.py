@@ -106,4 +106,4 @@ class Stages:
             if path.is_file() and not self._is_same(file, left):
                 kept = path.with_name(f"{path.stem}.changed-{storage.file_sha256(path)[:8]}{path.suffix}")
                 path.replace(kept)
-                self._warn(f"{path} was changed since it was written: kept as {kept.name}, and written again")
+                self._warn(f"{path} was changed since it was written: your version is kept as {kept.name}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import torch
 
-Part = Literal["head", "late", "later", "all"]
+Trained = Literal["head", "late", "later", "all"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Layers:
         fixed = frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
         return cls(blocks, head, first(ordered[-1:]), first(ordered[len(ordered) // 2 :]), fixed)
 
-    def first(self, part: Part) -> int:
+    def first(self, part: Trained) -> int:
         """Return the first layer of a part of the model."""
         return {"head": self.head, "late": self.late, "later": self.later, "all": 0}[part]
 
@@ -79,7 +79,7 @@ def optimiser_groups(model: torch.nn.Module, layers: Layers, weight_decay: float
     return [groups[key] for key in sorted(groups)]
 
 
-def freeze(model: torch.nn.Module, layers: Layers, part: Part) -> None:
+def freeze(model: torch.nn.Module, layers: Layers, part: Trained) -> None:
     """Let only the layers of `part` learn."""
     first = layers.first(part)
     for name, parameter in model.named_parameters():

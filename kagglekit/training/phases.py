@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import ScheduleSettings
-from kagglekit.training.layers import Part
+from kagglekit.training.layers import Trained
 from kagglekit.training.schedules import Schedule
 
 
@@ -19,7 +19,7 @@ class Phase:
     """One step of a recipe; `phases` in a recipe changes its fields by name."""
 
     name: str
-    trains: Part
+    trains: Trained
     """Which layers learn: the head, the last stage too, the later half of the stages too, or all."""
     epochs: int
     rate: float = 1.0

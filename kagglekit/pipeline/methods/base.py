@@ -131,12 +131,12 @@ class MethodRun:
         self.recipe: Recipe = job.recipe
         self.labels = job.competition.labels
         self.table = job.tables.train
-        self.readable = job.tables.asked[self._is_readable].reset_index(drop=True)
+        self.readable = job.tables.requested[self._is_readable].reset_index(drop=True)
 
     @property
     def _is_readable(self) -> NDArray[np.bool_]:
         """Mask of the readable images among the test images to predict, (M,)."""
-        return (self.job.tables.asked["content"] != "").to_numpy(dtype=bool)
+        return (self.job.tables.requested["content"] != "").to_numpy(dtype=bool)
 
     @cached_property
     def truth(self) -> Labels:
@@ -186,9 +186,9 @@ class MethodRun:
         )
         record.write(self.run.folder / folder / filenames.PROVIDER, provider)
 
-    def all_asked(self, test: Floats) -> Floats:
+    def all_requested(self, test: Floats) -> Floats:
         """Expand rows of the readable test images, (R, C), to all test images, (M, C). Unreadable images get NaN."""
-        found = np.full((len(self.job.tables.asked), len(self.labels)), np.nan)
+        found = np.full((len(self.job.tables.requested), len(self.labels)), np.nan)
         found[self._is_readable] = test
         return found
 

@@ -146,7 +146,7 @@ class FeaturesRun(MethodRun):
         """Read the predictions that the stages wrote."""
         oof = self.run.read_probabilities(filenames.OOF_OF_HEADS, self.scored_ids, self.labels)
         test = self.run.read_probabilities(filenames.TEST_OF_HEADS, self.readable["id"].tolist(), self.labels)
-        return self.predictions(oof, self.all_asked(test))
+        return self.predictions(oof, self.all_requested(test))
 
 
 def fit_heads(

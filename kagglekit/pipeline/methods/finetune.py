@@ -30,7 +30,7 @@ from kagglekit.training import phases as named
 from kagglekit.training.budget import Plan, Work
 
 if TYPE_CHECKING:
-    from kagglekit.training.layers import Part
+    from kagglekit.training.layers import Trained
     from kagglekit.training.lr_finder import Sweep
 
 
@@ -120,7 +120,7 @@ def _last_weights(schedule: ScheduleSettings) -> str:
     return f"{named.of(schedule)[-1].name}.safetensors"
 
 
-def find_rate(job: Job, part: Part) -> tuple[Sweep, dict[str, float], Path]:
+def find_rate(job: Job, part: Trained) -> tuple[Sweep, dict[str, float], Path]:
     """Sweep the learning rate of the first fold's model with `part` of it unfrozen.
 
     Returns the curve, the suggestions by name (empty if the loss never falls), and the path of the plot.

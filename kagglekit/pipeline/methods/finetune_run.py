@@ -329,4 +329,6 @@ class FinetuneRun(MethodRun):
             ids = self.table["id"].iloc[held].tolist()
             oof[held] += self.run.read_probabilities(f"{model.folder}/{filenames.OOF}", ids, self.labels, view=view)
             test += self.run.read_probabilities(f"{model.folder}/{filenames.TEST}", test_ids, self.labels, view=view)
-        return oof[self.fold != folds.TRAIN_ONLY] / self._models_per_fold, self.all_asked(test / len(self.fold_models))
+        return oof[self.fold != folds.TRAIN_ONLY] / self._models_per_fold, self.all_requested(
+            test / len(self.fold_models)
+        )

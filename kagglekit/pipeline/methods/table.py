@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kagglekit.base import devices
 from kagglekit.base.errors import UserError
+from kagglekit.data.project import Project
 from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
@@ -18,15 +20,18 @@ METHODS: dict[str, Method] = {method.name: method for method in (FineTuning(), F
 """Name -> method, in the order in which `auto` tries them."""
 
 
-def check(name: str) -> None:
-    """Raise UserError if `name` is not a valid value of the setting `method`."""
-    if name not in (AUTO, *METHODS):
-        raise UserError(f"setting method = {name!r}: must be one of {', '.join((AUTO, *sorted(METHODS)))}.")
+def resolve(project: Project, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:
+    """Return a project's recipe. Raises UserError as `Project.settings` does, and if there is no such method."""
+    recipe = project.settings(command_line, say)
+    if recipe.training.method != AUTO:
+        get(recipe.training.method)
+    return recipe
 
 
 def get(name: str) -> Method:
     """Return the method called `name`. Raises UserError for an unknown name."""
-    check(name)
+    if name not in METHODS:
+        raise UserError(f"setting method = {name!r}: must be one of {', '.join((AUTO, *sorted(METHODS)))}.")
     return METHODS[name]
 
 
