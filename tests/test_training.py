@@ -321,7 +321,7 @@ def test_layers_are_read_from_the_model_from_stem_to_head() -> None:
     assert 0 < read.of["layer4.0.conv1.weight"] < read.head
     assert read.late == min(read.of[name] for name in read.of if name.startswith("layer4"))
     assert read.later == min(read.of[name] for name in read.of if name.startswith("layer2"))
-    parts: tuple[layers.Part, ...] = ("all", "later", "late", "head")
+    parts: tuple[layers.Trained, ...] = ("all", "later", "late", "head")
     assert [read.first(part) for part in parts] == [0, read.later, read.late, read.head]
 
 

@@ -117,7 +117,7 @@ def test_every_kind_of_model_has_its_layers_groups_and_parts(name: str) -> None:
             decays = parameter.ndim > 1 and named[id(parameter)] not in listed()
             assert decays == (group["weight_decay"] > 0)
     counts = []
-    for part in get_args(layers.Part):
+    for part in get_args(layers.Trained):
         layers.freeze(net, read, part)
         counts.append(sum(parameter.requires_grad for parameter in net.parameters()))
     assert 0 < counts[0] < counts[1] < counts[2] < counts[3] == len(given_), "head, late, later, all"
