@@ -23,13 +23,13 @@ Mask = NDArray[np.bool_]
 
 
 def softmax(scores: Floats) -> Floats:
-    """(…, C) -> (…, C), rows sum to one."""
+    """Return the softmax over the last axis, (…, C)."""
     shifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
     return result
 
 
 def class_indices(labels: Iterable[str], classes: Sequence[str]) -> Labels:
-    """Return the class of each of N labels, (N,); raise KeyError for one that is no class."""
+    """Return the class index of each of N labels, (N,); raise KeyError for an unknown label."""
     indices = {label: index for index, label in enumerate(classes)}
     return np.array([indices[label] for label in labels], dtype=np.int64)

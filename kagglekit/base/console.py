@@ -42,7 +42,7 @@ class Console:
 
     @contextmanager
     def logging_to(self, path: Path) -> Iterator[None]:
-        """Log all output, earlier lines included, to `path`, and any error that ends the block."""
+        """Log all output to `path`, earlier lines included, and any error that ends the block."""
         with path.open("a", encoding="utf-8", buffering=1) as log:
             self._log = log
             log.writelines(self._pending)
@@ -89,7 +89,7 @@ class Console:
 
     @contextmanager
     def progress(self, task: str, total: int, unit: str) -> Iterator[Advance]:
-        """Show how far a task of `total` units is, with its rate and the time left."""
+        """Show the progress of a task of `total` units, with its rate and the time left."""
         started = time.monotonic()
         done = 0
         with self._bar(task, total, unit) as show:
@@ -144,7 +144,7 @@ _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "�")
 
 
 def _harmless(text: str) -> str:
-    """Return text without control characters: a file name may contain any."""
+    """Replace control characters: file names may contain them."""
     return text.translate(_CONTROLS)
 
 

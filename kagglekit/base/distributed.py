@@ -75,7 +75,7 @@ def launch(processes: int, provider: str) -> int:
     if not gpus:
         world[_USE_CPU] = "true"
     running = [
-        # Ctrl-C on a terminal is passed on, once
+        # in a new session only this process gets the terminal's Ctrl-C; it passes it on once
         subprocess.Popen(
             command, env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, start_new_session=True
         )
@@ -96,22 +96,22 @@ def end_with_launcher() -> None:
     if _LAUNCHER not in os.environ or sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(os.environ[_LAUNCHER]):  # it has ended already
+    if os.getppid() != int(os.environ[_LAUNCHER]):  # the launcher has ended already
         sys.exit(1)
 
 
 def _wait_for(running: Sequence[subprocess.Popen[bytes]], stop_requested: Callable[[], bool]) -> int:
-    """Return 0 when all have succeeded, else the first failure's code: the others would wait for it for ever."""
+    """Return 0 once all have succeeded, or the first failure's code at once: the others would wait for ever."""
     told = False
     while True:
         if stop_requested() and not told:
             told = True
             for process in running:
-                if sys.platform != "win32":  # where a console's Ctrl-C has reached them already
+                if sys.platform != "win32":  # there, the console's Ctrl-C has reached them already
                     process.send_signal(signal.SIGINT)
         codes = [process.poll() for process in running]
         failed = [code for code in codes if code]
-        if failed and not (told and None in codes):  # the first one saves
+        if failed and not (told and None in codes):  # after Ctrl-C the first process still saves
             return failed[0]
         if all(code == 0 for code in codes):
             return 0
@@ -142,7 +142,7 @@ def _without_processes(words: Sequence[str]) -> list[str]:
 
 @contextmanager
 def first_goes_first() -> Iterator[None]:
-    """Run the block in the first process, then in the others, which find its results."""
+    """Run the block in the first process, then in the others, which reuse its results."""
     if count() > 1 and not is_first():
         _join().wait_for_everyone()
     yield
@@ -169,7 +169,7 @@ def leave() -> None:
 
 
 def _join() -> Any:
-    """Meet the other processes."""
+    """Join the process group."""
     from accelerate import PartialState
 
     on_cpu = devices.cuda_gpus() == 0 or os.environ.get(_USE_CPU) == "true"
@@ -190,7 +190,7 @@ class World:
         self.rank = int(self._accelerator.process_index)
         self.size = int(self._accelerator.num_processes)
         self.device: torch.device = self._accelerator.device
-        if self.device.type != device:  # it was settled when the processes met
+        if self.device.type != device:  # the device was fixed when the processes joined
             raise UserError(
                 f"provider = {device!r}: with several processes, set it on the command line: --provider {device}."
             )
@@ -202,24 +202,24 @@ class World:
         return self.rank == 0
 
     def prepare(self, model: Any, optimiser: Any) -> tuple[Any, Any]:
-        """Return the model and optimiser, wrapped for the other processes and the precision."""
+        """Return the model and optimiser, wrapped for distributed training and mixed precision."""
         if self.size > 1:
             from accelerate.utils import DistributedDataParallelKwargs
 
             # layers are frozen and unfrozen between phases, and each phase prepares again
             self._accelerator.ddp_handler = DistributedDataParallelKwargs(broadcast_buffers=False)
         with warnings.catch_warnings():
-            # newer torch renamed it, and accelerate still uses the old name
+            # newer versions of torch renamed it; accelerate still uses the old name
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
             prepared: tuple[Any, Any] = self._accelerator.prepare(model, optimiser)
         return prepared
 
     def release(self) -> None:
-        """Forget what was prepared."""
+        """Release the wrapped model and optimiser."""
         self._accelerator.free_memory()
 
     def unwrap(self, model: Any) -> Any:
-        """Return the model inside what `prepare` returned."""
+        """Return the model that `prepare` wrapped."""
         return self._accelerator.unwrap_model(model, keep_fp32_wrapper=False)
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -228,39 +228,39 @@ class World:
         return block
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Compute gradients, scaled where fp16 needs it."""
+        """Compute gradients, with loss scaling for fp16."""
         self._accelerator.backward(loss)
 
     @contextmanager
     def alone(self, model: Any) -> Iterator[None]:
-        """Collect gradients in this process only, inside the block."""
+        """Inside the block, accumulate gradients without synchronising them across processes."""
         with self._accelerator.no_sync(model):
             yield
 
     def clip(self, parameters: Sequence[torch.nn.Parameter], length: float) -> None:
-        """Shorten gradients that are longer than `length`."""
+        """Clip the gradient norm to `length`."""
         self._accelerator.clip_grad_norm_(parameters, length)
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the rows of all processes, (P * N, …), in the processes' order."""
+        """Return the rows of all processes, (P * N, …), in rank order."""
         gathered: torch.Tensor = self._accelerator.gather(rows)
         return gathered
 
     def own_share(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows of this process, every P-th: ceil(N / P) of N in each, as `all_rows` needs.
+        """Return this process's share of N rows: every P-th row, ceil(N / P) in total, as `all_rows` needs.
 
-        Where they don't divide evenly, the last turn is filled up with rows from the start.
+        If N is not a multiple of P, rows from the start pad the last round.
         """
         padded = -(-len(rows) // self.size) * self.size
         return [rows[turn % len(rows)] for turn in range(self.rank, padded, self.size)]
 
     def all_rows(self, rows: NDArray[Any], count: int) -> NDArray[Any]:
-        """Gather what the processes computed of each one's `own_share` of `count` rows: (N / P, X) -> (N, X)."""
+        """Gather the results of each process for its `own_share` of `count` rows: (N / P, X) -> (N, X)."""
         if self.size == 1:
             return rows[:count]
         import torch
 
-        gathered = self.gather(torch.from_numpy(rows).to(self.device)).cpu().numpy()  # each process's rows together
+        gathered = self.gather(torch.from_numpy(rows).to(self.device)).cpu().numpy()  # grouped by process
         in_order: NDArray[Any] = gathered.reshape(self.size, len(rows), -1).swapaxes(0, 1).reshape(-1, rows.shape[1])
         return in_order[:count]
 
@@ -291,7 +291,7 @@ class World:
         return None if scaler is None else scaler.state_dict()
 
     def reset_scaler(self) -> None:
-        """Reset fp16's gradient scaler to its first state."""
+        """Reset fp16's gradient scaler to its initial state."""
         self.load_scaler(self._fresh_scale)
 
     def load_scaler(self, state: dict[str, Any] | None) -> None:
@@ -300,7 +300,7 @@ class World:
             self._accelerator.scaler.load_state_dict(state)
 
     def any_of(self, *flags: bool) -> list[bool]:
-        """Return for each flag whether any process has set it; all must act alike, or they would wait for ever."""
+        """Return for each flag whether any process has set it: processes must act alike, or they wait for ever."""
         import torch
 
         if self.size == 1:
@@ -309,5 +309,5 @@ class World:
         return [count > 0 for count in self._accelerator.reduce(counts, reduction="sum").tolist()]
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes reach this point."""
         self._accelerator.wait_for_everyone()

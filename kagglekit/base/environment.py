@@ -34,11 +34,11 @@ _PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Plain):
-    """A machine that results were made on."""
+    """A machine on which results were computed."""
 
     system: str = ""
     processor: str = ""
-    """Empty where the system does not name it."""
+    """Empty if the system does not name it."""
     cores: int = 0
     gpus: int = 0
     """GPUs that CUDA can use."""
@@ -50,7 +50,7 @@ def machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Return package -> version, of those that are installed and may matter."""
+    """Return package -> version of the installed packages that may affect results."""
     return {name: found for name in _PACKAGES if (found := installed_version(name))}
 
 
@@ -71,7 +71,7 @@ def _processor() -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of the working folder, with `-dirty` where it was changed since; nothing in no repository."""
+    """Return the commit of the working folder, with `-dirty` if it has changes; empty outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

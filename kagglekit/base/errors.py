@@ -6,7 +6,7 @@ class UserError(Exception):
 
 
 class OwnError(UserError):
-    """An error that only this one of several processes knows: it must report it itself."""
+    """An error that only this one of several processes knows about, and so must report."""
 
 
 class PluginError(UserError):

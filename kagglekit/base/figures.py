@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PINK, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
 GREY = "#808080"
 INK = "#17181a"
-"""Of text and axes; pages replace it by their text colour."""
+"""Colour of text and axes; pages replace it with their text colour."""
 _ON_PAGES = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "pink": PINK, "sky": SKY}
 _LONGEST_TITLE = 90
 
@@ -76,7 +76,7 @@ def legend(axes: Axes) -> None:
 
 
 def plain(text: str, longest: int = _LONGEST_TITLE) -> str:
-    """Return one line in glyphs that matplotlib's default font has: it warns of others."""
+    """Return the text in one line, with `?` for glyphs that matplotlib's default font lacks: it warns about them."""
     from matplotlib import font_manager
 
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))

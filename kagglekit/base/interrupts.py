@@ -19,7 +19,7 @@ from typing import NoReturn
 QUIET = "KAGGLEKIT_QUIET_INTERRUPT"
 """Environment variable of processes that leave the message to the process that started them."""
 EXIT_CODE = 130
-"""What shells report for a command ended by Ctrl-C."""
+"""Exit code that shells report for a command ended by Ctrl-C."""
 _GRACE = 0.6
 """Seconds to save; then the process ends, even inside a library that ignores signals."""
 _GRACE_OF_A_STEP = 60.0
@@ -36,7 +36,7 @@ def ending_promptly() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ours, signals = socket.socketpair()  # Windows has no pipes here
+    ours, signals = socket.socketpair()  # a socket, since Windows accepts no pipe here
     signals.setblocking(False)
     handler = signal.signal(signal.SIGINT, _raise)
     before = signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
@@ -51,7 +51,7 @@ def ending_promptly() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed; the block must check it, nothing is raised."""
+    """Yield a function that returns whether Ctrl-C was pressed; the block must call it, since nothing is raised."""
     _pressed.clear()
     _deferring.set()
     try:
@@ -88,7 +88,7 @@ def _watch(signals: socket.socket) -> None:
 
 
 def _next_is_interrupt(signals: socket.socket) -> bool:
-    """Wait for a signal; False when the block has ended."""
+    """Wait for Ctrl-C and return True; return False when the block has ended."""
     while received := signals.recv(1):
         if received[0] == signal.SIGINT:
             return True

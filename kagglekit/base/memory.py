@@ -1,4 +1,4 @@
-"""Work that takes as much memory as is computed together: where it runs out, less is."""
+"""Retry a computation with half the batch size when memory runs out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def halving(
     out_of_memory: type[Exception],
     halved: Callable[[int, int], None],
 ) -> Result:
-    """Return what `compute(size)` returns, or with half the size, and so on, where that raises `out_of_memory`.
+    """Return `compute(size)`, halving the size each time that it raises `out_of_memory`.
 
-    `halved` is told the size that did not fit and the one that is tried next. What size 1 raises is raised.
+    `halved` gets the size that did not fit and the next one to try. An error at size 1 is raised.
     """
     while True:
         try:
@@ -24,7 +24,7 @@ def halving(
         except out_of_memory:
             if size == 1:
                 raise
-        # only here: until the error is let go of, it holds the memory that was allocated
+        # outside the handler: until it ends, the exception keeps the allocated memory alive
         smaller = -(-size // 2)
         halved(size, smaller)
         size = smaller

@@ -1,4 +1,4 @@
-"""Work in threads, a few items ahead, and in chunks."""
+"""An ordered map in threads, a few items ahead, and splitting into chunks."""
 
 from __future__ import annotations
 

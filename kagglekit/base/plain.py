@@ -13,18 +13,18 @@ _LEFT_OUT = "left out where it is None"
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """Base of a dataclass that is a JSON object: its fields are the keys, in the order in which they are written.
+    """Base class of dataclasses that are stored as JSON objects: fields are keys, written in order.
 
-    Fields may be JSON values, `Plain` objects, tuples of either, and mappings from text to either. Give a field that
-    older versions did not write a default.
+    Fields may be JSON values, `Plain` objects, tuples of either, and mappings from text to either. A field that older
+    versions did not write needs a default.
     """
 
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Keys that this version does not know, as a newer one wrote them; they are written last."""
+    """Keys that a newer version wrote and this one does not know; they are written last."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        """Read a JSON object; raise ValueError, which names the keys, where it lacks some that have no default."""
+        """Read a JSON object; raise ValueError, naming the keys, if it lacks any without a default."""
         kinds = _kinds(cls)
         missing = [name for name in _required(cls) if name not in plain]
         if missing:
@@ -33,14 +33,14 @@ class Plain:
         return cls(**known, unknown={name: value for name, value in plain.items() if name not in kinds})
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the JSON object, the unknown keys included."""
+        """Return the JSON object, including unknown keys."""
         values = ((each, getattr(self, each.name)) for each in dataclasses.fields(self) if each.name != "unknown")
         written = {each.name: value for each, value in values if value is not None or _LEFT_OUT not in each.metadata}
         return {name: _untyped(value) for name, value in written.items()} | dict(self.unknown)
 
 
 def left_out() -> Any:
-    """Return a field that is None by default, and whose key is not written then."""
+    """Return a field that is None by default; its key is not written while it is None."""
     return field(default=None, metadata={_LEFT_OUT: True})
 
 
@@ -54,7 +54,7 @@ def _required(cls: type[Plain]) -> list[str]:
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """Return a JSON value as a field of this type holds it."""
+    """Convert a JSON value to the type of a field."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return None if value is None else _typed(arguments[0], value)
@@ -66,7 +66,7 @@ def _typed(kind: Any, value: Any) -> Any:
 
 
 def _untyped(value: Any) -> Any:
-    """Return a field's value as JSON holds it."""
+    """Convert a field's value to a JSON value."""
     if isinstance(value, Plain):
         return value.to_plain()
     if isinstance(value, tuple):

@@ -121,7 +121,7 @@ def file_sha256(path: Path) -> str:
 
 
 def full_stamp(status: os.stat_result) -> list[int]:
-    """Return [size, modification time in ns, inode change time in ns]: tells even two files that swap names apart."""
+    """Return [size, modification time in ns, inode change time in ns], which differ even if two files swap names."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 

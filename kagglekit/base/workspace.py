@@ -1,4 +1,4 @@
-"""Where things are stored: `KAGGLEKIT_HOME` (default `./competitions`) holds one workspace per competition."""
+"""Where files are stored: `KAGGLEKIT_HOME` (default `./competitions`) holds one workspace per competition."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Workspace:
 
     @property
     def scan(self) -> Path:
-        """Results of reading each image file."""
+        """Cached results of the scan of image files."""
         return self.cache / "scan"
 
     @property
@@ -65,7 +65,7 @@ class Workspace:
 
     @property
     def synthetic(self) -> Workspace:
-        """The workspace of rehearsals on drawn images, kept apart from real runs."""
+        """The workspace for rehearsals on synthetic images, separate from real runs."""
         return Workspace(self.folder / "synthetic")
 
     @property
