@@ -16,12 +16,12 @@ from kagglekit.images.decoding import Pixels
 _SIDE = 32
 """Side in pixels of the small grey image that is hashed."""
 _WAVES = 8
-"""Horizontal and vertical frequencies that the hash keeps."""
+"""Number of horizontal and of vertical DCT frequencies that the hash keeps."""
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """An image in a few numbers."""
+    """Statistics and perceptual hashes of an image."""
 
     height: int
     width: int
@@ -34,7 +34,7 @@ class Appearance:
     contrast: float
     """Standard deviation of the channel that varies most, from 0 to 127."""
     structure: float
-    """Standard deviation of the small grey image that is hashed; near 0, the hashes mean nothing."""
+    """Standard deviation of the small grey image that is hashed; near 0, the hashes are meaningless."""
     red: float
     """Mean of red minus brightness; green and blue likewise."""
     green: float
@@ -46,13 +46,13 @@ class Appearance:
 def look(image: Pixels) -> Appearance:
     """Describe an image (H, W, 3).
 
-    The hash is pHash: the signs of the lowest frequencies against their median. Source: C. Zauner, "Implementation and
+    The hash is pHash: the lowest frequencies, thresholded at their median. Source: C. Zauner, "Implementation and
     benchmarking of perceptual image hash functions" (2010).
     """
     small = cv2.resize(_halved(image), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)  # (32, 32, 3)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     waves = cv2.dct(grey)[:_WAVES, :_WAVES]
-    odd = np.where(np.arange(_WAVES) % 2, -1, 1)  # mirroring flips the sign of odd horizontal waves
+    odd = np.where(np.arange(_WAVES) % 2, -1, 1)  # mirroring flips the sign of odd horizontal frequencies
     tint = small - grey[..., None]
     red, green, blue = tint.mean(axis=(0, 1)).tolist()
     return Appearance(

@@ -27,7 +27,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, checked before anything is decoded
 
 PREPROCESSING_VERSION = 3
-"""Increased whenever the same file would give other pixels; part of every feature's key."""
+"""Increased whenever a file would decode to different pixels; part of every feature's cache key."""
 
 MAX_ASPECT = 100
 """Maximum ratio of the sides: a longer image would become huge when its shorter side is scaled to the input size."""
@@ -67,7 +67,7 @@ class Preprocessing:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Preprocessing:
-        """Return the Preprocessing whose `dataclasses.asdict` was stored as JSON."""
+        """Return the Preprocessing from its `dataclasses.asdict`, as stored in JSON."""
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
         return cls(**values)
 
@@ -90,7 +90,7 @@ class Preprocessing:
         target_tall, target_wide = int(height / self.crop_share), int(width / self.crop_share)
         if self.crop == "squash":
             scaled = self._scaled(image, target_wide, target_tall)
-        elif target_tall / tall >= target_wide / wide:  # with square targets: where the image is wide
+        elif target_tall / tall >= target_wide / wide:  # for square targets: the image is wide
             scaled = self._scaled(image, max(int(target_tall * wide / tall), width), target_tall)
         else:
             scaled = self._scaled(image, target_wide, max(int(target_wide * tall / wide), height))
@@ -145,7 +145,7 @@ def has_transparency(content: bytes) -> bool:
         # Pillow before 10.1, in older notebooks, lacks has_transparency_data
         by_parts = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
         return bool(getattr(image, "has_transparency_data", by_parts))
-    except Exception:  # noqa: BLE001  OpenCV has the last word
+    except Exception:  # noqa: BLE001  OpenCV may still decode it
         return False
 
 
@@ -162,7 +162,7 @@ def _on_white(content: bytes) -> Pixels:
 
 
 def _grey_on_white(grey: NDArray[np.uint16], clear: int) -> Pixels:
-    """(H, W), 16 bits -> (H, W, 3), white where the level is `clear`."""
+    """Convert 16-bit grey (H, W) to RGB (H, W, 3), white where the level is `clear`."""
     shown = np.where(grey == clear, 255, grey >> 8).astype(np.uint8)
     return np.repeat(shown[:, :, None], 3, axis=2)
 
@@ -213,7 +213,7 @@ def inspect(content: bytes, max_megapixels: int) -> Header:
 def decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
     """Decode with two decoders; raise ImageError with the reason unless both find the file complete.
 
-    One decoder may show damage as grey stripes; which damage depends on its version.
+    A decoder may show damage as grey stripes instead of failing; which damage depends on its version.
     """
     image = check_size(content, max_megapixels)
     width, height = image.size
@@ -227,7 +227,7 @@ def decode_twice(content: bytes, max_megapixels: int) -> tuple[Header, Pixels]:
 
 
 def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
-    """Decode the bytes of an image that was not inspected, (H, W, 3); raise ImageError with the reason.
+    """Decode an image file that was not inspected to (H, W, 3); raise ImageError with the reason.
 
     A JPEG without an end marker is decoded by both decoders: the first may show grey stripes.
     """
@@ -242,4 +242,4 @@ def decode_whole(content: bytes, max_megapixels: int) -> Pixels:
 
 _END_OF_JPEG = b"\xff\xd9"
 _LAST_BYTES = 256
-"""Bytes at the end of a file in which a JPEG's end marker is searched: some cameras write a few more after it."""
+"""Number of bytes at the end of a file to search for a JPEG's end marker: some cameras write a few after it."""

@@ -1,4 +1,4 @@
-"""Image files on disk: reading them, and what is usual among them."""
+"""Reading image files from disk, and their usual shape."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kagglekit.images import decoding
 from kagglekit.images.decoding import ImageError
 
 _LOOKED_AT = 64
-"""Images whose shapes tell what is usual."""
+"""Approximate number of images to sample for the usual shape."""
 
 
 def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
-    """Return a file's bytes and its `storage.full_stamp`; raise ImageError where it can't be read or is empty."""
+    """Return a file's bytes and its `storage.full_stamp`; raise ImageError if it can't be read or is empty."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -34,7 +34,7 @@ def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
 
 
 def decode(path: str, digest: bytes) -> decoding.Pixels:
-    """Decode an image file, (H, W, 3); raise UserError where it no longer holds what the scan saw in it."""
+    """Decode an image file to (H, W, 3); raise UserError if it has changed since the scan."""
     try:
         content, _ = read_bytes(path)
     except decoding.ImageError as error:
@@ -45,7 +45,7 @@ def decode(path: str, digest: bytes) -> decoding.Pixels:
 
 
 def usual_shape(paths: Sequence[str]) -> tuple[int, int]:
-    """Return the median height and width of some of the image files, of which only the headers are read."""
+    """Return the median height and width of a sample of the image files; only headers are read."""
     shapes = []
     for path in paths[:: max(len(paths) // _LOOKED_AT, 1)]:
         with Image.open(path) as image:

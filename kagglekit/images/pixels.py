@@ -25,12 +25,12 @@ def pixel_store(
     workers: int,
     console: Console,
 ) -> RowStore:
-    """Return a store that holds the pixels of all images; `contents` are the hashes of what the files hold.
+    """Return a store that holds the pixels of all images; `contents` are the files' content hashes.
 
-    Raises UserError for a file that is no longer what the scan saw.
+    Raises UserError if a file has changed since the scan.
     """
     found = RowStore(folder, _address(preprocessing))
-    first = dict(zip(reversed(contents), reversed(paths), strict=True))  # files of one content are one image
+    first = dict(zip(reversed(contents), reversed(paths), strict=True))  # files with the same content are one image
     todo = [(content, path) for content, path in first.items() if content not in found]
     if not todo:
         return found
@@ -51,7 +51,7 @@ def pixel_store(
 
 
 def _check_space(images: int, size: tuple[int, int], folder: Path, console: Console) -> None:
-    """Say how much disk pixels take where it is much; raise UserError where there is less."""
+    """Print the disk space that the pixels need if it is large; raise UserError if less is free."""
     needed = images * size[0] * size[1] * 3
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -69,7 +69,7 @@ _MUCH = 1e9
 
 
 def _address(preprocessing: Preprocessing) -> dict[str, object]:
-    """Everything that decides the pixels, besides the image's content; normalising comes later."""
+    """Return the cache key: everything that affects the pixels except the content; normalisation comes later."""
     geometry = {key: value for key, value in asdict(preprocessing).items() if key not in ("mean", "std")}
     versions = {name: version(name) for name in ("opencv-python-headless", "pillow")}
     return {

@@ -1,7 +1,7 @@
-"""The scan: every image file is read and decoded once, before anything is made from it.
+"""The scan: read and decode every image file once, before anything uses it.
 
-What was seen is kept by path, size and time of change, so that the next command reads only what is new;
-content decides whether two files are the same image.
+Results are cached by path, size and time stamps, so the next command reads only new or changed files. Files with the
+same content are the same image.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from kagglekit.images import appearance, decoding, files
 from kagglekit.images.appearance import Appearance
 
 SCAN_VERSION = 2
-"""Raised whenever the same file would be judged otherwise."""
+"""Increased whenever a file would be judged differently."""
 _INDEX_VERSION = 5
-"""Raised whenever something else is kept of a file."""
+"""Increased whenever the stored columns change."""
 _SAVE_EVERY = 10.0
 """Seconds of work that a killed command may lose."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen(Appearance):
-    """A readable image file as it was when it was read last, and what it looks like."""
+    """A readable image file when it was last read, and its appearance."""
 
     size: int
     changed: int
-    """Time of change in ns."""
+    """Modification time in ns."""
     touched: int
-    """Time in ns when it was last renamed or changed, whatever the time of change says."""
+    """Inode change time in ns: it reveals renames and reset modification times."""
     digest: bytes
     """Hash of the content, 16 bytes."""
     pixels: int
     format: str
-    """What the content is, such as JPEG, whatever the name says."""
+    """Format of the content, such as JPEG, whatever the file extension."""
 
 
 _COLUMNS = tuple(Seen.__dataclass_fields__)
 
 
 class Index:
-    """Path -> what was seen there, in one parquet file.
+    """The cache of the scan: path -> `Seen`, in one parquet file.
 
-    Only readable images are in it: the others are looked at again each time, since there are few of them and a
-    later decoder may read what this one can't.
+    It holds only readable images. The others are read again each time, since they are few and a later decoder may
+    read them.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the index in `folder`, which need not exist; other decoders have another index."""
+        """Open the index in `folder`, which need not exist; each decoder version has its own index."""
         made_by = {name: version(name) for name in ("opencv-python-headless", "pillow")}
         made_by |= {"scan": str(SCAN_VERSION), "index": str(_INDEX_VERSION)}
         self._path = folder / f"scan-{storage.digest(made_by, 8)}.parquet"
@@ -74,7 +74,7 @@ class Index:
         }
 
     def get(self, path: str) -> Seen | None:
-        """Return what the file holds, or None if it is new or has changed."""
+        """Return the entry of a file, or None if the file is new or has changed."""
         entry = self._entries.get(path)
         if entry is None:
             return None
@@ -85,11 +85,11 @@ class Index:
         return entry if fresh else None
 
     def put(self, path: str, seen: Seen) -> None:
-        """Remember what a file holds."""
+        """Add the entry of a file."""
         self._entries[path] = self._new[path] = seen
 
     def save(self) -> None:
-        """Write what is new, together with what another command has written meanwhile."""
+        """Write new entries, and keep those that another command has written meanwhile."""
         import pyarrow
         from pyarrow import parquet
 
@@ -107,14 +107,14 @@ class Index:
 
 @dataclass(frozen=True)
 class Scan:
-    """The verdict on some image files, by position."""
+    """The result for a list of image files, by position."""
 
     digests: list[str]
-    """Hash of what each file holds, in hexadecimal; empty where it could not even be read."""
+    """Content hash of each file, in hexadecimal; empty if it could not be read at all."""
     unreadable: Mapping[int, str]
     """Position -> reason."""
     seen: list[Seen | None]
-    """What each readable file is."""
+    """Entry of each file; None if it is unreadable."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Looked:
 
 
 def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, console: Console) -> Scan:
-    """Look at every file that is new or has changed, and return the verdict on all of them.
+    """Read every new or changed file, and return the result for all files.
 
     `folder` holds the index; images of more than `megapixels` are not decoded.
     """
@@ -146,7 +146,7 @@ def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, cons
 
 
 def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, console: Console) -> dict[str, _Looked]:
-    """Read and decode files in parallel; what is readable goes into the index."""
+    """Read and decode files in parallel; add the readable ones to the index."""
     looked: dict[str, _Looked] = {}
     saved = time.monotonic()
     with console.progress("scan", len(paths), "images") as advance:
@@ -184,7 +184,7 @@ def _look(path: str, megapixels: int) -> _Looked:
     return _Looked(path, seen, digest)
 
 
-_JPEG = ("JPEG", "MPO")  # telephones write a second picture into a JPEG file
+_JPEG = ("JPEG", "MPO")  # phones store a second picture in a JPEG file
 _FORMATS = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
@@ -201,7 +201,7 @@ _FORMATS = {
 
 
 def _mention_wrong_endings(entries: Mapping[str, Seen | None], console: Console) -> None:
-    """Files are read as what they are; the user may want to know of a strange delivery."""
+    """Tell the user about wrong file extensions; such files are read by their content."""
     wrong = [(path, seen.format) for path, seen in entries.items() if seen is not None and _is_misnamed(path, seen)]
     if wrong:
         path, found = wrong[0]
