@@ -1,4 +1,4 @@
-"""What a backbone is once it is ready: weights known by hash, graph exported."""
+"""The description of a backbone that is ready to use."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from kagglekit.models.weights import Source, Weights
 from kagglekit.runs.record import BackboneRecord
 
 EXPORT_VERSION = 2
-"""Raised whenever the exported graph changes; part of a backbone's key."""
+"""Increased whenever the exported graph changes; part of a backbone's cache key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A backbone that is ready: weights known by hash, graph exported."""
+    """A backbone that is ready to use: its weights are hashed and its graph is exported."""
 
     name: str
     """timm's model name."""
     source: Source
     """Where the weights come from."""
     weights: str
-    """The weights file."""
+    """Path of the weights file."""
     weights_stamp: tuple[int, int]
-    """Its size in bytes and time of change in ns when it was hashed."""
+    """Size in bytes and modification time in ns of the weights file when it was hashed."""
     sha256: str
     """Hash of the weights file."""
     licence: str
@@ -34,18 +34,18 @@ class Backbone:
     parameters: int
     """Number of parameters."""
     outputs: dict[str, int]
-    """Output of the graph -> its width: `pooled`, and `logits` where the weights have a classifier."""
+    """Output of the graph -> its width: `pooled`, and `logits` if the weights have a plain classifier."""
     preprocessing: Preprocessing
-    """What its input is made by."""
+    """Preprocessing of its input images."""
     graph: str
-    """The exported ONNX file: uint8 (N, H, W, 3) -> float32 (N, width)."""
+    """Path of the exported ONNX file: uint8 (N, H, W, 3) -> float32 (N, width)."""
     template: str
-    """The same graph as torch traced it, without weights: other weights of the architecture fit in."""
+    """Path of the same graph as traced, without weights; it takes any weights of the architecture."""
     made_by: dict[str, str]
-    """Versions of what exported the graph."""
+    """Versions of the packages that exported the graph."""
 
     def record(self) -> BackboneRecord:
-        """Return what a run's record keeps."""
+        """Return the part that a run's record keeps."""
         return BackboneRecord(
             name=self.name,
             source=self.source,
@@ -60,11 +60,11 @@ class Backbone:
 
 
 def exporter() -> dict[str, str]:
-    """Return the versions of everything that decides what an exported graph computes."""
+    """Return the versions of everything that affects an exported graph."""
     packages = ("timm", "torch", "onnx", "onnxscript")
     return {"export": str(EXPORT_VERSION)} | {package: version(package) for package in packages}
 
 
 def weights_of(backbone: Backbone) -> Weights:
-    """Return where a backbone's weights lie: those of the hub are in its cache by now."""
+    """Return the location of a backbone's weights; those from the hub are in its cache by now."""
     return Weights(backbone.source, Path(backbone.weights), backbone.licence)

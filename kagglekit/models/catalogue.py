@@ -1,4 +1,4 @@
-"""What backbones there are: installed with kagglekit, in the hub's cache, and on the hub."""
+"""Lists of backbones: installed with kagglekit, in the hub's cache, and on the hub."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ RECOMMENDED = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list."""
+    """A backbone in the list."""
 
     name: str
     parameters: int
     bytes: int
-    """Size of the weights file; 0 where it is not here."""
+    """Size of the weights file; 0 if it is not on this machine."""
     size: int
     """Side of the input in pixels."""
     licence: str
 
     def cells(self) -> tuple[str, ...]:
-        """Return the line as text."""
+        """Return the cells of a table row."""
         file = f"{self.bytes / 1e6:.0f} MB" if self.bytes else ""
         return self.name, f"{self.parameters / 1e6:.1f} M", file, f"{self.size} px", self.licence
 
 
 def installed(pattern: str) -> list[Entry]:
-    """Return models whose weights are here: from packages, and in the hub's cache."""
+    """Return models whose weights are on this machine: in packages or in the hub's cache."""
     packaged = {name: file for name in EMBEDDED if (file := embedded_file(name)) is not None}
     found = [describe(name, file) for name, file in packaged.items() if _matches(name, pattern)]
     cached = [(name, file) for name in on_hub(pattern) if (file := cached_weights(name)) is not None]
@@ -59,14 +59,14 @@ def installed(pattern: str) -> list[Entry]:
 
 
 def on_hub(pattern: str) -> list[str]:
-    """Return timm's pretrained models that match a part of a name or a pattern with stars."""
+    """Return timm's pretrained models whose names contain `pattern`, or match it if it has stars."""
     import timm
 
     return [str(name) for name in timm.list_pretrained() if _matches(name, pattern)]
 
 
 def describe(name: str, file: Path | None = None) -> Entry:
-    """Return a model's line; it is built without memory for its weights."""
+    """Return a model's entry; the model is built without allocating weights."""
     import timm
     import torch
 

