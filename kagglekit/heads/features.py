@@ -32,14 +32,14 @@ _FLUSH_EVERY = 20.0
 
 @dataclass(frozen=True)
 class Features:
-    """Features of some images: in the store, and copied to memory only where they are asked for."""
+    """Features of a list of images; they stay in the store and are copied to memory on request."""
 
     contents: Sequence[bytes]
-    """Hash of what each image file holds."""
+    """Content hash of each image file."""
     stores: list[list[RowStore]]
-    """[backbone][view]"""
+    """Indexed by backbone, then by view."""
     widths: list[int]
-    """Features of each backbone."""
+    """Number of features of each backbone."""
 
     def rows(self, indices: Indices) -> Floats32:
         """Return the features of the images at `indices` (N,): (N, V, D)."""
@@ -55,7 +55,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Consecutive images' features as rows (N, V, D) that stay in the store until they are read."""
+    """Features of consecutive images as rows (N, V, D), which stay in the store until they are read."""
 
     features: Features
     start: int
@@ -84,11 +84,11 @@ class FeatureEngine:
         batch_size: int = 0,
         warn: sessions.Say = print,
     ) -> None:
-        """Open a session a backbone; `folder` is the store's, a `batch_size` of 0 takes what suits the device.
+        """Open one session per backbone; `folder` is the store's, `batch_size` 0 chooses by device.
 
-        `warn` is told where a GPU that is there could not be opened.
+        `warn` gets a message if there is a GPU that can't be opened.
 
-        Raises UserError where CUDA is asked for and a session does not get it, or logits where there are none.
+        Raises UserError if CUDA is requested but not available, or logits that a backbone does not have.
         """
         self._requests = [
             request for backbone in backbones for request in _open(backbone, views, output, compute, warn)
@@ -102,13 +102,13 @@ class FeatureEngine:
         self._workers = compute.num_threads
 
     def compute(self, paths: Sequence[str], contents: Sequence[bytes], console: Console) -> Features:
-        """Return the features of readable images, having computed those that the store did not have.
+        """Return the features of readable images; compute those that are not in the store.
 
-        `contents` are the hashes of what the files at `paths` hold.
+        `contents` are the content hashes of the files at `paths`.
         """
         first: dict[bytes, str] = {}
         for path, content in zip(paths, contents, strict=True):
-            first.setdefault(content, path)  # files of one content are one image
+            first.setdefault(content, path)  # files with the same content are one image
         todo = [
             inference.Task(path, content, lacking)
             for content, path in first.items()
@@ -151,7 +151,7 @@ class FeatureEngine:
 def _open(
     backbone: Backbone, views: Sequence[str], output: str, compute: ComputeSettings, warn: sessions.Say
 ) -> list[inference.Request]:
-    """Open one session, and return a request a view."""
+    """Open one session; return one request per view."""
     if output not in backbone.outputs:
         raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
     session = sessions.open_on(Path(backbone.graph), compute.provider, 1, warn)
@@ -159,7 +159,7 @@ def _open(
 
 
 def _address(request: inference.Request) -> dict[str, Any]:
-    """Everything that decides the numbers of a row, besides the image's content."""
+    """Return the cache key of a request: everything that affects a row except the image's content."""
     return {
         "backbone": request.backbone.name,
         "weights": request.backbone.sha256,

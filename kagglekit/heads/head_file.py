@@ -1,7 +1,7 @@
-"""The file that keeps a run's heads: their arrays as safetensors, each named HEAD.ARRAY.
+"""The file of a run's heads: their arrays as safetensors, each named HEAD.ARRAY.
 
-An array is called as its field is, after one `hidden_` for each linear layer that follows its own; a ReLU stands
-between two linear layers, and a softmax closes every head.
+ARRAY is the name of the layer's field, prefixed with one `hidden_` for each linear layer that follows. A ReLU comes
+between two linear layers, and every head ends with a softmax.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HIDDEN = "hidden_"
 
 
 def save(path: Path, fitted: Mapping[str, Head]) -> None:
-    """Write all heads by name; raises ValueError for one that the file can't say."""
+    """Write all heads by name; raise ValueError for a head that the format can't represent."""
     from safetensors.numpy import save_file
 
     named = {
@@ -30,7 +30,7 @@ def save(path: Path, fitted: Mapping[str, Head]) -> None:
         for name, head in fitted.items()
         for key, array in arrays(head).items()
     }
-    # one entry: the library writes several in an order of chance
+    # one entry: safetensors writes several in random order
     chosen = json.dumps({name: head.chosen for name, head in fitted.items()})
     with storage.replacing(path) as temporary:
         save_file(named, temporary, metadata={"heads": chosen})
@@ -50,7 +50,7 @@ def load(path: Path) -> dict[str, Head]:
 
 
 def arrays(head: Head) -> Arrays:
-    """Return a head's arrays by their names in the file; raise ValueError for layers that those can't say."""
+    """Return a head's arrays by their names in the file; raise ValueError for layers that these can't represent."""
     found: Arrays = {}
     to_come = sum(isinstance(layer, Linear) for layer in head.layers)
     for layer in head.layers:

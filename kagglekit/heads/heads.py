@@ -1,7 +1,7 @@
 """Heads on frozen features: regularised multinomial logistic regression, or a small network.
 
 N images, V views, D features, C classes, F fits on inner folds. Views are extra training rows; at prediction
-each view's probabilities are brought back to the unmirrored classes and averaged.
+each view's probabilities are mapped back to the unmirrored classes and averaged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATIENCE = 2
 
 @dataclass(frozen=True)
 class Training:
-    """Images to learn from: their rows (N, V, D), labels (N,), groups (N,) or None."""
+    """Training images: their rows (N, V, D), labels (N,), groups (N,) or None."""
 
     rows: Rows
     labels: Labels
@@ -41,18 +41,18 @@ class Training:
         return np.array(self.view_classes)[:, self.labels[indices]].T
 
     def flat(self, indices: Indices) -> tuple[Floats32, Labels]:
-        """Return every view of the images at `indices` as a row of its own, in memory, with the class it shows."""
+        """Return each view of the images at `indices` as a separate row, in memory, with the class that it shows."""
         rows = self.rows[indices]
         return rows.reshape(-1, rows.shape[2]), self.shown(indices).reshape(-1)
 
     def clusters(self, indices: Indices) -> Labels:
-        """Return the cluster of each image, (N,): its group, or itself where there are none."""
+        """Return the cluster of each image, (N,): its group, or the image itself if there are no groups."""
         if self.groups is None or len(np.unique(self.groups[indices])) < 2:
             return np.arange(len(indices))
         return np.unique(self.groups[indices], return_inverse=True)[1].astype(np.int64)
 
     def inner_parts(self, indices: Indices, seed: int) -> folds.Fold:
-        """Return inner folds of the images at `indices`, (N,): for choices that must not see the others."""
+        """Return the inner fold of each image at `indices`, (N,), for choices that must not see other images."""
         return _inner_parts(self.labels[indices], None if self.groups is None else self.groups[indices], seed)
 
 
@@ -60,13 +60,13 @@ def _inner_parts(labels: Labels, groups: NDArray[np.object_] | None, seed: int) 
     if groups is not None and len(np.unique(groups)) >= 2:
         return folds.split(labels, groups, min(INNER_FOLDS, len(np.unique(groups))), seed)
     rarest = int(np.unique(labels, return_counts=True)[1].min())
-    if rarest < 2:  # can't be spread over parts, so classes are not kept in proportion
+    if rarest < 2:  # too few to stratify by class
         return folds.split(np.zeros_like(labels), None, INNER_FOLDS, seed)
     return folds.split(labels, None, min(INNER_FOLDS, rarest), seed)
 
 
 def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scratch: Path | None = None) -> Head:
-    """Fit the head that the settings name on a part (N,) of the images; nothing else of them is looked at.
+    """Fit the head that the settings name on a part (N,) of the images; the others are not read.
 
     `scratch` is a folder for temporary files.
     """
@@ -76,7 +76,7 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
 
 
 def fit_logistic(training: Training, part: Mask, grid: Sequence[float], seed: int, scratch: Path | None = None) -> Head:
-    """Fit a logistic head on a part (N,) of the images, its inverse regularisation strength chosen from `grid`.
+    """Fit a logistic head on a part (N,) of the images; choose its inverse regularisation strength from `grid`.
 
     `scratch` is a folder for temporary files.
     """
@@ -94,10 +94,10 @@ def fit_logistic(training: Training, part: Mask, grid: Sequence[float], seed: in
 
 
 def predict(head: Head, rows: Floats32, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
-    """Return probabilities from all views, brought back to the plain view's classes: (N, V, D) -> (N, C).
+    """Return probabilities from all views, mapped back to the plain view's classes: (N, V, D) -> (N, C).
 
-    Views are joined by the geometric mean: on dogs and cats it lost 2% less than the arithmetic one, in each
-    of four splits.
+    Views are combined by their geometric mean: on dogs and cats its loss was 2% below the arithmetic mean's, in
+    each of four splits.
     """
     count, views, width = rows.shape
     flat = head.probabilities(rows.reshape(-1, width)).reshape(count, views, -1)  # (N, V, C)
@@ -105,8 +105,8 @@ def predict(head: Head, rows: Floats32, view_classes: tuple[tuple[int, ...], ...
 
 
 def joined(views: Floats, view_classes: tuple[tuple[int, ...], ...]) -> Floats:
-    """Return the geometric mean over views (N, V, …, C) of what they say of the plain view's classes: (N, …, C)."""
-    # class c shows as view_classes[v][c] in view v: read its probability there
+    """Return the geometric mean over views of the plain view's class probabilities: (N, V, …, C) -> (N, …, C)."""
+    # class c appears as view_classes[v][c] in view v: read its probability there
     back = np.stack([views[:, view][..., list(classes)] for view, classes in enumerate(view_classes)], axis=1)
     return softmax(np.log(np.clip(back, 1e-15, None)).mean(axis=1))
 
@@ -121,9 +121,9 @@ def predict_rows(head: Head, rows: Rows, indices: Indices, view_classes: tuple[t
 def _choose(training: Training, rows: LogisticRows, indices: Indices, grid: Sequence[float], seed: int) -> float:
     """Return the strongest regularisation whose log loss is within one standard error of the best one's.
 
-    A weaker one that wins by luck costs more than it gains: on dogs and cats this rule gave 0.0284 where the
-    plain minimum gave 0.0293 (mean of four splits). Strengths are tried from strong to weak regularisation,
-    until the loss has grown `PATIENCE` times in a row: the weakest take the longest.
+    A weaker one that wins by chance costs more than it gains: on dogs and cats this rule gave 0.0284, the plain
+    minimum 0.0293 (mean of four splits). Strengths are tried from strong to weak regularisation, until `PATIENCE`
+    in a row have not improved the loss: the weakest take the longest.
     """
     inner = training.inner_parts(indices, seed)
     held = np.stack([inner == part for part in np.unique(inner)])  # (F, N)
@@ -144,7 +144,7 @@ def _choose(training: Training, rows: LogisticRows, indices: Indices, grid: Sequ
 
 
 def _held_out_losses(training: Training, paths: LogisticPaths, indices: Indices, held: Mask) -> Floats:
-    """Return each image's log loss by the fit that has not seen it, (N,); `held` (F, N) says which that is."""
+    """Return each image's log loss under the fit that has not seen it, (N,), which `held` (F, N) marks."""
     losses = np.empty(len(indices))
     labels = training.labels[indices]
     together = max(1, COLUMNS // len(training.view_classes[0]))
@@ -158,7 +158,7 @@ def _held_out_losses(training: Training, paths: LogisticPaths, indices: Indices,
 
 
 def _fit_mlp(training: Training, indices: Indices, settings: HeadSettings, seed: int) -> Head:
-    """Choose the epochs on one inner part, then train as long on all rows of the part."""
+    """Choose the number of epochs on one inner fold, then train that long on all rows."""
     held = training.inner_parts(indices, seed) == 0
     rows, labels = training.rows[indices[held]], training.labels[indices[held]]
     classes = len(training.view_classes[0])

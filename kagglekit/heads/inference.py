@@ -1,7 +1,7 @@
-"""Running backbones over image files: each worker decodes a few images and computes them itself.
+"""Inference of backbones on image files: each worker decodes a few images and computes their features.
 
-N images in a chunk, H x W pixels, D features. On a CPU every worker runs the session with one
-thread, so that no core waits for another; onnxruntime and the decoders release the interpreter lock.
+N images per chunk, H x W pixels, D features. On a CPU every worker runs the session with one
+thread, so that no core waits for another; onnxruntime and the decoders release the GIL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Request:
     view: str
 
     def run(self, pixels: Sequence[decoding.Pixels]) -> Floats32:
-        """Compute N images, uint8 (H, W, 3) each: (N, D)."""
+        """Return the features (N, D) of N images, uint8 (H, W, 3) each."""
         batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
         (out,) = self.session.run([self.output], {"images": batch})
         return np.asarray(out, dtype=np.float32)
@@ -36,13 +36,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Task:
-    """One image file that features are wanted of."""
+    """One image file to compute features of."""
 
     path: str
     content: bytes
-    """Hash of what the scan saw in it."""
+    """Content hash from the scan."""
     requests: Sequence[int]
-    """Positions of the requests that it is to be computed for."""
+    """Positions of the requests to compute."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Computed:
 
 
 def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: int, workers: int) -> Iterator[Computed]:
-    """Yield each task's result in order; raise UserError for a file that is no longer what the scan saw."""
+    """Yield each task's result in order; raise UserError if a file has changed since the scan."""
 
     def work(chunk: Sequence[Task]) -> list[Computed]:
         return _compute_chunk(chunk, requests)
@@ -65,7 +65,7 @@ def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: i
 
 
 def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[Computed]:
-    """Decode each image once, scale it once a preprocessing, and run each request on the images that lack it."""
+    """Decode each image once, scale it once per preprocessing, and run each request on the images that need it."""
     results = [Computed(task.content) for task in chunk]
     pixels: list[dict[decoding.Preprocessing, decoding.Pixels]] = []
     wanted: list[list[int]] = [[] for _ in requests]

@@ -1,7 +1,7 @@
-"""A head: the layers from features to probabilities, as data.
+"""A head as data: the layers from features to probabilities.
 
-N rows, D features, M hidden units, C classes. numpy predicts with a head and torch explains it, both here; the export
-writes it as ONNX (`deploy/onnx_graph.py`). A new kind of layer is a class here and a case in each of the three.
+N rows, D features, M hidden units, C classes. A head runs in numpy to predict and in torch to explain, both here;
+`deploy/onnx_graph.py` writes it as ONNX. A new kind of layer needs a class here and a case in each of the three.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Linear:
     """A linear map with a bias."""
 
     weights: Floats32
-    """(D, M), or (D, C) where it is the last one."""
+    """(D, M), or (D, C) in the last layer."""
     bias: Floats32
-    """(M,), or (C,)."""
+    """(M,), or (C,) in the last layer."""
 
 
 @dataclass(frozen=True)
 class Relu:
-    """Replace what is below zero by zero."""
+    """Replace negative values by zero."""
 
 
 @dataclass(frozen=True)
 class Softmax:
-    """Turn scores into probabilities that sum to one: the closing activation."""
+    """Turn scores into probabilities that sum to one: the final activation."""
 
 
 Layer = Standardise | Linear | Relu | Softmax
@@ -54,24 +54,24 @@ Layer = Standardise | Linear | Relu | Softmax
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted classifier of rows."""
+    """A fitted classifier of feature rows."""
 
     layers: tuple[Layer, ...]
-    """From first to last; the last is the closing activation."""
+    """From first to last; the last is the final activation."""
     chosen: str
-    """What was chosen inside the training part, for the log."""
+    """The hyperparameters chosen on the training part, for the log."""
 
     def probabilities(self, rows: Floats32) -> Floats:
-        """(N, D) -> (N, C)."""
+        """Return class probabilities: (N, D) -> (N, C)."""
         found: NDArray[Any] = rows
         for layer in self.layers:
             found = _by_numpy(layer, found)
         return found
 
     def linear(self) -> tuple[Floats, Floats]:
-        """Return weights (D, C) and bias (C,) that give the same scores in one linear map of the rows as they are.
+        """Return weights (D, C) and bias (C,) of one linear map of the raw rows that gives the same scores.
 
-        Raises ValueError for a head that is no linear map.
+        Raises ValueError if the head is not linear.
         """
         match self.layers:
             case (Standardise(mean=mean, scale=scale), Linear(weights=weights, bias=bias), Softmax()):
@@ -93,7 +93,7 @@ def _by_numpy(layer: Layer, rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function from rows (N, D) to scores (N, C), those before the closing activation, for gradients."""
+    """Return a function from rows (N, D) to scores (N, C) before the final activation, for gradients."""
     steps = [_by_torch(layer, device) for layer in head.layers[:-1]]
 
     def scores(rows: torch.Tensor) -> torch.Tensor:

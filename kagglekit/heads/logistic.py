@@ -1,11 +1,11 @@
 """Multinomial logistic regressions on wide, correlated features: several at once, along a regularisation grid.
 
-N images, V views, D features, C classes, K fits, each on a part of the same images; R rank of their rows. A fit
-minimises C * sum(log loss) + |W|^2 / 2 on features that are standardised on its own part, the bias not regularised.
-Plain L-BFGS needs hundreds of steps on features of a convolutional network, which move together; here it works in
-coordinates where the Hessian's upper bound (Böhning 1992: X'X / 2 for every class) is the identity, and needs about
-twenty. All fits take their steps together: one pass over rows on disk serves them all, and so does one decomposition
-of their common rows.
+N images, V views, D features, C classes; K fits, each on a part of the same images; R, the rank of their rows. A fit
+minimises C * sum(log loss) + |W|^2 / 2 on features that are standardised on its own part; the bias is not regularised.
+Plain L-BFGS needs hundreds of steps on features of a convolutional network, which are strongly correlated. Here it
+works in coordinates in which the Hessian's upper bound (Böhning 1992: X'X / 2 for every class) is the identity, and
+needs about twenty. All fits step together and share each pass over the rows on disk, and one decomposition of their
+common rows.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _TOLERANCE = 1e-6
 """Change of the mean objective at which a fit has converged."""
 _MANY_CLASSES = 16
 _RANK_TOLERANCE = 1e-6
-"""Share of the largest sum of squares below which a direction is rounding."""
+"""Share of the largest sum of squares below which a direction is rounding error."""
 COLUMNS = 512
-"""Scores a row that are computed together: more fits take turns, or many classes would need much memory."""
+"""Maximum number of scores per row computed at once: further fits take turns, to save memory with many classes."""
 
 
 class LogisticRows:
-    """Rows turned into their principal coordinates, on disk, ready for any number of fits."""
+    """Rows in their principal coordinates, on disk, for any number of fits."""
 
     def __init__(self, rows: Rows, indices: Indices, shown: Labels, classes: int, scratch: Path | None = None) -> None:
         """Read the images at `indices` (N,) of `rows` three times.
 
-        `shown` (N, V) are the classes that they show, `scratch` is a folder for what is made.
+        `shown` (N, V) are the classes that they show, `scratch` is a folder for temporary files.
         """
         self._source, self._indices = rows, indices
         self.shown = shown
@@ -53,15 +53,15 @@ class LogisticRows:
         return self._turned.shape
 
     def close(self) -> None:
-        """Let go of the disk."""
+        """Delete the rows from the disk."""
         self._turned.close()
 
     def blocks(self) -> Iterator[tuple[slice, Floats32]]:
-        """Yield (the images that they are, principal coordinates (B, V, R)) in blocks."""
+        """Yield (slice of the images, their principal coordinates (B, V, R)) block by block."""
         return ((block, self._turned[block]) for block in blocks(self.shape[0]))
 
     def _standard(self, block: Floats32) -> Floats32:
-        """(B, V, D) -> (B * V, D)."""
+        """Standardise a block: (B, V, D) -> (B * V, D)."""
         return (block.reshape(-1, block.shape[2]) - self.mean) / self.scale
 
     def spreads(self, parts: Mask) -> Floats:
@@ -87,7 +87,7 @@ class LogisticRows:
             sums += flat.sum(axis=0, dtype=np.float64)
             squares += (flat**2).sum(axis=0, dtype=np.float64)
         count = len(self._indices) * views
-        # a feature that never changes says nothing: it must not be divided by zero
+        # a constant feature must not cause a division by zero
         deviation = np.sqrt(np.maximum(squares / count - (sums / count) ** 2, 1e-12))
         return (sums / count + shift).astype(np.float32), deviation.astype(np.float32)
 
@@ -96,7 +96,7 @@ class LogisticRows:
         from scipy.linalg import eigh
 
         _, views, features = self._source.shape
-        if len(self._indices) * views < features:  # they span less than all features, and W lies in their span
+        if len(self._indices) * views < features:  # the rows span only a subspace, and W lies in it
             standard = self._standard(self._source[self._indices])
             squares, vectors = eigh(standard @ standard.T, driver="evd", check_finite=False)
             kept = squares > squares.max() * _RANK_TOLERANCE
@@ -110,7 +110,7 @@ class LogisticRows:
 
 
 class LogisticPaths:
-    """Fits on parts of the same rows; each goes along the regularisation grid, and starts where it ended before."""
+    """Fits on parts of the same rows, each along the regularisation grid with warm starts."""
 
     def __init__(self, rows: LogisticRows, parts: Mask) -> None:
         """`parts` (K, N) says which images each fit learns from."""
@@ -118,8 +118,8 @@ class LogisticPaths:
         self._parts = parts
         self._counts = parts.sum(axis=1) * rows.shape[1]
         self._share = parts.mean(axis=1)
-        # Features vary a little less or more in a part than in all rows; weights on its own scale are what is
-        # regularised. Scaled by all rows they were too weakly so: inner folds saw the spread of drivers held out.
+        # The spread of a feature in a part differs a little from that in all rows, and the penalty is on weights at the
+        # part's own scale. At the scale of all rows it was too weak: inner folds saw the spread of held-out drivers.
         self._penalty = None if parts.all() else rows.spreads(parts) ** 2  # (K, D)
         self._weights = np.zeros((len(parts), rows.shape[2], rows.classes))  # in principal coordinates
         self._bias = np.zeros((len(parts), rows.classes))
@@ -158,7 +158,7 @@ class LogisticPaths:
     def _objective(
         self, fits: list[int], strengths: Floats, weights: Floats, bias: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """Return the mean objective of each fit (F,), and its derivatives by weights (F, D, C) and bias (F, C)."""
+        """Return each fit's mean objective (F,), and its gradients: weights (F, D, C), bias (F, C)."""
         losses, by_weights, by_bias = self._loss(fits, weights, bias)
         pull = self._pull(fits, weights)
         scale = strengths * self._counts[fits]
@@ -167,7 +167,7 @@ class LogisticPaths:
         return values, by_weights, by_bias * (strengths / scale)[:, None]
 
     def _pull(self, fits: list[int], weights: Floats) -> Floats:
-        """Return the derivative of half the squared size of the weights of standardised features, (F, R, C)."""
+        """Return the gradient of the L2 penalty on the weights of standardised features, (F, R, C)."""
         if self._penalty is None:
             return weights
         count, rank, classes = weights.shape
@@ -177,9 +177,9 @@ class LogisticPaths:
         return pulled.reshape(rank, count, classes).transpose(1, 0, 2)
 
     def _loss(self, fits: list[int], weights: Floats, bias: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return each fit's summed log loss (F,), and its derivatives by weights (F, R, C) and bias (F, C)."""
-        # With few classes one product for all fits is quickest, though it has rows that some do not use; with many,
-        # each fit takes its own.
+        """Return each fit's summed log loss (F,), and its gradients: weights (F, R, C), bias (F, C)."""
+        # With few classes, one matrix product for all fits is fastest, though some fits do not use all of its rows.
+        # With many classes, each fit has its own product.
         everyone = list(range(len(fits)))
         shares = [[index] for index in everyone] if self._rows.classes >= _MANY_CLASSES else [everyone]
         columns = [_side_by_side(weights[share]) for share in shares]
@@ -198,7 +198,7 @@ class LogisticPaths:
         return losses, by_weights, by_bias
 
     def probabilities(self, fits: Sequence[int]) -> Iterator[tuple[slice, Floats]]:
-        """Yield (the images that they are, probabilities (B, V, F, C)) in blocks, of the fits as they are now."""
+        """Yield (slice of the images, their probabilities (B, V, F, C) under the current fits) block by block."""
         columns = _side_by_side(self._weights[list(fits)])
         bias = self._bias[list(fits)]
         for indices, block in self._rows.blocks():
@@ -206,7 +206,7 @@ class LogisticPaths:
             yield indices, softmax(scores.reshape(*block.shape[:2], *bias.shape) + bias)
 
     def head(self, fit: int, chosen: str) -> Head:
-        """Return a fit as it is now."""
+        """Return the head of a fit in its current state."""
         weights = (self._rows.axes @ self._weights[fit]).astype(np.float32)
         standardise = Standardise(mean=self._rows.mean, scale=self._rows.scale)
         linear = Linear(weights=weights, bias=self._bias[fit].astype(np.float32))
@@ -216,9 +216,9 @@ class LogisticPaths:
 def _block_loss(
     rows: Floats32, truth: Labels, used: Mask, columns: Floats32, bias: Floats
 ) -> tuple[Floats, Floats32, Floats32]:
-    """Return the summed log loss of F fits on some rows (B, R), and its derivatives (R, F * C) and (F, C).
+    """Return the summed log loss of F fits on some rows (B, R), and its gradients (R, F * C) and (F, C).
 
-    `used` (B, F) says which rows count for which fit.
+    `used` (B, F) says which rows each fit uses.
     """
     count, classes = bias.shape
     scores = (rows @ columns).reshape(len(rows), count, classes) + bias.astype(np.float32)
@@ -235,5 +235,5 @@ def _block_loss(
 
 
 def _side_by_side(weights: Floats) -> Floats32:
-    """(F, R, C) -> (R, F * C)."""
+    """Put the weights of all fits side by side: (F, R, C) -> (R, F * C)."""
     return np.ascontiguousarray(weights.transpose(1, 0, 2).reshape(weights.shape[1], -1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""L-BFGS by asking and telling, so that many minimisations can share one pass over the data.
+"""L-BFGS with an ask-and-tell interface, so many fits share one pass over the data.
 
 Source: Nocedal & Wright, Numerical Optimization, algorithms 7.4 and 3.1.
 """
@@ -13,14 +13,14 @@ _HISTORY = 6
 _SUFFICIENT = 1e-4
 _SMALLEST_STEP = 1e-8
 _PATIENCE = 3
-"""Steps in a row that must gain next to nothing before it is done."""
+"""Consecutive steps of negligible gain after which the search ends."""
 
 
 class Minimiser:
-    """Minimises a smooth, convex function of a vector (P,): compute it at `point`, `tell` it, until `done`."""
+    """Minimises a smooth convex function of a vector (P,): evaluate it at `point`, `tell` the result, until `done`."""
 
     def __init__(self, start: Floats, tolerance: float, most_steps: int) -> None:
-        """`tolerance` is the decrease of a value about 1 at which it is done."""
+        """`tolerance` is the largest negligible decrease, relative to the value if that is above 1."""
         self.point = start
         self.done = False
         self._tolerance = tolerance
@@ -34,7 +34,7 @@ class Minimiser:
 
     @property
     def best(self) -> Floats:
-        """The point with the least value so far."""
+        """The point with the lowest value so far."""
         return self.point if self._at is None else self._at[0]
 
     def tell(self, value: float, gradient: Floats) -> None:
@@ -48,7 +48,7 @@ class Minimiser:
             self._steps_left -= 1
             small = value_before - value <= self._tolerance * max(abs(value_before), 1.0)
             self._small_steps = self._small_steps + 1 if small else 0
-            # the first steps of a search are short, before it has seen how the function bends
+            # the first steps are short, before the search knows the curvature
             self.done = self._small_steps >= _PATIENCE or self._steps_left == 0
         self._at = (self.point, value, gradient)
         if not self.done:
@@ -56,7 +56,7 @@ class Minimiser:
 
     def _try_shorter(self, before: Floats) -> None:
         self._step /= 2
-        if self._step < _SMALLEST_STEP:  # rounding hides what is left to gain
+        if self._step < _SMALLEST_STEP:  # rounding error hides any further gain
             self.done = True
             return
         self.point = before + self._step * self._direction
@@ -80,7 +80,7 @@ class Minimiser:
         for (step, change, curvature), weight in zip(self._pairs, reversed(weights), strict=True):
             direction = direction + (weight - float(change @ direction) / curvature) * step
         self._slope = float(gradient @ direction)
-        if self._slope >= 0:  # nothing but rounding is left
+        if self._slope >= 0:  # only rounding error is left
             self.done = True
             return
         assert self._at is not None

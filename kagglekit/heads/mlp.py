@@ -22,7 +22,7 @@ _DECAY = 1e-2
 
 @dataclass(frozen=True)
 class Settings:
-    """What the network is."""
+    """Size, dropout rate and seed of the network."""
 
     classes: int
     width: int
@@ -33,14 +33,14 @@ class Settings:
 def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> Iterator[Head]:
     """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads.
 
-    Draws from torch's global generator, whose state it restores: one training at a time in a process.
+    It draws from torch's global generator and restores its state: run one training at a time per process.
     """
     import torch
     from torch import nn
 
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]), contextlib.ExitStack() as stack:
-        torch.set_num_threads(1)  # the order of sums, and so the numbers, must not depend on the cores
+        torch.set_num_threads(1)  # the order of sums, and so the result, must not depend on the number of cores
         stack.callback(torch.set_num_threads, threads)
         torch.manual_seed(settings.seed)
         network = nn.Sequential(
@@ -58,7 +58,7 @@ def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> It
         for epoch in range(1, count + 1):
             network.train()
             order = torch.randperm(len(x), generator=generator)
-            # a last batch of one row has no variance to normalise by, so it is left out of the epoch
+            # batch norm can't normalise a single row, so a last batch of one row is skipped
             for start in range(0, max(len(x) - 1, 1), _BATCH):
                 batch = order[start : start + _BATCH]
                 loss = nn.functional.cross_entropy(network(x[batch]), y[batch])

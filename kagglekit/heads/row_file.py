@@ -1,4 +1,4 @@
-"""Feature rows that need not be in memory: anything with a shape that can be indexed.
+"""Feature rows that need not be in memory: any object with a shape that can be indexed.
 
 N images, V views, D features; float32.
 """
@@ -18,11 +18,11 @@ import numpy as np
 from kagglekit.base.arrays import Floats32, Indices
 
 BLOCK = 256
-"""Images that are in memory at a time."""
+"""Number of images in memory at a time."""
 
 
 class Rows(Protocol):
-    """(N, V, D): an array, or something on disk."""
+    """Feature rows (N, V, D): an array, or rows on disk."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,7 +33,7 @@ class Rows(Protocol):
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Yield slices of at most `BLOCK` of `count` images."""
+    """Yield slices that cover `count` images, at most `BLOCK` in each."""
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
@@ -43,10 +43,10 @@ def read(rows: Rows, indices: Indices) -> Iterator[Floats32]:
 
 
 class RowFile:
-    """Rows in an unnamed file that is gone when it is closed, or the command killed."""
+    """Rows in a temporary file, which is deleted when it is closed or the process ends."""
 
     def __init__(self, shape: tuple[int, ...], folder: Path | None = None) -> None:
-        """Make a file for (N, V, D) in `folder`, by default the system's for temporary files."""
+        """Create a file for (N, V, D) in `folder`, by default the system's temporary folder."""
         self.shape = shape
         self._row_bytes = 4 * math.prod(shape[1:])
         if folder is not None:
@@ -61,7 +61,7 @@ class RowFile:
         self.close()
 
     def close(self) -> None:
-        """Let go of the disk."""
+        """Delete the file."""
         self._file.close()
 
     def __setitem__(self, block: slice, rows: Floats32) -> None:
