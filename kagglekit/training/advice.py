@@ -1,7 +1,7 @@
-"""What the losses of a phase say, in words: under-fitting, over-fitting, too many epochs, and which settings help.
+"""Advice from the losses of a phase: under-fitting, over-fitting, too many epochs, and which settings help.
 
-The order of what helps against over-fitting is that of fast.ai's course (Practical Deep Learning for Coders, part 1,
-lesson 3): more data, more augmentation, an architecture that generalises better, regularisation, a simpler one.
+Remedies for over-fitting come in the order of fast.ai's course (Practical Deep Learning for Coders, part 1, lesson 3):
+more data, more augmentation, an architecture that generalises better, regularisation, a simpler architecture.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 _CLEAR = 1.2
 """Ratio from which one loss counts as clearly above the other."""
 _CLEAR_INFLATED = 1.5
-"""The same for a training loss that augmentation or dropout makes larger than it would be on validation images."""
+"""The same for a training loss that augmentation or dropout inflates."""
 _GUESSING = 0.9
-"""Share of the loss of guessing above which nothing has been learnt."""
+"""Share of the loss of uniform guessing above which nothing counts as learnt."""
 _MOST_EPOCHS = 50
 _STRONGER = {"none": "light", "light": "strong", "side-on": "strong", "top-down": "strong"}
 _WEAKER = {"strong": "light", "side-on": "light", "top-down": "light", "light": "none"}
@@ -24,32 +24,32 @@ _WEAKER = {"strong": "light", "side-on": "light", "top-down": "light", "light": 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseLosses:
-    """What is known when a phase of fine-tuning has ended; losses are mean cross-entropies in nats."""
+    """The results of a phase of fine-tuning; losses are mean cross-entropies in nats."""
 
     name: str
-    """As in the setting `phases`."""
+    """Name in the setting `phases`."""
     kind: str
     """What was trained: `head`, `late`, `later` or `all`."""
     num_epochs: int
-    """0 where `phases` has no such phase: the head on precomputed features."""
+    """0 if `phases` has no such phase: the head on precomputed features."""
     num_classes: int
     train_loss: float
-    """Over the last epoch, as trained: with augmentation, dropout, mix-up and smoothed labels where they are on."""
+    """Loss over the last epoch, including augmentation, dropout, mixup and label smoothing if they are on."""
     valid_loss: float | None = None
-    """On the validation split; None where there is none."""
+    """Loss on the validation split; None without one."""
     before: float | None = None
-    """The validation loss when the phase began."""
+    """Validation loss before the phase."""
     spread: float = 0.0
     """Standard error of `valid_loss`."""
     train_is_augmented: bool = True
     trend: tuple[float, ...] = ()
     """Validation loss after each epoch."""
     settings: Mapping[str, Any]
-    """All settings by name; what is set is never advised again."""
+    """All settings by name; those already in use are not advised again."""
 
 
 def judge(losses: PhaseLosses) -> list[str]:
-    """Return one to three lines for the log: the numbers, what they mean with what to set, what the trend says."""
+    """Return one to three lines for the log: the losses, a verdict with advice, a warning about the trend."""
     if not math.isfinite(losses.train_loss) or not math.isfinite(losses.valid_loss or 0.0):
         return [f"{_numbers(losses)}: the training diverged. {_try(_gentler(losses.settings))}"]
     trend = _trend(losses)
@@ -88,9 +88,9 @@ def _verdict(losses: PhaseLosses) -> str:
 
 
 def _trend(losses: PhaseLosses) -> str:
-    """Say what the validation losses before, during and after the phase show: a rise, or nothing.
+    """Return a warning if the validation loss rose over the phase, else an empty string.
 
-    That they still fall says nothing: where the rate is annealed, they always do.
+    A loss that still falls means nothing: with an annealed learning rate, it always does.
     """
     trend, valid = losses.trend, losses.valid_loss
     if valid is not None and losses.before is not None and valid > losses.before + losses.spread:
@@ -98,7 +98,7 @@ def _trend(losses: PhaseLosses) -> str:
     if len(trend) < 2 or not all(map(math.isfinite, trend)):
         return ""
     best = min(range(len(trend)), key=trend.__getitem__)
-    # epochs are compared on the same images: half the spread is more than their difference varies
+    # epochs are compared on the same images, so their difference varies by less than half the spread
     noise = max(losses.spread / 2, 0.01 * trend[best])
     if trend[-1] > trend[best] + noise:
         risen = f"the validation loss has risen since epoch {best + 1} of {len(trend)}: use fewer epochs."
@@ -109,7 +109,7 @@ def _trend(losses: PhaseLosses) -> str:
 def _against_over_fitting(losses: PhaseLosses) -> list[str]:
     settings = losses.settings
     data = ["--set sample=0"] if settings["sample"] else ["more data"]
-    images = {"erasing": 0.25, "mixup": 0.2}  # more augmentation where the policy has no stronger one
+    images = {"erasing": 0.25, "mixup": 0.2}  # more augmentation if there is no stronger policy
     if settings["augment"] != "none" and not losses.train_is_augmented:
         augmentation = ["augmentation in this phase too"]
     elif settings["augment"] in _STRONGER:
@@ -143,16 +143,16 @@ def _against_under_fitting(losses: PhaseLosses) -> list[str]:
 
 
 def _gentler(settings: Mapping[str, Any]) -> list[str]:
-    """Return what lowers the rate."""
+    """Return settings that lower the learning rate."""
     if settings["learning_rate"] > 0:
         return _settings({"learning_rate": settings["learning_rate"] / 10})
-    # unlike the others, a tenth of the lowest point's rate keeps a distance from where the loss explodes
+    # unlike the other suggestions, minimum/10 keeps a distance from where the loss diverges
     gentle = {} if settings["suggestion"] == "minimum/10" else {"suggestion": "minimum/10"}
     return _settings(gentle) or ["a lower `learning_rate` than the finder suggests"]
 
 
 def _epochs(losses: PhaseLosses, number: int) -> str:
-    """Return the setting that gives the phase `number` epochs and keeps what else `phases` says."""
+    """Return the setting that gives the phase `number` epochs and keeps the other changes in `phases`."""
     changes: dict[str, list[str]] = {}
     for change in losses.settings["phases"]:
         name, *words = change.split()

@@ -1,7 +1,7 @@
-"""What a policy makes of one training image, with mirroring and erasing.
+"""Augmentation of one training image: mirroring, a policy, erasing.
 
-H, W: height and width in pixels; C classes. Images are uint8 RGB (H, W, 3) of the size that the network sees, before
-and after. What becomes of an image depends on the seed, the epoch and the image's content, and on nothing else.
+H, W: height and width in pixels; C classes. Images are uint8 RGB (H, W, 3) of the network's input size, before and
+after. The result depends only on the seed, the epoch and the image's content.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ cv2.setNumThreads(0)  # images are augmented in parallel already
 
 
 class _Private(threading.local):
-    """One thread's own copy of the transforms, all using two random generators that each image starts anew.
+    """One thread's copy of the transforms, all sharing two random generators that are reseeded for each image.
 
-    Other augmenters may be made of the same transforms, which hold their generators. Seeding each transform, as
-    `Compose.set_random_seed` does, takes as long as a small transform: setting one state takes a tenth of it.
+    It is a copy since transforms hold their generators, and other augmenters may use the same transforms. Seeding each
+    transform, as `Compose.set_random_seed` does, takes as long as a small transform; setting one state takes a tenth.
     """
 
     def __init__(self, transforms: Sequence[Any]) -> None:
@@ -40,7 +40,7 @@ class _Private(threading.local):
             transform.set_random_state(self.random, self._python)
 
     def start(self, digest: bytes) -> None:
-        """Begin the random numbers of one image; `digest` has 40 bytes that look random."""
+        """Reseed the generators for one image; `digest` has 40 bytes that look random."""
         state, increment = (int.from_bytes(digest[start : start + 16], "little") for start in (0, 16))
         self._bits.state = {
             "bit_generator": "PCG64",
@@ -60,11 +60,11 @@ class Augmenter:
     mirror: tuple[int, ...] | None
     """For each class the class of the mirrored image, (C,); None where flips are forbidden."""
     mirror_share: float
-    """Share of the images that is mirrored, from 0 to 1."""
+    """Share of the images that are mirrored, from 0 to 1."""
     erasing: float
     """Share of the images in which a rectangle is erased, from 0 to 1."""
     seed: int
-    """From 0 to 2**64 - 1."""
+    """Random seed, from 0 to 2**64 - 1."""
 
     def __post_init__(self) -> None:
         for name in ("mirror_share", "erasing"):
@@ -81,13 +81,13 @@ class Augmenter:
     def __call__(self, image: Pixels, label: int, *, epoch: int, content: bytes) -> tuple[Pixels, int]:
         """Return the augmented image, a new array, and its class, which mirroring may change.
 
-        `content` identifies the image, such as a hash of its file. Raises UserError if the policy gives something
-        else than a uint8 image of the same size.
+        `content` identifies the image, such as a hash of its file. Raises UserError if the policy does not
+        return a uint8 image of the same size.
         """
         key = self.seed.to_bytes(8, "little") + epoch.to_bytes(8, "little") + content
         private = self._private
         private.start(hashlib.blake2b(key, digest_size=40).digest())
-        # both before the policy uses the generator, so that another policy mirrors and erases the same images
+        # drawn before the policy uses the generator, so that every policy mirrors and erases the same images
         mirroring, erasing = private.random.random(2)
         if self.mirror is not None and mirroring < self.mirror_share:
             pixels, label = cv2.flip(image, 1), self.mirror[label]

@@ -1,7 +1,7 @@
-"""Batches for training: which images in which order, augmented, mixed; the same whatever loads them.
+"""Training batches: shuffled, augmented and mixed, the same for any number of workers.
 
-B images in a batch, H x W pixels, C classes. An epoch's order depends on seed and epoch, a sample on seed, epoch and
-image: so any number of workers gives the same batches, and a killed command can resume inside an epoch.
+B images per batch, H x W pixels, C classes. The order depends only on the seed and the epoch, a sample only on the
+seed, the epoch and the image. So a killed command can resume inside an epoch.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The training split of one model, and the validation split that picks its epochs."""
+    """The training split of one model, and the validation split that chooses its epochs."""
 
     pixels: RowStore
     preprocessing: Preprocessing
     contents: Sequence[bytes]
-    """Hashes of the training images, N."""
+    """Content hashes of the N training images."""
     labels: Labels
-    """Their classes, (N,)."""
+    """Classes of the training images, (N,)."""
     validation_contents: Sequence[bytes]
-    """Hashes of the validation images; empty where no epoch is picked."""
+    """Content hashes of the validation images; empty without a validation split."""
     validation_labels: Labels
     classes: int
     augmenter: Augmenter
@@ -52,7 +52,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images to train on: a data set whose keys are (epoch, index)."""
+    """A dataset of training images, with keys (epoch, index)."""
 
     pixels: RowStore
     contents: Sequence[bytes]
@@ -72,7 +72,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Order:
-    """The batches of one epoch from a step on, as keys of `Samples`; each process takes its share of every batch."""
+    """The batches of an epoch from `first_step` on, as keys of `Samples`; each process takes its share of a batch."""
 
     count: int
     batch: int
@@ -93,7 +93,7 @@ class Order:
 
 
 def steps(count: int, batch: int) -> int:
-    """Return an epoch's steps; images that don't fill a last batch wait for the next epoch's order."""
+    """Return the number of steps per epoch, at least 1; an incomplete last batch is dropped."""
     return max(count // batch, 1)
 
 
@@ -111,17 +111,17 @@ class _Epochs:
 
 
 def load(samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool) -> Stream:
-    """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch: workers don't start anew for each."""
+    """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch, without restarting workers."""
     epochs = _Epochs(orders)
     if not workers or not _can_travel(samples.augmenter):
-        # a thread is one batch ahead: there is a core to spare between the steps of a training
+        # one thread loads ahead: between training steps there is a core to spare
         yield from parallel.overlapped(epochs, lambda keys: _collate([samples[key] for key in keys]), 1)
         return
     from torch.utils.data import DataLoader
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
-        # anything with keys is a data set, whatever its type says
+        # any object with keys works as a dataset, whatever the type says
         loader: DataLoader[Any] = DataLoader(
             samples,  # type: ignore[arg-type]
             batch_sampler=epochs,
@@ -135,7 +135,7 @@ def load(samples: Samples, orders: Sequence[Order], workers: int, *, pinned: boo
 
 
 def _can_travel(augmenter: Augmenter | None) -> bool:
-    """Say whether a worker can have an augmenter: one that starts afresh can't import a plugin in a single file."""
+    """Return whether workers can unpickle an augmenter: without fork, they can't import a single-file plugin."""
     return multiprocessing.get_start_method() == "fork" or plugins.FILE_MODULE.encode() not in pickle.dumps(augmenter)
 
 
@@ -150,13 +150,13 @@ def _start_worker(_number: int) -> None:
     import cv2
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which still needs its batches
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training handles Ctrl-C and still needs its batches
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
 def targets(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:
-    """Return rows of probabilities, (B, C): the truth, a share of it spread over all classes (Szegedy et al. 2016)."""
+    """Return one-hot targets with label smoothing, (B, C) (Szegedy et al. 2016)."""
     from torch.nn.functional import one_hot
 
     return one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
@@ -165,9 +165,9 @@ def targets(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tenso
 def mix(
     images: torch.Tensor, truth: torch.Tensor, augmentation: AugmentationSettings, key: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix images (B, 3, H, W) and their truth (B, C) with others of the batch, by mix-up or cut-mix.
+    """Mix images (B, 3, H, W) and their targets (B, C) within the batch, by mixup or CutMix.
 
-    Mix-up: Zhang et al. 2018; cut-mix: Yun et al. 2019. It is random by `key` only.
+    Mixup: Zhang et al. 2018; CutMix: Yun et al. 2019. The randomness depends only on `key`.
     """
     random = np.random.default_rng(key)
     if augmentation.cutmix and random.random() < augmentation.cutmix:

@@ -1,6 +1,6 @@
 """What fits into the budget: whether to train a backbone, and the folds, image size and epochs of plan `quick`.
 
-Everything is settled before training starts, from a step that is measured on this machine.
+Everything is decided before training starts, from the time of a step, measured on this machine.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from kagglekit.training import phases, throughput
 from kagglekit.training.throughput import Speed
 
 MIN_IMAGES = 2000
-"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features lose half as much."""
+"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features halve the loss."""
 MIN_EPOCHS, MAX_EPOCHS = 5, 12
-"""Of plan `quick`: fewer leave the backbone half-way, and more teach it the training images by heart."""
+"""Epochs of plan `quick`: fewer underfit, more overfit."""
 _SIDES = (192, 160, 128, 96)
 _ENLARGED = 1.2
-"""Times that small images are enlarged at most: more shows nothing new, and costs."""
+"""Largest factor by which small images are enlarged: more adds no information, and costs time."""
 _MULTIPLE = 8
-"""Sides are multiples of this many pixels, which most networks halve several times."""
+"""Sides are multiples of this number of pixels, since most networks halve them several times."""
 _KEPT_BACK = 0.15
-"""Share of the budget for what is not foreseen, such as a machine that slows down."""
+"""Share of the budget held in reserve, for example for a machine that slows down."""
 _FIXED = 45.0
 """Seconds for exporting the backbone, its features, the heads and the finish."""
 _FIXED_OF_MODEL = 6.0
 _PAIR = 3e-8
-"""Seconds that two images take to be compared in the search for look-alikes: 1,280 features, two cores."""
+"""Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
 _MAX_RATE_PER_CORE = 16.0
-"""Images a second that a core trains a small backbone at 224 x 224 on, at the very most: with this, measuring is spared
-where the answer is clear."""
+"""Upper bound on the images per second that one core trains a small backbone on, at 224 x 224: if even this is too
+slow, nothing need be measured."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do."""
+    """The work that a budget must cover."""
 
     images: int
-    """Training images."""
+    """Number of training images."""
     test_images: int
     spent: float
     """Seconds since the command began."""
     native: tuple[int, int]
-    """Height and width of a usual image."""
+    """Height and width of a typical image."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was settled: settings of the recipe, and why."""
+    """A decision: settings of the recipe, and the reason."""
 
     settings: dict[str, Any]
     reason: str
@@ -63,10 +63,10 @@ Measure = Callable[[tuple[int, int]], Speed]
 
 
 def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
-    """Settle the steps of fine-tuning; raise UserError where the budget is too small."""
+    """Choose the plan of fine-tuning; raise UserError if the budget is too small."""
     budget = recipe.compute.budget_seconds(device)
     limited = not math.isinf(budget)
-    # only `quick` fits a budget: a GPU, which has none of its own, takes it where one is set
+    # only `quick` fits a budget: a GPU has none by default, and uses `quick` if one is set
     steps = (
         recipe.schedule.plan
         if recipe.schedule.plan != "auto"
@@ -74,7 +74,7 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
         if device == "cpu" or limited
         else "eight-step"
     )
-    # stored: a command that goes on in another number of processes takes the same steps
+    # stored, so that a run resumed with another number of processes takes the same steps
     batch = recipe.training.train_batch or throughput.default_batch(device) * distributed.count()
     settled = {"plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
     if steps != "quick":
@@ -87,7 +87,7 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
 
 
 def is_worth_training(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[bool, str]:
-    """Say whether images and budget are enough to train a backbone, and why or why not."""
+    """Return whether images and budget are enough to train a backbone, and the reason."""
     budget = recipe.compute.budget_seconds(device)
     if work.images < MIN_IMAGES:
         return False, f"{work.images} training images are too few to train a backbone"
@@ -99,7 +99,7 @@ def is_worth_training(recipe: Recipe, backbone: str, work: Work, device: devices
 def _is_worth_training_in(
     budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device
 ) -> tuple[bool, str]:
-    """Measure, unless the answer is clear, whether enough epochs fit."""
+    """Return whether enough epochs fit, and the reason; measure a step unless the answer is clear."""
     shape = recipe.features.shape or own_shape(backbone)
     area = shape[0] * shape[1] / 224**2
     at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
@@ -113,7 +113,7 @@ def _is_worth_training_in(
 def _fit_quick(
     recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure
 ) -> tuple[dict[str, Any], str]:
-    """Return folds, size and epochs that fit: enough epochs first, then image size, then folds."""
+    """Return folds, image size and epochs that fit: enough epochs come first, then image size, then folds."""
     shapes = (
         [recipe.features.shape]
         if recipe.features.shape
@@ -158,9 +158,9 @@ class _Cost:
     """Seconds that a run takes."""
 
     fixed: float
-    """However many epochs there are."""
+    """Independent of the number of epochs."""
     epoch: float
-    """For an epoch of all models."""
+    """Per epoch of all models."""
 
     def epochs(self, budget: float) -> int:
         return math.floor((budget * (1 - _KEPT_BACK) - self.fixed) / self.epoch)
@@ -191,7 +191,7 @@ def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
 
 
 def own_shape(backbone: str) -> tuple[int, int]:
-    """Return the height and width that timm's model was made for."""
+    """Return the input height and width of a timm model."""
     import timm
 
     config = timm.get_pretrained_cfg(backbone)
@@ -200,9 +200,9 @@ def own_shape(backbone: str) -> tuple[int, int]:
 
 
 def shapes_for(own: tuple[int, int], native: tuple[int, int], crop: str) -> list[tuple[int, int]]:
-    """Return the shapes to try, largest first: squares of falling area, none much larger than the images are.
+    """Return the shapes to try, largest first: squares, none much larger than the images.
 
-    Where all of an image is kept (crop `squash`), they have its proportions, or nearly.
+    If the whole image is kept (crop `squash`), they have nearly its aspect ratio.
     """
     height, width = native
     narrow = min(max(height / width, 0.5), 2.0) ** 0.5 if crop == "squash" else 1.0

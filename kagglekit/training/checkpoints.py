@@ -1,4 +1,4 @@
-"""Weights that are kept: inside epochs for a killed command, and by name after each phase."""
+"""Saved weights: checkpoints inside epochs to resume from, and one file after each phase."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ State = Mapping[str, "torch.Tensor"]
 
 
 FILE = "progress.pt"
-"""What a killed training goes on from."""
+"""Name of the checkpoint that a killed training resumes from."""
 
 
 class Reminder:
-    """Says when the next checkpoint is due."""
+    """A timer that tells when the next checkpoint is due."""
 
     def __init__(self, seconds: float) -> None:
-        """Let `seconds` pass between two."""
+        """Wait `seconds` between checkpoints."""
         self._seconds = seconds
         self._last = time.monotonic()
 
     def is_due(self) -> bool:
-        """Say whether it is time; if so, the next one is `seconds` away."""
+        """Return whether a checkpoint is due; if so, restart the timer."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False
@@ -38,7 +38,7 @@ class Reminder:
 
 
 def save_progress(path: Path, progress: Mapping[str, Any]) -> None:
-    """Write all that a killed command needs to go on: tensors and plain values."""
+    """Write everything that a killed command needs to resume: tensors and plain values."""
     import torch
 
     with storage.replacing(path) as temporary:
@@ -46,7 +46,7 @@ def save_progress(path: Path, progress: Mapping[str, Any]) -> None:
 
 
 def load_progress(path: Path) -> dict[str, Any] | None:
-    """Return what `save_progress` wrote, on the CPU; None where there is nothing. Nothing else is unpickled."""
+    """Return what `save_progress` wrote, on the CPU; None without a file. Nothing else is unpickled."""
     import torch
 
     if not path.is_file():
@@ -61,7 +61,7 @@ def save_weights(path: Path, state: State, description: Mapping[str, Any]) -> No
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with storage.replacing(path) as temporary:
-        # one entry: the library writes several in an order of chance
+        # one entry: safetensors writes several in random order
         save_file(tensors, temporary, metadata={"kagglekit": json.dumps(description, sort_keys=True)})
 
 

@@ -1,4 +1,4 @@
-"""A timm model to train: pretrained weights, a new head, and what regularises it.
+"""A timm model to train: pretrained weights, a new head and regularisation.
 
 D features, C classes.
 """
@@ -24,13 +24,13 @@ def build(
 ) -> torch.nn.Module:
     """Return the backbone with its pretrained weights and a new head for `classes`, in evaluation mode.
 
-    The new head is drawn by `seed`; `compiled` says whether torch.compile is used. Raises UserError where the
-    architecture can't take the dropout or drop_path that is set.
+    `seed` initialises the new head; `compiled` turns on torch.compile. Raises UserError if the architecture does not
+    support the dropout or drop_path that is set.
     """
     import torch
 
     pretrained, _, _ = timm_models.load_model(backbone.name, weights_of(backbone), backbone.preprocessing.size)
-    torch.manual_seed(seed)  # of the new head
+    torch.manual_seed(seed)  # for the new head
     model = _create(backbone, classes, training)
     own = model.state_dict()
     same = {key: value for key, value in pretrained.state_dict().items() if _fits(own.get(key), value)}
@@ -41,7 +41,7 @@ def build(
     model.load_state_dict({key: value for key, value in same.items() if key not in head}, strict=False)
     new_head = model.get_classifier()
     if isinstance(new_head, torch.nn.Linear):
-        # EfficientNet's own start is by the number of classes: with few of them it is wrong with great certainty
+        # EfficientNet's own initialisation depends on the number of classes: with few, it is confidently wrong
         new_head.reset_parameters()
     if compiled:
         model.compile(dynamic=False)
@@ -49,7 +49,7 @@ def build(
 
 
 def check_regularisation(backbone: Backbone, training: TrainingSettings) -> None:
-    """Raise UserError where the architecture can't take the dropout or drop_path that is set; nothing is loaded."""
+    """Raise UserError if the architecture does not support the dropout or drop_path that is set; load no weights."""
     import torch
 
     if training.dropout or training.drop_path:
@@ -81,7 +81,7 @@ def _head_parameters(model: Any) -> list[tuple[str, Any]]:
 
 
 def set_head(model: Any, weights: Floats, bias: Floats) -> bool:
-    """Give the model's last layer weights (D, C) and bias (C,) fitted on its features; False where it has no such."""
+    """Set the last layer's weights (D, C) and bias (C,), fitted on its features; return False if they don't fit."""
     import torch
 
     layer = model.get_classifier()
@@ -94,7 +94,7 @@ def set_head(model: Any, weights: Floats, bias: Floats) -> bool:
 
 
 def describe(backbone: Backbone, labels: tuple[str, ...], versions: Mapping[str, str]) -> dict[str, Any]:
-    """Return what weights need to be used again."""
+    """Return the metadata that is needed to use the weights again."""
     return {
         "model": backbone.name,
         "classes": list(labels),

@@ -1,4 +1,4 @@
-"""A sheet of pictures: what training makes of images."""
+"""A contact sheet of augmented training images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kagglekit.images.decoding import Pixels
 from kagglekit.training.augmenter import Augmenter
 
 _WIDEST, _TALLEST = 200, 280
-"""Of a picture on the sheet, in pixels; a class name fits under most."""
+"""Maximum width and height of a picture in pixels; most class names fit below."""
 _MARGIN, _GAP, _LINE = 24, 10, 24
 _INK, _PALE, _ACCENT = (34, 34, 34), (120, 120, 120), (178, 60, 20)
 
@@ -26,10 +26,9 @@ def draw_sheet(
     num_views: int,
     path: Path,
 ) -> None:
-    """Write a PNG of what training makes of images in its first `num_views` epochs.
+    """Write a PNG of images as augmented in the first `num_views` epochs of training.
 
-    `images` are (what the backbone would see of one, its class, the content that identifies it); `caption` names a
-    class.
+    `images` are (the pixels that the backbone would see, class, content hash); `caption` names a class.
     """
     rows, captions, notes = [], [], []
     for plain, label, content in images:
@@ -49,7 +48,7 @@ def contact_sheet(
 ) -> None:
     """Write a PNG with one row per image: first the plain one, then augmented ones; all of one size, (H, W, 3).
 
-    `captions` stand above the rows; `notes`, where given, has a text for under each picture, such as its new class.
+    `captions` stand above the rows; `notes` are optional texts below each picture, such as its new class.
     """
     height, width = rows[0][0].shape[:2]
     scale = min(_WIDEST / width, _TALLEST / height)
@@ -75,7 +74,7 @@ def contact_sheet(
 
 
 def _font(size: int, *, bold: bool = False) -> Any:
-    """Return matplotlib's font, which knows far more alphabets than Pillow's, without importing matplotlib."""
+    """Return matplotlib's font, which covers far more alphabets than Pillow's, without importing matplotlib."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is not None and spec.origin is not None:
         fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"

@@ -1,4 +1,4 @@
-"""Predicting with a trained model: through onnxruntime, on pixels that are decoded already.
+"""Prediction with a trained model, by onnxruntime, on decoded pixels.
 
 N images, C classes, D features.
 """
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from kagglekit.training.loop import Trainer
 
 View = Callable[[Any, bytes], Any]
-"""(pixels (H, W, 3), content of the file) -> pixels."""
+"""(pixels (H, W, 3), content hash of the file) -> pixels."""
 
 
 class TrainedModel:
-    """A trained model as a graph; each of several processes predicts its share, and all get all of it."""
+    """A trained model as a graph; each process predicts its share of the images, and gets all results."""
 
     def __init__(self, trainer: Trainer, backbone: Backbone, compute: ComputeSettings, warn: sessions.Say) -> None:
-        """Take the weights that `trainer` has come to."""
+        """Export the current weights of `trainer`."""
         self.trainer = trainer
         graph = onnx_export.trained(backbone, trainer.learner.bare, trainer.learner.state.weights())
         if trainer.world.device.type == "cuda":
             import torch
 
-            torch.cuda.empty_cache()  # onnxruntime needs what training no longer does
+            torch.cuda.empty_cache()  # onnxruntime needs the memory that training has used
         self._session = sessions.open_on(graph, compute.provider, 1, warn)
         self.device = self._session.device
         self._batch = compute.feature_batch or batch_sizes.automatic_batch(self.device, backbone.preprocessing.size)
@@ -42,7 +42,7 @@ class TrainedModel:
         self._workers = max(compute.num_threads // trainer.world.size, 1)
 
     def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
-        """Return probabilities (N, C) and pooled features (N, D) of images by the hashes of their files.
+        """Return probabilities (N, C) and pooled features (N, D) of images, given by content hash.
 
         `view` changes each image's pixels.
         """

@@ -1,4 +1,4 @@
-"""Starting from the weights that another run's phase has saved: `RUN:PHASE`."""
+"""Initial weights from a phase of another run: `RUN:PHASE`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def digest(start: str) -> str:
-    """Return a hash of the weights that RUN:PHASE means, of all folds; raise UserError where there are none."""
+    """Return a hash of the weights of RUN:PHASE over all folds; raise UserError if there are none."""
     first = find(start)
     return storage.digest([storage.file_sha256(path) for path in sorted(first.parents[1].glob(f"*/{first.name}"))], 32)
 
 
 def find(start: str, folder: str = f"{filenames.MODELS}/fold0-0") -> Path:
-    """Return the file that RUN:PHASE means for the model in a `folder` of the run; raise UserError for none."""
+    """Return the weights file of RUN:PHASE in a model's `folder` of the run; raise UserError if there is none."""
     reference, colon, phase = start.rpartition(":")
     if not colon:
         raise UserError(f"--from {start!r}: write it as RUN:PHASE, for example --from 0a1b2c3d:all.")
@@ -40,7 +40,7 @@ def find(start: str, folder: str = f"{filenames.MODELS}/fold0-0") -> Path:
 
 
 def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
-    """Raise UserError where the weights at `path` have seen images that they are to be scored on.
+    """Raise UserError if the weights at `path` were trained on images that they are to be scored on.
 
     `now` is each image's fold by id, `fold` the one that is scored.
     """
@@ -55,7 +55,7 @@ def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:
 
 
 def chose_on_others(path: Path, data: DataSettings, validation_share: float) -> bool:
-    """Say whether the run of the weights at `path` may have learnt from images that choose epochs in this one."""
+    """Return whether the weights at `path` may have been trained on images that choose epochs in this run."""
     before = store.Run(path.parents[2]).settings
     now = {name: getattr(data, name) for name in _DECIDE_SPLITS} | {"validation_share": validation_share}
     return bool(validation_share) and any(before.get(name) != value for name, value in now.items())
@@ -65,9 +65,9 @@ _DECIDE_SPLITS = ("seed", "validation", "holdout", "folds")
 
 
 def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Read weights, for the image size of the backbone, whatever size they were trained at.
+    """Read weights and adapt them to the image size of the backbone.
 
-    Raises UserError where they are of another model, or for other classes.
+    Raises UserError if they are for another model or other classes.
     """
     found, description = checkpoints.load_weights(path)
     if description["model"] != backbone.name:
@@ -82,7 +82,7 @@ def weights(path: Path, start: str, backbone: Backbone, labels: Sequence[str]) -
         return found
     model = timm_models.create(backbone.name, (height, width), num_classes=len(labels))
     model.load_state_dict(found)
-    if hasattr(model, "set_input_size"):  # positions are resampled
+    if hasattr(model, "set_input_size"):  # position embeddings are resampled
         model.set_input_size(img_size=backbone.preprocessing.size)
     resized: dict[str, torch.Tensor] = model.state_dict()
     return resized

@@ -1,7 +1,7 @@
-"""A model's layers from first to last: which of them learn, and how fast.
+"""A model's layers from first to last: which are trained, and at which learning rates.
 
-All optimiser groups are built up front: freezing a layer later changes nothing in the optimiser's shape, so that a
-resumed run finds its state.
+All parameter groups are built up front. Freezing a layer later does not change the structure of the optimiser, so
+a resumed run can load its state.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class Layers:
     """The layer that each parameter belongs to."""
 
     of: Mapping[str, int]
-    """Parameter's name -> layer, 0 the stem."""
+    """Parameter name -> layer; 0 is the stem."""
     head: int
-    """The last layer: the classifier and what timm counts with it."""
+    """The last layer: the classifier and what timm groups with it."""
     late: int
     """The first layer of the last stage."""
     later: int
     """The first layer of the later half of the stages."""
     fixed: frozenset[str] = frozenset()
-    """Parameters that the model itself never trains, such as tables of positions."""
+    """Parameters that the model itself never trains, such as position tables."""
 
     @classmethod
     def read(cls, model: torch.nn.Module) -> Layers:
-        """Read the layers from timm's own `group_matcher`, blocks being layers and stages their groups."""
+        """Read the layers from timm's `group_matcher`: blocks are layers, stages are groups of layers."""
         from timm.models import group_parameters
 
         matcher: Any = model.group_matcher
@@ -55,7 +55,7 @@ class Layers:
 
 
 def scales(layers: Layers, rates: Sequence[float], decay: float) -> list[float]:
-    """Return each layer's rate relative to the head's: the list spread over the body evenly, or decaying with depth."""
+    """Return each layer's rate relative to the head's: `rates` spread evenly over the body, or layer-wise decay."""
     if decay:
         return [decay ** (layers.head - layer) for layer in range(layers.head + 1)]
     *body, head = rates
@@ -65,10 +65,10 @@ def scales(layers: Layers, rates: Sequence[float], decay: float) -> list[float]:
 
 
 def optimiser_groups(model: torch.nn.Module, layers: Layers, weight_decay: float) -> list[dict[str, Any]]:
-    """Return a parameter group a layer and kind: weights decay, norms and biases do not."""
+    """Return one parameter group per layer and kind: weight decay applies to weights, not to norms and biases."""
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     listed: Any = getattr(model, "no_weight_decay", set)
-    undecayed = listed()  # such as tables of positions
+    undecayed = listed()  # such as position tables
     for name, parameter in model.named_parameters():
         decays = parameter.ndim > 1 and name not in undecayed
         group = groups.setdefault(
@@ -80,16 +80,16 @@ def optimiser_groups(model: torch.nn.Module, layers: Layers, weight_decay: float
 
 
 def freeze(model: torch.nn.Module, layers: Layers, part: Trained) -> None:
-    """Let only the layers of `part` learn."""
+    """Freeze all layers but those of `part`."""
     first = layers.first(part)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(layers.of[name] >= first and name not in layers.fixed)
 
 
 def set_mode(model: torch.nn.Module, batch_norm: str) -> None:
-    """Put the model in training mode, but batch norms whose weights don't learn: their statistics stay as they are.
+    """Set training mode, except for batch norms with frozen weights: their statistics stay fixed.
 
-    Where the setting `batch_norm` is `frozen`, so do those of all others.
+    If the setting `batch_norm` is `frozen`, the statistics of all batch norms stay fixed.
     """
     import torch
 
@@ -102,6 +102,6 @@ def set_mode(model: torch.nn.Module, batch_norm: str) -> None:
 
 
 def set_rates(optimiser: Any, rate: float, relative: Sequence[float]) -> None:
-    """Give each group its layer's share of `rate`."""
+    """Set each group's learning rate to its layer's share of `rate`."""
     for group in optimiser.param_groups:
         group["lr"] = rate * relative[group["layer"]]

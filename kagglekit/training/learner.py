@@ -1,6 +1,6 @@
-"""A model and its optimiser: what one step does, in whatever precision, memory and number of processes there is.
+"""A model and its optimiser: one training step, in any precision, memory and number of processes.
 
-B images in a batch, M in a micro-batch (computed together), N in a table, H x W pixels, C classes, D features.
+B images per batch, M per micro-batch (computed at once), N in a table, H x W pixels, C classes, D features.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 _PREDICTED_TOGETHER = 64
 _MORE_WITHOUT_GRADIENTS = 4
-"""Times as many images fit in memory when they are only predicted, at least."""
+"""Factor by which more images fit in memory without gradients, at least."""
 _TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
 
 
 class Learner:
-    """One model that learns step by step."""
+    """A model in training, with its optimiser."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Learner:
         micro_batch: int,
         say: Callable[[str], None],
     ) -> None:
-        """Move `model` to the device; `micro_batch` images of this process are computed together at most."""
+        """Move `model` to the device; compute at most `micro_batch` images of this process at once."""
         import torch
 
         self.training, self.schedule, self.augmentation = training, schedule, augmentation
@@ -77,10 +77,10 @@ class Learner:
 
         return ModelEmaV3(self.model, decay=self.training.ema, use_warmup=True)
 
-    # --- which layers learn, and how fast
+    # --- trained layers and learning rates
 
     def begin(self, phase: Phase) -> None:
-        """Let the layers of a phase learn, at their rates."""
+        """Unfreeze the layers that a phase trains, and set their relative learning rates."""
         layers.freeze(self.model, self.layers, phase.trains)
         self._relative = layers.scales(self.layers, phase.rates or self.schedule.rates, self.schedule.layer_decay)
         self._wrapped, self._prepared = self.world.prepare(self.model, self.optimiser)
@@ -89,7 +89,7 @@ class Learner:
             self._fit_to_memory()
 
     def end(self) -> None:
-        """Leave the model as it was before `begin`, but for its weights."""
+        """Undo `begin`, but keep the trained weights."""
         self.model = self.state.model = self.world.unwrap(self._wrapped)
         self._wrapped = self._prepared = None
         self.world.release()
@@ -101,13 +101,13 @@ class Learner:
     # --- a step
 
     def set_mode(self) -> None:
-        """Get ready for steps: dropout on, batch statistics of what learns."""
+        """Set training mode: dropout on, batch statistics in trained layers."""
         layers.set_mode(self.model, self.training.batch_norm)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
-        """Do one step on uint8 images (B, H, W, 3) and labels (B,); return the loss, still on the device.
+        """Take one step on uint8 images (B, H, W, 3) and labels (B,); return the loss, still on the device.
 
-        It is random by `key`. A batch that does not fit in memory is computed in halves, from then on.
+        `key` seeds it. If memory runs out, the micro-batch is halved from then on.
         """
         import torch
 
@@ -140,7 +140,7 @@ class Learner:
         on_device = labels.to(self.world.device, non_blocking=True)
         truth = batches.targets(on_device, self.model.num_classes, self.augmentation.label_smoothing)  # (B, C)
         mixed = None
-        if self.augmentation.mixes:  # images of different micro-batches are mixed
+        if self.augmentation.mixes:  # images are mixed across micro-batches
             mixed, truth = batches.mix(
                 self._normalised(images), truth, self.augmentation, (self.seed, *key, self.world.rank)
             )
@@ -158,7 +158,7 @@ class Learner:
         return total
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (B, H, W, 3) -> float (B, 3, H, W), channels last in memory."""
+        """Normalise images: uint8 (B, H, W, 3) -> float (B, 3, H, W), channels last in memory."""
         on_device = images.to(self.world.device, non_blocking=True)
         return on_device.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std)
 
@@ -173,7 +173,7 @@ class Learner:
         )
 
     def _halving(self, compute: Callable[[], Result]) -> Result:
-        """Return what `compute` returns, halving the micro-batch, from then on, each time that memory runs out."""
+        """Return `compute()`; each time that memory runs out, halve the micro-batch from then on."""
         import torch
 
         def attempt(size: int) -> Result:
@@ -190,20 +190,20 @@ class Learner:
             raise self._too_large() from None
 
     def _fit_to_memory(self) -> None:
-        """Halve the micro-batch until a step fits, in all processes alike, changing nothing else."""
+        """Halve the micro-batch until a step fits in all processes; change nothing else."""
         import torch
 
-        gc.collect()  # the model before this one, of which autocast keeps itself alive
+        gc.collect()  # free the previous model, which autocast keeps in a reference cycle
         torch.cuda.empty_cache()
         self.set_mode()
         with self.state.restored():
             self._halving(self._try_step)
 
     def _try_step(self) -> None:
-        """Take a step on black images; raise OutOfMemoryError in all processes where it does not fit in one."""
+        """Take a step on black images; raise OutOfMemoryError in all processes if it does not fit in one of them."""
         import torch
 
-        # images that are mixed are all on the device at once
+        # mixing needs the whole batch on the device
         count = self._whole if self.augmentation.mixes else self.micro_batch
         images = torch.zeros((count, *self._size, 3), dtype=torch.uint8)
         try:
@@ -214,17 +214,17 @@ class Learner:
         except torch.OutOfMemoryError:
             fits = False
         self.optimiser.zero_grad(set_to_none=True)
-        self.optimiser.state.clear()  # of this step; what was there before comes back when the block of `restored` ends
+        self.optimiser.state.clear()  # of this step; `restored` brings back the state before it
         if any(self.world.any_of(not fits)):
             raise torch.OutOfMemoryError
 
     # --- a head that was fitted on precomputed features
 
     def temper_head(self, stream: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
-        """Make a head less certain that is wrong by far on the batch statistics that training uses.
+        """Scale down a head that is overconfident with the batch statistics of training; return the factor.
 
-        It was fitted on features of running statistics, which small or unusual images don't have. `stream` yields
-        uint8 images (B, H, W, 3) and labels (B,); returns what the head's scores are multiplied by.
+        It was fitted on features from running statistics, which don't fit small or unusual images. `stream` yields
+        uint8 images (B, H, W, 3) and labels (B,).
         """
         import torch
         from torch.nn.functional import cross_entropy
@@ -248,9 +248,9 @@ class Learner:
     # --- predicting
 
     def predict(self, pixels: RowStore, contents: Sequence[bytes]) -> Floats:
-        """Return probabilities (N, C) of images by the hashes of their files, while the model is in training.
+        """Return probabilities (N, C) of images, given by content hash, while the model is in training.
 
-        Each process predicts a share, and all get all of it.
+        Each process predicts its share of the images, and gets all results.
         """
         import torch
 
@@ -265,23 +265,23 @@ class Learner:
                 scores.append(model(self._normalised(images)).float().softmax(1))
         return self.world.all_rows(torch.cat(scores).cpu().numpy(), len(contents)).astype(np.float64)
 
-    # --- what is kept
+    # --- saved state
 
     @property
     def bare(self) -> Any:
-        """The model itself, that nothing wraps, on the CPU and in evaluation mode: a copy."""
+        """A copy of the unwrapped model, on the CPU and in evaluation mode."""
         return copy.deepcopy(self.model).cpu().eval()
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return what a killed command needs to go on with the same numbers."""
+        """Return the state that a killed command needs to resume with the same results."""
         return {"part": self.micro_batch} | self.state.checkpoint()
 
     def load_checkpoint(self, kept: dict[str, Any]) -> None:
-        """Set what `checkpoint` returned."""
+        """Restore a state that `checkpoint` returned."""
         self.micro_batch = kept["part"]
         self.state.load_checkpoint(kept)
 
 
 def seed_of(*numbers: int) -> int:
-    """Return one seed for torch from several numbers."""
+    """Combine several numbers into one seed for torch."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,7 +1,7 @@
 """The training loop: phases of epochs of steps, for one model on one training split.
 
-B images in a batch, N in a table, H x W pixels, C classes. What a step does depends on the seed and its number only,
-and all state is in checkpoints: a killed run resumes with the same numbers (bit for bit on a CPU).
+B images per batch, N in a table, H x W pixels, C classes. A step depends only on the seed and its number, and all
+state is in checkpoints: a killed run resumes with the same results (bit for bit on a CPU).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     import torch
 
 _TEMPERED_ON = 8
-"""Batches."""
+"""Number of batches used to temper the head."""
 _MOST_WORKERS = 16
-"""Of a process: more only fill memory."""
+"""Maximum number of loader workers per process: more only fill memory."""
 _FINDER_STEPS = 100
 _FINDER_EPOCH = 1_000_000
-"""Where the finder's batches start to be numbered: it sees other batches than the epochs do."""
+"""First epoch number of the finder, so that its batches differ from those of training."""
 
 
 class Trainer:
@@ -54,7 +54,7 @@ class Trainer:
         batch: int,
         description: dict[str, Any],
     ) -> None:
-        """Get ready to train `model`; `folder` takes weights, checkpoints and plots, `batch` is that of a step."""
+        """Prepare to train `model` with batch size `batch`; weights, checkpoints and plots go to `folder`."""
         self.data, self.recipe, self.world, self.console, self.seed = data, recipe, world, console, seed
         self.files = ModelFolder(folder, world, description)
         self._architecture: str = description["model"]
@@ -79,9 +79,9 @@ class Trainer:
     # --- from the first phase to the last
 
     def train(self, phases: Sequence[Phase], advance: Advance, start: str = START) -> None:
-        """Train through all phases, resuming from a checkpoint where there is one.
+        """Train all phases, resuming from a checkpoint if there is one.
 
-        `start` names the weights that it begins with: `features` with a head that was fitted on features.
+        `start` names the initial weights: `features` if the head was fitted on features.
         """
         self._resume()
         if self.progress.phase == 0 and self.progress.at_start:
@@ -101,12 +101,12 @@ class Trainer:
         self.learner.end()
         self.files.save_weights(phase.name, self.learner.state.weights())
         self.progress = self.progress.next_phase()
-        # before the phase counts as done: a command that resumes after it writes nothing of it
+        # before the phase counts as done: a command that resumes later does not write its files
         self.files.write_history(self.progress.history)
         self._save_progress()
 
     def _prepare(self, phase: Phase, name_before: str) -> None:
-        """Note where a phase begins, and choose its learning rate."""
+        """Record the validation loss before a phase, and choose its learning rate."""
         self.progress.before, _ = self._validation_loss()
         if self.progress.before is not None:
             self.console.say(f"{name_before}: validation loss {self.progress.before:.4f}")
@@ -157,11 +157,11 @@ class Trainer:
                 if stop:
                     raise interrupts.Interrupted
             self._note_losses(losses)
-            if len(self.data.validation_contents):  # judging the epoch may take a while, and may be interrupted
+            if len(self.data.validation_contents):  # validation may take a while, and may be interrupted
                 self._save_progress()
 
     def _note_losses(self, losses: list[torch.Tensor]) -> None:
-        """Write down the losses of steps, which stay on the device until then, so that it need not be waited for."""
+        """Record the losses of steps; until then they stay on the device, so that no step waits for it."""
         import torch
 
         if losses:
@@ -171,7 +171,7 @@ class Trainer:
     # --- learning rate
 
     def find_rate(self, phase: Phase) -> lr_finder.Sweep:
-        """Sweep the learning rate as `phase` would train; model, optimiser and random state stay as they are."""
+        """Sweep the learning rate as `phase` would train; model, optimiser and random state are restored."""
         self.learner.begin(phase)
         curve = self._sweep(phase)
         self.learner.end()
@@ -192,7 +192,7 @@ class Trainer:
             return lr_finder.sweep(take_step, steps=_FINDER_STEPS)
 
     def _choose_rate(self, phase: Phase) -> float:
-        """Return the phase's highest rate of the head."""
+        """Return the peak learning rate of the head in a phase."""
         requested, progress = self.recipe.schedule.learning_rate, self.progress
         usual = rate_limits.usual_rate(self._architecture)
         if requested or not phase.find:
@@ -211,7 +211,7 @@ class Trainer:
     # --- judging
 
     def _validation_loss(self) -> tuple[float | None, float]:
-        """Return the loss on the validation split, and its standard error; None where there is no split."""
+        """Return the loss on the validation split (None without one), and its standard error."""
         rows, labels = self.data.validation_contents, self.data.validation_labels
         if not len(rows):
             return None, 0.0
@@ -236,7 +236,7 @@ class Trainer:
         return True, math.inf
 
     def _keep_or_roll_back(self, phase: Phase, name_before: str) -> None:
-        """Keep the best weights of a phase, or roll it back where it worsened the validation loss; say how it went."""
+        """Keep the best weights of a phase, or roll it back if it worsened the validation loss; print advice."""
         progress = self.progress
         epochs = [row for row in progress.history if row["kind"] == "epoch" and row["phase"] == phase.name]
         if progress.worse_than_before:
@@ -273,20 +273,20 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps per epoch."""
         return batches.steps(len(self.data.contents), self.batch)
 
     @property
     def images_per_epoch(self) -> int:
-        """Images of an epoch: those that fill whole batches."""
+        """Number of images per epoch: those that fill whole batches."""
         return self.steps_per_epoch * self.batch
 
     def _number(self, epoch: int) -> int:
-        """Return a number that no other epoch of this training has."""
+        """Return a number of the epoch that is unique in this training."""
         return self.progress.phase * 1000 + epoch
 
     def _batches(self, epochs: range, first_step: int, *, augmented: bool) -> batches.Stream:
-        """Yield the batches of several epochs of this phase, the first of them from `first_step` on."""
+        """Yield the batches of several epochs of this phase, the first epoch from `first_step` on."""
         data, world = self.data, self.world
         samples = batches.Samples(data.pixels, data.contents, data.labels, data.augmenter if augmented else None)
         orders = [
@@ -295,7 +295,7 @@ class Trainer:
         ]
         return batches.load(samples, orders, self._loader_workers, pinned=world.device.type == "cuda")
 
-    # --- what is kept
+    # --- checkpoints
 
     def _save_progress(self) -> None:
         progress = dict(vars(self.progress))
@@ -312,7 +312,7 @@ class Trainer:
 
 
 def _candidates(phase: Phase) -> list[int]:
-    """Return the epochs whose end may be chosen: where the rate has come down."""
+    """Return the epochs after which weights may be kept: those at which the learning rate is low."""
     if phase.schedule == "one-cycle":
         return [phase.epochs]
     if phase.schedule == "flat":

@@ -1,4 +1,4 @@
-"""The learning-rate finder: a short sweep from a tiny rate to a huge one, and what its curve suggests.
+"""The learning-rate finder: a short sweep from a tiny rate to a huge one, and suggestions from its curve.
 
 K steps of a sweep. Sources: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3,
 for the sweep; Kingma & Ba, "Adam" (2015), section 3, for the average's bias correction.
@@ -16,19 +16,19 @@ import numpy as np
 from kagglekit.base.arrays import Floats
 
 _SMOOTHING = 0.9
-"""Quiets the noise of batches to a quarter; its lag of nine steps is undone by `Sweep.centres`."""
+"""Reduces the noise of batches to a quarter; `Sweep.centres` corrects its lag of nine steps."""
 _SETTLED = 5
 """Steps before a loss can count as diverged: the average's first values are single batches."""
 _FEWEST = 20
-"""Finite losses that a curve must have before it is read."""
+"""Minimum number of finite losses in a curve."""
 _NOISE = 8.0
-"""Standard errors of the smoothed curve that a fall needs: it is the largest of many, so two would be chance."""
+"""Minimum fall in standard errors of the smoothed curve: it is the largest of many, so two could be chance."""
 _LEAST_FALL = 0.01
-"""Share of the loss that a fall needs where there is no noise."""
+"""Minimum fall as a share of the loss, for a curve without noise."""
 
 
 class _Average:
-    """An exponential average of losses, without the start's bias, and of the log rates with the same weights."""
+    """Bias-corrected exponential averages of losses and, with the same weights, of log rates."""
 
     def __init__(self, smoothing: float) -> None:
         self.loss = self.log_rate = math.nan
@@ -36,7 +36,7 @@ class _Average:
         self._weight = 0.0
 
     def take(self, rate: float, loss: float) -> None:
-        """Count one step in, unless its loss is NaN or infinite."""
+        """Add one step, unless its loss is NaN or infinite."""
         if not math.isfinite(loss):
             return
         if self._weight == 0:
@@ -49,12 +49,12 @@ class _Average:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep saw. Raises ValueError where the rates don't rise from above zero, one for each loss."""
+    """Rates and losses of a sweep. Raises ValueError unless rates are positive and rising, one for each loss."""
 
     rates: tuple[float, ...]
     """(K,) rising."""
     losses: tuple[float, ...]
-    """(K,) as they came, NaN and infinity included."""
+    """(K,) raw losses, NaN and infinity included."""
     stopped: str = ""
     """Why the sweep ended."""
     smoothing: float = _SMOOTHING
@@ -71,10 +71,10 @@ class Sweep:
 
     @property
     def centres(self) -> tuple[float, ...]:
-        """(K,) rates at which the smoothed losses really stand: averaged with the same weights.
+        """(K,) rates of the smoothed losses, averaged with the same weights.
 
-        An average looks back; drawn over `rates`, the curve and all that is read from it would lie at rates
-        about 1 / (1 - smoothing) steps too high.
+        An average lags: plotted over `rates`, the curve and all that is read from it would be about
+        1 / (1 - smoothing) steps too high.
         """
         return tuple(rate for _, rate in self._averages)
 
@@ -83,7 +83,7 @@ class Sweep:
         average, found = _Average(self.smoothing), []
         for rate, loss in zip(self.rates, self.losses, strict=True):
             average.take(rate, loss)
-            # rounding must not leave what was swept
+            # rounding must not leave the range of the sweep
             found.append((average.loss, min(max(math.exp(average.log_rate), self.rates[0]), rate)))
         return tuple(found)
 
@@ -97,9 +97,9 @@ def sweep(
     smoothing: float = _SMOOTHING,
     diverged: float = 4.0,
 ) -> Sweep:
-    """Take steps at exponentially rising rates until the loss leaves: `take_step(rate)` returns a step's loss.
+    """Take steps at exponentially rising rates until the loss diverges; `take_step(rate)` returns a step's loss.
 
-    It ends early at a NaN or infinite loss, and where the smoothed loss is above its start and more than
+    It ends early at a NaN or infinite loss, or when the smoothed loss is above its start and more than
     `diverged` times its best. Raises ValueError for impossible limits.
     """
     if not (0 < lowest < highest < math.inf and steps >= 2 and 0 <= smoothing < 1 and diverged > 1):
@@ -122,7 +122,7 @@ def sweep(
         if step <= _SETTLED:
             best = start = average.loss
         best = min(best, average.loss)
-        # a best near zero is not left behind by one hard batch: above its start it must be, too
+        # also above its start: a single hard batch may exceed a best near zero many times
         if average.loss > max(best + (diverged - 1) * abs(best), start):
             stopped = f"the loss was more than {diverged:g} times its best at {rate:.2g}"
             break
@@ -130,11 +130,11 @@ def sweep(
 
 
 def suggestions(curve: Sweep) -> dict[str, float]:
-    """Return name -> rate, all within what was swept; nothing where the curve shows no fall (`why_none`).
+    """Return name -> rate, all within the sweep; empty if the curve shows no fall (`why_none`).
 
-    `valley`: two thirds down the longest fall; there if any is. `steepest`: where it falls fastest over the log
-    rate. `minimum/10`: a tenth of the rate at its lowest point. The last two are left out where the sweep is too
-    short to see them.
+    `valley`: two thirds down the longest fall; present if any is. `steepest`: where the loss falls fastest over the
+    log rate. `minimum/10`: a tenth of the rate at its lowest point. The last two are left out if the sweep is too
+    short to show them.
     """
     fall = _longest_fall(curve)
     if isinstance(fall, str):
@@ -152,14 +152,14 @@ def suggestions(curve: Sweep) -> dict[str, float]:
 
 
 def why_none(curve: Sweep) -> str:
-    """Return why a curve suggests nothing, or an empty text where it does suggest something."""
+    """Return why a curve has no suggestions, or an empty string if it has some."""
     fall = _longest_fall(curve)
     return fall if isinstance(fall, str) else ""
 
 
 @dataclass(frozen=True)
 class _Fall:
-    """The smoothed curve without its unsettled start, and where on it the longest fall begins and ends."""
+    """The smoothed curve without its unsettled start, and the indices where its longest fall begins and ends."""
 
     rates: Floats
     losses: Floats
@@ -179,7 +179,7 @@ def _longest_fall(curve: Sweep) -> _Fall | str:
     settled = slice(count // 10, None)  # the average's first values are as noisy as single batches
     losses = np.array(curve.smoothed)[finite][settled]
     rates = np.array(curve.centres)[finite][settled]
-    # robust: neither the fall nor an explosion at the end may count as noise
+    # a robust estimate: neither the fall nor a divergence at the end may count as noise
     noise = float(np.median(np.abs(np.diff(raw[finite])))) / 0.954
     noise *= math.sqrt((1 - curve.smoothing) / (1 + curve.smoothing))
     tolerance = max(_NOISE * noise, _LEAST_FALL * abs(float(losses[0])))
@@ -190,7 +190,7 @@ def _longest_fall(curve: Sweep) -> _Fall | str:
 
 
 def _falls(losses: Floats, tolerance: float) -> Iterator[tuple[int, int]]:
-    """Yield where each fall has its highest and its lowest point; only a rise above `tolerance` ends one."""
+    """Yield the indices of each fall's highest and lowest point; only a rise above `tolerance` ends a fall."""
     top = bottom = 0
     for index, loss in enumerate(losses):
         risen = loss > losses[bottom] + tolerance
@@ -204,7 +204,7 @@ def _falls(losses: Floats, tolerance: float) -> Iterator[tuple[int, int]]:
 
 
 def _steepest(fall: _Fall) -> int | None:
-    """Return the index of the steepest descent, seen over a tenth of the curve to each side; None if unseen."""
+    """Return the index of the steepest descent, over a tenth of the curve to each side; None without one."""
     wide = max(len(fall.losses) // 10, 1)
     logs = np.log(fall.rates)
     slopes = (fall.losses[2 * wide :] - fall.losses[: -2 * wide]) / (logs[2 * wide :] - logs[: -2 * wide])

@@ -1,4 +1,4 @@
-"""The files that the training of one model leaves: weights by phase, a checkpoint, its history and its sweeps."""
+"""The files of one model's training: weights by phase, a checkpoint, the history and the sweeps."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ModelFolder:
     """One model's folder; of several processes only the first one writes."""
 
     def __init__(self, path: Path, world: World, description: Mapping[str, Any]) -> None:
-        """Use the folder at `path`; `description` goes into each file of weights."""
+        """Use the folder at `path`; `description` goes into each weights file."""
         self.path = path
         self._world, self._description = world, description
 
     def save_weights(self, name: str, weights: checkpoints.State) -> None:
-        """Write weights by the name of the phase that they come from, and wait until they are there."""
+        """Write weights under the name of their phase; all processes wait for them."""
         if self._world.is_first:
             checkpoints.save_weights(self._weights(name), weights, {**self._description, "phase": name})
         self._world.wait()
@@ -41,22 +41,22 @@ class ModelFolder:
         return self.path / f"{name}.safetensors"
 
     def save_checkpoint(self, kept: Mapping[str, Any]) -> None:
-        """Write what a killed command resumes from."""
+        """Write the checkpoint that a killed command resumes from."""
         if self._world.is_first:
             checkpoints.save_progress(self.path / checkpoints.FILE, kept)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return what `save_checkpoint` wrote; None where there is none."""
+        """Return what `save_checkpoint` wrote; None without a file."""
         return checkpoints.load_progress(self.path / checkpoints.FILE)
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write losses and rates as they are after a phase, as a picture too."""
+        """Write losses and rates after a phase, and a plot of them."""
         if self._world.is_first:
             plots.history_plot(rows, self.path / filenames.HISTORY_PLOT, "training")
             storage.write_json(self.path / filenames.HISTORY, [_writable(row) for row in rows])
 
     def write_sweep(self, phase: str, curve: Sweep, suggestions: dict[str, float]) -> None:
-        """Write what the learning-rate finder saw before a phase, as a picture too."""
+        """Write the learning-rate finder's sweep before a phase, and a plot of it."""
         if self._world.is_first:
             plot = self.path / filenames.FINDER_PLOT.format(phase)
             plots.finder_plot(curve, suggestions, plot, f"{phase}: learning rate")
@@ -65,6 +65,6 @@ class ModelFolder:
 
 
 def _writable(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as JSON can hold it: NaN and infinity become null."""
+    """Make a row valid JSON: NaN and infinity become null."""
     not_finite = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
     return {key: None if key in not_finite else value for key, value in row.items()}

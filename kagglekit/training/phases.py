@@ -1,4 +1,4 @@
-"""Named plans of fine-tuning: which layers learn in which phase, for how long, how fast."""
+"""Named plans of fine-tuning: the layers, epochs and learning rates of each phase."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from kagglekit.training.schedules import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One step of a recipe; `phases` in a recipe changes its fields by name."""
+    """One phase of a plan; the setting `phases` changes its fields by name."""
 
     name: str
     trains: Trained
-    """Which layers learn: the head, the last stage too, the later half of the stages too, or all."""
+    """Which layers are trained: the head, the last stage too, the later half of the stages too, or all."""
     epochs: int
     rate: float = 1.0
-    """Highest rate as a share of the learning rate."""
+    """Peak rate as a share of the learning rate."""
     schedule: Schedule = "one-cycle"
     cycle: int = 1
-    """Epochs of the first restart of schedule `cosine`."""
+    """Epochs of the first cycle of schedule `cosine`."""
     multiplier: int = 2
-    """How many times as long each restart is as the one before."""
+    """Ratio of the length of each cycle to that of the previous one."""
     augment: bool = True
     """Whether images are augmented."""
     find: bool = True
-    """Whether the learning-rate finder runs first; else the rate of the phase before is kept."""
+    """Whether the learning-rate finder runs first; else the rate of the previous phase is kept."""
     rates: tuple[float, ...] = ()
-    """Differential rates of this phase; nothing takes the recipe's."""
+    """Differential learning rates of this phase; empty uses the recipe's."""
 
 
 HEAD = "features"
-"""The phase that fits the head on precomputed features, all at once; its epochs say only whether it is done."""
+"""The phase that fits the head on precomputed features, in one go; its epochs only turn it on or off."""
 START = "start"
-"""What weights are called before any phase has changed them."""
+"""Name of the weights before the first phase."""
 _ON_FEATURES = Phase(name=HEAD, trains="head", epochs=1)
 
 PLANS: dict[str, tuple[Phase, ...]] = {
     "quick": (
-        # On State Farm a fitted head made the outcome worse: it is very sure of what tells its drivers' features apart,
-        # and those change at once when batch norms adapt.
+        # On State Farm a fitted head made the result worse: it is overconfident in the features of its drivers, which
+        # change at once when batch norms adapt.
         dataclasses.replace(_ON_FEATURES, epochs=0),
         Phase(name="all", trains="all", epochs=4, find=False),
     ),
@@ -63,20 +63,20 @@ PLANS: dict[str, tuple[Phase, ...]] = {
         Phase(name="all", trains="all", epochs=0, rate=0.001, schedule="cosine", find=False, rates=(1.0,)),
     ),
 }
-"""Name -> its phases; those with 0 epochs are done only if the setting `phases` asks for them."""
+"""Name -> its phases; those with 0 epochs run only if the setting `phases` asks for them."""
 
 STEPS = {
     HEAD: "1 augmentation on, features precomputed; 2 regularisation chosen; 3 head on precomputed features",
     "head": "4 head with augmentation, warm restarts",
     "all": "5 unfreeze; 6 earlier layers slower; 7 learning-rate finder again; 8 all layers, restarts growing",
 }
-"""The course's eight steps, as the phases of `eight-step` do them."""
+"""The course's eight steps, by the phase of `eight-step` that takes them."""
 
 _TYPES: dict[str, Any] = get_type_hints(Phase)
 
 
 def starts_on_features(schedule: ScheduleSettings, start: str) -> bool:
-    """Say whether training starts from a head on precomputed features, not from another run's weights, `start`.
+    """Return whether training starts from a head on precomputed features, and not from the weights `start`.
 
     Raises UserError as `of` does.
     """
@@ -84,9 +84,9 @@ def starts_on_features(schedule: ScheduleSettings, start: str) -> bool:
 
 
 def of(schedule: ScheduleSettings) -> tuple[Phase, ...]:
-    """Return the phases that train, after a head on precomputed features; raise UserError where there are none.
+    """Return the phases that train, without the head on precomputed features.
 
-    Raises it too for a change that can't be made.
+    Raises UserError if there are none, or for an invalid change in `phases`.
     """
     found = tuple(phase for phase in _done(schedule) if phase.name != HEAD)
     if not found:
@@ -136,7 +136,7 @@ def _parse(kind: Any, text: str) -> Any:
 
 
 def _checked(value: Any) -> Any:
-    """Return a number that is neither negative nor infinite; raise ValueError for others."""
+    """Return the number; raise ValueError if it is negative, infinite or NaN."""
     if not 0 <= value < math.inf:
         raise ValueError(str(value))
     return value

@@ -1,4 +1,4 @@
-"""Pictures of a fine-tuning: the learning-rate finder's curve, and the losses and rates of the steps."""
+"""Plots of fine-tuning: the learning-rate finder's curve, and the losses and rates of the steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MARKS = ((ORANGE, "o"), (GREEN, "s"), (PINK, "D"), (SKY, "^"), (INK, "v"))
 _SPAN = 8.0
-"""Largest loss over smallest above which a linear axis would hide the end of the training."""
+"""Ratio of the largest loss to the smallest above which a linear axis would hide the end of the training."""
 
 
 def finder_plot(curve: Sweep, suggestions: Mapping[str, float], path: Path, title: str) -> None:
@@ -30,7 +30,7 @@ def finder_plot(curve: Sweep, suggestions: Mapping[str, float], path: Path, titl
 
 
 def draw_finder(figure: Figure, curve: Sweep, suggestions: Mapping[str, float]) -> None:
-    """Draw a sweep: losses as they came, their average, and each suggestion on it."""
+    """Draw a sweep: the raw losses, their average, and each suggestion on it."""
     axes = figure.add_subplot()
     rates, losses = np.array(curve.rates), np.array(curve.losses, np.float64)
     centres, smoothed = np.array(curve.centres), np.array(curve.smoothed)
@@ -61,16 +61,16 @@ def draw_finder(figure: Figure, curve: Sweep, suggestions: Mapping[str, float]) 
 
 
 def history_plot(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Write the training as a PNG; the same input gives the same bytes."""
+    """Write the training history as a PNG; the same input gives the same bytes."""
     with as_png(path, title) as figure:
         draw_history(figure, history)
 
 
 def draw_history(figure: Figure, history: Sequence[Mapping[str, Any]]) -> None:
-    """Draw a training: losses by step and by epoch, the learning rate beneath, the phases' names on top.
+    """Draw the training history: losses by step and epoch, the learning rate below, phase names on top.
 
     Rows of kind "step" hold step, phase, loss and rate; those of kind "epoch" step, phase, valid_loss, which may
-    be None, and taken_back, which may be missing. Steps count on from phase to phase.
+    be None, and taken_back, which may be missing. Steps are numbered across phases.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -136,7 +136,7 @@ def _draw_phases(both: Sequence[Axes], history: Sequence[Mapping[str, Any]]) -> 
         end = max(row["step"] for row in group)
         for axes in both:
             axes.axvspan(begin, end, color=GREY, alpha=0.12 if number % 2 else 0.0, linewidth=0)
-        # many short phases: their names stand in two rows
+        # many short phases: their names alternate between two rows
         height = 1.015 + 0.055 * (number % 2 if len(names) > 4 else 0)
         both[0].text(
             (begin + end) / 2,
@@ -152,7 +152,7 @@ def _draw_phases(both: Sequence[Axes], history: Sequence[Mapping[str, Any]]) -> 
 
 
 def _scale(axes: Axes, shown: Floats) -> None:
-    """Fit the axis to the losses, which the worst hundredth may leave at the top."""
+    """Fit the axis to the losses; the highest 1% may be cut off."""
     low, high = float(shown.min()), float(np.quantile(shown, 0.99))
     if low > 0 and high / low > _SPAN:
         _plain_logarithmic(axes)
@@ -173,7 +173,7 @@ def _plain_logarithmic(axes: Axes) -> None:
 
 
 def _limits(losses: Floats, smoothed: Floats) -> tuple[float, float]:
-    """Return the axis of a sweep: what comes before the lowest point is shown whole, a divergence leaves it."""
+    """Return the axis limits of a sweep: show all up to the lowest point, cut off a divergence."""
     top = float(smoothed[: int(smoothed.argmin()) + 1].max())
     low = float(np.nanmin(losses))
     high = max(top, min(float(np.nanquantile(losses, 0.95)), top + 0.5 * abs(top)))
@@ -182,7 +182,7 @@ def _limits(losses: Floats, smoothed: Floats) -> tuple[float, float]:
 
 
 def _smoothed(losses: Floats) -> Floats:
-    """Return a phase's average, over about a tenth of its steps."""
+    """Return a phase's smoothed losses, averaged over about a tenth of its steps."""
     keep = 1 - 1 / max(min(len(losses) / 10, 50), 2)
     steps = Sweep(tuple(range(1, len(losses) + 1)), tuple(losses.tolist()), smoothing=keep)
     return np.array(steps.smoothed)

@@ -1,7 +1,7 @@
 """Augmentation policies: by name, from a file, or a plugin's own.
 
-A policy is a list of albumentations transforms. They get uint8 RGB images (H, W, 3) of the size that the network sees,
-and return such.
+A policy is a list of albumentations transforms. They take and return uint8 RGB images (H, W, 3) of the network's
+input size.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.images.decoding import Pixels
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for its newest version on import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # on import it would look for a newer version online
 cv2.setNumThreads(0)  # images are augmented in parallel already
 
 Size = tuple[int, int]
 """Height and width."""
 Transforms = list[Any]
-"""albumentations transforms, applied one after another; albumentations is loaded only where one is made."""
+"""albumentations transforms, applied one after another; albumentations is imported only to create them."""
 
 ZOOM = 1.1
-"""How much images are enlarged at most, as in the course."""
+"""Maximum zoom, as in the course."""
 
 
 def _geometry(degrees: float, scale: tuple[float, float], shift: float, **more: Any) -> Any:
-    """One warp for rotation, scale and shift: quicker than one each, and pixels are interpolated once."""
+    """Return one warp for rotation, scale and shift: faster than three, and it interpolates only once."""
     import albumentations
 
     reflect = {"border_mode": cv2.BORDER_REFLECT_101, "keep_ratio": True, "p": 1.0}
-    smallest, largest, shift = (round(value, 4) for value in (*scale, shift))  # as people write them
+    smallest, largest, shift = (round(value, 4) for value in (*scale, shift))  # without rounding errors
     settings = {"rotate": (-degrees, degrees), "scale": (smallest, largest), "translate_percent": (-shift, shift)}
     return albumentations.Affine(**settings | reflect | more)
 
 
 def _side_on(_: Size, zoom: float) -> Transforms:
-    """The course's transforms_side_on: things seen from the side, which stand upright."""
+    """Return the course's transforms_side_on, for upright objects seen from the side."""
     import albumentations
 
     lighting = albumentations.RandomBrightnessContrast(brightness_limit=0.05, contrast_limit=0.05, p=1.0)
@@ -55,11 +55,11 @@ def _side_on(_: Size, zoom: float) -> Transforms:
 
 
 def _top_down(size: Size, zoom: float) -> Transforms:
-    """The course's transforms_top_down: things seen from above, which have no upright.
+    """Return the course's transforms_top_down, for objects seen from above, in any orientation.
 
-    Quarter turns, or half turns where the image is no square. With `Augmenter`'s mirroring they make all of the
-    dihedral group, vertical flips among it, and a mirrored image's class is still known: a vertical flip made here
-    would be a mirror image with the wrong class, or one of a competition that forbids them.
+    It has quarter turns, or half turns if the image is not square. With the mirroring of `Augmenter` they give the
+    whole dihedral group, vertical flips included, and the class of a mirrored image is still known. A vertical flip
+    here would be a mirror image with the wrong class, or one that the competition forbids.
     """
     import albumentations
 
@@ -80,7 +80,7 @@ def _light(_: Size, zoom: float) -> Transforms:
 
 
 def _strong(_: Size, zoom: float) -> Transforms:
-    """For few people or places in the training data, where the test data has new ones."""
+    """Return transforms for training data with few people or places, and test data with new ones."""
     import albumentations
 
     colours = {"brightness": (0.65, 1.35), "contrast": (0.65, 1.35), "saturation": (0.5, 1.5), "hue": (-0.06, 0.06)}
@@ -103,14 +103,14 @@ POLICIES: Mapping[str, Callable[[Size, float], Transforms]] = {
     "top-down": _top_down,
     "strong": _strong,
 }
-"""Name -> maker of a policy for images of a size, with its largest zoom. None of them mirrors: `Augmenter` does."""
+"""Name -> function of image size and maximum zoom that returns a policy. None mirrors: `Augmenter` does."""
 
 
 def resolve(name: str, size: Size, plugin_policies: Mapping[str, Transforms], *, zoom: float = ZOOM) -> Transforms:
     """Return the transforms of a policy: the plugin's of that name, else kagglekit's, or those of a .json file.
 
-    `size` is what the network sees; `zoom`, at least 1, is the largest enlargement by kagglekit's own. Raises
-    UserError where there is no such policy, or the file does not hold one for images of that size.
+    `size` is the network's input size; `zoom`, at least 1, is the maximum zoom of kagglekit's own policies. Raises
+    UserError if there is no such policy, or the one in the file does not work on images of that size.
     """
     if zoom < 1:
         raise ValueError(f"zoom {zoom} is below 1")
@@ -132,13 +132,13 @@ def resolve(name: str, size: Size, plugin_policies: Mapping[str, Transforms], *,
 
 
 def _read(path: Path) -> Transforms:
-    """Return the transforms in a file of albumentations' own format; nothing in it is ever run."""
+    """Return the transforms in a file in albumentations' own format; no code in it is executed."""
     import albumentations
 
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an unknown argument would only be a warning, and the run another one
+            warnings.simplefilter("error")  # albumentations only warns of unknown arguments, and ignores them
             policy = albumentations.from_dict(written)
             policy.set_random_seed(0)
     except Exception as error:
@@ -149,14 +149,14 @@ def _read(path: Path) -> Transforms:
 
 
 def _unreadable(error: Exception) -> str:
-    """Return in one short line why a file is no policy."""
+    """Return in one short line why a file is not a policy."""
     from albumentations.core.serialization import SERIALIZABLE_REGISTRY
 
     if isinstance(error, OSError):
         return f"can't be read ({error.strerror})"
     if isinstance(error, json.JSONDecodeError):
         return f"is not JSON: {error}"
-    if isinstance(error, TypeError | AttributeError):  # JSON of another shape
+    if isinstance(error, TypeError | AttributeError):  # JSON with another structure
         return f"is not in the format of albumentations ({_in_short(error)})"
     if isinstance(error, KeyError) and error.args[0] in ("transform", "__class_fullname__"):
         return f"{error.args[0]!r} is missing in it"
@@ -167,17 +167,17 @@ def _unreadable(error: Exception) -> str:
 
 
 def _in_short(error: Exception) -> str:
-    # pydantic adds an address for further reading to each of its sentences
+    # pydantic appends a URL to each message
     text = re.sub(r"For further information visit \S+", "", str(error)) or type(error).__name__
     return " ".join(text.split())[:200].rstrip(". ")
 
 
 _TRIES = (True, True, False, False, False, False, False, False)
-"""Trials of a policy that is not kagglekit's own: whether all of its transforms are applied, likely or not."""
+"""Trials of a policy from a file or plugin: whether to apply every transform regardless of its probability."""
 
 
 def _try_out(transforms: Transforms, size: Size, source: str) -> None:
-    """Apply a policy to noise a few times; raise UserError if it fails or gives something else than an image."""
+    """Apply a policy to noise a few times; raise UserError if it fails or does not return an image."""
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     trial = copy.deepcopy(transforms)
     for transform in trial:
@@ -197,12 +197,12 @@ def _try_out(transforms: Transforms, size: Size, source: str) -> None:
 
 
 def is_image(made: Any, image: Pixels) -> bool:
-    """Say whether a transform has made a uint8 image of the same shape of an `image`."""
+    """Return whether `made` is a uint8 image of the same shape as `image`."""
     return isinstance(made, np.ndarray) and made.shape == image.shape and made.dtype == np.uint8
 
 
 def not_an_image(source: str, made: Any, image: Pixels) -> UserError:
-    """Return the error that `source` has `made` something else of an `image`."""
+    """Return the error for a `source` that has `made` something else than an image out of `image`."""
     kind = f"{made.dtype} {made.shape}" if isinstance(made, np.ndarray) else type(made).__name__
     return UserError(
         f"{source} makes {kind} of a uint8 image {image.shape}: a policy must return images of the same size, since "
@@ -212,7 +212,7 @@ def not_an_image(source: str, made: Any, image: Pixels) -> UserError:
 
 @contextmanager
 def unknown_arguments_refused(source: str) -> Iterator[None]:
-    """Raise PluginError, naming `source`, for a transform made in the block with an argument that does not exist."""
+    """Raise PluginError, naming `source`, for a transform created in the block with an unknown argument."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", r"Argument\(s\) .* are not valid for transform", UserWarning)
         try:
@@ -248,21 +248,21 @@ def check_policies(policies: Mapping[Any, Any], size: Size, source: str) -> dict
 
 
 def describe(transforms: Sequence[Any]) -> str:
-    """Return the transforms with those arguments that are not albumentations' defaults, in one line.
+    """Return the transforms and their non-default arguments in one line.
 
-    The same in every process: a run's digest is made from it.
+    It is the same in every process, since a run's digest depends on it.
     """
     return ", ".join(_written(_arguments(transform)) for transform in transforms) or "nothing"
 
 
 def _arguments(transform: Any) -> dict[str, Any]:
-    """Return a transform's class and arguments as it would be saved."""
+    """Return a transform's class and non-default arguments, in the format of saved policies."""
     arguments: dict[str, Any] = transform.to_dict_private()
     if "transforms" in arguments:
         return arguments | {"transforms": [_arguments(inner) for inner in transform.transforms]}
     try:
         defaults = type(transform)().to_dict_private()
-    except Exception:  # noqa: BLE001  a plugin's own transform that can't be made without arguments
+    except Exception:  # noqa: BLE001  a plugin's own transform that requires arguments
         defaults = {}
     always = ("__class_fullname__", "p")
     return {key: value for key, value in arguments.items() if key in always or defaults.get(key, ...) != value}

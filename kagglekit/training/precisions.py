@@ -1,4 +1,4 @@
-"""What numbers training computes with."""
+"""Numeric precision of training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kagglekit.base.errors import UserError
 
 
 def choose(requested: str, device: devices.Device) -> str:
-    """Return float32, bf16 or fp16 for the setting `precision`; raise UserError for what the device can't do."""
+    """Return float32, bf16 or fp16 for the setting `precision`; raise UserError if the device lacks it."""
     if requested == "fp16" and device == "cpu":
         raise UserError("precision = 'fp16' needs a GPU: use --set precision=float32, or bf16.")
     if requested != "auto":
@@ -16,5 +16,5 @@ def choose(requested: str, device: devices.Device) -> str:
         return "float32"
     import torch
 
-    # emulated, it is slower than float32: so on every card before Ampere
+    # GPUs before Ampere emulate bf16, which is slower than float32
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -1,4 +1,4 @@
-"""Where a training is, and what its losses have been: kept in checkpoints."""
+"""The position and losses of a training, as stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """Where a training is."""
+    """The position and losses of a training."""
 
     phase: int = 0
     epoch: int = 0
     step: int = 0
-    """Within the epoch."""
+    """Step within the epoch."""
     rate: float = 0.0
-    """Highest learning rate of this phase."""
+    """Peak learning rate of this phase."""
     rate_share: float = 1.0
-    """The phase's share of the learning rate, which `rate` contains."""
+    """The phase's share of the learning rate; `rate` includes it."""
     before: float | None = None
     """Validation loss before this phase."""
     train_loss: float = 0.0
-    """Sum over the epoch's steps."""
+    """Sum of the training losses over the epoch's steps."""
     trend: list[float] = field(default_factory=list)
     """Validation loss after each epoch of this phase."""
     best: float | None = None
     """Lowest validation loss at the end of a restart."""
     waited: int = 0
-    """Restarts since."""
+    """Number of restarts since the best one."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One row per step and one per epoch, as `plots.history_plot` takes them."""
     num_steps: int = 0
-    """Of all phases."""
+    """Number of steps over all phases."""
 
     @property
     def at_start(self) -> bool:
@@ -51,20 +51,20 @@ class Progress:
         )
 
     def note_step(self, phase: str, epoch: float, rate: float) -> None:
-        """Write a step down; its loss follows (`note_losses`)."""
+        """Record a step; its loss follows (`note_losses`)."""
         row = {"kind": "step", "step": self.num_steps, "phase": phase, "epoch": epoch, "loss": math.nan, "rate": rate}
         self.history.append(row)
         self.step += 1
         self.num_steps += 1
 
     def note_losses(self, losses: Sequence[float]) -> None:
-        """Write down the losses of the last steps."""
+        """Record the losses of the last steps."""
         for row, loss in zip(self.history[-len(losses) :], losses, strict=True):
             row["loss"] = loss
         self.train_loss += sum(losses)
 
     def note_epoch(self, phase: str, train_loss: float, valid_loss: float | None) -> None:
-        """Write down an epoch, and move to the next one."""
+        """Record an epoch, and move to the next one."""
         self.history.append(
             {
                 "kind": "epoch",
@@ -81,7 +81,7 @@ class Progress:
         self.step, self.train_loss = 0, 0.0
 
     def note_candidate(self, loss: float) -> bool:
-        """Write down the validation loss of weights that may be chosen; say whether it is the best of this phase."""
+        """Record the validation loss of candidate weights; return whether it is the best of this phase."""
         if self.best is not None and loss >= self.best:
             self.waited += 1
             return False

@@ -1,4 +1,4 @@
-"""The learning rate over a phase, as a share of its highest."""
+"""Learning-rate schedules: the rate over a phase, as a share of its peak."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _END = 1e-3
 
 
 def cycle_ends(epochs: int, cycle: int, multiplier: int) -> list[int]:
-    """Return after how many epochs each restart ends, the last cycle being cut where the epochs end."""
+    """Return the number of epochs after which each cycle ends; the last cycle is cut off at `epochs`."""
     ends, length = [0], cycle
     while ends[-1] < epochs:
         ends.append(min(ends[-1] + length, epochs))
@@ -22,10 +22,10 @@ def cycle_ends(epochs: int, cycle: int, multiplier: int) -> list[int]:
 
 
 def share(schedule: Schedule, epoch: float, epochs: int, cycle: int = 1, multiplier: int = 2) -> float:
-    """Return the share of the highest rate at `epoch`, from 0 to `epochs`.
+    """Return the share of the peak rate at `epoch`, from 0 to `epochs`.
 
-    `one-cycle` rises and falls once; `cosine` falls in cycles of `cycle` epochs, each `multiplier` times as long as
-    the one before, and starts again at the top (Loshchilov and Hutter 2017); `flat` stays.
+    `one-cycle` rises and falls once. `cosine` has warm restarts: it falls in cycles, the first of `cycle` epochs, each
+    `multiplier` times as long as the one before (Loshchilov and Hutter 2017). `flat` is constant.
     """
     if schedule == "flat":
         return 1.0
@@ -43,5 +43,5 @@ def share(schedule: Schedule, epoch: float, epochs: int, cycle: int = 1, multipl
 
 
 def _half_cosine(share_of_way: float) -> float:
-    """Return the way from 0 to 1 along half a cosine."""
+    """Return the value between 0 and 1 along half a cosine."""
     return (1 - math.cos(math.pi * share_of_way)) / 2

@@ -1,4 +1,4 @@
-"""A training's state, kept and brought back: around steps that are only tried, at checkpoints, after a failed phase."""
+"""Saving and restoring the state of a training: around trial steps, at checkpoints, after a failed phase."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class TrainingState:
-    """All that steps change: a model, its optimiser, the average of its weights, fp16's scale, and the random state."""
+    """All that steps change: a model, its optimiser and averaged weights, fp16's loss scale, the random state."""
 
     def __init__(self, model: Any, optimiser: torch.optim.Optimizer, average: Any, world: World) -> None:
-        """Watch a model before its first step; `average` is timm's `ModelEmaV3` of it, or None."""
+        """Hold the state of a model before its first step; `average` is timm's `ModelEmaV3` of it, or None."""
         self.model, self.optimiser, self.average = model, optimiser, average
         self.steps = 0
         self._world = world
-        world.reset_scaler()  # what fp16 has learnt of another model's gradients
+        world.reset_scaler()  # discard the loss scale that fp16 found for another model
 
     @contextlib.contextmanager
     def restored(self) -> Iterator[None]:
-        """Put everything back when the block ends, bit for bit; the average does not follow the block's steps."""
+        """Restore everything when the block ends, bit for bit; steps in the block do not update the average."""
         scaler, steps = copy.deepcopy(self._world.scaler_state()), self.steps
         average, self.average = self.average, None
         try:
@@ -40,31 +40,31 @@ class TrainingState:
 
     @property
     def predicts(self) -> Any:
-        """The model whose weights predict: the average, where one is kept."""
+        """The model to predict with: the average if there is one."""
         return self.model if self.average is None else self.average.module
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights that predict; they change with the next step."""
+        """Return the weights to predict with; the next step changes them."""
         state: dict[str, torch.Tensor] = self.predicts.state_dict()
         return state
 
     def copied_weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights that predict as they are now."""
+        """Return a copy of the weights to predict with."""
         return {name: value.clone() for name, value in self.weights().items()}
 
     def load_weights(self, weights: Any) -> None:
-        """Go on from other weights."""
+        """Replace the weights."""
         self.model.load_state_dict(weights)
         if self.average is not None:
             self.average.module.load_state_dict(weights)
 
     def forget_steps(self) -> None:
-        """Let go of moments and of fp16's scale: after steps that are undone, and may have been NaN."""
+        """Reset the optimiser's moments and fp16's loss scale, after steps that are undone and may have been NaN."""
         self.optimiser.state.clear()
         self._world.reset_scaler()
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return what a killed command needs to go on with the same numbers: seeds are by step, so no random state."""
+        """Return the state needed to resume with the same results; no random state, since each step has its seed."""
         return {
             "steps": self.steps,
             "model": self.model.state_dict(),
@@ -74,7 +74,7 @@ class TrainingState:
         }
 
     def load_checkpoint(self, kept: dict[str, Any]) -> None:
-        """Set what `checkpoint` returned."""
+        """Restore a state that `checkpoint` returned."""
         self.steps = kept["steps"]
         self.model.load_state_dict(kept["model"])
         self.optimiser.load_state_dict(kept["optimiser"])
@@ -85,11 +85,11 @@ class TrainingState:
 
 @contextlib.contextmanager
 def restored(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Put everything back when the block ends, however it ends, bit for bit.
+    """Restore everything, bit for bit, when the block ends, also by an error.
 
     That is the model's parameters, buffers, gradients, requires_grad and training flags, the optimiser's state and
-    groups, and the random state of Python, numpy and torch (every GPU, once CUDA is in use). Not the state of what
-    the block brings along: generators of its own, a gradient scaler, an average of weights.
+    groups, and the random state of Python, numpy and torch (every GPU, once CUDA is in use). Other state
+    that the block uses is not restored: its own generators, a gradient scaler, averaged weights.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(_random_state())
@@ -162,9 +162,9 @@ def _optimiser_state(optimiser: torch.optim.Optimizer) -> Restore:
 
 
 def _kept(value: Any) -> Restore:
-    """Return what gives a tensor its present values again; other values, never changed in place, need nothing.
+    """Return a function that restores a tensor's current values; other values are never changed in place.
 
-    The copy lies in main memory: a GPU may have no room for a second model.
+    The copy is in main memory: a GPU may have no room for a second model.
     """
     import torch
 

@@ -16,7 +16,7 @@ _STEPS_MEASURED = 3
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image."""
+    """Seconds per image, of a training step and of a forward pass."""
 
     step: float
     forward: float
@@ -25,9 +25,9 @@ class Speed:
 def measure(
     backbone: str, shape: tuple[int, int], device: devices.Device, *, train_batch: int = 0, precision: str = "auto"
 ) -> Speed:
-    """Train and predict a few batches of noise; return the seconds an image. Random weights are as fast as others.
+    """Train and predict a few batches of noise; return the seconds per image. Random weights are as fast as others.
 
-    A batch that does not fit in memory is halved, as in training. Of several GPUs each takes its share of a batch.
+    A batch that does not fit in memory is halved, as in training. With several GPUs, each takes its share of a batch.
     """
     import torch
 
@@ -81,7 +81,7 @@ def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    work()  # the first is slower
+    work()  # the first run is slower
     started = time.perf_counter()
     for _ in range(_STEPS_MEASURED):
         work()
@@ -89,5 +89,5 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def default_batch(device: devices.Device) -> int:
-    """Return the images of a step."""
+    """Return the default batch size of a process."""
     return 32 if device == "cpu" else 64
