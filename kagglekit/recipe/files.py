@@ -12,7 +12,7 @@ from kagglekit.recipe.recipe import Recipe
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return what a recipe file says, as it is written; nothing where there is no file.
+    """Return the content of a recipe file as written; empty if there is no file.
 
     Raises UserError for broken TOML.
     """

@@ -45,7 +45,7 @@ def _check_section(leaf: str, section: str, source: str) -> None:
 
 
 def renamed(layer: Mapping[str, Any], source: str) -> dict[str, str]:
-    """Return older name -> today's, of the settings that a source calls by an older name."""
+    """Return old name -> current name of the settings that a source gives by an old name."""
     return {name: FORMER_NAMES[name] for name, _ in _leaves(layer, source) if name in FORMER_NAMES}
 
 
@@ -56,7 +56,7 @@ def laid_over(below: Mapping[str, Any], layer: Mapping[str, Any], source: str) -
 
 
 def convert(name: str, value: Any, source: str) -> Any:
-    """Return a setting's value as its type; raise UserError for an unknown name, which says the nearest."""
+    """Convert a setting's value to its type; raise UserError for a wrong value, or an unknown name with the nearest."""
     if name not in TYPES:
         raise UserError(f"{source}: no setting called {name!r}: {_hint(name, is_table=isinstance(value, Mapping))}")
     try:

@@ -297,7 +297,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _seconds(text: str) -> float:
-    """Return the seconds that `90s`, `20m` or `1.5h` means, a bare number being minutes; NaN for anything else."""
+    """Convert `90s`, `20m` or `1.5h` to seconds; a bare number means minutes, anything else gives NaN."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "m")
     try:
         return float(number) * _UNITS[unit]

@@ -19,26 +19,26 @@ class Rule:
 
     holds: Callable[[Any], bool]
     words: str
-    """Goes on after "it", such as "must be 1 or more"."""
+    """Continues a sentence after "it", such as "must be 1 or more"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is known of a setting but its name, type and default."""
+    """The metadata of a setting besides its name, type and default."""
 
     meaning: str
     """A sentence for `kagglekit info`."""
     rule: Rule | None
     formerly: str
-    """An older name, which still works; empty where there is none."""
+    """An older name, which still works; empty if there is none."""
     changes_results: bool
-    """If not, a run with another value is the same run."""
+    """If false, a run with another value counts as the same run."""
 
 
 def setting(
     default: Value, meaning: str, rule: Rule | None = None, *, formerly: str = "", changes_results: bool = True
 ) -> Value:
-    """Return a dataclass field with this default and everything that `Setting` holds."""
+    """Return a dataclass field with this default and a `Setting` as metadata."""
     about = Setting(meaning=meaning, rule=rule, formerly=formerly, changes_results=changes_results)
     field: Value = dataclasses.field(default=default, metadata={_ABOUT: about})
     return field
@@ -59,22 +59,22 @@ class Section:
 
 
 def described(section: Section | type[Section]) -> dict[str, Setting]:
-    """Return name -> what is known of it, of each setting of a section."""
+    """Return name -> `Setting` for each setting of a section."""
     return {field.name: field.metadata[_ABOUT] for field in dataclasses.fields(section)}
 
 
 def at_least(least: int, means: str = "") -> Rule:
-    """Return the rule for finite numbers from `least` on, which may mean something of its own."""
+    """Return the rule for finite numbers of at least `least`; `means` says what `least` itself stands for."""
     return Rule(lambda value: least <= value < math.inf, f"must be {_end(least, means)} or more")
 
 
 def from_to(least: int, most: float, means: str = "") -> Rule:
-    """Return the rule for numbers from `least` to `most`, both allowed."""
+    """Return the rule for numbers from `least` to `most`, inclusive; `means` says what `least` itself stands for."""
     return Rule(lambda value: least <= value <= most, f"must be from {_end(least, means)} to {most}")
 
 
 def below_one(means: str = "") -> Rule:
-    """Return the rule for numbers from 0, which may mean something of its own, to anything below 1."""
+    """Return the rule for numbers from 0 to below 1; `means` says what 0 itself stands for."""
     return Rule(lambda value: 0 <= value < 1, f"must be at least {_end(0, means)} and below 1")
 
 
@@ -83,7 +83,7 @@ def _end(number: int, means: str) -> str:
 
 
 def each_once(what: str) -> Rule:
-    """Return the rule for a list that is not empty and holds nothing twice."""
+    """Return the rule for a non-empty list without duplicates."""
     return Rule(lambda values: len(set(values)) == len(values) > 0, f"must name each {what} once")
 
 

@@ -1,4 +1,4 @@
-"""A setting's value: from text or TOML to its type, and to text again."""
+"""Conversion of a setting's value from text or TOML to its type, and back to text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args, get_origin
 
 
 def coerce(kind: Any, value: Any) -> Any:
-    """Return `value` as `kind`; text from the command line is parsed, other types must already fit.
+    """Convert `value` to `kind`; text from the command line is parsed, other types must already match.
 
-    Raises ValueError or TypeError that says what is wanted.
+    Raises ValueError or TypeError, saying what is expected.
     """
     if get_origin(kind) is tuple:
         return _coerce_list(get_args(kind)[0], value)
@@ -38,7 +38,7 @@ _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 
 
 def _coerce_list(element: Any, value: Any) -> tuple[Any, ...]:
-    """Return a list, text with commas, or a single integer as a tuple."""
+    """Convert a list, comma-separated text or a single integer to a tuple."""
     if element is int and type(value) is int:
         value = [value]
     parts = value.split(",") if isinstance(value, str) else value
