@@ -24,7 +24,7 @@ def halving(
         except out_of_memory:
             if size == 1:
                 raise
-        # outside the handler: until it ends, the exception keeps the allocated memory alive
+        # outside the handler, in which the exception keeps the allocated memory alive
         smaller = -(-size // 2)
         halved(size, smaller)
         size = smaller

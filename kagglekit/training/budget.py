@@ -17,7 +17,7 @@ from kagglekit.training import phases, throughput
 from kagglekit.training.throughput import Speed
 
 MIN_IMAGES = 2000
-"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features halve the loss."""
+"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features have half the loss."""
 MIN_EPOCHS, MAX_EPOCHS = 5, 12
 """Epochs of plan `quick`: fewer underfit, more overfit."""
 _SIDES = (192, 160, 128, 96)
@@ -33,8 +33,8 @@ _FIXED_OF_MODEL = 6.0
 _PAIR = 3e-8
 """Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
 _MAX_RATE_PER_CORE = 16.0
-"""Upper bound on the images per second that one core trains a small backbone on, at 224 x 224: if even this is too
-slow, nothing need be measured."""
+"""Upper bound on images per second and core when training a small backbone at 224 x 224: if even this is too slow,
+nothing is measured."""
 
 
 @dataclass(frozen=True)

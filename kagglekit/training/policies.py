@@ -202,7 +202,7 @@ def is_image(made: Any, image: Pixels) -> bool:
 
 
 def not_an_image(source: str, made: Any, image: Pixels) -> UserError:
-    """Return the error for a `source` that has `made` something else than an image out of `image`."""
+    """Return the error for a `source` that has `made` something other than an image out of `image`."""
     kind = f"{made.dtype} {made.shape}" if isinstance(made, np.ndarray) else type(made).__name__
     return UserError(
         f"{source} makes {kind} of a uint8 image {image.shape}: a policy must return images of the same size, since "

@@ -85,7 +85,7 @@ class TrainingState:
 
 @contextlib.contextmanager
 def restored(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Restore everything, bit for bit, when the block ends, also by an error.
+    """Restore everything, bit for bit, when the block ends, even with an error.
 
     That is the model's parameters, buffers, gradients, requires_grad and training flags, the optimiser's state and
     groups, and the random state of Python, numpy and torch (every GPU, once CUDA is in use). Other state
