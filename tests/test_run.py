@@ -428,6 +428,9 @@ def test_what_the_user_can_fix_is_one_line_on_standard_error(cli: Cli, tmp_path:
     for words, message in (
         (("run", "dogs-vs-cat"), "did you mean 'dogs-vs-cats'?"),
         (("run", "dogs-vs-cats", "--data", tmp_path / "none.zip"), "no such file or folder"),
+        (("run", "dogs-vs-cats", "--data", ""), "--data is empty"),
+        (("audit", "dogs-vs-cats", "--data="), "--data is empty"),
+        (("run", ""), "name is empty"),
         (("run", "dogs-vs-cats", "--data", tmp_path), "no training image"),
         (("run", "dogs-vs-cats", "--set", "fold=3"), "did you mean 'folds'?"),
         (("run", "dogs-vs-cats", "--set", "folds=many"), "must be an integer"),

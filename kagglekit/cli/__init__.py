@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NoReturn
 
 import typer
@@ -36,6 +38,7 @@ def main() -> None:
             if sys.argv[1:] == ["list"]:  # nothing to convert: typer would load pydantic, which takes twice the rest
                 commands.inspection.list_()
             else:
+                _check_options(sys.argv[1:])
                 app()
     except interrupts.Interrupted:
         interrupts.end()
@@ -50,6 +53,14 @@ def main() -> None:
         if reason is None:
             raise
         _fail(reason, own=True)
+
+
+def _check_options(words: Sequence[str]) -> None:
+    """Raise UserError for an option with an empty value: as a path it would mean the current folder."""
+    empty = [before for before, word in pairwise(words) if not word and before.startswith("-")]
+    empty += [word[:-1] for word in words if word.startswith("--") and word.find("=") == len(word) - 1]
+    if empty:
+        raise UserError(f"{empty[0]} is empty: give it a value, or leave it out; is a shell variable not set?")
 
 
 def _fail(message: str, *, own: bool = False) -> NoReturn:

@@ -44,6 +44,8 @@ def load(name: str) -> Plugin:
     """
     # a plugin may import albumentations, which would look for a newer version on the network
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    if not name:  # as a path it would mean the current folder
+        raise UserError("the competition's name is empty: `kagglekit list` shows all; is a shell variable not set?")
     path = Path(name)
     if name.endswith(".py"):
         return Plugin(name, _import_file(path))
