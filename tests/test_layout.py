@@ -381,6 +381,25 @@ def test_csv_ids_and_labels_stay_text(tmp_path: Path) -> None:
     assert table[["id", "label"]].to_numpy().tolist() == [["1", "NA"], ["2", "02"], ["007", "NA"]]
 
 
+def test_a_name_with_two_endings_has_the_row_of_its_own(tmp_path: Path) -> None:
+    given = {"train/1.jpg": "", "train/2.png.jpg": "", "labels.csv": "image,kind\n1,cat\n2.png,dog\n"}
+    files = DataFiles.from_folders([written(tmp_path, given)], "the test's data")
+    table = layout.read_train(competition(train=CSV_LABELS), files)
+    assert table[["id", "label"]].to_numpy().tolist() == [["1", "cat"], ["2.png", "dog"]]
+
+
+def test_a_name_with_two_endings_never_takes_the_row_of_another(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "image,kind\n1,cat\n2,dog\n", **{"train/1.png.jpg": ""})
+    with pytest.raises(UserError, match=r"1 training images have no row in labels.csv, for example '1.png'"):
+        layout.read_train(competition(train=CSV_LABELS), files)
+
+
+def test_a_row_that_only_looks_like_the_name_is_shown_beside_it(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "image,kind\n1\u200b,cat\n2,dog\n")
+    with pytest.raises(UserError, match=r"\('1' looks like '1\\u200b', but is another name\)"):
+        layout.read_train(competition(train=CSV_LABELS), files)
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [

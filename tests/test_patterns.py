@@ -110,20 +110,3 @@ def test_check_refuses_and_quotes_the_pattern(pattern: str, words: str) -> None:
 )
 def test_folder_of_is_the_folder_before_the_first_placeholder(pattern: str, folder: str) -> None:
     assert patterns.folder_of(pattern) == folder
-
-
-@pytest.mark.parametrize(
-    ("path", "image", "without"),
-    [
-        ("cat.0.jpg", True, "cat.0"),
-        ("c0/img_1.JPEG", True, "c0/img_1"),
-        ("cat.0", False, "cat.0"),
-        ("labels.csv", False, "labels.csv"),
-        ("README", False, "README"),
-        ("pictures.jpg/readme", False, "pictures.jpg/readme"),
-        ("a.jpg.webp", True, "a.jpg"),
-    ],
-)
-def test_only_an_image_ending_is_dropped(path: str, image: bool, without: str) -> None:
-    assert patterns.is_image(path) is image
-    assert patterns.without_ending(path) == without

@@ -7,7 +7,7 @@ A placeholder matches a path component or part of one, never a slash. Literal te
 import re
 from functools import lru_cache
 
-IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"})
+from kagglekit.base import image_names
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -36,7 +36,7 @@ def check_relative(path: str) -> None:
 def check_images(pattern: str, required: str) -> None:
     """Raise ValueError unless `pattern` can match image files and has the placeholder `required` once."""
     check(pattern, required)
-    if not pattern.endswith("}") and not is_image(pattern):
+    if not pattern.endswith("}") and not image_names.is_image(pattern):
         raise ValueError(
             f"{pattern!r} matches no image: it must end in a placeholder or an image extension, for example .jpg"
         )
@@ -63,14 +63,3 @@ def folder_of(pattern: str) -> str:
     """Return the folder before the first placeholder: `imgs/train` for `imgs/train/{label}`."""
     head, _, _ = pattern.partition("{")
     return head.rpartition("/")[0]
-
-
-def is_image(path: str) -> bool:
-    """Return whether the name has an image extension."""
-    dot = path.rfind(".")
-    return dot >= 0 and path[dot:].lower() in IMAGE_ENDINGS
-
-
-def without_ending(path: str) -> str:
-    """Drop an image extension, and nothing else: `cat.0.jpg` gives `cat.0`."""
-    return path[: path.rfind(".")] if is_image(path) else path

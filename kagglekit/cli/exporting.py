@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import patterns, storage
+from kagglekit.base import image_names, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.layout import natural_key
@@ -149,7 +149,7 @@ def _below(top: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         inner.sort(key=natural_key)
-        for name in sorted(filter(patterns.is_image, names), key=natural_key):
+        for name in sorted(filter(image_names.is_image, names), key=natural_key):
             yield Path(folder, name)
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import patterns
+from kagglekit.base import image_names, patterns
 from kagglekit.competitions.competition import ClassLabel, Competition, FolderLabels, Probability, ProbabilityPerClass, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -40,7 +40,7 @@ class FolderPlugin:
     def _labels(self, split: str) -> list[str]:
         pattern = patterns.compile_pattern(f"{split}/{{label}}/")
         found = {
-            match["label"] for path in self._files.paths if patterns.is_image(path) and (match := pattern.match(path))
+            match["label"] for path in self._files.paths if image_names.is_image(path) and (match := pattern.match(path))
         }
         return sorted(found, key=natural_key)
 
@@ -65,7 +65,7 @@ class FolderPlugin:
     def _test_patterns(self, endings: Sequence[str]) -> tuple[str, ...]:
         """Return the path patterns of the test images that exist, else the default pattern."""
         shapes = [f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings]
-        images = [path for path in self._files.paths if patterns.is_image(path)]
+        images = [path for path in self._files.paths if image_names.is_image(path)]
         there = [shape for shape in shapes if any(patterns.compile_pattern(shape).fullmatch(path) for path in images)]
         return tuple(there) or (f"{_TEST[0]}/{{id}}",)
 
@@ -96,9 +96,9 @@ class FolderPlugin:
                 f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "
                 "`kagglekit new NAME` writes a plugin that can say how they relate."
             )
-        if patterns.is_image(rows[0][0]):
+        if image_names.is_image(rows[0][0]):
             return format_, ("",)
-        return format_, sorted(patterns.IMAGE_ENDINGS)
+        return format_, sorted(image_names.IMAGE_ENDINGS)
 
     def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
         if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):

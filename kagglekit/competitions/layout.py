@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from kagglekit.base import patterns
+from kagglekit.base import image_names, patterns
 from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -98,7 +99,7 @@ def _matches(pattern: str, files: DataFiles) -> Iterable[tuple[str, re.Match[str
     compiled = patterns.compile_pattern(pattern)
     match = compiled.match if pattern.endswith("/") else compiled.fullmatch
     for path in files.paths:
-        found = match(path) if patterns.is_image(path) else None
+        found = match(path) if image_names.is_image(path) else None
         if found is not None:
             yield path, found
 
@@ -122,15 +123,16 @@ def _read_layout(
         raise UserError(f"{files.origin} has no images like {' or '.join(layout.alternatives)}.")
     found = list(_matches(pattern, files))
     if isinstance(layout, CsvLabels):
-        keys = [patterns.without_ending(match["id"]) for _, match in found]
-        labels = _csv_labels(layout, keys, files)
+        spelled = [image_names.spellings(match["id"], path) for path, match in found]
+        keys = [bare for _, bare in spelled]
+        labels = _csv_labels(layout, spelled, files)
     else:
         keys = ["" for _ in found]
         labels = [match["label"] for _, match in found]
         _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, layout), files)
     folder = patterns.folder_of(pattern)
     start = len(folder) + 1 if folder else 0
-    ids = [patterns.without_ending(path[start:]) for path, _ in found]
+    ids = [image_names.without_ending(path[start:]) for path, _ in found]
     paths = [str(files.paths[path]) for path, _ in found]
     return pd.DataFrame({"id": ids, "path": paths, "label": labels, "key": keys}, dtype="str")
 
@@ -141,7 +143,7 @@ def _check_strays(pattern: str, found: set[str], others: list[str], files: DataF
     if not folder:
         return
     start = f"{folder.lower()}/"
-    strays = [p for p in files.paths if p.lower().startswith(start) and patterns.is_image(p) and p not in found]
+    strays = [p for p in files.paths if p.lower().startswith(start) and image_names.is_image(p) and p not in found]
     strays = [path for path in strays if not any(_fits(other, path) for other in others)]
     if strays:
         raise UserError(
@@ -162,28 +164,43 @@ def _fits(pattern: str, path: str) -> bool:
     return (compiled.match if pattern.endswith("/") else compiled.fullmatch)(path) is not None
 
 
-def _csv_labels(layout: CsvLabels, ids: list[str], files: DataFiles) -> list[str]:
+def _csv_labels(layout: CsvLabels, spelled: Sequence[tuple[str, str]], files: DataFiles) -> list[str]:
+    """Return the label of each image, which is `spelled` with its extension and without."""
     table = read_csv(files, layout.csv)
     _require_columns(table, (layout.id, layout.label), layout.csv)
-    keys = [patterns.without_ending(value) for value in table[layout.id]]
-    labels = dict(zip(keys, table[layout.label], strict=True))
-    if len(labels) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
+    names, labels = table[layout.id].tolist(), table[layout.label].tolist()
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise UserError(f"{layout.csv} has {twice!r} twice in column {layout.id!r}: remove one row.")
-    wanted = [patterns.without_ending(image_id) for image_id in ids]
-    missing = [image_id for image_id in wanted if image_id not in labels]
+    rows = image_names.match(spelled, names)
+    missing = [bare for (_, bare), row in zip(spelled, rows, strict=True) if row is None]
     if missing:
         raise UserError(
-            f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}: remove them, or "
-            "download the data again."
+            f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}"
+            f"{_alike(missing[0], names)}: remove them, or download the data again."
         )
-    unused = labels.keys() - set(wanted)
-    if unused:
-        raise UserError(
-            f"{len(unused)} rows of {layout.csv} have no image, for example {min(unused)!r}: remove them, or download the "
-            "data again."
-        )
-    return [labels[image_id] for image_id in wanted]
+    _check_unused(layout.csv, names, {row for row in rows if row is not None})
+    return [labels[row] for row in rows if row is not None]
+
+
+def _check_unused(csv: str, names: Sequence[str], used: set[int]) -> None:
+    """Raise UserError for rows that belong to no image, or to one that has a row."""
+    unused = sorted(set(names) - {names[row] for row in used})
+    if not unused:
+        return
+    keys = {image_names.key_of(names[row]): names[row] for row in used}
+    same = keys.get(image_names.key_of(unused[0]))
+    if same is not None:
+        raise UserError(f"{csv} has {same!r} and {unused[0]!r} for one image: remove one row.")
+    raise UserError(
+        f"{len(unused)} rows of {csv} have no image, for example {unused[0]!r}: remove them, or download the data again."
+    )
+
+
+def _alike(name: str, others: Sequence[str]) -> str:
+    """Return a remark on a name that looks the same, in which only ASCII characters stand for themselves."""
+    other = image_names.lookalike(name, others)
+    return "" if other is None else f" ({ascii(name)} looks like {ascii(other)}, but is another name)"
 
 
 def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[str]:
@@ -191,17 +208,21 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
     _require_columns(rows, (groups.image, groups.group), groups.csv)
     known: dict[str, str] = {}
     for image, group in zip(rows[groups.image], rows[groups.group], strict=True):
-        before = known.setdefault(patterns.without_ending(image), group)
+        before = known.setdefault(image, group)
         if before != group or not group:
             what = f"two groups, {before!r} and {group!r}" if group else "no group"
             raise UserError(f"{groups.csv} gives {image!r} {what}: folds can't keep groups together.")
-    names = zip(table["id"], table["key"], strict=True)
-    found = [known.get(id_, known.get(id_.rpartition("/")[2], known.get(key))) for id_, key in names]
+    found: list[str | None] = [None] * len(table)
+    for names in (table["id"], table["id"].str.rpartition("/")[2], table["key"]):
+        spelled = list(map(image_names.spellings, names, table["path"]))
+        matched = image_names.match(spelled, list(known))
+        values = list(known.values())
+        found = [old or (None if row is None else values[row]) for old, row in zip(found, matched, strict=True)]
     missing = [image_id for image_id, group in zip(table["id"], found, strict=True) if group is None]
     if missing:
         raise UserError(
-            f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}: "
-            "folds can't keep groups together without it."
+            f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}"
+            f"{_alike(missing[0], list(known))}: folds can't keep groups together without it."
         )
     return [group for group in found if group is not None]
 

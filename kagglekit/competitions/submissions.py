@@ -17,7 +17,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from kagglekit.base.arrays import Floats
 from kagglekit.competitions import layout
-from kagglekit.base import patterns, storage
+from kagglekit.base import image_names, patterns, storage
 from kagglekit.competitions.competition import ClassLabel, Competition, Probability
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -176,7 +176,7 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
         "labels": list(competition.labels),
         "test": list(competition.test_patterns),
         "test_expressions": [patterns.compile_pattern(pattern).pattern for pattern in competition.test_patterns],
-        "image_endings": sorted(patterns.IMAGE_ENDINGS),
+        "image_endings": sorted(image_names.IMAGE_ENDINGS),
         "slug": competition.kaggle,
         "own_hooks": list(own_hooks),
     }

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from kagglekit.base import patterns, storage
+from kagglekit.base import image_names, patterns, storage
 from kagglekit.competitions.competition import (
     ClassLabel,
     Competition,
@@ -148,7 +148,7 @@ def _train_path(layout: TrainLayout, shape: int, label: str, number: int) -> tup
 def _test_path(competition: Competition, shape: int, name: int, number: int) -> tuple[str, str]:
     """Return (path, test id)."""
     pattern = competition.test_patterns[min(shape, len(competition.test_patterns) - 1)]
-    whole_name = not patterns.is_image(pattern.replace("{id}", "1"))
+    whole_name = not image_names.is_image(pattern.replace("{id}", "1"))
     path = _filled(pattern, {"id": f"img_{name}.jpg" if whole_name else str(number)}, "1")
     match = patterns.compile_pattern(pattern).fullmatch(path)
     assert match is not None
@@ -160,7 +160,7 @@ def _filled(pattern: str, values: Mapping[str, str], other: str) -> str:
     path = pattern
     for name in patterns.placeholders(pattern):
         path = path.replace(f"{{{name}}}", values.get(name, other))
-    return path if patterns.is_image(path) else f"{path}.jpg"
+    return path if image_names.is_image(path) else f"{path}.jpg"
 
 
 def _write(path: Path, competition: Competition, planned: _Pictures) -> None:

@@ -20,7 +20,7 @@ from typing import IO
 
 from filelock import FileLock
 
-from kagglekit.base import patterns, storage
+from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 
 MAX_RATIO = 100
@@ -119,7 +119,7 @@ def total_bytes(archive: Path) -> int:
 def holds_images(archive: Path) -> bool:
     """Return whether a zip contains images, or nested zips, which may contain some."""
     with _open(archive, archive.name) as opened:
-        return any(patterns.is_image(name) or name.lower().endswith(".zip") for name in opened.namelist())
+        return any(image_names.is_image(name) or name.lower().endswith(".zip") for name in opened.namelist())
 
 
 def _open(source: Path, name: str) -> zipfile.ZipFile:
@@ -251,4 +251,4 @@ def _damaged(name: str, member: str, error: Exception) -> UserError:
 def _is_flat(members: list[zipfile.ZipInfo]) -> bool:
     """Return whether an archive has only images and no folder; they then get a folder with the archive's name."""
     names = [m.filename for m in members if not m.filename.startswith("__MACOSX/")]
-    return len(names) > 1 and all("/" not in name and patterns.is_image(name) for name in names)
+    return len(names) > 1 and all("/" not in name and image_names.is_image(name) for name in names)

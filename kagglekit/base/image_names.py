@@ -1,0 +1,118 @@
+"""Names of image files, and which rows of a table mean which file.
+
+A name is text as Python gives it: bytes that are not UTF-8 are lone surrogates (`surrogateescape`). This module imports
+nothing of kagglekit: bundles contain this file unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"})
+
+
+def is_image(path: str) -> bool:
+    """Return whether the name has an image extension."""
+    return ending_of(path) != ""
+
+
+def ending_of(path: str) -> str:
+    """Return the image extension as written, with its dot; empty if there is none."""
+    dot = path.rfind(".")
+    return path[dot:] if dot >= 0 and path[dot:].lower() in IMAGE_ENDINGS else ""
+
+
+def without_ending(path: str) -> str:
+    """Take off one image extension, and nothing else: `cat.0.jpg` gives `cat.0`, `a.png.jpg` gives `a.png`."""
+    return path.removesuffix(ending_of(path))
+
+
+def spellings(name: str, path: str) -> tuple[str, str]:
+    """Return how tables may call the image at `path`: with its extension, and without.
+
+    `name` is the part of the path that identifies the image, with its extension or without. If the path goes on after
+    the name, as in `{id}/photo.jpg`, the extension is not the name's, and both spellings are `name`.
+    """
+    ending = ending_of(path)
+    if path.endswith(name):
+        return name, name.removesuffix(ending)
+    return (name + ending, name) if path.endswith(name + ending) else (name, name)
+
+
+def composed(name: str) -> str:
+    """Return the name in Unicode's composed form (NFC). macOS writes accents as characters of their own (NFD).
+
+    Bytes that are not UTF-8 are read as Windows-1252, which older systems wrote.
+    """
+    return unicodedata.normalize("NFC", _BYTES.sub(_from_bytes, name))
+
+
+_BYTES = re.compile("[\udc80-\udcff]+")
+
+
+def _from_bytes(found: re.Match[str]) -> str:
+    return found[0].encode("ascii", "surrogateescape").decode("cp1252", "backslashreplace")
+
+
+def key_of(name: str) -> str:
+    """Return the composed form without the extension. Rows are matched by it only where no whole name is equal."""
+    return composed(without_ending(name))
+
+
+def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | None]:
+    """Return the position of each image's row, or None. `images` are `spellings`, with the extension and without.
+
+    Equal names always match, and better matches come first: the same characters, the same composed form, then the same
+    name with another extension. A row that has matched is out of the race for weaker matches, and a weaker match of
+    two rows is none.
+    """
+    found: list[int | None] = [None] * len(images)
+    taken: set[int] = set()
+    for place, of_image, of_row in _levels(images, rows):
+        known = _unique({n: of_row(row) for n, row in enumerate(rows) if n not in taken})
+        for number, image in enumerate(images):
+            if found[number] is None:
+                found[number] = known.get(of_image(image[place]))
+        taken.update(row for row in found if row is not None)
+    return found
+
+
+_Form = Callable[[str], str]
+
+
+def _levels(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[tuple[int, _Form, _Form]]:
+    """Return (spelling of the image, its form, the row's form), best first.
+
+    A table writes all extensions or none. `a.png` in a table without them means `a.png.jpg`, even beside `a.png`.
+    """
+    written = set(map(composed, rows))
+    whole, bare = (sum(composed(image[place]) in written for image in images) for place in (0, 1))
+    order = (1, 0) if bare > whole else (0, 1)
+    equal = [(place, form, form) for form in (str, composed) for place in order]
+    return [*equal, (1, composed, key_of)]
+
+
+def _unique(names: dict[int, str]) -> dict[str, int]:
+    """Return name -> position, without names that occur twice."""
+    found: dict[str, int] = {}
+    twice: set[str] = set()
+    for place, name in names.items():
+        if found.setdefault(name, place) != place:
+            twice.add(name)
+    return {name: place for name, place in found.items() if name not in twice}
+
+
+def lookalike(name: str, others: Sequence[str]) -> str | None:
+    """Return the first of `others` that a reader can't tell from `name`, or None.
+
+    They differ in case, in kinds of spaces, or in characters that show nothing.
+    """
+    wanted = _visible(name)
+    return next((other for other in others if other != name and _visible(other) == wanted), None)
+
+
+def _visible(name: str) -> str:
+    text = unicodedata.normalize("NFKC", composed(name)).casefold()
+    return "".join(sign for sign in text if unicodedata.category(sign)[0] not in "ZC")
