@@ -32,7 +32,7 @@ from kagglekit.competitions.competition import (
 )
 from kagglekit.competitions.plugins import Plugin
 from tests import drawing
-from tests.conftest import Cli, failed, succeeded
+from tests.conftest import REPORT, Cli, failed, succeeded
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -708,6 +708,22 @@ def test_a_validation_set_that_a_folder_brings_is_what_scores(cli: Cli, tiny: st
     result = json.loads((only_run(home / "pets") / "result.json").read_text())
     assert (result["validation"], result["scored_images"]) == ("valid", 6)
     assert "already finished" in succeeded(cli("run", "./pets/", "--backbone", tiny)).out
+
+
+def test_a_class_with_one_image_is_trained_predicted_and_not_scored(
+    cli: Cli, tiny: str, here: Path, home: Path
+) -> None:
+    (folder(here / "pets") / "train" / "emu").mkdir()
+    (here / "pets" / "train" / "emu" / "0.jpg").write_bytes(drawing.image(2, 0))
+    done = succeeded(cli("run", "pets", "--backbone", tiny, "--folds", "2", REPORT))
+    assert "WARNING: no image of 1 classes is scored, for example of 'emu'" in done.out
+    oof = pd.read_parquet(only_run(home / "pets") / "oof.parquet")
+    assert len(oof) == 12
+    assert "emu" in oof.columns
+    header, *rows = submission_of(home, "pets")
+    assert header == ["id", "cat", "dog", "emu"]
+    assert len(rows) == 7
+    assert "emu" in (only_run(home / "pets") / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["valid", "val", "validation"])

@@ -134,3 +134,16 @@ def test_what_can_not_be_laid_out_is_said_in_a_line(
     archive = drawing.dogs(tmp_path)
     assert line in failed(cli("folders", "dogs-vs-cats", tmp_path / "out", "--data", archive, *words))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_with_one_image_stays_in_training_and_is_named(cli: Cli, tmp_path: Path, home: Path) -> None:
+    given = tmp_path / "pets"
+    for number in range(13):
+        path = given / "train" / ("cat", "dog")[number % 2] / f"{number}.jpg" if number else given / "train/emu/0.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawing.image(number % 2, number))
+    (given / "test").mkdir()
+    (given / "test" / "1.jpg").write_bytes(drawing.image(0, 99))
+    done = succeeded(cli("folders", given, tmp_path / "out", "--valid", "4", "--sample", "0,0"))
+    assert "WARNING: valid/ has no folder for 1 classes, for example 'emu'" in done.out
+    assert (tmp_path / "out" / "train" / "emu" / "0.jpg").is_file()

@@ -280,6 +280,37 @@ def test_folds_are_stratified_and_change_with_the_seed() -> None:
     assert (first != second).any()
 
 
+def long_tail(*sizes: int) -> pd.DataFrame:
+    """Return a table with `sizes` images of classes a, b, …"""
+    labels = [label for label, size in zip("abcdefgh", sizes, strict=False) for _ in range(size)]
+    return pd.DataFrame({"id": [str(n) for n in range(len(labels))], "path": "x", "label": labels})
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(2, 6), st.integers(0, 2**32 - 1))
+def test_every_image_is_scored_by_a_model_that_knows_its_class(tail: list[int], parts: int, seed: int) -> None:
+    rows = long_tail(9, 8, *tail)
+    fold = folds.assign(rows, DataSettings(folds=parts, seed=seed))
+    sizes = rows["label"].map(rows["label"].value_counts()).to_numpy()
+    assert ((fold == folds.TRAIN_ONLY) == (sizes == 1)).all()
+    for part in range(parts):
+        assert set(rows["label"][fold == part]) <= set(rows["label"][fold != part])
+    assert folds.unscored(rows["label"].to_numpy(), fold) == sorted(set(rows["label"][sizes == 1]))
+
+
+def test_the_only_image_of_a_class_is_not_held_out() -> None:
+    rows = long_tail(9, 1, 8)
+    fold = folds.assign(rows, DataSettings(validation="holdout", holdout=6))
+    assert (fold == 0).sum() == 6
+    assert folds.unscored(rows["label"].to_numpy(), fold) == ["b"]
+
+
+@pytest.mark.parametrize("data", [DataSettings(folds=3), DataSettings(validation="holdout", holdout=3)])
+def test_a_score_of_one_class_alone_is_refused(data: DataSettings) -> None:
+    with pytest.raises(UserError, match="class 'b' has only one readable training image"):
+        folds.assign(long_tail(9, 1, 1), data)
+
+
 def test_a_hold_out_has_about_the_size_that_was_asked_for() -> None:
     fold = folds.assign(table(), DataSettings(validation="holdout", holdout=12))
     assert (fold == 0).sum() == 12
@@ -326,7 +357,7 @@ def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (DataSettings(folds=21), "only 20 training images"),
+        (DataSettings(folds=21), "the largest class has only 20 training images"),
         (DataSettings(validation="holdout", holdout=60), "only 60 training images"),
         (DataSettings(validation="valid"), "brings no validation set"),
     ],

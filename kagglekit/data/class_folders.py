@@ -46,6 +46,12 @@ def write(
     groups = train["group"].to_numpy() if "group" in train else None
     held = folds.held_out(train["label"].to_numpy(), groups, valid, seed)
     parts = {"train": train[~held], "valid": train[held]}
+    absent = sorted(set(train["label"]) - set(parts["valid"]["label"]))
+    if absent:
+        console.warn(
+            f"valid/ has no folder for {len(absent)} classes, for example {absent[0]!r}: give tools that number the "
+            "classes by folder the classes of train/"
+        )
     small = {name: folds.sample(parts[name], count, seed) for name, count in zip(parts, sample, strict=True) if count}
     if out.exists():
         out.rmdir()

@@ -42,19 +42,19 @@ def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
 def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
     """Return a hold-out mask, (N,): `count` images, stratified by class, or whole groups with about as many images.
 
-    Raises UserError if the data doesn't allow it.
+    Without groups, the image of a class that has only one is not held out. Raises UserError if the data doesn't allow
+    the split.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
 
     if groups is None:
-        counts = np.unique(labels, return_counts=True)[1]
-        classes = len(counts)
-        if counts.min() < 2:
-            raise UserError(f"holdout = {count}: a class has only one image, and both splits need one of each class.")
-        if min(count, len(labels) - count) < classes:
+        several = _several(labels, f"holdout = {count}: ")
+        stratified = labels[several]
+        classes = len(np.unique(stratified))
+        if min(count, len(stratified) - count) < classes:
             raise UserError(f"holdout = {count}: both splits need an image of each of the {classes} classes.")
-        (_, held), *_ = StratifiedShuffleSplit(1, test_size=count, random_state=seed).split(labels, labels)
-        return np.isin(np.arange(len(labels)), held)
+        (_, held), *_ = StratifiedShuffleSplit(1, test_size=count, random_state=seed).split(stratified, stratified)
+        return np.isin(np.arange(len(labels)), np.flatnonzero(several)[held])
     names = np.random.default_rng(seed).permutation(np.unique(groups))
     if len(names) < 2:
         raise UserError(f"holdout = {count}: there is only one group, and it can't be split.")
@@ -64,38 +64,53 @@ def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed
 
 
 def split(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
-    """Return the fold of each row, 0 to `count` - 1, (N,), by scikit-learn's stratified (group) k-fold."""
+    """Return the fold of each row, (N,), 0 to `count` - 1, by scikit-learn's stratified (group) k-fold.
+
+    Without groups, the image of a class that has only one is TRAIN_ONLY: no model could predict it without having
+    seen it. Raises UserError if the data doesn't allow the split.
+    """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+    several = _several(labels, "") if groups is None else np.ones(len(labels), bool)
+    codes = np.unique(labels[several], return_inverse=True)[1]
+    _check_folds(codes, groups, count)
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    made = splitter(n_splits=count, shuffle=True, random_state=seed)
+    fold = np.full(len(labels), TRAIN_ONLY, np.int64)
+    with warnings.catch_warnings():
+        # a class with fewer images or groups than folds can't be spread evenly; the user can't change that
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for number, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
+            fold[np.flatnonzero(several)[scored]] = number
+    return fold
+
+
+def _several(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:
+    """Return a mask of the rows whose class has at least two, (N,). Raises UserError if they can't be scored.
+
+    `what` begins the message.
+    """
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    rarest = counts.argmin()
-    if groups is None and counts[rarest] < count:
-        if counts[rarest] < 2:
-            raise UserError(
-                f"class {classes[rarest]!r} has only one readable training image, and scoring needs two: add some, or "
-                "remove the class from the plugin."
-            )
+    if counts.min() < 2 and (counts > 1).sum() < 2:
         raise UserError(
-            f"folds = {count}: class {classes[rarest]!r} has only {counts[rarest]} training images; use fewer folds."
+            f"{what}class {classes[counts.argmin()]!r} has only one readable training image, and scoring needs two "
+            "classes with two: add some, or remove the class from the plugin."
         )
+    return np.asarray(counts[codes] > 1)
+
+
+def _check_folds(codes: NDArray[Any], groups: NDArray[Any] | None, count: int) -> None:
+    """Raise UserError if there are too few groups, or images (of classes `codes`, (N,)), for `count` folds."""
     if groups is not None and len(np.unique(groups)) < count:
         if len(np.unique(groups)) < 2:
             raise UserError(
-                f"all {len(labels)} training images are in one group, {str(groups[0])!r}, which folds can't split: "
+                f"all {len(codes)} training images are in one group, {str(groups[0])!r}, which folds can't split: "
                 "check that the plugin names the right group column."
             )
         raise UserError(f"folds = {count}: there are only {len(np.unique(groups))} groups; use fewer folds.")
-    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    made = splitter(n_splits=count, shuffle=True, random_state=seed)
-    fold = np.empty(len(labels), np.int64)
-    with warnings.catch_warnings():
-        # a class in fewer groups than folds can't be spread evenly; the user can't change that
-        warnings.filterwarnings("ignore", message="The least populated class")
-        if groups is not None and counts.max() < count:
-            raise UserError(f"folds = {count}: no class has as many images; use fewer folds.")
-        for number, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
-            fold[scored] = number
-    return fold
+    largest = np.bincount(codes).max()
+    if largest < count:
+        raise UserError(f"folds = {count}: the largest class has only {largest} training images; use fewer folds.")
 
 
 def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.DataFrame:
@@ -121,3 +136,8 @@ def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.Dat
 def scored(fold: Fold) -> NDArray[np.int64]:
     """Return the sorted numbers of the folds that score images."""
     return np.unique(fold[fold != TRAIN_ONLY])
+
+
+def unscored(labels: NDArray[Any], fold: Fold) -> list[str]:
+    """Return the classes, sorted, none of whose images (N,) is scored."""
+    return sorted(set(labels) - set(labels[fold != TRAIN_ONLY]))

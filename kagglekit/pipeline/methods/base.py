@@ -174,10 +174,15 @@ class MethodRun:
         return np.bincount(self.truth, minlength=len(self.labels)) / len(self.table)
 
     def write_folds(self) -> None:
-        """Assign the training images to folds, and write the assignment."""
-        self.run.write_frame(
-            filenames.FOLDS, self.table[["id"]].assign(fold=folds.assign(self.table, self.recipe.data))
-        )
+        """Assign the training images to folds, and write the assignment. Warn of classes that are not scored."""
+        fold = folds.assign(self.table, self.recipe.data)
+        unscored = folds.unscored(self.table["label"].to_numpy(), fold)
+        if unscored:
+            self.job.console.warn(
+                f"no image of {len(unscored)} classes is scored, for example of {unscored[0]!r}: they are trained and "
+                "predicted, but the score does not count them"
+            )
+        self.run.write_frame(filenames.FOLDS, self.table[["id"]].assign(fold=fold))
 
     def write_device(self, used: str, features: Sequence[str] | None = None, folder: str = "") -> None:
         """Record the device of the run, or of a model in its `folder`, and the devices of precomputed `features`."""
