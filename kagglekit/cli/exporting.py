@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from kagglekit.base import image_names, storage
+from kagglekit.base.columns import beside
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.layout import natural_key
 from kagglekit.deploy.predictor import Image, Predictor, Row
 from kagglekit.runs import filenames, store
-from kagglekit.runs.probabilities import beside
 from kagglekit.runs.store import Run
 
 _ROWS_TOGETHER = 1024

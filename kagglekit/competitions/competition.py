@@ -192,7 +192,7 @@ class Competition:
         form = self.submission
         taken = self.classes if isinstance(form, ProbabilityPerClass) else (form.label,)
         if form.id in taken:
-            raise ValueError(f"submission.id {form.id!r} is the name of another column too")
+            raise ValueError(f"submission.id {form.id!r} is the name of another column too: name the id column as Kaggle does")
         if isinstance(form, Probability):
             if form.of not in self.classes:
                 raise ValueError(f"submission.of {form.of!r} is not one of the classes")

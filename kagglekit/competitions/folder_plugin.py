@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kagglekit.base import image_names, patterns
+from kagglekit.base.columns import beside
 from kagglekit.competitions.competition import ClassLabel, Competition, FolderLabels, Probability, ProbabilityPerClass, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -78,7 +79,7 @@ class FolderPlugin:
         """Return the format and the extensions of test images; an empty extension if the ids include it."""
         path = self._files.first(_SAMPLES)
         if path is None:
-            return ProbabilityPerClass(), ("",)
+            return ProbabilityPerClass(id=beside("id", self._classes)), ("",)
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
         rows = [row for row in rows if len(row) == len(header)]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kagglekit.base.columns import beside
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -45,10 +47,3 @@ class Probabilities:
         """Return the columns that belong to no class, such as `id` and `label`, under these names."""
         columns = {beside(name, self.labels): name for name in names}
         return self.frame[list(columns)].rename(columns=columns)
-
-
-def beside(column: str, labels: Sequence[str]) -> str:
-    """Return the name of a column, with underscores added if a class has that name, such as `id`."""
-    while column in labels:
-        column += "_"
-    return column

@@ -13,11 +13,12 @@ from filelock import FileLock, Timeout
 
 from kagglekit import recipe
 from kagglekit.base import distributed, storage
+from kagglekit.base.columns import beside
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
-from kagglekit.runs.probabilities import Probabilities, beside
+from kagglekit.runs.probabilities import Probabilities
 from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Record, Result, Sent
 
 if TYPE_CHECKING:
