@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kagglekit.base import streams
 from kagglekit.cli import main
 from tests import damage, drawing, kaggle_server
 from tests.damage import Given
@@ -63,6 +65,21 @@ def failed(done: Done) -> str:
     assert done.err.count("\n") == 1, done.err
     assert len(done.err) < 500, "nobody reads such a line"
     return done.err
+
+
+class Terminal(io.TextIOWrapper):
+    """A terminal of a given encoding, as the command line writes to it."""
+
+    def __init__(self, encoding: str) -> None:
+        self.bytes = io.BytesIO()
+        super().__init__(self.bytes, encoding=encoding, errors=streams.READABLE)
+
+    def isatty(self) -> bool:
+        return True
+
+    def shown(self) -> str:
+        self.flush()
+        return self.bytes.getvalue().decode(self.encoding)
 
 
 @pytest.fixture

@@ -24,25 +24,10 @@ from kagglekit.pipeline import summary
 from kagglekit.runs.record import Result
 from kagglekit.runs.store import Run
 from tests import pages
-from tests.conftest import Cli, succeeded
+from tests.conftest import Cli, Terminal, succeeded
 
 LINES = sorted({line for path in pages.documents() for line in pages.command_lines(path)})
 """Every command that a document shows."""
-
-
-class Terminal(io.TextIOWrapper):
-    """A terminal of a given encoding."""
-
-    def __init__(self, encoding: str) -> None:
-        self.bytes = io.BytesIO()
-        super().__init__(self.bytes, encoding=encoding)
-
-    def isatty(self) -> bool:
-        return True
-
-    def shown(self) -> str:
-        self.flush()
-        return self.bytes.getvalue().decode(self.encoding)
 
 
 def test_what_is_said_is_not_taken_for_emoji() -> None:

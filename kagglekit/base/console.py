@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from kagglekit.base import streams
+
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress
@@ -43,7 +45,7 @@ class Console:
     @contextmanager
     def logging_to(self, path: Path) -> Iterator[None]:
         """Log all output to `path`, earlier lines included, and any error that ends the block."""
-        with path.open("a", encoding="utf-8", buffering=1) as log:
+        with path.open("a", encoding="utf-8", errors=streams.READABLE, buffering=1) as log:
             self._log = log
             log.writelines(self._pending)
             self._pending.clear()

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from kagglekit.base import streams
+
 QUIET = "KAGGLEKIT_QUIET_INTERRUPT"
 """Environment variable of processes that leave the message to the process that started them."""
 EXIT_CODE = 130
@@ -78,7 +80,7 @@ def _watch(signals: socket.socket) -> None:
     with signals:
         if not _next_is_interrupt(signals):
             return
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, streams.ReaderGone):
             _announce()
         # a second Ctrl-C ends it at once
         signals.settimeout(_GRACE_OF_A_STEP if _deferring.is_set() else _GRACE)
@@ -113,7 +115,7 @@ def _announce() -> None:
 
 def end() -> NoReturn:
     """End the process without waiting for its threads."""
-    with suppress(OSError, ValueError):  # Ctrl-C may have ended the reader of our output
+    with suppress(OSError, ValueError, streams.ReaderGone):  # Ctrl-C may have ended the reader of our output
         _announce()
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # a progress bar hides the cursor

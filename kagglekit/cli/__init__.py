@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import typer
 
-from kagglekit.base import interrupts
+from kagglekit.base import interrupts, streams
 from kagglekit.base.errors import OwnError, UserError
 from kagglekit.cli import commands
 
@@ -33,26 +33,34 @@ for _group in commands.GROUPS:
 
 def main() -> None:
     """Run the command line; what the user can fix ends in one line and exit code 1."""
-    try:
-        with interrupts.ending_promptly():
+    with streams.printing_anything():
+        try:
+            _run()
+        except interrupts.Interrupted:
+            interrupts.end()
+        except OwnError as error:
+            _fail(str(error), own=True)
+        except UserError as error:
+            _fail(str(error))
+        except OSError as error:
+            from kagglekit.base import storage
+
+            reason = storage.explain(error)
+            if reason is None:
+                raise
+            _fail(reason, own=True)
+
+
+def _run() -> None:
+    with interrupts.ending_promptly():
+        try:
             if sys.argv[1:] == ["list"]:  # nothing to convert: typer would load pydantic, which takes twice the rest
                 commands.inspection.list_()
             else:
                 _check_options(sys.argv[1:])
                 app()
-    except interrupts.Interrupted:
-        interrupts.end()
-    except OwnError as error:
-        _fail(str(error), own=True)
-    except UserError as error:
-        _fail(str(error))
-    except OSError as error:
-        from kagglekit.base import storage
-
-        reason = storage.explain(error)
-        if reason is None:
-            raise
-        _fail(reason, own=True)
+        finally:
+            sys.stdout.flush()  # here its errors are still explained
 
 
 def _check_options(words: Sequence[str]) -> None:

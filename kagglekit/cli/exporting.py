@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import image_names, storage
+from kagglekit.base import image_names, storage, streams
 from kagglekit.base.columns import beside
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -202,7 +202,7 @@ def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
 
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows has a limited character set
-            sys.stdout.reconfigure(encoding="utf-8")
+            sys.stdout.reconfigure(encoding="utf-8", errors=streams.READABLE)
         yield into(sys.stdout)
         return
     with storage.replacing(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -61,15 +61,12 @@ def show(topic: str | None, console: Console) -> None:
         return
     text = page(topic)
     rich = console.rich
-    with rich.capture() as captured:
-        if rich.is_terminal:
-            from rich.markdown import Markdown
+    if rich.is_terminal:
+        from rich.markdown import Markdown
 
-            rich.print(Markdown(text, hyperlinks=False), width=min(rich.width, _WIDTH))
-        else:
-            rich.print(text, markup=False, soft_wrap=True, end="")
-    # not every terminal can encode bullets and arrows
-    rich.file.write(captured.get().encode(rich.encoding, "replace").decode(rich.encoding))
+        rich.print(Markdown(text, hyperlinks=False), width=min(rich.width, _WIDTH))
+    else:
+        rich.print(text, markup=False, soft_wrap=True, end="")
 
 
 def _source(topic: str) -> str:

@@ -17,7 +17,7 @@ def list_() -> None:
     from kagglekit.cli import listing
 
     for line in listing.table():
-        typer.echo(line)
+        print(line)
 
 
 @commands.command(epilog=examples("kagglekit info dogs-vs-cats", "kagglekit info 20260101-1200-0a1b2c3d"))
