@@ -1,0 +1,120 @@
+"""Read CSV files as they are delivered: their encoding and their separator are found out.
+
+This module imports nothing of kagglekit: bundles contain this file unchanged.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import NamedTuple
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_COMPARED = 100
+"""Number of rows whose fields are counted to find the separator."""
+_END = "end"
+"""Added after the last line: if it is not a row by itself, a quotation mark is open."""
+_DIRECTIVE = re.compile(r"sep=(.)\r?\n")
+"""First line by which Excel is told the separator."""
+_LETTER = "[À-ÖØ-öø-ÿŒœŠšŽžŸ]"
+_FOREIGN = re.compile(f"{_LETTER}{{3}}|{_LETTER}[¢-©¬®-¹¼-¾]")
+"""No Western word has three such letters in a row, or a sign after one: it is Greek, Cyrillic or Chinese."""
+
+
+class Table(NamedTuple):
+    """The content of a CSV file."""
+
+    columns: list[str]
+    """Names in the first row, without white space around them."""
+    rows: list[list[str]]
+    """Cells as written; each row has as many as there are columns. Empty rows are left out."""
+    assumed: str
+    """What was assumed about the file; empty for UTF-8 separated by commas."""
+
+
+def parse(content: bytes) -> Table:
+    """Return the table in a file's bytes. Raises ValueError, with the reason, if they are no table.
+
+    UTF-8 wins if it fits; then UTF-16, with a byte order mark or without; then Windows-1252. The separator is the one
+    that divides the first row, and the rows after it into the same number of fields.
+    """
+    text, encoding = _decoded(content)
+    directive = _DIRECTIVE.match(text)
+    text = text[directive.end() :] if directive else text
+    separator = directive[1] if directive else _separator(text)
+    lines = _lines(text, separator, spaced=False)
+    header = next(lines, None)
+    if header is None:
+        raise ValueError("it is empty")
+    if any(name.startswith(" ") for name in header[1:]):  # `id, label`: the spaces belong to the commas
+        lines = _lines(text, separator, spaced=True)
+        header = next(lines)
+    columns = [name.strip() for name in header]
+    while len(columns) > 1 and not columns[-1]:
+        columns.pop()
+    rows = [_fitted(row, len(columns), number) for number, row in enumerate(lines, 2)]
+    named = _SEPARATORS.get(separator, repr(separator))
+    plain = separator == "," or len(columns) == 1
+    return Table(columns, rows, ", ".join(filter(None, (encoding, "" if plain else f"separated by {named}"))))
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    """Return the text and the name of its encoding, which is empty for UTF-8."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _strictly(content, "utf-16"), "UTF-16"
+    if b"\0" in content[:2]:  # the first name begins with an ASCII character
+        return _strictly(content, "utf-16-be" if content.startswith(b"\0") else "utf-16-le"), "UTF-16"
+    try:
+        return content.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        text = _strictly(content, "cp1252")
+    if _FOREIGN.search(text):
+        raise ValueError("its encoding is not UTF-8, UTF-16 or Windows-1252")
+    return text, "Windows-1252"
+
+
+def _strictly(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError("its encoding is not UTF-8, UTF-16 or Windows-1252") from error
+
+
+def _separator(text: str) -> str:
+    """Return the separator that divides the first row, and most of the next rows into as many fields."""
+    fitting = {separator: _num_fitting(text, separator) for separator in _SEPARATORS}
+    return max(fitting, key=fitting.__getitem__)
+
+
+def _num_fitting(text: str, separator: str) -> int:
+    """Return the number of first rows with as many fields as the header; 0 if it has one field."""
+    try:
+        header, *rows = islice(_lines(text, separator, spaced=False), _COMPARED)
+    except ValueError:
+        return 0
+    return 1 + sum(len(row) == len(header) for row in rows) if len(header) > 1 else 0
+
+
+def _lines(text: str, separator: str, *, spaced: bool) -> Iterator[list[str]]:
+    """Yield the rows that are not empty. Raises ValueError for an open quotation mark."""
+    csv.field_size_limit(2**31 - 1)  # a mask or the pixels of an image may be in one cell
+    lines = chain(io.StringIO(text, newline=""), [_END])
+    row: list[str] = []
+    before: list[str] = []
+    for row in csv.reader(lines, delimiter=separator, skipinitialspace=spaced):
+        if any(cell.strip() for cell in before):
+            yield before
+        before = row
+    if row != [_END]:
+        raise ValueError("a quotation mark is not closed")
+
+
+def _fitted(row: list[str], count: int, number: int) -> list[str]:
+    """Return a row with `count` cells. Raises ValueError if it has more that are not empty."""
+    if any(row[count:]):
+        raise ValueError(f"row {number} has {len(row)} fields, the first has {count}: quote texts with commas")
+    return row[:count] + [""] * (count - len(row))
