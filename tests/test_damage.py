@@ -150,13 +150,13 @@ PETS_DAMAGE: dict[str, tuple[Damage, tuple[str, ...]]] = {
     ),
     "sample without rows": (added(SAMPLE, b"id,label\n"), (SAMPLE, "download")),
     "empty sample": (added(SAMPLE, b""), (SAMPLE, "can't be read as CSV", "download it again")),
-    "sample in UTF-16": (added(SAMPLE, "id,label\n".encode("utf-16")), (SAMPLE, "can't be read as CSV", "download")),
+    "sample in no encoding": (added(SAMPLE, b"id,label\n\x81,0.5\n"), (SAMPLE, "can't be read as CSV", "in UTF-8")),
 }
 LEAF_DAMAGE: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "image without a label": (added("train/L99.png"), ("1 training images have no row in labels.csv", "'L99'")),
     "label without an image": (appended("labels.csv", "L99,oak\n"), ("1 rows of labels.csv have no image", "'L99'")),
     "two labels of one image": (appended("labels.csv", "L3,oak\n"), ("labels.csv has 'L3' twice in column 'leaf'",)),
-    "one label twice": (appended("labels.csv", "L3.png,elm\n"), ("labels.csv has 'L3' twice in column 'leaf'",)),
+    "one label twice": (appended("labels.csv", "L3.png,elm\n"), ("labels.csv has 'L3' and 'L3.png' for one image",)),
     "unknown label": (
         lambda data: added("labels.csv", (data / "labels.csv").read_bytes().replace(b"L3,elm", b"L3,fir"))(data),
         ("label 'fir' is not one of the classes ['oak', 'elm']",),

@@ -418,6 +418,56 @@ def test_a_label_table_that_does_not_fit_the_images_is_refused(table: str, words
     assert words in one_line(caught)
 
 
+@pytest.mark.parametrize(
+    ("table", "remark"),
+    [
+        ("image;kind\n1;cat\n2;dog\n".encode("utf-16"), "labels.csv is read as UTF-16, separated by semicolons"),
+        ("image, kind, who\n1, cat, José\n2, dog, Zoë\n".encode("cp1252"), "labels.csv is read as Windows-1252"),
+        (b"image,kind\n1,cat\n2, dog \n1,cat\n1,cat \n", "labels.csv has 2 rows twice: each is used once"),
+        (
+            b"image,kind\n./train/1.jpg,cat\ntrain\\2.JPG,dog\n",
+            "labels.csv names 2 images differently: './train/1.jpg'",
+        ),
+    ],
+)
+def test_a_label_table_in_another_dialect_is_read_and_the_assumption_is_remarked(
+    table: bytes, remark: str, tmp_path: Path
+) -> None:
+    files = csv_files(tmp_path, "")
+    (tmp_path / "labels.csv").write_bytes(table)
+    read = layout.read_train(competition(train=CSV_LABELS), files)
+    assert read[["id", "label"]].to_numpy().tolist() == [["1", "cat"], ["2", "dog"]]
+    assert len(files.remarks) == 1
+    assert files.remarks[0].startswith(remark)
+    assert files.below("train").remarks is files.remarks
+
+
+def test_a_plain_table_needs_no_remark(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "image,kind\n1,cat\n2.jpg,dog\n")
+    layout.read_train(competition(train=CSV_LABELS), files)
+    assert files.remarks == []
+
+
+def test_empty_labels_are_counted_and_white_space_means_nothing_unless_a_class_has_it(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "image,kind\n1,cat\n2, \n")
+    with pytest.raises(UserError, match="1 rows of labels.csv have no kind, for example that of '2': fill it in"):
+        layout.read_train(competition(train=CSV_LABELS), files)
+    spaced = competition(train=CSV_LABELS, classes={"cat": "cat", " ": "none"}, submission=Probability(of="cat"))
+    assert layout.read_train(spaced, files)["label"].tolist() == ["cat", " "]
+    folders = competition(train=FolderLabels("train/{label}"))
+    read = layout.read_train(folders, listed("train/cat /1.jpg", "train/cat/2.jpg", "train/dog/3.jpg"))
+    assert read["label"].tolist() == ["cat", "cat", "dog"]
+
+
+def test_what_does_not_match_shows_a_name_of_each_side(tmp_path: Path) -> None:
+    files = csv_files(tmp_path, "image,kind\n1,cat\nscan-2,dog\n")
+    with pytest.raises(UserError) as caught:
+        layout.read_train(competition(train=CSV_LABELS), files)
+    assert "no row in labels.csv, for example '2' (rows of labels.csv without an image look like 'scan-2')" in one_line(
+        caught
+    )
+
+
 def test_a_missing_label_table_is_named() -> None:
     with pytest.raises(UserError, match=r"the test's data has no labels\.csv"):
         layout.read_train(competition(train=CSV_LABELS), listed("train/1.jpg"))
@@ -433,6 +483,18 @@ def test_groups_are_matched_by_id_whatever_the_order(image: str, tmp_path: Path)
         [written(tmp_path, {"train/cat.0.jpg": "", "train/dog.0.jpg": "", "groups.csv": table})], "the test's data"
     )
     assert layout.read_train(competition(**GROUPED), files)["group"].tolist() == ["p1", "p2"]
+
+
+def test_groups_are_matched_whatever_folder_and_case_they_are_written_with(tmp_path: Path) -> None:
+    table = "subject;img\np2 ;C:\\\\data\\\\train\\\\Dog.0.JPG\np1;./train/CAT.0.jpg\n"
+    files = DataFiles.from_folders(
+        [written(tmp_path, {"train/cat.0.jpg": "", "train/dog.0.jpg": "", "groups.csv": table})], "the test's data"
+    )
+    assert layout.read_train(competition(**GROUPED), files)["group"].tolist() == ["p1", "p2"]
+    assert files.remarks == [
+        "groups.csv is read as separated by semicolons",
+        "groups.csv names 2 images differently: './train/CAT.0.jpg' is taken to be 'cat.0.jpg'",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"})
 
@@ -64,9 +64,9 @@ def key_of(name: str) -> str:
 def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | None]:
     """Return the position of each image's row, or None. `images` are `spellings`, with the extension and without.
 
-    Equal names always match, and better matches come first: the same characters, the same composed form, then the same
-    name with another extension. A row that has matched is out of the race for weaker matches, and a weaker match of
-    two rows is none.
+    Equal names always match, and better matches come first: the same characters, the same composed form, the same name
+    with another extension, then the same name in another case, and at last below another folder. A row that has matched
+    is out of the race for weaker matches, and a weaker match of two rows is none.
     """
     found: list[int | None] = [None] * len(images)
     taken: set[int] = set()
@@ -76,7 +76,18 @@ def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | 
             if found[number] is None:
                 found[number] = known.get(of_image(image[place]))
         taken.update(row for row in found if row is not None)
+    for form in (loose, _last):
+        known = _unique({n: form(row) for n, row in enumerate(rows) if n not in taken})
+        wanted = _unique({n: form(images[n][1]) for n, row in enumerate(found) if row is None})
+        for name in known.keys() & wanted.keys():
+            found[wanted[name]] = known[name]
+            taken.add(known[name])
     return found
+
+
+def is_loose(image: tuple[str, str], row: str) -> bool:
+    """Return whether an image, in its two spellings, and its row have names that differ in more than the extension."""
+    return composed(row) not in map(composed, image) and key_of(row) != composed(image[1])
 
 
 _Form = Callable[[str], str]
@@ -92,6 +103,16 @@ def _levels(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[tupl
     order = (1, 0) if bare > whole else (0, 1)
     equal = [(place, form, form) for form in (str, composed) for place in order]
     return [*equal, (1, composed, key_of)]
+
+
+def loose(name: str) -> str:
+    """Return a form that names of one image share if they differ in case, slashes or white space at their ends."""
+    path = key_of(name.strip()).replace("\\", "/")
+    return path.removeprefix("./").strip("/").casefold()
+
+
+def _last(name: str) -> str:
+    return loose(name).rpartition("/")[2]
 
 
 def _unique(names: dict[int, str]) -> dict[str, int]:
@@ -111,6 +132,12 @@ def lookalike(name: str, others: Sequence[str]) -> str | None:
     """
     wanted = _visible(name)
     return next((other for other in others if other != name and _visible(other) == wanted), None)
+
+
+def lookalikes(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the pairs of `names` that a reader can't tell from each other: each with the first of its kind."""
+    first: dict[str, str] = {}
+    return [(first[seen], name) for name in names if first.setdefault(seen := _visible(name), name) != name]
 
 
 def _visible(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
@@ -18,6 +18,8 @@ class DataFiles:
     """Relative path with forward slashes -> absolute path, sorted by relative path."""
     origin: str
     """Name of the data in messages: the folder or archive that the user named."""
+    remarks: list[str] = field(default_factory=list, compare=False)
+    """What was assumed about the files that were read so far, to be said once."""
 
     @classmethod
     def from_folders(cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()) -> DataFiles:
@@ -34,7 +36,8 @@ class DataFiles:
     def below(self, prefix: str) -> DataFiles:
         """Return the files below the folder `prefix`, with paths relative to it."""
         start = f"{prefix}/"
-        return DataFiles({p[len(start) :]: f for p, f in self.paths.items() if p.startswith(start)}, self.origin)
+        paths = {path[len(start) :]: file for path, file in self.paths.items() if path.startswith(start)}
+        return DataFiles(paths, self.origin, self.remarks)
 
     def folders(self, depth: int) -> list[str]:
         """Return the folders down to `depth` levels, upper ones first."""

@@ -40,10 +40,8 @@ class FolderPlugin:
 
     def _labels(self, split: str) -> list[str]:
         pattern = patterns.compile_pattern(f"{split}/{{label}}/")
-        found = {
-            match["label"] for path in self._files.paths if image_names.is_image(path) and (match := pattern.match(path))
-        }
-        return sorted(found, key=natural_key)
+        images = filter(image_names.is_image, self._files.paths)
+        return sorted({match["label"].strip() for match in map(pattern.match, images) if match}, key=natural_key)
 
     @hookimpl
     def competition(self) -> Competition:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit.base import image_names, patterns
+from kagglekit.base import csv_files, image_names, patterns
 from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -78,16 +78,29 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 
 def read_csv(files: DataFiles, name: str) -> pd.DataFrame:
-    """Read a CSV file of the data, with all values as strings. Raises UserError if it is missing or broken."""
+    """Read a CSV file of the data, with all values as strings. Raises UserError if it is missing or broken.
+
+    What was assumed about the file becomes a remark of `files`.
+    """
     import pandas as pd
 
     path = files.first([name])
     if path is None:
         raise UserError(f"{files.origin} has no {name}: download the competition's data again.")
+    table = parse_csv(path)
+    if table.assumed:
+        files.remarks.append(f"{path.name} is read as {table.assumed}")
+    return pd.DataFrame(table.rows, columns=table.columns, dtype="str")
+
+
+def parse_csv(path: Path) -> csv_files.Table:
+    """Read any CSV file. Raises UserError if it can't be read as CSV."""
     try:
-        return pd.read_csv(path, dtype="str", keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read as CSV ({error}): download it again.") from error
+        return csv_files.parse(path.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"{path} can't be read as CSV: {error}; save it as CSV in UTF-8, or download it again."
+        ) from error
 
 
 def _image_pattern(layout: FilenameLabels | FolderLabels | CsvLabels, alternative: str) -> str:
@@ -125,10 +138,10 @@ def _read_layout(
     if isinstance(layout, CsvLabels):
         spelled = [image_names.spellings(match["id"], path) for path, match in found]
         keys = [bare for _, bare in spelled]
-        labels = _csv_labels(layout, spelled, files)
+        labels = _csv_labels(layout, spelled, competition, files)
     else:
         keys = ["" for _ in found]
-        labels = [match["label"] for _, match in found]
+        labels = [_label(match["label"], competition) for _, match in found]
         _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, layout), files)
     folder = patterns.folder_of(pattern)
     start = len(folder) + 1 if folder else 0
@@ -164,37 +177,80 @@ def _fits(pattern: str, path: str) -> bool:
     return (compiled.match if pattern.endswith("/") else compiled.fullmatch)(path) is not None
 
 
-def _csv_labels(layout: CsvLabels, spelled: Sequence[tuple[str, str]], files: DataFiles) -> list[str]:
+def _label(text: str, competition: Competition) -> str:
+    """Return the class that a label means. White space around it has no meaning, unless a class has it."""
+    return text if text in competition.classes else text.strip()
+
+
+def _csv_labels(
+    layout: CsvLabels, spelled: Sequence[tuple[str, str]], competition: Competition, files: DataFiles
+) -> list[str]:
     """Return the label of each image, which is `spelled` with its extension and without."""
-    table = read_csv(files, layout.csv)
-    _require_columns(table, (layout.id, layout.label), layout.csv)
-    names, labels = table[layout.id].tolist(), table[layout.label].tolist()
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise UserError(f"{layout.csv} has {twice!r} twice in column {layout.id!r}: remove one row.")
+    known = _known_labels(layout, competition, files)
+    names = list(known)
     rows = image_names.match(spelled, names)
+    used = [names[row] for row in rows if row is not None]
+    unused = sorted(known.keys() - set(used))
     missing = [bare for (_, bare), row in zip(spelled, rows, strict=True) if row is None]
     if missing:
         raise UserError(
             f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}"
-            f"{_alike(missing[0], names)}: remove them, or download the data again."
+            f"{_alike(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download the data again."
         )
-    _check_unused(layout.csv, names, {row for row in rows if row is not None})
-    return [labels[row] for row in rows if row is not None]
+    _check_unused(layout.csv, unused, used)
+    remark_loose(spelled, used, layout.csv, files)
+    return [known[name] for name in used]
 
 
-def _check_unused(csv: str, names: Sequence[str], used: set[int]) -> None:
+def _known_labels(layout: CsvLabels, competition: Competition, files: DataFiles) -> dict[str, str]:
+    """Return name of an image in the CSV file -> label. Raises UserError for two labels of an image, and for none."""
+    table = read_csv(files, layout.csv)
+    _require_columns(table, (layout.id, layout.label), layout.csv)
+    known: dict[str, str] = {}
+    for name, text in zip(table[layout.id], table[layout.label], strict=True):
+        label = _label(text, competition)
+        if known.setdefault(name, label) != label:
+            raise UserError(f"{layout.csv} has {name!r} twice in column {layout.id!r}: remove one row.")
+    empty = [name for name, label in known.items() if not label and label not in competition.classes]
+    if empty:
+        raise UserError(
+            f"{len(empty)} rows of {layout.csv} have no {layout.label}, for example that of {empty[0]!r}: fill it in, or "
+            "remove these rows and their images."
+        )
+    remark_twice(len(table) - len(known), layout.csv, files)
+    return known
+
+
+def remark_twice(count: int, csv: str, files: DataFiles) -> None:
+    """Remark that `count` rows of a CSV file repeat others, if there are any."""
+    if count:
+        files.remarks.append(f"{csv} has {count} rows twice: each is used once")
+
+
+def remark_loose(spelled: Sequence[tuple[str, str]], names: Sequence[str], csv: str, files: DataFiles) -> None:
+    """Remark how images, which are `spelled`, and their `names` in a CSV file differ, if they do."""
+    pairs = [pair for pair in zip(spelled, names, strict=True) if image_names.is_loose(*pair)]
+    if pairs:
+        (image, _), name = pairs[0]
+        files.remarks.append(f"{csv} names {len(pairs)} images differently: {name!r} is taken to be {image!r}")
+
+
+def _check_unused(csv: str, unused: Sequence[str], used: Sequence[str]) -> None:
     """Raise UserError for rows that belong to no image, or to one that has a row."""
-    unused = sorted(set(names) - {names[row] for row in used})
     if not unused:
         return
-    keys = {image_names.key_of(names[row]): names[row] for row in used}
+    keys = {image_names.key_of(name): name for name in used}
     same = keys.get(image_names.key_of(unused[0]))
     if same is not None:
         raise UserError(f"{csv} has {same!r} and {unused[0]!r} for one image: remove one row.")
     raise UserError(
         f"{len(unused)} rows of {csv} have no image, for example {unused[0]!r}: remove them, or download the data again."
     )
+
+
+def _unlike(csv: str, unused: Sequence[str]) -> str:
+    """Return a remark that shows how the rows without an image look."""
+    return f" (rows of {csv} without an image look like {unused[0]!r})" if unused else ""
 
 
 def _alike(name: str, others: Sequence[str]) -> str:
@@ -207,24 +263,34 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
     rows = read_csv(files, groups.csv)
     _require_columns(rows, (groups.image, groups.group), groups.csv)
     known: dict[str, str] = {}
-    for image, group in zip(rows[groups.image], rows[groups.group], strict=True):
+    for image, group in zip(rows[groups.image], rows[groups.group].str.strip(), strict=True):
         before = known.setdefault(image, group)
         if before != group or not group:
             what = f"two groups, {before!r} and {group!r}" if group else "no group"
             raise UserError(f"{groups.csv} gives {image!r} {what}: folds can't keep groups together.")
-    found: list[str | None] = [None] * len(table)
-    for names in (table["id"], table["id"].str.rpartition("/")[2], table["key"]):
-        spelled = list(map(image_names.spellings, names, table["path"]))
-        matched = image_names.match(spelled, list(known))
-        values = list(known.values())
-        found = [old or (None if row is None else values[row]) for old, row in zip(found, matched, strict=True)]
-    missing = [image_id for image_id, group in zip(table["id"], found, strict=True) if group is None]
+    names, values = list(known), list(known.values())
+    spelled, found = _matched_groups(table, names)
+    missing = [image_id for image_id, row in zip(table["id"], found, strict=True) if row is None]
     if missing:
+        unused = sorted(set(names) - {names[row] for row in found if row is not None})
         raise UserError(
             f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}"
-            f"{_alike(missing[0], list(known))}: folds can't keep groups together without it."
+            f"{_alike(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
         )
-    return [group for group in found if group is not None]
+    remark_loose(spelled, [names[row] for row in found if row is not None], groups.csv, files)
+    return [values[row] for row in found if row is not None]
+
+
+def _matched_groups(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[int | None]]:
+    """Return the spelling of each image by which it was found among `names`, and its position there, or None."""
+    found: list[int | None] = [None] * len(table)
+    best = list(map(image_names.spellings, table["id"], table["path"]))
+    for called in (table["id"], table["id"].str.rpartition("/")[2], table["key"]):
+        spelled = list(map(image_names.spellings, called, table["path"]))
+        for number, row in enumerate(image_names.match(spelled, names)):
+            if found[number] is None and row is not None:
+                found[number], best[number] = row, spelled[number]
+    return best, found
 
 
 def _require_columns(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:

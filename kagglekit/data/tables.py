@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kagglekit.base import image_names
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
@@ -65,6 +66,8 @@ def read(
     train = plugin.train_table(competition, files)
     test = plugin.test_table(competition, files)
     sample = submissions.read_sample(competition, files)
+    _say_remarks(files, console)
+    _warn_of_lookalikes(train["label"], console)
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
     console.say(
         f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
@@ -82,6 +85,24 @@ def read(
         requested=folds.sample(requested, count, seed),
         dropped=dropped,
     )
+
+
+def _say_remarks(files: DataFiles, console: Console) -> None:
+    """Say once what was assumed about the files."""
+    for remark in dict.fromkeys(files.remarks):
+        console.say(remark)
+    files.remarks.clear()
+
+
+def _warn_of_lookalikes(labels: pd.Series[str], console: Console) -> None:
+    """Warn of classes whose names a reader can't tell apart: probably they are one class."""
+    alike = image_names.lookalikes(sorted(set(labels)))
+    if alike:
+        one, other = (f"{label!r} ({(labels == label).sum()} images)" for label in alike[0])
+        console.warn(
+            f"{len(alike)} classes are called almost as another, for example {one} and {other}: if they are the same, "
+            "give their folders or labels one name"
+        )
 
 
 def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
