@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kagglekit.base.console import Console
 from kagglekit.base.errors import PluginError, UserError
+from kagglekit.base.walking import natural_key
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import contracts, layout, plugins, submissions
 from kagglekit.competitions.competition import (
@@ -550,13 +551,13 @@ def test_a_missing_valid_folder_is_named() -> None:
     ],
 )
 def test_numbers_inside_text_are_ordered_by_value(unordered: list[str], ordered: list[str]) -> None:
-    assert sorted(unordered, key=layout.natural_key) == ordered
+    assert sorted(unordered, key=natural_key) == ordered
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text("a1²٣_ ") | st.text()))
 def test_any_text_can_be_ordered(texts: list[str]) -> None:
-    assert sorted(sorted(texts, key=layout.natural_key)) == sorted(texts)
+    assert sorted(sorted(texts, key=natural_key)) == sorted(texts)
 
 
 def test_the_first_of_several_folders_wins_and_paths_are_sorted(tmp_path: Path) -> None:

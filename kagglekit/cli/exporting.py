@@ -7,16 +7,17 @@ import io
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import image_names, storage, streams
+from kagglekit.base import storage, streams
 from kagglekit.base.columns import beside
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions.layout import natural_key
+from kagglekit.competitions import datafiles
 from kagglekit.deploy.predictor import Image, Predictor, Row
 from kagglekit.runs import filenames, store
 from kagglekit.runs.store import Run
@@ -87,9 +88,11 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
     # keep messages out of a table on the standard output
     console = Console(sys.stdout if output else sys.stderr)
     predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
-    wanted = _images(given)
+    ignored: Counter[str] = Counter()
+    wanted = _images(given, ignored)
     if top:
         _say_top(predictor, wanted, top)
+        _say_ignored(ignored, console)
         return
     writer = _parquet if output and output.suffix == ".parquet" else _csv
     started, count, bad = time.perf_counter(), 0, 0
@@ -106,8 +109,14 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
         console.warn(
             f"{bad} of {count} images can't be read: column {beside('error', list(predictor.classes))} says why"
         )
+    _say_ignored(ignored, console)
     if output:
         console.say(f"written: {output}")
+
+
+def _say_ignored(ignored: Counter[str], console: Console) -> None:
+    if ignored:
+        console.say(f"ignored: {', '.join(f'{count} {why}' for why, count in sorted(ignored.items()))}")
 
 
 def _file(reference: str, console: Console) -> Path:
@@ -122,8 +131,8 @@ def _file(reference: str, console: Console) -> Path:
         return _up_to_date(run, console)
 
 
-def _images(given: Sequence[Path]) -> Iterator[Image]:
-    """Yield the given files, and the images below the given folders, in natural order.
+def _images(given: Sequence[Path], ignored: Counter[str]) -> Iterator[Image]:
+    """Yield the given files, and the images below the given folders, in natural order. Count the files `ignored`.
 
     Ids of the latter are paths relative to the folder. With several folders, they include the folder's path.
     """
@@ -132,25 +141,12 @@ def _images(given: Sequence[Path]) -> Iterator[Image]:
         if not path.is_dir():
             yield Image(_printable(path), path)
             continue
-        for file in _below(path):
-            yield Image(_printable(file if several else file.relative_to(path)), file)
-
-
-def _below(top: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename} can't be read: {error.strerror}.")
-
-    for folder, inner, names in os.walk(top, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a symbolic link to a parent
-            inner.clear()
-            continue
-        seen.add(real)
-        inner.sort(key=natural_key)
-        for name in sorted(filter(image_names.is_image, names), key=natural_key):
-            yield Path(folder, name)
+        for entry in datafiles.listed(path):
+            why = entry.ignored or datafiles.why_no_image(entry.path)
+            if why:
+                ignored[why] += 1
+            else:
+                yield Image(_printable(entry.path if several else Path(entry.relative)), entry.path)
 
 
 def _printable(path: Path) -> str:

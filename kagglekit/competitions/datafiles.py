@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
+from kagglekit.base import image_names, walking
+from kagglekit.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,46 @@ class DataFiles:
     """Name of the data in messages: the folder or archive that the user named."""
     remarks: list[str] = field(default_factory=list, compare=False)
     """What was assumed about the files that were read so far, to be said once."""
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    """Relative path -> reason, for files that are no data, such as hidden ones."""
+    _not_images: dict[Path, str] = field(default_factory=dict)
+    """Absolute path -> reason, for files whose content was looked at; empty for images."""
 
     @classmethod
     def from_folders(cls, folders: Iterable[Path], origin: str, skip: frozenset[str] = frozenset()) -> DataFiles:
         """List the files of `folders`. For equal relative paths, the first folder wins.
 
-        Top-level folders named in `skip` are left out.
+        Top-level folders named in `skip` are left out. Raises UserError if a folder can't be listed.
         """
         paths: dict[str, Path] = {}
+        ignored: dict[str, str] = {}
         for folder in folders:
-            for relative, path in _walk(folder, skip):
-                paths.setdefault(relative, path)
-        return cls(dict(sorted(paths.items())), origin)
+            for entry in listed(folder, skip):
+                if entry.ignored:
+                    ignored.setdefault(entry.relative, entry.ignored)
+                else:
+                    paths.setdefault(entry.relative, entry.path)
+        return cls(dict(sorted(paths.items())), origin, ignored=ignored)
 
     def below(self, prefix: str) -> DataFiles:
         """Return the files below the folder `prefix`, with paths relative to it."""
         start = f"{prefix}/"
         paths = {path[len(start) :]: file for path, file in self.paths.items() if path.startswith(start)}
-        return DataFiles(paths, self.origin, self.remarks)
+        ignored = {path[len(start) :]: why for path, why in self.ignored.items() if path.startswith(start)}
+        return DataFiles(paths, self.origin, self.remarks, ignored, self._not_images)
+
+    def is_image(self, path: str) -> bool:
+        """Return whether the file at a relative path is an image, by its extension, else by its first bytes."""
+        return not self.why_no_image(path)
+
+    def why_no_image(self, path: str) -> str:
+        """Return why the file at a relative path is no image; empty if it is one."""
+        if image_names.is_image(path):
+            return ""
+        file = self.paths[path]
+        if file not in self._not_images:
+            self._not_images[file] = why_no_image(file)
+        return self._not_images[file]
 
     def folders(self, depth: int) -> list[str]:
         """Return the folders down to `depth` levels, upper ones first."""
@@ -55,18 +77,21 @@ class DataFiles:
         return None
 
 
-def _walk(folder: Path, skip: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    """Yield (relative path, file), without the hidden files of file managers and notebooks."""
-    seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a symbolic link to a parent
-            folders.clear()
-            continue
-        seen.add(real)
-        base = os.path.relpath(parent, folder).replace(os.sep, "/")
-        left_out = _SKIPPED_FOLDERS | skip if base == "." else _SKIPPED_FOLDERS
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in left_out)
-        for name in names:
-            if not name.startswith("."):
-                yield (name if base == "." else f"{base}/{name}"), Path(parent, name)
+def why_no_image(file: Path) -> str:
+    """Return why a file is no image, by its extension, else by its first bytes; empty if it is one."""
+    if image_names.is_image(file.name):
+        return ""
+    try:
+        return "" if walking.holds_image(file) else "not an image"
+    except OSError:
+        return "unreadable"
+
+
+def listed(folder: Path, skip: frozenset[str] = frozenset()) -> Iterator[walking.Entry]:
+    """Yield all files below a folder. Raises UserError if one of its folders can't be listed."""
+    try:
+        yield from walking.walk(folder, skip)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} can't be listed ({error.strerror}), and its images would be missing: make it readable."
+        ) from error

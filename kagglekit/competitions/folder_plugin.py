@@ -16,7 +16,7 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.installed import GROUP
-from kagglekit.competitions.layout import natural_key
+from kagglekit.base.walking import natural_key
 
 _VALID = ("valid", "val", "validation")
 _TEST = ("test", "test1")
@@ -40,8 +40,8 @@ class FolderPlugin:
 
     def _labels(self, split: str) -> list[str]:
         pattern = patterns.compile_pattern(f"{split}/{{label}}/")
-        images = filter(image_names.is_image, self._files.paths)
-        return sorted({match["label"].strip() for match in map(pattern.match, images) if match}, key=natural_key)
+        images = (match for path in self._files.paths if (match := pattern.match(path)) and self._files.is_image(path))
+        return sorted({match["label"].strip() for match in images}, key=natural_key)
 
     @hookimpl
     def competition(self) -> Competition:
@@ -49,23 +49,31 @@ class FolderPlugin:
 
         The sample submission, if any, determines the format of the submission.
         """
-        submission, endings = self._submission()
+        submission, bare = self._submission()
         return Competition(
             name=_slug(self.folder.name),
             kaggle="",
             classes={label: label for label in self._classes},
             train=FolderLabels("train/{label}"),
             valid=FolderLabels(f"{self._valid}/{{label}}") if self._valid else None,
-            test=self._test_patterns(endings),
+            test=self._test_patterns(bare),
             flip="allowed",
             submission=submission,
         )
 
-    def _test_patterns(self, endings: Sequence[str]) -> tuple[str, ...]:
-        """Return the path patterns of the test images that exist, else the default pattern."""
-        shapes = [f"{part}/{inner}{{id}}{end}" for part in _TEST for inner in ("", "{folder}/") for end in endings]
-        images = [path for path in self._files.paths if image_names.is_image(path)]
-        there = [shape for shape in shapes if any(patterns.compile_pattern(shape).fullmatch(path) for path in images)]
+    def _test_patterns(self, bare: bool) -> tuple[str, ...]:
+        """Return the path patterns of the test images that exist, else the default pattern.
+
+        If ids are `bare`, the pattern has the images' extension. Where extensions differ, ids include them: the sample
+        submission is matched without.
+        """
+        there = []
+        for shape in (f"{part}/{inner}{{id}}" for part in _TEST for inner in ("", "{folder}/")):
+            pattern = patterns.compile_pattern(shape)
+            images = [path for path in self._files.paths if pattern.fullmatch(path) and self._files.is_image(path)]
+            endings = {image_names.ending_of(path).lower() for path in images}
+            if images:
+                there.append(shape + (endings.pop() if bare and len(endings) == 1 else ""))
         return tuple(there) or (f"{_TEST[0]}/{{id}}",)
 
     @hookimpl
@@ -73,11 +81,11 @@ class FolderPlugin:
         """Score on the folder's own validation set, if it has one."""
         return {"validation": "valid"} if self._valid else {}
 
-    def _submission(self) -> tuple[Submission, Sequence[str]]:
-        """Return the format and the extensions of test images; an empty extension if the ids include it."""
+    def _submission(self) -> tuple[Submission, bool]:
+        """Return the format, and whether ids are without the images' extension."""
         path = self._files.first(_SAMPLES)
         if path is None:
-            return ProbabilityPerClass(id=beside("id", self._classes)), ("",)
+            return ProbabilityPerClass(id=beside("id", self._classes)), False
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = list(csv.reader(file)) or [[]]
         rows = [row for row in rows if len(row) == len(header)]
@@ -95,9 +103,7 @@ class FolderPlugin:
                 f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "
                 "`kagglekit new NAME` writes a plugin that can say how they relate."
             )
-        if image_names.is_image(rows[0][0]):
-            return format_, ("",)
-        return format_, sorted(image_names.IMAGE_ENDINGS)
+        return format_, not image_names.is_image(rows[0][0])
 
     def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
         if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):

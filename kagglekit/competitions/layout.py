@@ -8,20 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kagglekit.base import csv_files, image_names, patterns
+from kagglekit.base.walking import natural_key
 from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_DIGITS = re.compile(r"([0-9]+)")
-
-
-def natural_key(text: str) -> list[tuple[int, str]]:
-    """Return a sort key that orders numbers inside text by value: 2 before 10."""
-    return [(int(part), "") if _DIGITS.fullmatch(part) else (-1, part) for part in _DIGITS.split(text) if part]
-
 
 def has_train(competition: Competition, files: DataFiles) -> bool:
     """Return whether there is any training image."""
@@ -32,6 +25,14 @@ def has_train(competition: Competition, files: DataFiles) -> bool:
 def has_test(competition: Competition, files: DataFiles) -> bool:
     """Return whether there is any test image."""
     return any(_any_match(pattern, files) for pattern in competition.test_patterns)
+
+
+def folders(competition: Competition, files: DataFiles) -> list[str]:
+    """Return the folders of training, validation and test images; an empty name is the whole data."""
+    layouts = [layout for layout in (competition.train, competition.valid) if layout is not None]
+    candidates = [[_image_pattern(layout, each) for each in layout.alternatives] for layout in layouts]
+    found = [_first_matching(each, files) for each in (*candidates, competition.test_patterns)]
+    return list(dict.fromkeys(patterns.folder_of(pattern) for pattern in found if pattern is not None))
 
 
 def has_tables(competition: Competition, files: DataFiles) -> bool:
@@ -112,8 +113,8 @@ def _matches(pattern: str, files: DataFiles) -> Iterable[tuple[str, re.Match[str
     compiled = patterns.compile_pattern(pattern)
     match = compiled.match if pattern.endswith("/") else compiled.fullmatch
     for path in files.paths:
-        found = match(path) if image_names.is_image(path) else None
-        if found is not None:
+        found = match(path)
+        if found is not None and files.is_image(path):
             yield path, found
 
 
@@ -156,8 +157,8 @@ def _check_strays(pattern: str, found: set[str], others: list[str], files: DataF
     if not folder:
         return
     start = f"{folder.lower()}/"
-    strays = [p for p in files.paths if p.lower().startswith(start) and image_names.is_image(p) and p not in found]
-    strays = [path for path in strays if not any(_fits(other, path) for other in others)]
+    strays = [path for path in files.paths if path.lower().startswith(start) and path not in found]
+    strays = [path for path in strays if files.is_image(path) and not any(_fits(other, path) for other in others)]
     if strays:
         raise UserError(
             f"{len(strays)} images under {folder}/ do not fit {pattern!r}, for example {strays[0]!r}: "

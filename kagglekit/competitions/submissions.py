@@ -17,7 +17,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from kagglekit.base.arrays import Floats
 from kagglekit.competitions import layout
-from kagglekit.base import image_names, patterns, storage
+from kagglekit.base import patterns, storage
 from kagglekit.competitions.competition import ClassLabel, Competition, Probability
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -79,6 +79,13 @@ def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.D
 def written_id(competition: Competition, test_id: str) -> str:
     """Return a test id in the submission's format."""
     return competition.submission.id_format.replace("{id}", test_id)
+
+
+def test_id(competition: Competition, written: str) -> str | None:
+    """Return the test id whose form in the submission is `written`; None if there is none."""
+    before, _, after = competition.submission.id_format.partition("{id}")
+    bare = written.removeprefix(before).removesuffix(after)
+    return bare if written_id(competition, bare) == written else None
 
 
 def lay_out(
@@ -176,7 +183,6 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
         "labels": list(competition.labels),
         "test": list(competition.test_patterns),
         "test_expressions": [patterns.compile_pattern(pattern).pattern for pattern in competition.test_patterns],
-        "image_endings": sorted(image_names.IMAGE_ENDINGS),
         "slug": competition.kaggle,
         "own_hooks": list(own_hooks),
     }

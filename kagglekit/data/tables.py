@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.data import folds
+from kagglekit.data import file_counts, folds
+from kagglekit.data.file_counts import FileCounts
 from kagglekit.data.project import Project
 from kagglekit.images import scan
 from kagglekit.recipe import ComputeSettings, DataSettings
@@ -35,6 +36,8 @@ class Tables:
     """The test images to predict: those with a row in the submission, or a sample of them."""
     dropped: pd.DataFrame
     """The training images that the user's drops.csv excludes: `id`, `reason`."""
+    counts: FileCounts
+    """All files below the folders of training and test images."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def read(
     sample = submissions.read_sample(competition, files)
     _say_remarks(files, console)
     _warn_of_lookalikes(train["label"], console)
+    counts = file_counts.count(competition, files, [*train["path"], *test["path"]])
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
     console.say(
         f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
@@ -84,6 +88,7 @@ def read(
         sample=sample,
         requested=folds.sample(requested, count, seed),
         dropped=dropped,
+        counts=counts,
     )
 
 
@@ -123,10 +128,14 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
 
 
 def _requested(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
-    """Return the test images that the sample submission lists. Raises UserError if most are missing."""
-    wanted = set(sample[competition.submission.id])
+    """Return the test images that the sample submission lists, with ids as it spells them.
+
+    Raises UserError if most of them are missing.
+    """
+    wanted = sample[competition.submission.id].tolist()
     written = [submissions.written_id(competition, test_id) for test_id in test["id"]]
-    requested = test[[test_id in wanted for test_id in written]].reset_index(drop=True)
+    ids = _as_listed(competition, test, wanted)
+    requested = test.assign(id=pd.Series(ids, dtype="str")).dropna(subset="id").reset_index(drop=True)
     if len(requested) * 2 < len(wanted):
         raise UserError(
             f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(requested)} of "
@@ -141,12 +150,26 @@ def _requested(competition: Competition, test: pd.DataFrame, sample: pd.DataFram
     return requested
 
 
+def _as_listed(competition: Competition, test: pd.DataFrame, wanted: Sequence[str]) -> list[str | None]:
+    """Return each test image's id as the sample submission spells it, or None. Raises UserError for two of one id."""
+    spelled = [image_names.spellings(*row) for row in zip(test["id"], test["path"], strict=True)]
+    written = [(submissions.written_id(competition, a), submissions.written_id(competition, b)) for a, b in spelled]
+    rows = image_names.match(written, wanted)
+    ids = [None if row is None else submissions.test_id(competition, wanted[row]) for row in rows]
+    firsts: dict[str, str] = {}
+    for image_id, path in zip(ids, test["path"], strict=True):
+        if image_id is not None and firsts.setdefault(image_id, path) != path:
+            raise UserError(f"two test images have the id {image_id!r}: {firsts[image_id]} and {path}; remove one.")
+    return ids
+
+
 def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, folder: Path, console: Console) -> Scanned:
     """Scan all images of the run. Results are cached in `folder`."""
     both = pd.concat([found.train.assign(part="train"), found.requested.assign(part="test")], ignore_index=True)
     verdict = scan.scan(both["path"].tolist(), folder, data.max_megapixels, compute.num_threads, console)
     readable = [place not in verdict.unreadable for place in range(len(both))]
     both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
+    console.say(found.counts.line(both["path"].iloc[place] for place in verdict.unreadable))
     reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]
     bad = both.loc[[not fine for fine in readable], ["part", "id", "path"]].assign(reason=reasons)
     count = len(found.train)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from kagglekit.base import storage
+from kagglekit.base import image_names, storage, walking
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import standalone
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding
 from kagglekit.runs import filenames
 
-_MODULES = (decoding, standalone)
+_MODULES = (decoding, image_names, walking, standalone)
 WHEELS = "wheels"
 
 
@@ -114,7 +114,9 @@ print("data:", data)
 _PREDICT = """
 sys.path.insert(0, str(bundle))
 import decoding
+import image_names
 import standalone
+import walking
 
-standalone.main(bundle, data, Path("submission.csv"), decoding)
+standalone.main(bundle, data, Path("submission.csv"), decoding=decoding, image_names=image_names, walking=walking)
 """

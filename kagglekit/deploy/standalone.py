@@ -1,7 +1,7 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file and `decoding.py` are copied unchanged into the bundle. They import nothing else of kagglekit, so that a
-notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
+This file, `decoding.py`, `image_names.py` and `walking.py` are copied unchanged into the bundle. They import nothing
+else of kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Read = Callable[[], bytes]
+Test = tuple[str, Read]
+"""Path of a test image, and how to read it."""
 Rows = NDArray[np.float64]
 
 
-def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
+def main(bundle: Path, data: Path, output: Path, *, decoding: Any, image_names: Any, walking: Any) -> None:
     """Predict the test images below `data` with the model in `bundle`, and write the submission to `output`.
 
-    `decoding` is the module of that name in the bundle. Raises SystemExit, with the reason, if there are no images.
+    The last three are the modules of those names in the bundle. Raises SystemExit, with the reason, if there are no
+    images or a folder can't be listed.
     """
     import onnxruntime
 
     about: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    files = find_files(data)
-    tests = find_tests(about, files)
+    files = find_files(data, walking)
+    tests = find_tests(about, files, image_names, walking)
     if not tests:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
     wanted: list[Any] = ["CPUExecutionProvider"]
@@ -48,10 +51,10 @@ def main(bundle: Path, data: Path, output: Path, decoding: Any) -> None:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
-    header, ids = requested_rows(about, files, tests)
+    header, ids, reads = requested_rows(about, files, tests, image_names)
     on_gpu = session.get_providers()[0].startswith("CUDA")
     print(f"{len(tests)} test images, {len(ids)} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
-    found, bad = predict(session, about, {i: tests[i] for i in ids if i in tests}, decoding, 64 if on_gpu else 2)
+    found, bad = predict(session, about, {i: reads[i] for i in ids if i in reads}, decoding, 64 if on_gpu else 2)
     for name, reason in bad.items():
         print(f"WARNING: {name} {reason}: its row gets the class prior")
     prior = np.array(about["prior"])
@@ -68,23 +71,23 @@ def has_gpu() -> bool:
     return True
 
 
-def find_files(data: Path) -> dict[str, Read]:
-    """Return all files below a folder, by relative path, including those in zip archives as if unpacked."""
+def find_files(data: Path, walking: Any) -> dict[str, Read]:
+    """Return all files of data below a folder, by relative path, including those in zip archives as if unpacked."""
     found: dict[str, Read] = {}
-    for folder, inner, names in os.walk(data):
-        inner.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            relative = path.relative_to(data)
-            if not _is_hidden(relative.as_posix()):
-                found[relative.as_posix()] = path.read_bytes
-            if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-                for member, read in _members(zipfile.ZipFile(path), PurePosixPath(relative.as_posix())):
-                    found.setdefault(member, read)
+    try:
+        entries = sorted((entry for entry in walking.walk(data) if not entry.ignored), key=lambda e: e.relative)
+    except OSError as error:
+        raise SystemExit(f"{error.filename} can't be listed: {error.strerror}") from error
+    for entry in entries:
+        found[entry.relative] = entry.path.read_bytes
+        if entry.path.suffix.lower() == ".zip" and zipfile.is_zipfile(entry.path):
+            archive = zipfile.ZipFile(entry.path)
+            for member, read in _members(archive, PurePosixPath(entry.relative), walking):
+                found.setdefault(member, read)
     return found
 
 
-def _members(archive: zipfile.ZipFile, place: PurePosixPath) -> Iterator[tuple[str, Read]]:
+def _members(archive: zipfile.ZipFile, place: PurePosixPath, walking: Any) -> Iterator[tuple[str, Read]]:
     """Yield the files of an archive at `place` and of its nested archives, with their paths as if unpacked there.
 
     Images without a folder get a folder with the archive's name.
@@ -98,25 +101,20 @@ def _members(archive: zipfile.ZipFile, place: PurePosixPath) -> Iterator[tuple[s
 
         return read
 
-    names = [name for name in archive.namelist() if not name.endswith("/") and not _is_hidden(name)]
+    members = [name for name in archive.namelist() if not name.endswith("/")]
+    names = [name for name in members if not any(map(walking.ignored_because, name.split("/")))]
     is_heap = len(names) > 1 and all("/" not in name and not name.lower().endswith((".csv", ".zip")) for name in names)
     folder = place.with_suffix("") if is_heap else place.parent
     for name in names:
         if name.lower().endswith(".zip"):
             inner = zipfile.ZipFile(io.BytesIO(archive.read(name)))
-            yield from _members(inner, folder / name)
+            yield from _members(inner, folder / name, walking)
         else:
             yield (folder / name).as_posix(), reader(name)
 
 
-def _is_hidden(path: str) -> bool:
-    """Return whether a file is hidden, or a leftover of a file manager."""
-    parts = PurePosixPath(path).parts
-    return "__MACOSX" in parts or parts[-1].startswith(".")
-
-
-def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Read]:
-    """Return the test images, by id as in the submission. The first pattern that matches any image is used.
+def find_tests(about: Mapping[str, Any], files: Mapping[str, Read], image_names: Any, walking: Any) -> dict[str, Test]:
+    """Return the test images by id. The first pattern that matches any image is used.
 
     The layout may be inside up to two extra folders.
     """
@@ -124,11 +122,11 @@ def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str,
         inside = {"/".join(path.split("/")[depth:]): read for path, read in files.items() if path.count("/") >= depth}
         for pattern in about["test_expressions"]:
             compiled = re.compile(pattern)
-            matches = {path: compiled.fullmatch(path) for path in inside}
+            matches = {path: match for path in inside if (match := compiled.fullmatch(path))}
             found = {
-                about["id_format"].replace("{id}", match["id"]): inside[path]
+                match["id"]: (path, inside[path])
                 for path, match in matches.items()
-                if match and Path(path).suffix.lower() in about["image_endings"]
+                if image_names.is_image(path) or walking.starts_like_image(inside[path]())
             }
             if found:
                 return found
@@ -136,16 +134,24 @@ def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str,
 
 
 def requested_rows(
-    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Read]
-) -> tuple[list[str], list[str]]:
-    """Return the columns and ids of the submission, from the sample submission, if any."""
+    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Test], image_names: Any
+) -> tuple[list[str], list[str], dict[str, Read]]:
+    """Return the submission's columns, its ids and the test images by id, as the sample submission has them, if any."""
+
+    def written(name: str) -> str:
+        return str(about["id_format"].replace("{id}", name))
+
     for name in about["samples"]:
         sample = next((read for path, read in files.items() if path.lower().split("/")[-1] == name.lower()), None)
         if sample is not None:
             header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig")))
-            column = header.index(about["id"])
-            return header, [row[column] for row in rows if row]
-    return about["columns"], list(tests)
+            ids = [row[header.index(about["id"])] for row in rows if row]
+            spelled = [map(written, image_names.spellings(test_id, path)) for test_id, (path, _) in tests.items()]
+            places = image_names.match(list(map(tuple, spelled)), ids)
+            reads = (read for _, read in tests.values())
+            return header, ids, {ids[n]: read for n, read in zip(places, reads, strict=True) if n is not None}
+    by_id = {written(test_id): read for test_id, (_, read) in tests.items()}
+    return about["columns"], list(by_id), by_id
 
 
 def predict(

@@ -1,0 +1,139 @@
+"""Every file below a folder of images: used, ignored for a reason that is said, or unreadable."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kagglekit.base import walking
+from kagglekit.competitions.datafiles import DataFiles
+from tests import damage, drawing
+from tests.conftest import Cli, failed, succeeded
+
+HEIC = b"\x00\x00\x00\x24ftypheic\x00\x00\x00\x00mif1MiHBmiaf" + bytes(64)
+MP4 = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41" + bytes(64)
+
+
+def encoded(format_: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12), "red").save(buffer, format_)
+    return buffer.getvalue()
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    return {entry.relative: entry.ignored for entry in walking.walk(folder)}
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM"])
+def test_an_image_is_known_by_its_first_bytes(format_: str) -> None:
+    assert walking.starts_like_image(encoded(format_))
+
+
+@pytest.mark.parametrize(
+    ("content", "image"),
+    [
+        (HEIC, True),
+        (HEIC.replace(b"ftypheic", b"ftypmsf1"), True),
+        (MP4, False),
+        (b"RIFF\x00\x00\x00\x00AVI LIST" + bytes(64), False),
+        (b"id,label\n1,cat\n", False),
+        (b"BMW and other cars: a list of the photographs below this folder", False),
+        (b"P1 is the first page, P2 the second, P3 the third one of them all", False),
+        (b"P6 # made by hand\n2 2\n255\n", True),
+        (b"", False),
+        (b"\x00", False),
+    ],
+)
+def test_what_is_no_image_is_not_taken_for_one(content: bytes, image: bool) -> None:
+    assert walking.starts_like_image(content) is image
+
+
+def test_files_of_the_system_are_ignored_for_a_reason(tmp_path: Path) -> None:
+    names = ("10.jpg", "2.jpg", ".hidden.jpg", "._2.jpg", "Thumbs.db", "Desktop.ini", "x/1.jpg", ".git/x/1.jpg")
+    damage.write(tmp_path, dict.fromkeys((*names, "__MACOSX/x/2.jpg", "@eaDir/2.jpg/S.jpg"), b""))
+    assert reasons(tmp_path) == {
+        "2.jpg": "", "10.jpg": "", "x/1.jpg": "",
+        ".hidden.jpg": "hidden", ".git/x/1.jpg": "hidden",
+        "._2.jpg": "AppleDouble", "__MACOSX/x/2.jpg": "AppleDouble",
+        "Thumbs.db": "Thumbs.db", "Desktop.ini": "desktop.ini", "@eaDir/2.jpg/S.jpg": "thumbnail",
+    }  # fmt: skip
+    assert [path for path, why in reasons(tmp_path).items() if not why] == ["2.jpg", "10.jpg", "x/1.jpg"]
+
+
+def test_two_links_to_one_folder_are_two_folders_and_a_link_to_a_parent_is_none(tmp_path: Path) -> None:
+    damage.write(tmp_path / "photos", {"1.jpg": b""})
+    data = tmp_path / "data"
+    damage.write(data, {"train/cat/1.jpg": b""})
+    for name in ("test", "valid"):
+        (data / name).symlink_to(tmp_path / "photos")
+    (data / "train" / "cat" / "up").symlink_to(data)
+    (data / "train" / "round.jpg").symlink_to(data / "train" / "round.jpg")
+    assert set(reasons(data)) == {"train/cat/1.jpg", "train/round.jpg", "test/1.jpg", "valid/1.jpg"}
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    assert reasons(tmp_path) == {"a.jpg": "not a file"}
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"train/{label}/{n}.jpg": drawing.image(n, n) for label in ("cat", "dog", "owl") for n in range(2)}
+    damage.write(tmp_path, files | {"test/1.jpg": drawing.image(0, 9), ".cache/1": b""})
+    listed = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name in ("owl", ".cache"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    message = failed(cli("audit", tmp_path))
+    assert f"{tmp_path / 'train' / 'owl'} can't be listed (Permission denied)" in message
+
+
+def test_images_are_known_by_content_where_the_name_says_nothing(tmp_path: Path) -> None:
+    content = {"a": encoded("PNG"), "b.dat": encoded("JPEG"), "c.csv": b"id\n1\n", "d.jpg": b"", "e.mp4": MP4}
+    files = DataFiles.from_folders([damage.write(tmp_path, content)], "the data")
+    assert {path: files.why_no_image(path) for path in files.paths} == {
+        "a": "", "b.dat": "", "c.csv": "not an image", "d.jpg": "", "e.mp4": "not an image",
+    }  # fmt: skip
+
+
+def test_one_line_accounts_for_every_file(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage.without_features(monkeypatch)
+    files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": drawing.image(n, n) for n in range(6)}
+    files |= {"train/cat/plain": drawing.image(0, 7), "train/cat/broken.jpg": b"x", "train/cat/clip.mp4": MP4}
+    files |= {"train/._0.jpg": b"", "train/.DS_Store": b"", "test/Thumbs.db": b"", "readme.txt": b"outside"}
+    files |= {"test/1.jpg": drawing.image(0, 8), "test/2.JP2": encoded("JPEG2000"), "test/labels.csv": b"id\n"}
+    done = succeeded(cli("audit", damage.write(tmp_path, files)))
+    assert (
+        "files below train/ and test/: 9 used, 1 unreadable, 1 AppleDouble, 1 Thumbs.db, 1 hidden, "
+        "2 not an image (such as test/labels.csv)"
+    ) in done.out
+
+
+def test_a_test_image_of_another_format_belongs_to_its_row(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": drawing.image(n, n) for n in range(6)}
+    files |= {"test/1.jpg": drawing.image(0, 8), "test/2.webp": encoded("WEBP"), "test/3": encoded("PNG")}
+    files["sample_submission.csv"] = b"id,cat,dog\n1,0.5,0.5\n2,0.5,0.5\n3,0.5,0.5\n"
+    done = succeeded(cli("audit", damage.write(tmp_path, files)))
+    assert "9 used\n" in done.out
+    assert "have no test image" not in done.out
+    assert "3 rows requested" in done.out
+
+
+@pytest.mark.parametrize("name", ["test/3.ppm", "test/3.photo", "test/3"])
+def test_an_image_that_fits_no_pattern_is_never_passed_over(cli: Cli, pets: damage.Given, name: str) -> None:
+    damage.write(pets.data, {name: encoded("PPM")})
+    assert f"1 images under test/ do not fit 'test/{{id}}.jpg', for example '{name}'" in failed(
+        cli("audit", pets.plugin, "--data", pets.data)
+    )
