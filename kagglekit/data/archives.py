@@ -1,4 +1,4 @@
-"""Unpack archives as Kaggle delivers them: zips, zips in zips, zipped CSV files.
+"""Unpack archives as Kaggle and others deliver them: zip, tar and 7z, archives in archives, zipped CSV files.
 
 Nothing is written outside the target folder. An archive is refused as a whole if a member's path leads outside, if it
 has links or duplicate names, or if it looks like a zip bomb.
@@ -6,22 +6,19 @@ has links or duplicate names, or if it looks like a zip bomb.
 
 from __future__ import annotations
 
-import lzma
 import os
 import re
 import shutil
-import stat
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from filelock import FileLock
 
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
+from kagglekit.data.archive_formats import Archive, Member, is_archive, open_archive, stem
 
 MAX_RATIO = 100
 """Images hardly compress, CSV files about tenfold. A higher ratio, above `FREE_BYTES`, counts as a zip bomb."""
@@ -30,7 +27,6 @@ MAX_MEMBERS = 5_000_000
 MAX_DEPTH = 3
 MANIFEST = ".manifest.json"
 """File in the folder of each unpacked archive. A folder without it is incomplete, or not ours."""
-_CHUNK = 2**20
 _NAME_BYTES = 255
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
@@ -44,8 +40,6 @@ class Extraction:
     folder: Path
     fresh: bool
     """Whether this call unpacked it."""
-    members: tuple[str, ...]
-    """Names of the archive's own members; zips among them are unpacked too."""
 
 
 class NoRoomError(UserError):
@@ -53,30 +47,27 @@ class NoRoomError(UserError):
 
 
 def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name: str = "") -> Extraction:
-    """Unpack `archive` and the zips in it into `into/<stem>-<digest>`, once per content.
+    """Unpack `archive` and the archives in it into `into/<stem>-<digest>`, once per content.
 
     The folder appears, with a manifest of members, only after all checksums match. `progress` is called with the
     number of bytes of each chunk. `name` is the archive's name if the file is named differently. Raises UserError for
-    an unsafe or incomplete zip, and NoRoomError.
+    an unsafe or incomplete archive, and NoRoomError.
     """
     name = name or archive.name
-    with _open(archive, name) as outer:
-        members = _checked_members(outer, name)
-        names = tuple(member.filename for member in members)
-        listing = [[m.filename, m.file_size, m.CRC] for m in members]
-        folder = into / f"{Path(name).stem}-{storage.digest(listing, 8)}"
+    with open_archive(archive, name) as outer:
+        folder = into / f"{stem(name)}-{storage.digest(outer.identity(), 8)}"
         if _is_whole(folder):
-            return Extraction(folder, False, names)
+            return Extraction(folder, False)
         into.mkdir(parents=True, exist_ok=True)
         with FileLock(into / f".{folder.name}.lock"):
             if _is_whole(folder):  # another process has unpacked it
-                return Extraction(folder, False, names)
+                return Extraction(folder, False)
             with storage.replacing_folder(folder) as temporary:
                 allowed = FREE_BYTES + MAX_RATIO * archive.stat().st_size
-                rows = _Unpacking(allowed, progress).unpack(outer, name, temporary, 1)
+                rows = _Unpacking(allowed, progress).unpack(outer, stem(name), temporary, 1)
                 manifest = {"archive": name, "archive_bytes": archive.stat().st_size, "members": rows}
                 storage.write_json(temporary / MANIFEST, manifest)
-    return Extraction(folder, True, names)
+    return Extraction(folder, True)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -107,56 +98,57 @@ def archive_of(folder: Path) -> str:
     return str(storage.read_json(folder / MANIFEST)["archive"])
 
 
+def member_names(archive: Path) -> list[str]:
+    """Return the names of an archive's files; archives in it count as one. Raises UserError if it can't be read."""
+    with open_archive(archive, archive.name) as opened:
+        return [member.name for member in opened.members() if not member.is_folder]
+
+
 def total_bytes(archive: Path) -> int:
-    """Return the unpacked size in bytes, nested zips still packed; 0 if `archive` is not a zip."""
+    """Return the unpacked size in bytes, archives in it still packed; 0 if that takes long or can't be told."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            return sum(m.file_size for m in opened.infolist())
-    except (zipfile.BadZipFile, UnicodeDecodeError):
+        with open_archive(archive, archive.name) as opened:
+            return sum(member.size for member in opened.members()) if opened.lists_at_once else 0
+    except UserError:
         return 0
 
 
 def holds_images(archive: Path) -> bool:
-    """Return whether a zip contains images, or nested zips, which may contain some."""
-    with _open(archive, archive.name) as opened:
-        return any(image_names.is_image(name) or name.lower().endswith(".zip") for name in opened.namelist())
+    """Return whether an archive contains images, or other archives, which may contain some."""
+    with open_archive(archive, archive.name) as opened:
+        return any(image_names.is_image(member.name) or is_archive(member.name) for member in opened.members())
 
 
-def _open(source: Path, name: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        with source.open("rb") as file:
-            start = file.read(64).lstrip().lower()
-        if start.startswith((b"<!doctype", b"<html")):
-            raise UserError(f"{name} is a web page, not an archive: download it again while logged in.") from error
-        if not name.lower().endswith(".zip"):
-            raise UserError(f"{name} is not a zip archive: unpack it, and name the folder.") from error
-        raise UserError(f"{name} is not a whole zip archive ({error}): download it again.") from error
+def _checked_members(archive: Archive, allowed: int) -> list[Member]:
+    """Return the archive's files. Raises UserError for the first unsafe member, or if they are too many or too large.
 
-
-def _checked_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    """Return the archive's files. Raises UserError for the first unsafe member."""
-    if len(archive.infolist()) > MAX_MEMBERS:
-        count = len(archive.infolist())
-        raise UserError(f"{name} has {count} members, more than {MAX_MEMBERS}: it looks like a zip bomb.")
-    for member in archive.infolist():
-        _check_member(member, name)
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    Members are checked as they are listed: to list the members of a bomb may take forever.
+    """
+    members: list[Member] = []
     seen: set[str] = set()
-    for member in members:
-        key = member.filename.casefold()
-        if key in seen:
-            raise UserError(f"{name} has two members called {member.filename!r}: nothing was unpacked.")
-        seen.add(key)
+    size = 0
+    for count, member in enumerate(archive.members(), 1):
+        if count > MAX_MEMBERS:
+            raise UserError(f"{archive.name} has more than {MAX_MEMBERS} members: it looks like a zip bomb.")
+        _check_member(member, archive)
+        if member.is_folder:
+            continue
+        if member.name in seen:
+            raise UserError(f"{archive.name} has two members called {member.name!r}: nothing was unpacked.")
+        seen.add(member.name)
+        size += member.size
+        if size > allowed:
+            raise UserError(
+                f"{archive.name} would unpack to {size} bytes or more: it looks like a zip bomb; nothing was unpacked."
+            )
+        members.append(member)
     return members
 
 
-def _check_member(member: zipfile.ZipInfo, name: str) -> None:
-    # orig_filename is the raw name; zipfile has already cleaned filename
-    path = member.orig_filename.replace("\\", "/")
-    reason = ""
-    if not member.filename:
+def _check_member(member: Member, archive: Archive) -> None:
+    path = member.name
+    reason, cure = member.flaw, f"; {archive.cure}" if member.flaw else ""
+    if not path:
         reason = "has no name"
     elif path.startswith("/") or _DRIVE.match(path):
         reason = "has an absolute name"
@@ -166,12 +158,33 @@ def _check_member(member: zipfile.ZipInfo, name: str) -> None:
         reason = "has a NUL in its name"
     elif any(len(os.fsencode(part)) > _NAME_BYTES for part in PurePosixPath(path).parts):
         reason = f"has a name of more than {_NAME_BYTES} bytes"
-    elif stat.S_ISLNK(member.external_attr >> 16):
-        reason = "is a link"
-    elif member.flag_bits & 1:
-        reason = "is encrypted"
     if reason:
-        raise UserError(f"{name}: member {member.orig_filename!r:.80} {reason}: nothing was unpacked.")
+        raise UserError(f"{archive.name}: member {member.raw!r:.80} {reason}: nothing was unpacked{cure}.")
+
+
+@dataclass
+class _File:
+    """A file that a member is written to."""
+
+    path: Path
+    """Path of the file, which must not exist yet."""
+    progress: Progress
+    size: int = 0
+    crc: int = 0
+
+    def __post_init__(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("xb")
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self.size += len(data)
+        self.crc = zlib.crc32(data, self.crc)
+        self.progress(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass
@@ -182,35 +195,33 @@ class _Unpacking:
     """Bytes that may still be unpacked before the archive counts as a zip bomb."""
     progress: Progress
 
-    def unpack(self, archive: zipfile.ZipFile, name: str, target: Path, depth: int) -> list[list[object]]:
-        """Unpack one level, then its nested zips. Return manifest rows [path, bytes, CRC]."""
+    def unpack(self, archive: Archive, title: str, target: Path, depth: int) -> list[list[object]]:
+        """Unpack one level, then its nested archives. Return manifest rows [path, bytes, CRC].
+
+        Images without a folder get one that is called `title`.
+        """
         if depth > MAX_DEPTH:
-            raise UserError(f"{name} is nested more than {MAX_DEPTH} archives deep: it looks like a zip bomb.")
-        members = _checked_members(archive, name)
-        self._check_size(members, name, target)
-        folder = target / Path(name).stem if _is_flat(members) else target
-        prefix = "" if folder == target else f"{folder.name}/"
+            raise UserError(f"{archive.name} is nested more than {MAX_DEPTH} archives deep: it looks like a zip bomb.")
+        members = _checked_members(archive, self.allowed)
+        self._check_size(members, archive.name, target)
+        folder = target / title if _is_flat(members) else target
         rows: list[list[object]] = []
-        for member in members:
-            path = folder.joinpath(*PurePosixPath(member.filename).parts)
-            self._write(archive, member, path, name)
-            if not member.filename.lower().endswith(".zip"):
-                rows.append([prefix + member.filename, member.file_size, member.CRC])
+        for file in self._write(archive, folder):
+            within = file.path.relative_to(target)
+            if not is_archive(file.path.name):
+                rows.append([within.as_posix(), file.size, file.crc])
                 continue
-            with _open(path, f"{name}: {member.filename}") as inner:
-                inner_rows = self.unpack(inner, member.filename, path.parent, depth + 1)
-            path.unlink()  # only our temporary copy: the user's archive still contains it
-            parent = PurePosixPath(member.filename).parent
-            rows += [[(parent / str(row[0])).as_posix(), *row[1:]] for row in inner_rows]
+            with open_archive(file.path, f"{archive.name}: {within.as_posix()}") as inner:
+                inner_rows = self.unpack(inner, stem(file.path.name), file.path.parent, depth + 1)
+            file.path.unlink()  # only our temporary copy: the user's archive still contains it
+            rows += [[(within.parent / str(row[0])).as_posix(), *row[1:]] for row in inner_rows]
         return rows
 
-    def _check_size(self, members: list[zipfile.ZipInfo], name: str, target: Path) -> None:
-        size = sum(m.file_size for m in members)
+    def _check_size(self, members: list[Member], name: str, target: Path) -> None:
+        size = sum(m.size for m in members)
         self.allowed -= size
-        if self.allowed < 0:
-            raise UserError(f"{name} would unpack to {size} bytes: it looks like a zip bomb; nothing was unpacked.")
         # a nested archive takes twice its space while it is unpacked
-        need = size + sum(m.file_size for m in members if m.filename.lower().endswith(".zip"))
+        need = size + sum(m.size for m in members if is_archive(m.name))
         free = shutil.disk_usage(target).free
         if need > free:
             raise NoRoomError(
@@ -218,37 +229,34 @@ class _Unpacking:
                 "some, or set KAGGLEKIT_HOME to a folder on another disk."
             )
 
-    def _write(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, name: str) -> None:
+    def _write(self, archive: Archive, folder: Path) -> list[_File]:
+        """Write an archive's files below `folder`. Return them in the archive's order."""
+        written: list[_File] = []
+
+        def open_sink(name: str) -> _File:
+            path = folder.joinpath(*PurePosixPath(name.replace("\\", "/")).parts)
+            try:
+                written.append(_File(path, self.progress))
+            except (FileExistsError, NotADirectoryError) as error:
+                raise _clash(archive, name, path, written) from error
+            return written[-1]
+
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, path.open("xb") as sink:
-                while chunk := _read(source, name, member.filename):
-                    sink.write(chunk)
-                    self.progress(len(chunk))
-        except (FileExistsError, NotADirectoryError) as error:
-            clash = f"{name}: member {member.filename!r} would overwrite another member"
-            raise UserError(f"{clash}: nothing was unpacked.") from error
-        except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise _damaged(name, member.filename, error) from error
+            archive.extract(open_sink)
+        finally:  # py7zr leaves a file open where it fails
+            for file in written:
+                file.close()
+        return written
 
 
-def _read(source: IO[bytes], name: str, member: str) -> bytes:
-    """Read a chunk. Raises UserError if the compressed data is damaged."""
-    try:
-        return source.read(_CHUNK)
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise _damaged(name, member, error) from error
-    except OSError as error:
-        if error.errno is not None:  # the disk failed, not the archive
-            raise
-        raise _damaged(name, member, error) from error
+def _clash(archive: Archive, name: str, path: Path, written: list[_File]) -> UserError:
+    """Return the error for a member whose `path` exists already."""
+    twins = [file.path for file in written if file.path != path and str(file.path).lower() == str(path).lower()]
+    why = "; this disk does not tell upper case from lower: set KAGGLEKIT_HOME to one that does" if twins else ""
+    return UserError(f"{archive.name}: member {name!r} would overwrite another member: nothing was unpacked{why}.")
 
 
-def _damaged(name: str, member: str, error: Exception) -> UserError:
-    return UserError(f"{name}: member {member!r} is damaged ({error}): download it again.")
-
-
-def _is_flat(members: list[zipfile.ZipInfo]) -> bool:
+def _is_flat(members: list[Member]) -> bool:
     """Return whether an archive has only images and no folder; they then get a folder with the archive's name."""
-    names = [m.filename for m in members if not m.filename.startswith("__MACOSX/")]
+    names = [m.name for m in members if not m.name.startswith("__MACOSX/")]
     return len(names) > 1 and all("/" not in name and image_names.is_image(name) for name in names)

@@ -85,13 +85,13 @@ def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
         with console.progress(
             f"checking and unpacking {archive.name}", archives.total_bytes(part.path), "B"
         ) as advance:
-            unpacked = archives.extract(part.path, archive.parent, advance, archive.name)
+            archives.extract(part.path, archive.parent, advance, archive.name)
     except archives.NoRoomError:
         raise
     except UserError:
         part.discard()
         raise
-    _compare(listed, unpacked.members, archive.name, console)
+    _compare(listed, archives.member_names(part.path), archive.name, console)
     part.become(archive)
 
 
