@@ -489,6 +489,14 @@ def test_killed_when_all_was_unpacked_nothing_is_left_over(
     assert not place.part.exists()
 
 
+def test_an_archive_that_another_tool_unpacks_is_kept(cli: Cli, dogs: State, place: Place, tmp_path: Path) -> None:
+    content = bytearray(drawing.zip_of(tmp_path / "outer.zip", {"a.txt": b"a"}).read_bytes())
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = 9
+    dogs.archive = bytes(content)
+    assert "deflate64" in failed(cli("download", DOGS))
+    assert place.archive.read_bytes() == dogs.archive
+
+
 def test_an_archive_that_leads_out_of_its_folder_is_refused(
     cli: Cli, dogs: State, place: Place, tmp_path: Path
 ) -> None:

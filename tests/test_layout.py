@@ -120,17 +120,10 @@ WRAPPERS: dict[str, Callable[[Path, Files], Path]] = {
         written(place, {"given.zip": zipped(moved(files, "a/b/"))}) / "given.zip"
     ),
 }
-UNPACKED_ONLY = ("folder in a folder",)
-"""Archives are looked for in the folder that was named, not below it."""
 
 
 def cases(shapes: Mapping[str, Files]) -> list[tuple[str, str]]:
-    return [
-        (shape, wrapper)
-        for shape, files in shapes.items()
-        for wrapper in WRAPPERS
-        if not (wrapper in UNPACKED_ONLY and any(name.endswith(".zip") for name in files))
-    ]
+    return [(shape, wrapper) for shape in shapes for wrapper in WRAPPERS]
 
 
 @pytest.mark.parametrize(("shape", "wrapper"), cases(DOGS_SHAPES))
@@ -238,6 +231,43 @@ def test_data_that_lies_in_the_workspace_needs_no_option(files: Files) -> None:
         assert there.origin.startswith(str(folder))
         assert len(plugin.train_table(competition, there)) == 4
         assert len(plugin.test_table(competition, there)) == 3
+
+
+@pytest.mark.parametrize("folder", ["", "downloads/", "a/b/"])
+def test_of_several_whole_archives_one_is_taken_and_named(folder: str, tmp_path: Path) -> None:
+    other = {name: b"other" for name in DOGS if name.endswith(".jpg")} | {"sample_submission.csv": SAMPLE}
+    packed = {f"{folder}dogs.zip": zipped(DOGS), f"{folder}dogs-2.zip": zipped(other), f"{folder}notes.txt": ""}
+    plugin, competition, files = found("dogs-vs-cats", written(tmp_path / "given", packed))
+    assert files.origin == str(tmp_path / "given" / folder / "dogs-2.zip")
+    assert files.remarks == [
+        f"{tmp_path / 'given' / folder} has 2 archives: dogs-2.zip is taken, the others are not".replace(
+            "/ has", " has"
+        )
+    ]
+    paths = plugin.train_table(competition, files)["path"]
+    assert {Path(path).read_bytes() for path in paths} == {b"other"}
+
+
+def test_a_file_in_two_archives_is_named(tmp_path: Path) -> None:
+    packed = {"a.zip": zipped(DOGS_TRAIN), "b.zip": zipped(DOGS_TRAIN | DOGS_TEST)}
+    plugin, competition, files = found("dogs-vs-cats", written(tmp_path, packed))
+    assert len(plugin.train_table(competition, files)) == 4
+    (remark,) = files.remarks
+    assert remark.startswith("4 files are in two archives, for example train/cat.0.jpg: that of a.zip is taken, not")
+
+
+def test_an_archive_of_images_that_lie_unpacked_beside_it_is_not_unpacked(tmp_path: Path) -> None:
+    given = written(tmp_path, moved(DOGS_TRAIN | DOGS_TEST, "pets/") | {"pets/train.zip": zipped(DOGS_TRAIN)})
+    found("dogs-vs-cats", given)
+    assert not any(Workspace.of("dogs-vs-cats").data.glob("train-*"))
+
+
+@pytest.mark.parametrize("name", ["dogs.zip.001", "dogs.z01"])
+def test_a_folder_with_a_split_archive_says_how_to_unpack_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        found("dogs-vs-cats", written(tmp_path, {name: zipped(DOGS)[:99]}))
+    assert "part of a split archive" in one_line(caught)
+    assert f"`7z x {name.replace('z01', 'zip')}`" in one_line(caught)
 
 
 def test_a_json_file_of_the_competition_hides_no_folder_of_its_name() -> None:

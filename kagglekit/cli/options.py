@@ -19,7 +19,7 @@ NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Data folder, or archive from Kaggle. Default: the workspace's data folder."),
+    typer.Option("--data", help="Data folder or archive (zip, tar, 7z). Default: the workspace's data folder."),
 ]
 Set = Annotated[
     list[str] | None,

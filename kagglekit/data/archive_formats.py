@@ -47,6 +47,10 @@ def stem(name: str) -> str:
     return name[: -len(suffix)] if suffix else name
 
 
+class UnreadableError(UserError):
+    """An archive that kagglekit can't unpack, and another tool can."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A file or folder in an archive."""
@@ -132,8 +136,7 @@ def open_archive(path: Path, name: str) -> Archive:
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise UserError(f"{name} is a web page, not an archive: download it again while logged in.")
     if is_part(name):
-        first = re.sub(r"\.z\d\d$", ".zip", path.name, flags=re.IGNORECASE)
-        raise UserError(f"{name} is one part of a split archive: {_unpack_split(first)}.")
+        raise UnreadableError(f"{name} is one part of a split archive: {unpack_split(path.name)}.")
     if start.startswith(_SEVEN_ZIP):
         return SevenZip(path, name)
     if start.startswith(_COMPRESSED) or start[257:262] == b"ustar" or name.lower().endswith(_TAR_SUFFIXES):
@@ -141,7 +144,9 @@ def open_archive(path: Path, name: str) -> Archive:
     return Zip(path, name)
 
 
-def _unpack_split(first: str) -> str:
+def unpack_split(part: str) -> str:
+    """Return what to do with a split archive, of which one part is called `part`."""
+    first = re.sub(r"\.z\d\d$", ".zip", part, flags=re.IGNORECASE)
     return f"unpack all of it with `7z x {first}`, and name the folder with --data"
 
 
@@ -163,7 +168,7 @@ class Zip(Archive):
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(path, name)
         if _is_last_part(path):
-            raise UserError(f"{name} is the last part of a split archive: {_unpack_split(path.name)}.")
+            raise UnreadableError(f"{name} is the last part of a split archive: {unpack_split(path.name)}.")
         try:
             self._file = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, UnicodeDecodeError) as error:
@@ -303,7 +308,7 @@ class SevenZip(Archive):
             try:
                 yield
             except (self._errors.PasswordRequired, self._errors.UnsupportedCompressionMethodError) as error:
-                raise UserError(f"{self.name} can't be read ({_reason(error)}): {self.cure}.") from error
+                raise UnreadableError(f"{self.name} can't be read ({_reason(error)}): {self.cure}.") from error
             except self._errors.ArchiveError as error:
                 raise EOFError(str(error)) from error
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
-from kagglekit.data.archive_formats import Archive, Member, is_archive, open_archive, stem
+from kagglekit.data.archive_formats import Archive, Member, UnreadableError, is_archive, open_archive, stem
 
 MAX_RATIO = 100
 """Images hardly compress, CSV files about tenfold. A higher ratio, above `FREE_BYTES`, counts as a zip bomb."""
@@ -159,7 +159,8 @@ def _check_member(member: Member, archive: Archive) -> None:
     elif any(len(os.fsencode(part)) > _NAME_BYTES for part in PurePosixPath(path).parts):
         reason = f"has a name of more than {_NAME_BYTES} bytes"
     if reason:
-        raise UserError(f"{archive.name}: member {member.raw!r:.80} {reason}: nothing was unpacked{cure}.")
+        kind = UnreadableError if member.flaw else UserError
+        raise kind(f"{archive.name}: member {member.raw!r:.80} {reason}: nothing was unpacked{cure}.")
 
 
 @dataclass

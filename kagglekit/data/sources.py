@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kagglekit.base import storage
@@ -13,9 +14,10 @@ from kagglekit.competitions import layout
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives
+from kagglekit.data.archive_formats import is_archive, is_part, unpack_split
 
 _WRAPPERS = 2
-"""Number of extra folder levels that are searched for the layout, such as a folder named like the archive."""
+"""Number of extra folder levels that are searched for the layout and for archives."""
 _SOURCE = ".source.json"
 """File in the workspace's data folder with the path last given with `--data`."""
 
@@ -57,7 +59,8 @@ def is_absent(workspace: Workspace) -> bool:
 def packed(workspace: Workspace) -> list[Path]:
     """Return the archives in the workspace that have not been unpacked yet."""
     unpacked = set(map(archives.archive_of, archives.unpacked_folders(workspace.data)))
-    return sorted(path for path in workspace.data.glob("*.zip") if path.name not in unpacked)
+    there = workspace.data.glob("*")
+    return sorted(path for path in there if is_archive(path.name) and path.is_file() and path.name not in unpacked)
 
 
 def _remembered(workspace: Workspace) -> Path | None:
@@ -74,7 +77,7 @@ def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFile
     """Return the first complete candidate, else the most complete one; None if none has training images."""
     best, most = None, 0
     for files in candidates:
-        for based in (files, *(files.below(folder) for folder in files.folders(_WRAPPERS))):
+        for based in _bases(files):
             holds = _holds(competition, based)
             if holds == _COMPLETE:
                 return based
@@ -83,7 +86,14 @@ def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFile
     return best
 
 
-_COMPLETE = 3
+def _bases(files: DataFiles) -> Iterator[DataFiles]:
+    """Yield the files, and those below each of the upper folders: the layout may begin there."""
+    yield files
+    for folder in files.folders(_WRAPPERS):
+        yield files.below(folder)
+
+
+_IMAGES, _COMPLETE = 2, 3
 
 
 def _holds(competition: Competition, files: DataFiles) -> int:
@@ -92,11 +102,11 @@ def _holds(competition: Competition, files: DataFiles) -> int:
         return 0
     if not layout.has_test(competition, files):
         return 1
-    return _COMPLETE if layout.has_tables(competition, files) else 2
+    return _COMPLETE if layout.has_tables(competition, files) else _IMAGES
 
 
 def _in(source: Path, competition: Competition, workspace: Workspace, console: Console) -> Iterator[DataFiles]:
-    """Yield the files of an archive; for a folder, its files alone, then with its archives unpacked."""
+    """Yield the files of an archive; for a folder, its files alone, then with the archives of one of its folders."""
     if source.is_file():
         yield DataFiles.from_folders([_unpack(source, workspace, console)], str(source))
         return
@@ -105,13 +115,49 @@ def _in(source: Path, competition: Competition, workspace: Workspace, console: C
     )
     alone = DataFiles.from_folders([source], str(source), skip=ours)
     yield alone
-    zips = sorted(path for path in source.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
-    if _best(competition, iter([alone])) is not None and layout.has_test(competition, alone):
-        # the user unpacked the images beside the archives: only CSV files can be missing
-        zips = [path for path in zips if not archives.holds_images(path)]
-    if zips:
-        unpacked = [_unpack(path, workspace, console) for path in zips]
-        yield DataFiles.from_folders([source, *unpacked], str(source), skip=ours)
+    has_images = any(_holds(competition, based) >= _IMAGES for based in _bases(alone))
+    packed_in = defaultdict(list)
+    for name, path in alone.paths.items():
+        near = is_archive(name) and name.count("/") <= _WRAPPERS
+        # where the user unpacked the images beside the archives, only CSV files can be missing
+        if near and not (has_images and archives.holds_images(path)):
+            packed_in[name.rpartition("/")[0]].append(path)
+    for folder in sorted(packed_in, key=lambda name: (name.count("/") + bool(name), name)):
+        beside = alone.below(folder) if folder else alone
+        yield from _with_archives(beside, packed_in[folder], competition, workspace, console)
+
+
+def _with_archives(
+    beside: DataFiles, packed_: Sequence[Path], competition: Competition, workspace: Workspace, console: Console
+) -> Iterator[DataFiles]:
+    """Yield the first archive of a folder that has everything, else the files `beside` together with all archives."""
+    unpacked: list[DataFiles] = []
+    for path in packed_:
+        files = DataFiles.from_folders([_unpack(path, workspace, console)], str(path))
+        if len(packed_) > 1 and any(_holds(competition, based) == _COMPLETE for based in _bases(files)):
+            files.remarks.append(f"{path.parent} has {len(packed_)} archives: {path.name} is taken, the others are not")
+            yield files
+        unpacked.append(files)
+    yield _merged(beside, unpacked, [path.name for path in packed_])
+
+
+def _merged(beside: DataFiles, unpacked: Sequence[DataFiles], names: Sequence[str]) -> DataFiles:
+    """Return the files of a folder and of its archives called `names`. The first file of a name counts."""
+    paths = dict(beside.paths)
+    came_from: dict[str, str] = {}
+    twice = []
+    for name, files in zip(names, unpacked, strict=True):
+        twice += [(path, came_from[path], name) for path in files.paths if path in came_from]
+        came_from |= dict.fromkeys(files.paths, name)
+        paths = {**files.paths, **paths}
+    merged = DataFiles(dict(sorted(paths.items())), beside.origin, beside.remarks, beside.ignored)
+    if twice:
+        path, first, other = twice[0]
+        merged.remarks.append(
+            f"{len(twice)} files are in two archives, for example {path}: that of {first} is taken, not that of "
+            f"{other}; to choose, name one archive with --data"
+        )
+    return merged
 
 
 def _in_workspace(competition: Competition, workspace: Workspace, console: Console) -> Iterator[DataFiles]:
@@ -132,7 +178,9 @@ def _unpack(source: Path, workspace: Workspace, console: Console) -> Path:
 
 def _no_layout(competition: Competition, option: Path) -> UserError:
     wanted = " or ".join(competition.train.alternatives)
+    part = next((path.name for path in sorted(option.glob("*")) if is_part(path.name)), "")
+    split = f"; {part} is one part of a split archive: {unpack_split(part)}" if part else ""
     return UserError(
-        f"--data {option}: no training image of {competition.name} there; looked for {wanted}. "
+        f"--data {option}: no training image of {competition.name} there; looked for {wanted}{split}. "
         f"Name the archive{_source(competition)}, or the folder that it was unpacked to."
     )

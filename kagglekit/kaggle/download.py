@@ -15,6 +15,7 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives
+from kagglekit.data.archive_formats import UnreadableError
 from kagglekit.data.project import Project
 from kagglekit.kaggle import client, retries
 from kagglekit.kaggle.errors import UnreachableError
@@ -77,7 +78,8 @@ class CutError(Exception):
 def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
     """Download `archive`, resuming as often as needed, and unpack it next to itself, which checks every member.
 
-    The archive gets its name only after that. A broken archive is deleted; one too large to unpack on the disk is kept.
+    The archive gets its name only after that. A broken archive is deleted; one that only other tools unpack, or
+    that is too large for the disk, is kept.
     """
     listed = kaggle.files()
     part = receive(kaggle, archive, console)
@@ -87,6 +89,9 @@ def fetch(kaggle: client.Kaggle, archive: Path, console: Console) -> None:
         ) as advance:
             archives.extract(part.path, archive.parent, advance, archive.name)
     except archives.NoRoomError:
+        raise
+    except UnreadableError:
+        part.become(archive)
         raise
     except UserError:
         part.discard()
