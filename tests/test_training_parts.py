@@ -336,7 +336,7 @@ def fitted(minutes: float, speed: Speed, **more: Any) -> tuple[tuple[int, ...], 
 
     recipe = Recipe.of(budget=f"{minutes}m", **more)
     work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
-    settings_, _ = budget._fit_quick(recipe, "resnet18", work, recipe.compute.budget_seconds("cpu"), measure)
+    settings_ = budget._fit_quick(recipe, "resnet18", work, recipe.compute.budget_seconds("cpu"), measure).settings
     changed = recipe.changed(plan="quick", phases=tuple(settings_["phases"]))
     return tuple(settings_["image_size"]), settings_["folds"], phases.of(changed.schedule)[0].epochs
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import DataSettings
+from kagglekit.runs import store
 
 Fold = NDArray[np.int64]
-TRAIN_ONLY = -1
+TRAIN_ONLY = store.TRAIN_ONLY
 
 
 def assign(table: pd.DataFrame, data: DataSettings) -> Fold:

@@ -12,6 +12,7 @@ from kagglekit.competitions.plugins import Plugin
 from kagglekit.data.tables import Scanned
 from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import Recipe
+from kagglekit.runs.record import Pace
 from kagglekit.runs.store import Run
 
 
@@ -31,3 +32,5 @@ class Job:
     synthetic: bool
     """Whether the run is a rehearsal on drawn images."""
     console: Console
+    pace: Pace | None = None
+    """Expected times, if the run has to end within a budget."""

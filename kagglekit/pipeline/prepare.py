@@ -104,6 +104,7 @@ def prepare(
         workspace=project.workspace,
         synthetic=synthetic,
         console=console,
+        pace=decided.pace,
     )
 
 
@@ -148,6 +149,7 @@ def _decide(chosen: Recipe, work: budget.Work) -> Decision:
         batch_size=chosen.compute.feature_batch
         or batch_sizes.automatic_batch(device, chosen.features.shape or batch_sizes.USUAL_SIZE),
         when=time.strftime("%Y-%m-%d %H:%M"),
+        pace=choice.pace,
     )
 
 

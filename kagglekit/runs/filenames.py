@@ -42,6 +42,11 @@ FINDER = "finder-{}.json"
 FINDER_PLOT = "finder-{}.png"
 """A plot of `FINDER`."""
 
+PACE = "pace.json"
+"""In a model's folder: how long it trains, to end within the budget (`record.ModelPace`)."""
+LEFT_OUT = "left-out.json"
+"""The folds that were left out to end within the budget (`record.LeftOut`)."""
+
 UNFINISHED = "unfinished.parquet"
 """Out-of-fold probabilities before the steps temperature and clip."""
 OOF = "oof.parquet"

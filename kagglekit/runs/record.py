@@ -264,6 +264,54 @@ class Manifest(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pace(Plain):
+    """The expected times of a run that has to end within a budget. All times are in seconds."""
+
+    budget: float
+    """Time that the whole command may take."""
+    least: float
+    """Time of the whole command with this plan, and a reserve. It may be more than the budget if none was given."""
+    epochs: int
+    """Epochs of each model."""
+    epoch: float
+    """Time of an epoch of one model."""
+    model: float
+    """Time of one model besides its epochs."""
+    ending: float
+    """Time from the last model to the end of the command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaceCheck(Plain):
+    """A comparison of a model's training with the clock."""
+
+    step: int
+    """Steps trained before."""
+    seconds: float
+    """Time of the model so far."""
+    epochs: float
+    """Epochs that the model trains in all, from here on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPace(Plain):
+    """What the clock decided for one model: `pace.json` in its folder."""
+
+    checks: tuple[PaceCheck, ...] = ()
+    epoch: float | None = None
+    """Time of an epoch, measured over the whole training, in seconds."""
+    seconds: float | None = None
+    """Time of the whole model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut(Plain):
+    """The folds that a run left out to end within its budget."""
+
+    folds: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision(Plain):
     """The choices that depend on the machine and its state, made once per run."""
 
@@ -280,3 +328,5 @@ class Decision(Plain):
     """Images per batch."""
     when: str
     """Local date and time."""
+    pace: Pace | None = None
+    """Expected times; None if the run need not end within a budget."""

@@ -7,8 +7,8 @@ changed. Otherwise it runs again. This is how a killed command resumes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,14 @@ class Stages:
         self._set_changed_aside(name)
         self._path(name).unlink(missing_ok=True)
 
+    def leave_out(self, names: Collection[str]) -> None:
+        """Remove stages that the run will not make."""
+        self._stages = {
+            name: replace(stage, after=tuple(before for before in stage.after if before not in names))
+            for name, stage in self._stages.items()
+            if name not in names
+        }
+
     def make(self, name: str, work: Callable[[], None], *, together: bool = False) -> None:
         """Call `work` to write the stage's files, unless they are up to date.
 
@@ -72,7 +80,7 @@ class Stages:
             self._record(name, time.perf_counter() - started)
 
     def seconds(self) -> dict[str, float]:
-        """Return the time of each stage, in seconds."""
+        """Return the time of each stage that has run, in seconds."""
         manifests = {name: self._manifest(name) for name in self._stages}
         return {name: manifest.seconds for name, manifest in manifests.items() if manifest is not None}
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kagglekit.base.arrays import Floats
     from kagglekit.base.console import Console
 
+TRAIN_ONLY = -1
+"""Fold of an image that every model learns from, and that is never scored."""
 _OLD = 60.0
 """Age in seconds above which no command is still writing a small file."""
 SYNTHETIC = "synthetic"
@@ -127,10 +129,17 @@ class Run:
         return both[both["part"] == part]
 
     def folds(self) -> pd.Series[int]:
-        """Return the fold of each training image, by id."""
+        """Return the fold of each training image, by id; `TRAIN_ONLY` for images that are never scored."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder / filenames.FOLDS).set_index("id")["fold"]
+        fold = pd.read_parquet(self.folder / filenames.FOLDS).set_index("id")["fold"]
+        return fold.mask(fold.isin(self.left_out), TRAIN_ONLY)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Folds that were left out to end within the budget."""
+        found = record.read(self.folder / filenames.LEFT_OUT, record.LeftOut)
+        return () if found is None else found.folds
 
     def oof(self) -> Probabilities:
         """Return out-of-fold probabilities of the scored images, with `label` and `fold`."""

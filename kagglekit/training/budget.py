@@ -1,6 +1,7 @@
 """What fits into the budget: whether to train a backbone, and the folds, image size and epochs of plan `quick`.
 
-Everything is decided before training starts, from the time of a step, measured on this machine.
+Everything is decided before training starts, from the time of a step, measured on this machine. While the run goes on,
+`pacing` compares it with the clock.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import Any
 
 from kagglekit.base import devices, distributed
 from kagglekit.base.errors import UserError
-from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe
+from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe, ScheduleSettings
+from kagglekit.runs.record import Pace
 from kagglekit.training import phases, throughput
+from kagglekit.training.pacing import RESERVE
 from kagglekit.training.throughput import Speed
 
 MIN_IMAGES = 2000
@@ -25,10 +28,10 @@ _ENLARGED = 1.2
 """Largest factor by which small images are enlarged: more adds no information, and costs time."""
 _MULTIPLE = 8
 """Sides are multiples of this number of pixels, since most networks halve them several times."""
-_KEPT_BACK = 0.15
-"""Share of the budget held in reserve, for example for a machine that slows down."""
 _FIXED = 45.0
 """Seconds for exporting the backbone, its features, the heads and the finish."""
+_ENDING = 30.0
+"""Seconds from the last model to the end of the command: its part of `_FIXED`, and the report."""
 _FIXED_OF_MODEL = 6.0
 _PAIR = 3e-8
 """Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
@@ -56,6 +59,8 @@ class Plan:
 
     settings: dict[str, Any]
     reason: str
+    pace: Pace | None = None
+    """Expected times, if the run has to end within a budget."""
 
 
 Measure = Callable[[tuple[int, int]], Speed]
@@ -82,8 +87,8 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
         return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else unused}")
     if not limited:
         return Plan(settled, "plan quick, with the epochs of its phases")
-    settings, how = _fit_quick(recipe, backbone, work, budget, _measuring(recipe, backbone, device))
-    return Plan(settled | settings, how)
+    found = _fit_quick(recipe, backbone, work, budget, _measuring(recipe, backbone, device))
+    return replace(found, settings=settled | found.settings)
 
 
 def is_worth_training(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[bool, str]:
@@ -110,42 +115,68 @@ def _is_worth_training_in(
     return epochs >= MIN_EPOCHS, f"by a measured step, {epochs} epochs fit in {budget / 60:.0f} min"
 
 
-def _fit_quick(
-    recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure
-) -> tuple[dict[str, Any], str]:
-    """Return folds, image size and epochs that fit: enough epochs come first, then image size, then folds."""
+def _fit_quick(recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure) -> Plan:
+    """Return folds, image size and epochs that fit: enough epochs come first, then image size, then folds.
+
+    If nothing fits, the default budget gives the smallest plan. Raises UserError for a budget that the user gave.
+    """
     shapes = (
         [recipe.features.shape]
         if recipe.features.shape
         else shapes_for(own_shape(backbone), work.native, recipe.features.crop)
     )
     fold_counts = _fold_counts(recipe.data)
-    fixed = phases.of(replace(recipe.schedule, plan="quick"))
-    fixed_epochs = any("epochs=" in change for change in recipe.schedule.phases if change.startswith("all "))
-    wanted = fixed[0].epochs if fixed_epochs else 0
+    wanted = _wanted_epochs(recipe.schedule)
     for shape in shapes:
         speed = measure_(shape)
         for folds in fold_counts:
-            epochs = _epochs(recipe, work, folds, speed, budget)
-            is_last = (shape, folds) == (shapes[-1], fold_counts[-1])
+            cost = _cost(recipe, work, folds, speed)
+            epochs, is_last = cost.epochs(budget), (shape, folds) == (shapes[-1], fold_counts[-1])
             if epochs >= (wanted or MIN_EPOCHS) or (is_last and epochs >= (wanted or 1)):
-                chosen = wanted or min(epochs, MAX_EPOCHS)
-                settings = {
-                    "folds": folds,
-                    "image_size": list(shape),
-                    "phases": [f"all epochs={chosen}", *recipe.schedule.phases],
-                }
-                rate = 1 / speed.step
-                return settings, (
-                    f"plan quick: {folds} folds at {shape[0]}x{shape[1]}, {chosen} epochs: a step was measured at "
-                    f"{rate:.0f} images/s, budget {budget / 60:.0f} min"
-                )
-    cure = f"{wanted} epochs" if wanted else "one epoch"
-    least = math.ceil(_cost(recipe, work, fold_counts[-1], speed).budget(wanted or 1) / 60)
+                return _quick(recipe, _Fit(shape, folds, wanted or min(epochs, MAX_EPOCHS), speed), cost, budget)
+    least = cost.budget(wanted or 1)
+    if recipe.compute.budget == "auto":
+        return _quick(recipe, _Fit(shape, folds, wanted or 1, speed), cost, budget)
     raise UserError(
-        f"budget = {recipe.compute.budget!r}: {budget / 60:.0f} min is too little for {cure} of {work.images} images "
-        f"with {backbone}: use --budget {least}m or more, or use --method features."
+        f"budget = {recipe.compute.budget!r}: {budget / 60:.0f} min is too little for {_epochs_text(wanted or 1)} of "
+        f"{work.images} images with {backbone}, {folds} folds at {shape[0]}x{shape[1]}: use --budget "
+        f"{math.ceil(least / 60)}m or more, or use --method features."
     )
+
+
+def _wanted_epochs(schedule: ScheduleSettings) -> int:
+    """Return the epochs that the user set, or 0."""
+    is_set = any("epochs=" in change for change in schedule.phases if change.startswith("all "))
+    return phases.of(replace(schedule, plan="quick"))[0].epochs if is_set else 0
+
+
+@dataclass(frozen=True)
+class _Fit:
+    shape: tuple[int, int]
+    folds: int
+    epochs: int
+    speed: Speed
+
+
+def _quick(recipe: Recipe, fit: _Fit, cost: _Cost, budget: float) -> Plan:
+    """Return plan `quick` with the folds, image size and epochs that fit."""
+    changed = (f"all epochs={fit.epochs}", *recipe.schedule.phases)
+    training = phases.of(replace(recipe.schedule, plan="quick", phases=changed))
+    # epochs that the user set are trained, and only one cycle can be stretched
+    is_paced = not _wanted_epochs(recipe.schedule) and len(training) == 1 and training[0].schedule == "one-cycle"
+    minutes, least = f"{budget / 60:.0f} min", cost.budget(fit.epochs)
+    if least > budget:
+        minutes += f" is too little, so this takes about {least / 60:.0f} min"
+    return Plan(
+        {"folds": fit.folds, "image_size": list(fit.shape), "phases": list(changed)},
+        f"plan quick: {fit.folds} folds at {fit.shape[0]}x{fit.shape[1]}, {_epochs_text(fit.epochs)}: a step was "
+        f"measured at {1 / fit.speed.step:.0f} images/s, budget {minutes}",
+        cost.pace(budget, fit.epochs) if is_paced else None,
+    )
+
+
+def _epochs_text(count: int) -> str:
+    return "one epoch" if count == 1 else f"{count} epochs"
 
 
 def _fold_counts(data: DataSettings) -> list[int]:
@@ -157,16 +188,34 @@ def _fold_counts(data: DataSettings) -> list[int]:
 class _Cost:
     """Seconds that a run takes."""
 
-    fixed: float
-    """Independent of the number of epochs."""
+    shared: float
+    """All besides the models."""
+    models: int
+    """Number of models."""
+    model: float
+    """Per model, independent of the number of epochs."""
     epoch: float
-    """Per epoch of all models."""
+    """Per epoch of one model."""
 
     def epochs(self, budget: float) -> int:
-        return math.floor((budget * (1 - _KEPT_BACK) - self.fixed) / self.epoch)
+        """Return how many epochs of all models fit; negative if not even the rest fits."""
+        left = budget * (1 - RESERVE) - self.shared - self.models * self.model
+        return math.floor(left / (self.models * self.epoch))
 
     def budget(self, epochs: int) -> float:
-        return (self.fixed + epochs * self.epoch) / (1 - _KEPT_BACK)
+        """Return the least budget in which so many epochs fit."""
+        return (self.shared + self.models * (self.model + epochs * self.epoch)) / (1 - RESERVE)
+
+    def pace(self, budget: float, epochs: int) -> Pace:
+        """Return the expected times of a run with so many epochs."""
+        return Pace(
+            budget=budget,
+            least=self.budget(epochs),
+            epochs=epochs,
+            epoch=self.epoch,
+            model=self.model,
+            ending=_ENDING,
+        )
 
 
 def _epochs(recipe: Recipe, work: Work, folds: int, speed: Speed, budget: float) -> int:
@@ -182,11 +231,11 @@ def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
     validation = trained * recipe.training.validation_share
     views = (2 + recipe.finish.tta_views) if together > 1 else 1
     alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
-    of_model = _FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike
-    models = parts * together
     return _Cost(
-        fixed=work.spent + _FIXED + 2 * work.images * speed.forward + models * of_model,
-        epoch=models * ((trained - validation) * speed.step + validation * speed.forward),
+        shared=work.spent + _FIXED + 2 * work.images * speed.forward,
+        models=parts * together,
+        model=_FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike,
+        epoch=(trained - validation) * speed.step + validation * speed.forward,
     )
 
 

@@ -23,6 +23,7 @@ from kagglekit.training import advice, batches, checkpoints, lr_finder, rate_lim
 from kagglekit.training.batches import TrainingData
 from kagglekit.training.learner import Learner
 from kagglekit.training.model_folder import ModelFolder
+from kagglekit.training.pacing import Pacer
 from kagglekit.training.phases import HEAD, START, Phase
 from kagglekit.training.progress import Progress
 
@@ -73,16 +74,19 @@ class Trainer:
         )
         self.progress = Progress()
         self._best_weights: dict[str, torch.Tensor] | None = None
+        self._pacer: Pacer | None = None
         automatic = min(max(devices.cores() // world.size, 1), _MOST_WORKERS) if world.device.type == "cuda" else 0
         self._loader_workers = automatic if recipe.compute.loader_workers < 0 else recipe.compute.loader_workers
 
     # --- from the first phase to the last
 
-    def train(self, phases: Sequence[Phase], advance: Advance, start: str = START) -> None:
+    def train(self, phases: Sequence[Phase], advance: Advance, start: str = START, pacer: Pacer | None = None) -> None:
         """Train all phases, resuming from a checkpoint if there is one.
 
-        `start` names the initial weights: `features` if the head was fitted on features.
+        `start` names the initial weights: `features` if the head was fitted on features. `pacer`, for a single phase,
+        decides how many epochs it has.
         """
+        self._pacer = pacer
         self._resume()
         if self.progress.phase == 0 and self.progress.at_start:
             self.files.save_weights(start, self.learner.state.weights())
@@ -122,19 +126,22 @@ class Trainer:
 
     def _epochs(self, phase: Phase, advance: Advance) -> bool:
         """Train a phase's epochs; return whether it diverged."""
-        progress, ends = self.progress, set(_candidates(phase))
-        stream = self._batches(range(progress.epoch, phase.epochs), progress.step, augmented=phase.augment)
-        while progress.epoch < phase.epochs:
+        progress = self.progress
+        epochs = range(progress.epoch, math.ceil(self._length(phase)))
+        stream = self._batches(epochs, progress.step, augmented=phase.augment)
+        while progress.epoch < self._length(phase):
             self._epoch(phase, islice(stream, self.steps_per_epoch - progress.step), advance)
             broken, loss = self._judge_epoch(phase)
-            if loss is not None and (broken or progress.epoch in ends) and progress.note_candidate(loss):
+            if loss is not None and (broken or self._may_be_chosen(phase)) and progress.note_candidate(loss):
                 self._best_weights = self.learner.state.copied_weights()
             if broken or (self.recipe.schedule.patience and progress.waited >= self.recipe.schedule.patience):
                 why = "the loss is NaN or infinite" if broken else f"no improvement for {progress.waited} restarts"
                 self.console.say(f"{phase.name}: {why}: stopped early")
-                advance((phase.epochs - progress.epoch) * self.images_per_epoch)
+                advance(max(round(self._length(phase)) - progress.epoch, 0) * self.images_per_epoch)
                 return broken
             self._save_progress()
+        if self._pacer:
+            self._pacer.trained(self.progress.num_steps)
         return False
 
     def _epoch(self, phase: Phase, stream: batches.Stream, advance: Advance) -> None:
@@ -144,8 +151,13 @@ class Trainer:
         saving = checkpoints.Reminder(self.recipe.compute.checkpoint_seconds)
         with interrupts.deferred() as stop_requested:
             for images, labels in stream:
+                self._look_at_clock(phase)
                 at = progress.epoch + progress.step / self.steps_per_epoch
-                rate = progress.rate * schedules.share(phase.schedule, at, phase.epochs, phase.cycle, phase.multiplier)
+                if at >= self._length(phase):
+                    break
+                position = self._pacer.position(self._step) if self._pacer else at
+                share = schedules.share(phase.schedule, position, phase.epochs, phase.cycle, phase.multiplier)
+                rate = progress.rate * share
                 self.learner.set_rate(rate)
                 losses.append(self.learner.step(images, labels, (number, progress.step)))
                 progress.note_step(phase.name, at, rate)
@@ -159,6 +171,32 @@ class Trainer:
             self._note_losses(losses)
             if len(self.data.validation_contents):  # validation may take a while, and may be interrupted
                 self._save_progress()
+
+    @property
+    def _step(self) -> int:
+        """Steps of this phase so far."""
+        return self.progress.epoch * self.steps_per_epoch + self.progress.step
+
+    def _length(self, phase: Phase) -> float:
+        """Return the epochs of a phase; the last one may be cut short."""
+        return self._pacer.epochs(self._step) if self._pacer else phase.epochs
+
+    def _look_at_clock(self, phase: Phase) -> None:
+        if self._pacer is None:
+            return
+        before = f"{self._length(phase):.1f}"
+        self._pacer.check(self._step)
+        now = f"{self._length(phase):.1f}"
+        if now != before:
+            self.console.say(f"{phase.name}: {now} epochs instead of {before}, to end in time")
+
+    def _may_be_chosen(self, phase: Phase) -> bool:
+        """Return whether the weights at the end of an epoch may be chosen: those where the rate has come down."""
+        if phase.schedule == "one-cycle":
+            return self.progress.epoch >= self._length(phase)
+        if phase.schedule == "flat":
+            return True
+        return self.progress.epoch in schedules.cycle_ends(phase.epochs, phase.cycle, phase.multiplier)
 
     def _note_losses(self, losses: list[torch.Tensor]) -> None:
         """Record the losses of steps; until then they stay on the device, so that no step waits for it."""
@@ -221,9 +259,9 @@ class Trainer:
     def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None]:
         """End an epoch; return whether the training has diverged, and the validation loss, infinite if so."""
         progress = self.progress
-        train_loss, (loss, _) = progress.train_loss / self.steps_per_epoch, self._validation_loss()
+        train_loss, (loss, _) = progress.train_loss / progress.step, self._validation_loss()
         validation = "" if loss is None else f", validation loss {loss:.4f}"
-        epoch = f"epoch {progress.epoch + 1} of {phase.epochs}"
+        epoch = f"epoch {progress.epoch + 1} of {math.ceil(self._length(phase))}"
         self.console.say(f"{phase.name}: {epoch}: training loss {train_loss:.4f}{validation}")
         progress.note_epoch(phase.name, train_loss, loss)
         if math.isfinite(train_loss) and math.isfinite(loss or 0.0):
@@ -309,12 +347,3 @@ class Trainer:
             self.learner.load_checkpoint(found["learner"])
             self._best_weights = found["best"]
             self.console.say(f"resuming at step {self.progress.num_steps}")
-
-
-def _candidates(phase: Phase) -> list[int]:
-    """Return the epochs after which weights may be kept: those at which the learning rate is low."""
-    if phase.schedule == "one-cycle":
-        return [phase.epochs]
-    if phase.schedule == "flat":
-        return list(range(1, phase.epochs + 1))
-    return schedules.cycle_ends(phase.epochs, phase.cycle, phase.multiplier)

@@ -11,7 +11,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.training import precisions
 
-_STEPS_MEASURED = 3
+_WINDOWS, _CALLS_PER_WINDOW = 4, 2
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,15 @@ def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    work()  # the first run is slower
-    started = time.perf_counter()
-    for _ in range(_STEPS_MEASURED):
-        work()
-    return (time.perf_counter() - started) / _STEPS_MEASURED
+    """Return the time per call in the fastest window: other processes can only slow a window down."""
+    work()  # the first call is slower
+    windows = []
+    for _ in range(_WINDOWS):
+        started = time.perf_counter()
+        for _ in range(_CALLS_PER_WINDOW):
+            work()
+        windows.append((time.perf_counter() - started) / _CALLS_PER_WINDOW)
+    return min(windows)
 
 
 def default_batch(device: devices.Device) -> int:

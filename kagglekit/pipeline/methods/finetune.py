@@ -61,19 +61,19 @@ class FineTuning(FoldByFold):
         files = (_last_weights(job.recipe.schedule), filenames.OOF, filenames.TEST, filenames.PROVIDER)
         trained = (
             Stage(model.name, tuple(f"{model.folder}/{file}" for file in files), after=("folds", "features"))
-            for model in fold_models(job.recipe.data, job.recipe.training.models, job.backbones)
+            for model in fold_models(job.run, job.recipe, job.backbones)
         )
         return (*first, *trained)
 
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
         """Train all models. Return probabilities by id; None in all processes but the first."""
         run = self._prepared(job, stages)
-        run.train_models(stages, run.fold_models)
+        run.train_all(stages)
         return run.read_predictions() if distributed.is_first() else None
 
     def folds(self, job: Job) -> Sequence[int]:
         """Return the folds of a run."""
-        return sorted({model.fold for model in fold_models(job.recipe.data, job.recipe.training.models, job.backbones)})
+        return sorted({model.fold for model in fold_models(job.run, job.recipe, job.backbones)})
 
     def prepare(self, job: Job, stages: Stages) -> None:
         """Check the settings, and write folds, features and pixels."""
@@ -82,7 +82,7 @@ class FineTuning(FoldByFold):
     def train_fold(self, job: Job, stages: Stages, fold: int) -> None:
         """Train the models of one fold, and print which folds remain."""
         run = FinetuneRun(job)
-        run.train_models(stages, [model for model in run.fold_models if model.fold == fold])
+        run.train_fold(stages, fold)
         missing = sorted({model.fold for model in run.fold_models if not stages.is_made(model.name)})
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
         job.console.say(f"fold {fold} is trained; {left}; run the command without --fold to combine them")
@@ -97,7 +97,7 @@ class FineTuning(FoldByFold):
         return Fitted(
             networks=tuple(
                 Network(model.name, model.backbone, run.run.folder / model.folder / weights, len(run.labels))
-                for model in fold_models(run.recipe.data, run.recipe.training.models, run.backbones)
+                for model in fold_models(run.run, run.recipe, run.backbones)
                 if part in (WHOLE, f"fold{model.fold}")
             )
         )

@@ -26,6 +26,7 @@ from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import tta, views
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.base import MethodRun
+from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
 from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
@@ -58,7 +59,7 @@ class FinetuneRun(MethodRun):
         super().__init__(job)
         self.phases = named.of(job.recipe.schedule)
         self.on_features = named.starts_on_features(job.recipe.schedule, job.recipe.training.start)
-        self.fold_models = fold_models(job.recipe.data, job.recipe.training.models, job.backbones)
+        self.fold_models = fold_models(job.run, job.recipe, job.backbones)
         self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
         self.device = devices.choose(job.recipe.compute.provider)
 
@@ -100,14 +101,32 @@ class FinetuneRun(MethodRun):
 
     # --- stages
 
-    def train_models(self, stages: Stages, models: Sequence[FoldModel]) -> None:
-        """Train the remaining models one after another. Several processes train each model together."""
+    def train_all(self, stages: Stages) -> None:
+        """Train all models, within the budget if there is one."""
         distributed.agree(None)  # wait until the first process has written what all share
-        for model in models:
-            with self.run.locked(self.job.console, model.folder):
-                stages.make(model.name, partial(self.train, model), together=True)
-                if distributed.is_first():  # only a killed command would resume from this checkpoint
-                    (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
+        schedule = None if self.job.pace is None else BudgetSchedule(self.job, self.job.pace, stages)
+        waiting = list(self.fold_models)
+        while waiting:
+            model, *waiting = waiting
+            if schedule:
+                waiting = schedule.begin(model, waiting)
+            self._train_model(stages, model, schedule)
+        self.fold_models = fold_models(self.run, self.recipe, self.job.backbones)
+        self.__dict__.pop("fold", None)  # images of folds that were left out are not scored
+
+    def train_fold(self, stages: Stages, fold: int) -> None:
+        """Train the models of one fold, for as long as planned: other commands train the other folds."""
+        distributed.agree(None)  # wait until the first process has written what all share
+        for model in self.fold_models:
+            if model.fold == fold:
+                self._train_model(stages, model, None)
+
+    def _train_model(self, stages: Stages, model: FoldModel, schedule: BudgetSchedule | None) -> None:
+        """Train a model unless that is done. Several processes train it together."""
+        with self.run.locked(self.job.console, model.folder):
+            stages.make(model.name, partial(self.train, model, schedule), together=True)
+            if distributed.is_first():  # only a killed command would resume from this checkpoint
+                (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
 
     def write_features(self) -> None:
         """Store features of the training images and pixels of all images."""
@@ -134,7 +153,7 @@ class FinetuneRun(MethodRun):
         sheet = self.run.folder / filenames.AUGMENTATIONS
         contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
 
-    def train(self, model: FoldModel) -> None:
+    def train(self, model: FoldModel, schedule: BudgetSchedule | None = None) -> None:
         """Train one model, and predict its held-out fold and the test images."""
         console, folder = self.job.console, self.run.folder / model.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,15 +166,22 @@ class FinetuneRun(MethodRun):
         for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
             if self.recipe.schedule.plan == "eight-step":
                 console.say(f"{model.name}: {name}: {named.STEPS[name]}")
-        total = sum(phase.epochs for phase in self.phases) * trainer.steps_per_epoch * trainer.batch
-        with console.progress(model.name, total, "images") as advance:
-            trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START)
+        pacer = None if schedule is None else schedule.pacer(model, trainer.steps_per_epoch)
+        planned = sum(phase.epochs for phase in self.phases)
+        epochs = pacer.epochs(0) if pacer else planned
+        if epochs != planned:
+            why = "to end in time" if epochs < planned else "since the machine is faster than measured"
+            console.say(f"{model.name}: {epochs:g} epochs instead of {planned}, {why}")
+        with console.progress(model.name, round(epochs * trainer.steps_per_epoch) * trainer.batch, "images") as advance:
+            trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START, pacer)
         trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, console.warn)
         held = np.flatnonzero(self.fold == model.fold)
         self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), trained)
         self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, trained)
         if distributed.is_first():
             self.write_device(trained.device, folder=model.folder)
+        if pacer:
+            pacer.finished()
 
     def trainer(self, model: FoldModel, training: Indices, validation: Indices, folder: Path) -> Trainer:
         """Return a trainer of the images at `training`, with a network with initial weights."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kagglekit.models.backbone import Backbone
-from kagglekit.recipe import DataSettings
+from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
+from kagglekit.runs.store import Run
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class FoldModel:
         return f"{filenames.MODELS}/{self.name}"
 
 
-def fold_models(data: DataSettings, repetitions: int, backbones: Sequence[Backbone]) -> list[FoldModel]:
-    """Return all models of a run, fold by fold, with `repetitions` models per backbone."""
-    count = data.num_folds if data.validation == "folds" else 1
-    each = [backbone for backbone in backbones for _ in range(repetitions)]
-    return [FoldModel(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
+def fold_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
+    """Return all models of a run, fold by fold, without the folds that it left out."""
+    count = recipe.data.num_folds if recipe.data.validation == "folds" else 1
+    each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
+    trained = [fold for fold in range(count) if fold not in run.left_out]
+    return [FoldModel(fold, number, backbone) for fold in trained for number, backbone in enumerate(each)]

@@ -13,6 +13,7 @@ from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
 from kagglekit.recipe import Recipe
+from kagglekit.runs.record import Pace
 from kagglekit.training.budget import Work
 
 AUTO = "auto"
@@ -52,6 +53,8 @@ class Choice:
     """Chosen settings, including `method`."""
     reason: str
     """Reason for the settings."""
+    pace: Pace | None = None
+    """Expected times, if the run has to end within a budget."""
 
 
 def choose(recipe: Recipe, work: Work, device: devices.Device) -> Choice:
@@ -71,5 +74,6 @@ def choose(recipe: Recipe, work: Work, device: devices.Device) -> Choice:
                 because=because,
                 settings={"method": method.name} | plan.settings,
                 reason="; ".join(filter(None, (reason, plan.reason))),
+                pace=plan.pace,
             )
     raise RuntimeError("no method suits: the last one of the table must suit always")

@@ -1,0 +1,170 @@
+"""How long each model of a run trains, so that the run ends within its budget on a machine that slows down.
+
+A plan is made from one measurement. While the run goes on, each model looks at the clock before it starts and four
+times per epoch. Its schedule is stretched or compressed to what is left of the budget, so that the learning rate
+always comes down. Every decision is written to the model's folder before it is used: a resumed run, and a model that is
+trained again, follow the same decisions and give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kagglekit.base import distributed
+from kagglekit.runs import filenames, record
+from kagglekit.runs.record import ModelPace, Pace, PaceCheck
+
+now = time.monotonic
+
+CHECKS_PER_EPOCH = 4
+_TOLERANCE = 0.05
+"""Share by which a model may be late: measurements vary as much."""
+_SHORTEST = 0.5
+"""Epochs that a model trains at least."""
+RESERVE = 0.15
+"""Share of the budget held in reserve, for example for a machine that slows down."""
+_ALMOST_ALL = 0.97
+"""Share of its time that a late run uses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The state of a run when a model looks at the clock."""
+
+    spent: float
+    """Time since the command started, in seconds."""
+    waiting: int
+    """Number of models that come after this one."""
+    epoch: float
+    """Time of an epoch as measured last, in seconds."""
+
+
+def stretch(pace: Pace, standing: Standing, seconds: float, epochs: float, of: float) -> float:
+    """Return the factor for all remaining training with which the command takes so many seconds.
+
+    `epochs` remain `of` all the epochs of the current model; the waiting models are to have as many. A factor below 1
+    means that the run is late.
+    """
+    left = seconds - standing.spent - _slowness(pace, standing) * pace.ending
+    left -= (1 + standing.waiting) * _slowness(pace, standing) * pace.model
+    needed = (epochs + standing.waiting * of) * standing.epoch
+    return left / needed if needed else math.inf
+
+
+def affordable_models(pace: Pace, standing: Standing) -> int:
+    """Return how many models, with the current one, can train for an epoch each within the budget."""
+    slowness = _slowness(pace, standing)
+    left = latest(pace) - standing.spent - slowness * pace.ending
+    return math.floor(left / (slowness * pace.model + standing.epoch))
+
+
+def latest(pace: Pace) -> float:
+    """Return the time at which the command has to end, in seconds."""
+    return max(pace.budget, pace.least) * _ALMOST_ALL
+
+
+def _slowness(pace: Pace, standing: Standing) -> float:
+    """Return how many times as slow as planned the machine is; at least 1."""
+    return max(standing.epoch / pace.epoch, 1.0)
+
+
+class Pacer:
+    """Decides how many epochs one model trains."""
+
+    def __init__(self, path: Path, pace: Pace, standing: Standing, *, steps_per_epoch: int, most_epochs: int) -> None:
+        """`path` is the file of the decisions, which are followed if there are any. `standing` is at the start."""
+        self._path, self._pace, self._standing = path, pace, standing
+        self._steps_per_epoch, self._most = steps_per_epoch, most_epochs
+        self._decided: ModelPace = distributed.agree(of_model(path.parent))
+        # a killed command's time counts up to its last decision
+        self._started = now() - (self._decided.checks[-1].seconds if self._decided.checks else 0.0)
+        self._first: tuple[int, float] | None = None
+        if not self._decided.checks:
+            self._decide(0, 0.0, self._first_length())
+
+    def check(self, step: int) -> None:
+        """Look at the clock before `step`, counted from the start of the model, if it is time to."""
+        if step % max(self._steps_per_epoch // CHECKS_PER_EPOCH, 1):
+            return
+        if step > self._decided.checks[-1].step:
+            seconds = now() - self._started
+            self._decide(step, seconds, self._length(step, seconds))
+        if self._first is None:
+            self._first = (step, now())
+
+    def _decide(self, step: int, seconds: float, epochs: float) -> None:
+        check = PaceCheck(step=step, seconds=seconds, epochs=distributed.agree(epochs))
+        self._keep(replace(self._decided, checks=(*self._decided.checks, check)))
+
+    def epochs(self, step: int) -> float:
+        """Return the epochs that the model trains in all, as decided by `step`."""
+        return next(check.epochs for check in reversed(self._decided.checks) if check.step <= step)
+
+    def position(self, step: int) -> float:
+        """Return the position of `step` in the planned schedule, in its epochs."""
+        position, since, speed, length = 0.0, 0.0, 1.0, float(self._pace.epochs)
+        for check in self._decided.checks:
+            if check.step > step or check.epochs == length:
+                continue
+            at = check.step / self._steps_per_epoch
+            position += (at - since) * speed
+            speed = (self._pace.epochs - position) / (check.epochs - at)
+            since, length = at, check.epochs
+        return position + (step / self._steps_per_epoch - since) * speed
+
+    def trained(self, step: int) -> None:
+        """Note the speed of the training, which ended before `step`."""
+        if self._first is not None and step > self._first[0] and self._decided.epoch is None:
+            first, since = self._first
+            epoch = (now() - since) / (step - first) * self._steps_per_epoch
+            self._keep(replace(self._decided, epoch=epoch))
+
+    def finished(self) -> None:
+        """Note the time of the whole model."""
+        if self._decided.seconds is None:
+            self._keep(replace(self._decided, seconds=now() - self._started))
+
+    def _first_length(self) -> float:
+        """Return whole epochs: fewer than planned if the run is late, more if models before were fast."""
+        planned = self._pace.epochs
+        least = planned * stretch(self._pace, self._standing, latest(self._pace), planned, planned) * (1 + _TOLERANCE)
+        if least < planned:
+            return float(max(math.floor(least), 1))
+        if self._standing.epoch >= self._pace.epoch:
+            return float(planned)
+        usual = self._pace.budget * (1 - RESERVE)
+        most = planned * stretch(self._pace, self._standing, usual, planned, planned)
+        return float(max(min(math.floor(most), self._most), planned))
+
+    def _length(self, step: int, seconds: float) -> float:
+        """Return the length, shorter than before if the model is late."""
+        before, at = self.epochs(step), step / self._steps_per_epoch
+        if self._first is None or step == self._first[0] or before <= at:
+            return before
+        first, since = self._first
+        epoch = (now() - since) / (step - first) * self._steps_per_epoch
+        standing = replace(self._standing, spent=self._standing.spent + seconds, epoch=epoch)
+        factor = stretch(self._pace, standing, latest(self._pace), before - at, before)
+        if factor >= 1 - _TOLERANCE:
+            return before
+        return min(max(at + (before - at) * factor, at + 1 / CHECKS_PER_EPOCH, _SHORTEST), before)
+
+    def _keep(self, decided: ModelPace) -> None:
+        self._decided = decided
+        if distributed.is_first():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            record.write(self._path, decided)
+
+
+def of_model(folder: Path) -> ModelPace:
+    """Return the decisions in a model's folder."""
+    return record.read(folder / filenames.PACE, ModelPace) or ModelPace()
+
+
+def spent(models: Sequence[ModelPace]) -> float:
+    """Return the time that models have taken, in seconds."""
+    return sum(model.seconds or (model.checks[-1].seconds if model.checks else 0.0) for model in models)
