@@ -103,3 +103,27 @@ def test_better_matches_come_first(files: list[str], rows: list[str], found: lis
 def test_a_name_that_only_looks_the_same_is_found(other: str) -> None:
     assert image_names.lookalike("cat 1", ["dog", "cat 1", other]) == other
     assert image_names.lookalike("cat 1", ["dog", "cat 1", "cat 2"]) is None
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.text(st.sampled_from("\\x5ce9ab\udce9\udc80é"), max_size=12), max_size=4, unique=True))
+def test_any_name_is_text_and_text_is_the_name_again(names: list[str]) -> None:
+    texts = list(map(image_names.to_text, names))
+    assert list(map(image_names.from_text, texts)) == names
+    assert "".join(texts).encode().decode() == "".join(texts)
+    assert len(set(texts)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("caf\udce9.jpg", r"caf\xe9.jpg"),
+        (r"caf\xe9.jpg", r"caf\x5cxe9.jpg"),
+        (r"caf\x41.jpg", r"caf\x41.jpg"),
+        ("café.jpg", "café.jpg"),
+        (r"a\b.jpg", r"a\b.jpg"),
+    ],
+)
+def test_only_names_that_are_not_utf_8_and_escapes_change(name: str, text: str) -> None:
+    assert image_names.to_text(name) == text
+    assert image_names.from_text(text) == name

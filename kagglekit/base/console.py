@@ -146,8 +146,8 @@ _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "�")
 
 
 def _harmless(text: str) -> str:
-    """Replace control characters: file names may contain them."""
-    return text.translate(_CONTROLS)
+    """Replace control characters and bytes that are not UTF-8: file names may contain them."""
+    return text.translate(_CONTROLS).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _rich_progress(console: RichConsole, unit: str) -> Progress:

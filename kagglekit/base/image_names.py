@@ -1,7 +1,9 @@
 """Names of image files, and which rows of a table mean which file.
 
-A name is text as Python gives it: bytes that are not UTF-8 are lone surrogates (`surrogateescape`). This module imports
-nothing of kagglekit: bundles contain this file unchanged.
+Bytes of a file name that are not UTF-8 are lone surrogates in Python, which neither tables nor JSON nor UTF-8 can hold.
+So names are written as `to_text` gives them everywhere but on disk and in submissions.
+
+This module imports nothing of kagglekit: bundles contain this file unchanged.
 """
 
 from __future__ import annotations
@@ -44,15 +46,34 @@ def spellings(name: str, path: str) -> tuple[str, str]:
     return (name + ending, name) if path.endswith(name + ending) else (name, name)
 
 
-def composed(name: str) -> str:
+def to_text(name: str) -> str:
+    r"""Return a file name as valid Unicode, from which `from_text` restores it: `caf\xe9.jpg` for a byte E9.
+
+    Only names with such bytes change, and those that contain such an escape already.
+    """
+    if "\\x" in name:
+        name = _ESCAPED.sub(r"\\x5cx\1", name)
+    return _BYTES.sub(lambda found: "".join(f"\\x{ord(sign) - _SURROGATES:02x}" for sign in found[0]), name)
+
+
+def from_text(text: str) -> str:
+    """Return the file name that `to_text` wrote."""
+    if "\\x" not in text:
+        return text
+    return _ESCAPED.sub(lambda found: "\\" if found[1] == "5c" else chr(int(found[1], 16) + _SURROGATES), text)
+
+
+_SURROGATES = 0xDC00
+_BYTES = re.compile("[\udc80-\udcff]+")
+_ESCAPED = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
+
+
+def composed(text: str) -> str:
     """Return the name in Unicode's composed form (NFC). macOS writes accents as characters of their own (NFD).
 
     Bytes that are not UTF-8 are read as Windows-1252, which older systems wrote.
     """
-    return unicodedata.normalize("NFC", _BYTES.sub(_from_bytes, name))
-
-
-_BYTES = re.compile("[\udc80-\udcff]+")
+    return unicodedata.normalize("NFC", _BYTES.sub(_from_bytes, from_text(text)))
 
 
 def _from_bytes(found: re.Match[str]) -> str:

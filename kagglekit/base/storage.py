@@ -90,9 +90,9 @@ def _sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically. Bytes of file names that are not UTF-8 become escapes that JSON understands."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -111,7 +111,7 @@ def read_json(path: Path) -> Any:
 def digest(value: Any, length: int = 16) -> str:
     """Return a hexadecimal digest of a JSON value, the same on every machine."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()[:length]
+    return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=16).hexdigest()[:length]
 
 
 def file_sha256(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import storage, streams
+from kagglekit.base import image_names, storage, streams
 from kagglekit.base.columns import beside
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -139,19 +138,18 @@ def _images(given: Sequence[Path], ignored: Counter[str]) -> Iterator[Image]:
     several = sum(path.is_dir() for path in given) > 1
     for path in given:
         if not path.is_dir():
-            yield Image(_printable(path), path)
+            yield Image(_id(path), path)
             continue
         for entry in datafiles.listed(path):
             why = entry.ignored or datafiles.why_no_image(entry.path)
             if why:
                 ignored[why] += 1
             else:
-                yield Image(_printable(entry.path if several else Path(entry.relative)), entry.path)
+                yield Image(_id(entry.path if several else Path(entry.relative)), entry.path)
 
 
-def _printable(path: Path) -> str:
-    """Return a path as text that can be written to any file. File names need not be valid UTF-8."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+def _id(path: Path) -> str:
+    return image_names.to_text(path.as_posix())
 
 
 def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:

@@ -15,7 +15,7 @@ class DataFiles:
     """A mapping from relative to absolute paths, of one folder or of several merged ones."""
 
     paths: Mapping[str, Path]
-    """Relative path with forward slashes -> absolute path, sorted by relative path."""
+    """Relative path with forward slashes, as `image_names.to_text` -> absolute path, sorted by relative path."""
     origin: str
     """Name of the data in messages: the folder or archive that the user named."""
     remarks: list[str] = field(default_factory=list, compare=False)
@@ -35,10 +35,11 @@ class DataFiles:
         ignored: dict[str, str] = {}
         for folder in folders:
             for entry in listed(folder, skip):
+                relative = image_names.to_text(entry.relative)
                 if entry.ignored:
-                    ignored.setdefault(entry.relative, entry.ignored)
+                    ignored.setdefault(relative, entry.ignored)
                 else:
-                    paths.setdefault(entry.relative, entry.path)
+                    paths.setdefault(relative, entry.path)
         return cls(dict(sorted(paths.items())), origin, ignored=ignored)
 
     def below(self, prefix: str) -> DataFiles:
@@ -47,6 +48,10 @@ class DataFiles:
         paths = {path[len(start) :]: file for path, file in self.paths.items() if path.startswith(start)}
         ignored = {path[len(start) :]: why for path, why in self.ignored.items() if path.startswith(start)}
         return DataFiles(paths, self.origin, self.remarks, ignored, self._not_images)
+
+    def absolute(self, path: str) -> str:
+        """Return the absolute path of a relative one, as tables hold it: `image_names.to_text`."""
+        return image_names.to_text(str(self.paths[path]))
 
     def is_image(self, path: str) -> bool:
         """Return whether the file at a relative path is an image, by its extension, else by its first bytes."""

@@ -73,7 +73,7 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
         raise UserError(f"{files.origin} has no test images: looked for {wanted}{more}.")
     found = list(_matches(pattern, files))
     _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, competition.test), files)
-    rows = [(match["id"], str(files.paths[path])) for path, match in found]
+    rows = [(match["id"], files.absolute(path)) for path, match in found]
     rows.sort(key=lambda row: natural_key(row[0]))
     return pd.DataFrame(rows, columns=["id", "path"], dtype="str")
 
@@ -91,7 +91,8 @@ def read_csv(files: DataFiles, name: str) -> pd.DataFrame:
     table = parse_csv(path)
     if table.assumed:
         files.remarks.append(f"{path.name} is read as {table.assumed}")
-    return pd.DataFrame(table.rows, columns=table.columns, dtype="str")
+    rows = [[image_names.to_text(cell) for cell in row] for row in table.rows]
+    return pd.DataFrame(rows, columns=table.columns, dtype="str")
 
 
 def parse_csv(path: Path) -> csv_files.Table:
@@ -147,7 +148,7 @@ def _read_layout(
     folder = patterns.folder_of(pattern)
     start = len(folder) + 1 if folder else 0
     ids = [image_names.without_ending(path[start:]) for path, _ in found]
-    paths = [str(files.paths[path]) for path, _ in found]
+    paths = [files.absolute(path) for path, _ in found]
     return pd.DataFrame({"id": ids, "path": paths, "label": labels, "key": keys}, dtype="str")
 
 
@@ -179,8 +180,14 @@ def _fits(pattern: str, path: str) -> bool:
 
 
 def _label(text: str, competition: Competition) -> str:
-    """Return the class that a label means. White space around it has no meaning, unless a class has it."""
-    return text if text in competition.classes else text.strip()
+    """Return the class that a label means, in the spelling of the competition.
+
+    White space around it has no meaning, unless a class has it.
+    """
+    if text in competition.classes:
+        return text
+    wanted = image_names.composed(text.strip())
+    return next((label for label in competition.labels if image_names.composed(label) == wanted), text.strip())
 
 
 def _csv_labels(

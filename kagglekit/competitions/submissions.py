@@ -6,6 +6,7 @@ N rows, C classes.
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from kagglekit.base.arrays import Floats
 from kagglekit.competitions import layout
-from kagglekit.base import patterns, storage
+from kagglekit.base import image_names, patterns, storage
 from kagglekit.competitions.competition import ClassLabel, Competition, Probability
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -165,9 +166,24 @@ def _refuse(reason: str) -> None:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the CSV atomically. Probabilities keep all digits: the last ones matter for log loss."""
+    """Write the CSV atomically. Probabilities keep all digits: the last ones matter for log loss.
+
+    Ids and classes get the bytes of the file names that they are.
+    """
+    written = frame.copy()
+    for column in frame.columns:
+        if not is_numeric_dtype(frame[column]):
+            cells = [image_names.from_text(cell) if isinstance(cell, str) else cell for cell in frame[column]]
+            written[column] = pd.Series(cells, frame.index, object)
+    written.columns = pd.Index(map(image_names.from_text, frame.columns), dtype=object)
     with storage.replacing(path) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+        written.to_csv(temporary, index=False, lineterminator="\n", errors="surrogateescape")
+
+
+def parse(content: bytes) -> pd.DataFrame:
+    """Return the table in a submission's bytes, as strings. Raises ValueError if it is none."""
+    text = image_names.to_text(content.decode("utf-8-sig", "surrogateescape"))
+    return pd.read_csv(io.StringIO(text), dtype="str", keep_default_na=False)
 
 
 def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit.base import storage
+from kagglekit.base import image_names, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
@@ -19,6 +19,7 @@ from kagglekit.competitions.folder_plugin import FolderPlugin
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import exclusions, folds, tables
 from kagglekit.data.project import Project
+from kagglekit.images import files as files_on_disk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def write(
             for source, target in _targets(table):
                 by_link = _bring(source, new / folder / target)
                 linked, copied = linked + by_link, copied + (not by_link)
-        for source in map(Path, test["path"]):
+        for source in map(files_on_disk.place, test["path"]):
             by_link = _bring(source, new / "test" / "unknown" / source.name)
             linked, copied = linked + by_link, copied + (not by_link)
         _bring_sample(plugin, competition, files, new, console)
@@ -96,11 +97,12 @@ def _read_back(plugin: Plugin, files: DataFiles) -> tuple[Submission, set[str]]:
 
 def _targets(table: pd.DataFrame) -> list[tuple[Path, str]]:
     """Return (image file, path below the split's folder). Files keep their names; if two are equal, ids are used."""
-    sources = [Path(path) for path in table["path"]]
-    names = [f"{label}/{source.name}" for label, source in zip(table["label"], sources, strict=True)]
+    sources = [files_on_disk.place(path) for path in table["path"]]
+    labels = [image_names.from_text(label) for label in table["label"]]
+    names = [f"{label}/{source.name}" for label, source in zip(labels, sources, strict=True)]
     if len(set(names)) < len(names):
-        ids = [image.replace("/", "_") for image in table["id"]]
-        rows = zip(table["label"], ids, sources, strict=True)
+        ids = [image_names.from_text(image).replace("/", "_") for image in table["id"]]
+        rows = zip(labels, ids, sources, strict=True)
         names = [f"{label}/{image}{source.suffix}" for label, image, source in rows]
     return list(zip(sources, names, strict=True))
 

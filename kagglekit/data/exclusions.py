@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kagglekit.base import storage
+from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 
@@ -78,7 +78,7 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame
     """
     if not path.is_file():
         raise UserError(f"--apply {path}: no such file.")
-    listed = read(path)
+    listed = aligned(read(path), train)
     if listed.empty:
         raise UserError(f"{path}: no row says yes in column `{DROP}`, or there are no rows: nothing would be dropped.")
     unknown = sorted(set(listed["id"]) - set(train["id"]))
@@ -93,6 +93,20 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame
         raise UserError(f"{path} would leave no training image of class {lost[0]!r}: remove some of its ids.")
     write(workspace.drops, listed)
     return listed
+
+
+def aligned(listed: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
+    """Return a list of images to drop with the ids as the table of training images spells them.
+
+    A listed id may have an extension, and accents in either form. Ids that match no image stay as they are.
+    """
+    names = listed["id"].tolist()
+    spelled = [image_names.spellings(*row) for row in zip(train["id"], train["path"], strict=True)]
+    rows = image_names.match(spelled, names)
+    for image, row, image_id in zip(spelled, rows, train["id"], strict=True):
+        if row is not None and not image_names.is_loose(image, listed["id"].iloc[row]):
+            names[row] = image_id
+    return listed.assign(id=names)
 
 
 def write(path: Path, listed: pd.DataFrame) -> None:

@@ -45,10 +45,10 @@ def count(competition: Competition, files: DataFiles, used: Iterable[str]) -> Fi
     images = set(used)
     found: set[str] = set()
     ignored: dict[str, list[str]] = {}
-    for path, file in files.paths.items():
+    for path in files.paths:
         if path.lower().startswith(starts):
-            if str(file) in images:
-                found.add(str(file))
+            if (place := files.absolute(path)) in images:
+                found.add(place)
             else:
                 ignored.setdefault(files.why_no_image(path) or _NO_PATTERN, []).append(path)
     for path, why in files.ignored.items():

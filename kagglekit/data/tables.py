@@ -15,7 +15,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.data import file_counts, folds
+from kagglekit.data import exclusions, file_counts, folds
 from kagglekit.data.file_counts import FileCounts
 from kagglekit.data.project import Project
 from kagglekit.images import scan
@@ -115,6 +115,7 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
 
     Raises UserError if a class would have no images left.
     """
+    drops = exclusions.aligned(drops, train)
     listed = train["id"].isin(drops["id"])
     console.say(f"{listed.sum()} training images are excluded by your drops.csv")
     strange = drops["id"][~drops["id"].isin(train["id"])]

@@ -183,7 +183,7 @@ def is_of(path: Path, run: FittedRun) -> bool:
 
 def _training_images(run: FittedRun) -> pd.DataFrame:
     table = run.run.images("train")
-    gone = next((path for path in table["path"] if not Path(path).is_file()), None)
+    gone = next((path for path in table["path"] if not files.place(path).is_file()), None)
     if gone is not None:
         raise UserError(f"the file is checked on the run's training images, but {gone} is missing: restore the data.")
     return table

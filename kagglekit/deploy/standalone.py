@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Read = Callable[[], bytes]
+Name = Callable[[str], str]
 Test = tuple[str, Read]
 """Path of a test image, and how to read it."""
 Rows = NDArray[np.float64]
@@ -39,7 +40,7 @@ def main(bundle: Path, data: Path, output: Path, *, decoding: Any, image_names: 
     import onnxruntime
 
     about: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    files = find_files(data, walking)
+    files = find_files(data, image_names, walking)
     tests = find_tests(about, files, image_names, walking)
     if not tests:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
@@ -58,7 +59,7 @@ def main(bundle: Path, data: Path, output: Path, *, decoding: Any, image_names: 
     for name, reason in bad.items():
         print(f"WARNING: {name} {reason}: its row gets the class prior")
     prior = np.array(about["prior"])
-    write(output, about, header, ((i, found.get(i, prior)) for i in ids))
+    write(output, about, header, ((i, found.get(i, prior)) for i in ids), image_names.from_text)
     print(f"{output}: {len(ids)} rows, {len(ids) - len(found)} of them the class prior")
 
 
@@ -71,7 +72,7 @@ def has_gpu() -> bool:
     return True
 
 
-def find_files(data: Path, walking: Any) -> dict[str, Read]:
+def find_files(data: Path, image_names: Any, walking: Any) -> dict[str, Read]:
     """Return all files of data below a folder, by relative path, including those in zip archives as if unpacked."""
     found: dict[str, Read] = {}
     try:
@@ -79,7 +80,7 @@ def find_files(data: Path, walking: Any) -> dict[str, Read]:
     except OSError as error:
         raise SystemExit(f"{error.filename} can't be listed: {error.strerror}") from error
     for entry in entries:
-        found[entry.relative] = entry.path.read_bytes
+        found[image_names.to_text(entry.relative)] = entry.path.read_bytes
         if entry.path.suffix.lower() == ".zip" and zipfile.is_zipfile(entry.path):
             archive = zipfile.ZipFile(entry.path)
             for member, read in _members(archive, PurePosixPath(entry.relative), walking):
@@ -144,8 +145,8 @@ def requested_rows(
     for name in about["samples"]:
         sample = next((read for path, read in files.items() if path.lower().split("/")[-1] == name.lower()), None)
         if sample is not None:
-            header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig")))
-            ids = [row[header.index(about["id"])] for row in rows if row]
+            header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig", "surrogateescape")))
+            ids = [image_names.to_text(row[header.index(about["id"])]) for row in rows if row]
             spelled = [map(written, image_names.spellings(test_id, path)) for test_id, (path, _) in tests.items()]
             places = image_names.match(list(map(tuple, spelled)), ids)
             reads = (read for _, read in tests.values())
@@ -214,20 +215,22 @@ def _take(results: Sequence[tuple[str, Rows | None, str]], found: dict[str, Rows
             found[name] = row / row.sum()
 
 
-def write(output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]]) -> None:
-    """Write the submission atomically."""
+def write(
+    output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]], name: Name
+) -> None:
+    """Write the submission atomically. `name` gives the file name that an id or a class is."""
     labels: list[str] = about["labels"]
     temporary = output.with_name(f".{output.name}.partial")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        for name, row in rows:
+        table.writerow(map(name, header))
+        for test_id, row in rows:
             if about["kind"] == "Probability":
                 values: dict[str, Any] = {about["label"]: row[labels.index(about["of"])]}
             elif about["kind"] == "ClassLabel":
-                values = {about["label"]: labels[int(row.argmax())]}
+                values = {about["label"]: name(labels[int(row.argmax())])}
             else:
                 values = dict(zip(labels, row.tolist(), strict=True))
-            values[about["id"]] = name
+            values[about["id"]] = name(test_id)
             table.writerow([values[column] for column in header])
     temporary.replace(output)

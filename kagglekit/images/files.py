@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from kagglekit.base import storage
+from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding
 from kagglekit.images.decoding import ImageError
@@ -18,10 +19,15 @@ _LOOKED_AT = 64
 """Approximate number of images to sample for the usual shape."""
 
 
-def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, list[int]]:
+def place(path: str | Path) -> Path:
+    """Return where a file is; text is a path as tables have it, `image_names.to_text`."""
+    return Path(image_names.from_text(path)) if isinstance(path, str) else path
+
+
+def read_bytes(path: str | Path) -> tuple[bytes, list[int]]:
     """Return a file's bytes and its `storage.full_stamp`; raise ImageError if it can't be read or is empty."""
     try:
-        with open(path, "rb") as file:
+        with place(path).open("rb") as file:
             status = os.fstat(file.fileno())
             content = file.read()
     except OSError as error:
@@ -48,6 +54,6 @@ def usual_shape(paths: Sequence[str]) -> tuple[int, int]:
     """Return the median height and width of a sample of the image files; only headers are read."""
     shapes = []
     for path in paths[:: max(len(paths) // _LOOKED_AT, 1)]:
-        with Image.open(path) as image:
+        with Image.open(place(path)) as image:
             shapes.append((image.height, image.width))
     return int(np.median([tall for tall, _ in shapes])), int(np.median([wide for _, wide in shapes]))

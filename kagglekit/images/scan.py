@@ -79,7 +79,7 @@ class Index:
         if entry is None:
             return None
         try:
-            fresh = storage.full_stamp(Path(path).stat()) == [entry.size, entry.changed, entry.touched]
+            fresh = storage.full_stamp(files.place(path).stat()) == [entry.size, entry.changed, entry.touched]
         except OSError:
             return None
         return entry if fresh else None

@@ -96,7 +96,7 @@ def check(choice: Choice, project: Project, console: Console) -> None:
 def read(file: Path, competition: Competition) -> pd.DataFrame:
     """Read a submission as Kaggle does: ids as strings, probabilities as numbers."""
     try:
-        frame = pd.read_csv(file, dtype="str", keep_default_na=False)
+        frame = submissions.parse(file.read_bytes())
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file.name} can't be read as CSV ({reason}): name a submission file.") from error

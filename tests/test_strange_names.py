@@ -1,0 +1,64 @@
+"""File names that are not UTF-8, or not in the form that a table has: from a folder to a submission and back."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests import damage, drawing
+from tests.conftest import Cli, failed, succeeded
+
+BYTES = os.fsdecode(b"caf\xe9")
+"""A name in Latin-1."""
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+
+
+def folder(place: Path, label: str = "café", test: str = "1", sample: bytes = b"") -> Path:
+    """Draw a folder of images whose first class and first test image have the given names."""
+    files = {f"train/{(label, 'dog')[n % 2]}/{label}{n}.jpg": drawing.image(n % 2, n) for n in range(8)}
+    files |= {f"test/{name}.jpg": drawing.image(0, 100 + n) for n, name in enumerate((test, "other"))}
+    return damage.write(place, files | ({"sample_submission.csv": sample} if sample else {}))
+
+
+def test_names_that_are_not_utf_8_are_read_and_written_as_they_are(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    data = folder(tmp_path / BYTES, BYTES, BYTES)
+    done = succeeded(cli("run", data, "--backbone", tiny, *damage.QUICK, "(with its report)"))
+    assert r"caf\xe9" in done.out
+    (workspace,) = (path for path in home.iterdir() if (path / "runs").is_dir())
+    run = damage.only_run(workspace)
+    assert (run / "submission.csv").read_bytes().splitlines()[0] == b"id,caf\xe9,dog"
+    assert sorted(line.split(b",")[0] for line in damage.submission_of(workspace).splitlines()[1:]) == [
+        b"caf\xe9.jpg", b"other.jpg",
+    ]  # fmt: skip
+    assert r"caf\xe9/caf\xe9" in (run / "report.html").read_text(encoding="utf-8")
+    images = pd.read_parquet(run / "images.parquet")
+    assert r"caf\xe9/caf\xe90" in set(images["id"])
+    out = tmp_path / "predicted.parquet"
+    succeeded(cli("predict", run, data / "test", "--output", out))
+    assert pd.read_parquet(out)["id"].tolist() == [r"caf\xe9.jpg", "other.jpg"]
+    succeeded(cli("folders", data, tmp_path / "out", "--valid", "2"))
+    assert os.fsencode(tmp_path / "out" / "train" / BYTES) in map(
+        os.fsencode, (tmp_path / "out" / "train").iterdir()
+    )
+    again = cli("run", data, "--backbone", tiny, *damage.QUICK, "(with its report)")
+    assert "nothing to do" in succeeded(again).out or damage.only_run(workspace) == run
+
+
+@pytest.mark.parametrize("form", ["ids", "classes"])
+@pytest.mark.parametrize("of_table", [COMPOSED, DECOMPOSED])
+def test_accents_match_in_either_form_and_the_sample_decides(
+    cli: Cli, tmp_path: Path, form: str, of_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    sample = f"id,{of_table},dog\n{of_table}.jpg,0.5,0.5\nother.jpg,0.5,0.5\n".encode()
+    of_file = DECOMPOSED if of_table == COMPOSED else COMPOSED
+    data = folder(tmp_path, of_file if form == "classes" else of_table, of_file if form == "ids" else of_table, sample)
+    done = succeeded(cli("audit", data))
+    assert "have no test image" not in done.out
+    assert "2 test images, 2 rows requested" in done.out
