@@ -9,8 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from kagglekit.base import image_names, walking
+from kagglekit.competitions import submissions
+from kagglekit.data import exclusions
+from kagglekit.deploy import standalone
+from kagglekit.images import decoding
 from tests import damage, drawing
-from tests.conftest import Cli, failed, succeeded
+from tests.conftest import REPORT, Cli, succeeded
 
 BYTES = os.fsdecode(b"caf\xe9")
 """A name in Latin-1."""
@@ -28,14 +33,12 @@ def test_names_that_are_not_utf_8_are_read_and_written_as_they_are(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
     data = folder(tmp_path / BYTES, BYTES, BYTES)
-    done = succeeded(cli("run", data, "--backbone", tiny, *damage.QUICK, "(with its report)"))
+    done = succeeded(cli("run", data, "--backbone", tiny, *damage.QUICK, REPORT))
     assert r"caf\xe9" in done.out
     (workspace,) = (path for path in home.iterdir() if (path / "runs").is_dir())
     run = damage.only_run(workspace)
-    assert (run / "submission.csv").read_bytes().splitlines()[0] == b"id,caf\xe9,dog"
-    assert sorted(line.split(b",")[0] for line in damage.submission_of(workspace).splitlines()[1:]) == [
-        b"caf\xe9.jpg", b"other.jpg",
-    ]  # fmt: skip
+    assert (run / "submission.csv").read_bytes().startswith(b"id,caf\xe9,dog\n")
+    assert first_fields(run / "submission.csv")[1:] == [b"caf\xe9.jpg", b"other.jpg"]
     assert r"caf\xe9/caf\xe9" in (run / "report.html").read_text(encoding="utf-8")
     images = pd.read_parquet(run / "images.parquet")
     assert r"caf\xe9/caf\xe90" in set(images["id"])
@@ -43,11 +46,15 @@ def test_names_that_are_not_utf_8_are_read_and_written_as_they_are(
     succeeded(cli("predict", run, data / "test", "--output", out))
     assert pd.read_parquet(out)["id"].tolist() == [r"caf\xe9.jpg", "other.jpg"]
     succeeded(cli("folders", data, tmp_path / "out", "--valid", "2"))
-    assert os.fsencode(tmp_path / "out" / "train" / BYTES) in map(
-        os.fsencode, (tmp_path / "out" / "train").iterdir()
-    )
-    again = cli("run", data, "--backbone", tiny, *damage.QUICK, "(with its report)")
-    assert "nothing to do" in succeeded(again).out or damage.only_run(workspace) == run
+    assert (tmp_path / "out" / "train" / BYTES).is_dir()
+    succeeded(cli("bundle", run, tmp_path / "bundle"))
+    modules = {"decoding": decoding, "image_names": image_names, "walking": walking}
+    standalone.main(tmp_path / "bundle", data, tmp_path / "submission.csv", **modules)
+    assert first_fields(tmp_path / "submission.csv") == first_fields(run / "submission.csv")
+
+
+def first_fields(submission: Path) -> list[bytes]:
+    return [line.split(b",")[0] for line in submission.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("form", ["ids", "classes"])
@@ -62,3 +69,19 @@ def test_accents_match_in_either_form_and_the_sample_decides(
     done = succeeded(cli("audit", data))
     assert "have no test image" not in done.out
     assert "2 test images, 2 rows requested" in done.out
+
+
+@pytest.mark.parametrize("listed", ["cat/1", "cat/1.jpg", "cat/1.png"])
+def test_a_dropped_image_is_found_by_its_id_with_an_ending_or_without(listed: str) -> None:
+    train = pd.DataFrame({"id": ["cat/1", "dog/1"], "path": ["/x/cat/1.jpg", "/x/dog/1.jpg"], "label": ["cat", "dog"]})
+    drops = pd.DataFrame({"id": [listed, "owl/1"], "reason": ["blurred", "gone"]})
+    aligned = exclusions.aligned(drops, train)
+    assert aligned["id"].tolist() == ["cat/1", "owl/1"], "an id of another folder is no image's"
+
+
+def test_a_submission_is_written_in_the_bytes_of_the_names_and_read_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [r"caf\xe9", r"a\x5cxe9", "b"], r"caf\xe9": [0.25, 0.5, 1.0]})
+    submissions.write(frame, tmp_path / "submission.csv")
+    content = (tmp_path / "submission.csv").read_bytes()
+    assert content == b"id,caf\xe9\ncaf\xe9,0.25\na\\xe9,0.5\nb,1.0\n"
+    pd.testing.assert_frame_equal(submissions.parse(content), frame.astype("str"))

@@ -92,6 +92,7 @@ class FolderPlugin:
         if not rows:
             raise UserError(f"{path} is empty: replace it with the competition's own, or remove it.")
         values = {row[1] for row in rows} if len(header) == 2 else set()
+        self._classes = _spelled(self._classes, [*header, *values])
         if len(values) == 1 and values <= set(self._classes) and all(map(_is_number, self._classes)):
             raise UserError(
                 f"{path} has {values.pop()!r} in every row, which may be a class or a probability: "
@@ -113,6 +114,12 @@ class FolderPlugin:
         if len(header) == 2 and len(self._classes) == 2 and all(_is_number(value) for value in values):
             return Probability(id=header[0], label=header[1], of=self._classes[1])
         return None
+
+
+def _spelled(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return `names`, with accents in the form that `others` have."""
+    forms = {image_names.composed(other): other for other in others}
+    return [name if name in others else forms.get(image_names.composed(name), name) for name in names]
 
 
 def _is_number(value: str) -> bool:
