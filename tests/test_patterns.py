@@ -71,6 +71,16 @@ def test_a_placeholder_is_never_empty_nor_spans_folders_and_dots_are_dots(path: 
     assert patterns.compile_pattern("train/{label}.{number}.jpg").fullmatch(path) is None
 
 
+@pytest.mark.parametrize("path", ["test/1.jpg", "test/cat/1.jpg", "test/a/b/1.jpg"])
+def test_a_placeholder_with_a_slash_spans_folders(path: str) -> None:
+    match = patterns.compile_pattern("test/{id/}").fullmatch(path)
+    assert match is not None
+    assert match["id"] == path.removeprefix("test/")
+    assert patterns.compile_pattern("test/{id/}").fullmatch("test//1.jpg") is None
+    patterns.check_images("test/{id/}", "id")
+    assert patterns.folder_of("test/{id/}") == "test"
+
+
 @pytest.mark.parametrize("pattern", ["train/{label}", "{label}.jpg", "a/{label}_{number}/b"])
 def test_check_accepts_a_path_below_the_data_folder(pattern: str) -> None:
     patterns.check(pattern, "label")

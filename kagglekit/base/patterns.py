@@ -1,6 +1,7 @@
 """Path patterns such as `train/{label}.{number}.jpg`: literal text with `{placeholders}`.
 
-A placeholder matches a path component or part of one, never a slash. Literal text is case-insensitive, because
+A placeholder matches a path component or part of one, never a slash; with a slash at its end, as `{id/}`, it matches
+several components. Literal text is case-insensitive, because
 `.JPG` and `.jpg` mean the same format.
 """
 
@@ -9,12 +10,12 @@ from functools import lru_cache
 
 from kagglekit.base import image_names
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)(/?)\}")
 
 
 def placeholders(pattern: str) -> tuple[str, ...]:
     """Return the names between braces, in order."""
-    return tuple(_PLACEHOLDER.findall(pattern))
+    return tuple(name for name, _ in _PLACEHOLDER.findall(pattern))
 
 
 def check(pattern: str, required: str) -> None:
@@ -49,7 +50,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     end = 0
     for match in _PLACEHOLDER.finditer(pattern):
         parts.append(_literal(pattern[end : match.start()]))
-        parts.append(f"(?P<{match[1]}>[^/]+)")
+        parts.append(f"(?P<{match[1]}>[^/]+{'(?:/[^/]+)*' if match[2] else ''})")
         end = match.end()
     parts.append(_literal(pattern[end:]))
     return re.compile("".join(parts))

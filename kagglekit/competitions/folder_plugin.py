@@ -9,17 +9,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import image_names, patterns
+from kagglekit.base import image_names
 from kagglekit.base.columns import beside
+from kagglekit.competitions import folder_layout
 from kagglekit.competitions.competition import ClassLabel, Competition, FolderLabels, Probability, ProbabilityPerClass, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.installed import GROUP
-from kagglekit.base.walking import natural_key
 
-_VALID = ("valid", "val", "validation")
-_TEST = ("test", "test1")
 _SAMPLES = ("sample_submission.csv", "sampleSubmission.csv")
 
 
@@ -28,20 +26,19 @@ class FolderPlugin:
 
     def __init__(self, folder: Path) -> None:
         """List the images of `folder`. Raises UserError if it has another layout."""
-        self.folder = folder.resolve()
-        self._files = DataFiles.from_folders([self.folder], str(self.folder))
-        self._classes = self._labels("train")
-        if len(self._classes) < 2:
+        files = DataFiles.from_folders([folder.resolve()], str(folder))
+        layout = folder_layout.find(files)
+        if layout is None:
             raise UserError(
-                f"{folder} is not a competition: it needs train/<class>/ folders with images of two classes or more; "
-                "`kagglekit new NAME` writes a plugin for another layout."
+                f"{folder} is not a competition: it has {folder_layout.describe(files)}, and needs train/<class>/ or "
+                "<class>/ folders with images of two classes or more; `kagglekit new NAME` writes a plugin for another "
+                "layout."
             )
-        self._valid = next((name for name in _VALID if self._labels(name)), None)
-
-    def _labels(self, split: str) -> list[str]:
-        pattern = patterns.compile_pattern(f"{split}/{{label}}/")
-        images = (match for path in self._files.paths if (match := pattern.match(path)) and self._files.is_image(path))
-        return sorted({match["label"].strip() for match in images}, key=natural_key)
+        self.name = folder.resolve().name
+        self.folder = folder.resolve() / layout.base
+        self._layout = layout
+        self._classes: Sequence[str] = layout.classes
+        self._files = files.below(layout.base) if layout.base else files
 
     @hookimpl
     def competition(self) -> Competition:
@@ -50,12 +47,13 @@ class FolderPlugin:
         The sample submission, if any, determines the format of the submission.
         """
         submission, bare = self._submission()
+        layout = self._layout
         return Competition(
-            name=_slug(self.folder.name),
+            name=_slug(self.name),
             kaggle="",
             classes={label: label for label in self._classes},
-            train=FolderLabels("train/{label}"),
-            valid=FolderLabels(f"{self._valid}/{{label}}") if self._valid else None,
+            train=FolderLabels(f"{layout.train}/{{label}}".lstrip("/")),
+            valid=FolderLabels(f"{layout.valid}/{{label}}") if layout.valid else None,
             test=self._test_patterns(bare),
             flip="allowed",
             submission=submission,
@@ -68,18 +66,22 @@ class FolderPlugin:
         submission is matched without.
         """
         there = []
-        for shape in (f"{part}/{inner}{{id}}" for part in _TEST for inner in ("", "{folder}/")):
-            pattern = patterns.compile_pattern(shape)
-            images = [path for path in self._files.paths if pattern.fullmatch(path) and self._files.is_image(path)]
-            endings = {image_names.ending_of(path).lower() for path in images}
-            if images:
-                there.append(shape + (endings.pop() if bare and len(endings) == 1 else ""))
-        return tuple(there) or (f"{_TEST[0]}/{{id}}",)
+        for folder, images in self._layout.tests.items():
+            inner = [path for path in images if path.count("/") == 1]
+            names = {path.rpartition("/")[2] for path in inner}
+            # where two folders have an image of one name, the folder is part of the id
+            shapes = {"{id}": [path for path in images if "/" not in path]}
+            shapes["{folder}/{id}" if len(names) == len(inner) else "{id/}"] = inner
+            for shape, some in shapes.items():
+                endings = {image_names.ending_of(path).lower() for path in some}
+                if some:
+                    there.append(f"{folder}/{shape}" + (endings.pop() if bare and len(endings) == 1 else ""))
+        return tuple(there) or ("test/{id}",)
 
     @hookimpl
     def recipe(self) -> Mapping[str, Any]:
         """Score on the folder's own validation set, if it has one."""
-        return {"validation": "valid"} if self._valid else {}
+        return {"validation": "valid"} if self._layout.valid else {}
 
     def _submission(self) -> tuple[Submission, bool]:
         """Return the format, and whether ids are without the images' extension."""

@@ -159,7 +159,8 @@ def _filled(pattern: str, values: Mapping[str, str], other: str) -> str:
     """Fill in the placeholders, unknown ones with `other`. Add an image extension if the pattern has none."""
     path = pattern
     for name in patterns.placeholders(pattern):
-        path = path.replace(f"{{{name}}}", values.get(name, other))
+        for written in (f"{{{name}}}", f"{{{name}/}}"):
+            path = path.replace(written, values.get(name, other))
     return path if image_names.is_image(path) else f"{path}.jpg"
 
 

@@ -62,8 +62,8 @@ def write(
             for source, target in _targets(table):
                 by_link = _bring(source, new / folder / target)
                 linked, copied = linked + by_link, copied + (not by_link)
-        for source in map(files_on_disk.place, test["path"]):
-            by_link = _bring(source, new / "test" / "unknown" / source.name)
+        for source, target in _targets(test.assign(label="unknown")):
+            by_link = _bring(source, new / "test" / target)
             linked, copied = linked + by_link, copied + (not by_link)
         _bring_sample(plugin, competition, files, new, console)
     counts = ", ".join(f"{name} {len(table)}" for name, table in (*parts.items(), ("test", test)))
@@ -101,7 +101,7 @@ def _targets(table: pd.DataFrame) -> list[tuple[Path, str]]:
     labels = [image_names.from_text(label) for label in table["label"]]
     names = [f"{label}/{source.name}" for label, source in zip(labels, sources, strict=True)]
     if len(set(names)) < len(names):
-        ids = [image_names.from_text(image).replace("/", "_") for image in table["id"]]
+        ids = [image_names.without_ending(image_names.from_text(image)).replace("/", "_") for image in table["id"]]
         rows = zip(labels, ids, sources, strict=True)
         names = [f"{label}/{image}{source.suffix}" for label, image, source in rows]
     return list(zip(sources, names, strict=True))

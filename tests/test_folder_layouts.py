@@ -1,0 +1,172 @@
+"""Folders of images as people download them: what is understood, and what is said of the others."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import folder_layout, plugins
+from kagglekit.data import sources
+from tests import damage, drawing
+from tests.conftest import Cli, succeeded
+
+
+def images(*folders: str, each: int = 2) -> list[str]:
+    """Return `each` images in each folder, with the same names in all of them."""
+    return [f"{folder}/{number}.jpg" for folder in folders for number in range(each)]
+
+
+def written(root: Path, paths: Iterable[str]) -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    return root
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What kagglekit makes of a folder."""
+
+    train: dict[str, int]
+    valid: dict[str, int]
+    tests: list[str]
+
+
+def understood(folder: Path) -> Understood:
+    plugin = plugins.load(str(folder))
+    competition = plugin.competition()
+    files = sources.find(competition, plugin.data, Workspace.of(competition.name), Console(io.StringIO()))
+    train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+    assert all(Path(path).is_file() for path in [*train["path"], *test["path"]])
+    valid = train["valid"] if "valid" in train else train["id"].eq("")
+    assert (plugin.recipe() == {"validation": "valid"}) == valid.any()
+    return Understood(
+        train=dict(Counter(train["label"][~valid])), valid=dict(Counter(train["label"][valid])), tests=list(test["id"])
+    )
+
+
+PETS = {"cat": 2, "dog": 2}
+ONE_FOLDER = ["0.jpg", "1.jpg"]
+CLASS_FOLDERS = ["cat/0.jpg", "cat/1.jpg", "dog/0.jpg", "dog/1.jpg"]
+KNOWN: dict[str, tuple[list[str], Understood]] = {
+    "cats and dogs": (
+        images("training_set/training_set/cat", "training_set/training_set/dog", "test_set/test_set/cat")
+        + images("test_set/test_set/dog"),
+        Understood(PETS, {}, CLASS_FOLDERS),
+    ),
+    "Intel's scenes": (
+        images("seg_train/seg_train/cat", "seg_train/seg_train/dog", "seg_test/seg_test/cat", "seg_test/seg_test/dog")
+        + images("seg_pred/seg_pred"),
+        Understood(PETS, PETS, ONE_FOLDER),
+    ),
+    "chest X-rays": (
+        images(*(f"chest/{part}/{name}" for part in ("train", "val", "test") for name in ("cat", "dog")))
+        + images(*(f"chest/chest/{part}/{name}" for part in ("train", "val", "test") for name in ("cat", "dog"))),
+        Understood(PETS, PETS, CLASS_FOLDERS),
+    ),
+    "brain tumours": (
+        images("Training/cat", "Training/dog", "Testing/cat", "Testing/dog"),
+        Understood(PETS, {}, CLASS_FOLDERS),
+    ),
+    "capitals": (
+        images("TRAIN/cat", "TRAIN/dog", "Validation/cat", "Validation/dog", "TEST"),
+        Understood(PETS, PETS, ONE_FOLDER),
+    ),
+    "doubled folders": (
+        images("train/train/cat", "train/train/dog", "valid/valid/dog", "test/test"),
+        Understood(PETS, {"dog": 2}, ONE_FOLDER),
+    ),
+    "wrapped": (images("pets/train/cat", "pets/train/dog", "pets/test"), Understood(PETS, {}, ONE_FOLDER)),
+    "fastai's": (
+        images("train/cat", "train/dog", "valid/cat", "valid/dog", "sample/train/cat", "sample/valid/cat", "test"),
+        Understood(PETS, PETS, ONE_FOLDER),
+    ),
+    "Keras's test folder": (images("train/cat", "train/dog", "test/all"), Understood(PETS, {}, ONE_FOLDER)),
+    "test images named by class": (
+        [*images("train/cat", "train/dog"), "test/cat/cat.0.jpg", "test/dog/dog.0.jpg"],
+        Understood(PETS, {}, ["cat.0.jpg", "dog.0.jpg"]),
+    ),
+    "train beside another": (
+        images("train/cat", "train/dog", "train_images/fox", "train_images/owl", "test"),
+        Understood(PETS, {}, ONE_FOLDER),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("wrapper", ["", "archive/"])
+def test_a_layout_that_people_have_is_understood(name: str, wrapper: str, tmp_path: Path) -> None:
+    paths, wanted = KNOWN[name]
+    assert understood(written(tmp_path / "pets", [wrapper + path for path in paths])) == wanted
+    assert plugins.load(str(tmp_path / "pets")).competition().name == "pets"
+
+
+def test_labelled_test_images_keep_their_folders_in_a_submission_and_in_class_folders(
+    cli: Cli, tiny: str, home: Path, tmp_path: Path
+) -> None:
+    paths = [f"{part}/{name}/{n}.jpg" for part in ("Training", "Testing") for name in ("cat", "dog") for n in range(4)]
+    for seed, path in enumerate(paths):
+        written(tmp_path / "pets", [path])
+        (tmp_path / "pets" / path).write_bytes(drawing.image("dog" in path, seed))
+    succeeded(cli("run", tmp_path / "pets", "--backbone", tiny, *damage.QUICK))
+    frame = pd.read_csv(damage.only_run(home / "pets") / "submission.csv")
+    assert frame["id"].tolist() == [f"{name}/{n}.jpg" for name in ("cat", "dog") for n in range(4)]
+    assert (frame["dog"] > 0.5).tolist() == [False] * 4 + [True] * 4
+    succeeded(cli("folders", tmp_path / "pets", tmp_path / "out", "--valid", "2", "--sample", "0,0"))
+    names = sorted(path.name for path in (tmp_path / "out" / "test" / "unknown").iterdir())
+    assert names == [f"{name}_{n}.jpg" for name in ("cat", "dog") for n in range(4)]
+
+
+UNKNOWN: dict[str, tuple[list[str], str]] = {
+    "nothing": (["readme.txt"], "it has no images"),
+    "no folders": (["1.jpg", "2.jpg"], "it has . (2 images)"),
+    "one class": (images("train/cat", "test"), "it has test (2 images), train/cat (2 images), and needs"),
+    "labels in a CSV": ([*images("train", "test"), "train.csv"], "test (2 images), train (2 images)"),
+    "labels in a CSV beside": ([*images("images", "masks"), "labels.csv"], "images (2 images), masks (2 images)"),
+    "two candidates": (images("training/cat", "training/dog", "train_set/cat", "train_set/dog"), "train_set/cat (2"),
+    "classes beside a test folder": (images("cat", "dog", "test"), "cat (2 images), dog (2 images), test (2 images)"),
+    "classes and a loose image": ([*images("cat", "dog"), "cover.jpg"], ". (1 images), cat (2 images)"),
+    "classes of another level": (images("cat", "dog", "more/fox"), "more/fox (2 images)"),
+    "YOLO": ([*images("train/images", "test/images"), "train/labels/0.txt"], "train/images (2 images)"),
+    "many": (images(*(f"x/y/{n}/z" for n in range(9))), "x/y/3/z (2 images) and 5 more folders"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_another_layout_is_refused_with_what_is_there(name: str, tmp_path: Path) -> None:
+    paths, words = UNKNOWN[name]
+    with pytest.raises(UserError) as caught:
+        plugins.load(str(written(tmp_path / "pets", paths)))
+    message = str(caught.value)
+    assert words in message
+    assert "`kagglekit new NAME`" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Train", "train"),
+        ("seg_train", "train"),
+        ("training set", "train"),
+        ("val", "valid"),
+        ("Validation-Images", "valid"),
+        ("test1", "test"),
+        ("seg_pred", "pred"),
+        ("trains", ""),
+        ("test2", ""),
+        ("value", ""),
+        ("daisy", ""),
+    ],
+)
+def test_a_folder_is_known_by_its_name(name: str, kind: str) -> None:
+    assert folder_layout.kind_of(name) == kind
