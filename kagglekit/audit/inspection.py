@@ -28,6 +28,7 @@ from kagglekit.data import exclusions, folds, tables
 from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.heads import features
+from kagglekit.images.decoding import Levels
 from kagglekit.images.scan import Seen
 from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, DataSettings, FeatureSettings
@@ -48,6 +49,8 @@ class Inspection:
     """N rows: `id`, `path`, `part`, `label`, `group`, `fold` (the last three empty or negative if missing)."""
     seen: list[Seen]
     """Size, shape and colours of each image, (N,)."""
+    levels: Levels
+    """How images of more than 8 bits per channel are shown."""
     unreadable: pd.DataFrame
     """Unreadable images: `part`, `id`, `path`, `reason`."""
     copies: duplicates.Found
@@ -137,12 +140,13 @@ def inspect(
     import matplotlib.figure  # noqa: F401  the page needs it; load it while the export runs
 
     export.wait()
-    rows, problem = _features(table, compute, workspace, console)
+    rows, problem = _features(table, scanned.levels, compute, workspace, console)
     copies = _compare(table, seen, project.competition.labels, rows, console)
     return Inspection(
         competition=project.competition,
         table=table,
         seen=seen,
+        levels=scanned.levels,
         unreadable=scanned.quarantine,
         copies=copies,
         leak=None if rows is None else _leak(table, copies),
@@ -226,13 +230,14 @@ def export_backbone() -> None:
 
 def _features(
     table: pd.DataFrame,
+    levels: Levels,
     compute: ComputeSettings,
     workspace: Workspace,
     console: Console,
 ) -> tuple[NDArray[np.float16] | None, str]:
     """Return (features (N, D) with rows of length 1, ""), or (None, reason)."""
     try:
-        backbone = registry.resolve(_BACKBONE, _SEEN_SMALL, console.say)
+        backbone = registry.resolve(_BACKBONE, _SEEN_SMALL, console.say).with_levels(levels)
     except UserError as error:
         console.warn(f"audit: look-alikes are found by hash only, and leaks are not checked: {error}")
         return None, str(error)

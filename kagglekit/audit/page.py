@@ -15,7 +15,7 @@ from filelock import FileLock
 from kagglekit.audit import duplicates
 from kagglekit.audit.duplicates import Pair
 from kagglekit.audit.inspection import Inspection
-from kagglekit.base import devices, parallel, storage
+from kagglekit.base import devices, native_output, parallel, storage
 from kagglekit.base.console import Console
 from kagglekit.base.figures import BLUE, ORANGE, as_svg, legend
 from kagglekit.data import exclusions, folds
@@ -226,11 +226,12 @@ def _groups(found: Inspection) -> tuple[list[list[int]], dict[int, int]]:
     return [groups[look][:_OF_GROUP] for look in order], size
 
 
+@native_output.decoders_silenced()
 def _pictures(found: Inspection, indices: list[int]) -> dict[int, tuple[str, tuple[int, int]]]:
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
     def read(index: int) -> tuple[str, tuple[int, int]]:
-        image = pictures.read_again(paths[index], contents[index])
+        image = pictures.read_again(paths[index], contents[index], found.levels)
         if image is None:
             return "", (4, 3)
         return pictures.photo(image, _LONGEST), (image.shape[1], image.shape[0])

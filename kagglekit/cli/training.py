@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -80,9 +79,12 @@ def augmentations(
         seed=chosen.data.seed,
     )
     images = _training_images(project, data_path, chosen.data.num_folds, console)
+    chosen_images = list(_some(images, competition.labels, num_images, chosen.data))
+    used = [decoding.used_values(content) for content, _ in chosen_images]
+    levels = decoding.levels_of(values for values in used if values is not None)
     some = (
-        (preprocessing.apply(decoding.decode(content)), label, hashlib.blake2b(content, digest_size=16).digest())
-        for content, label in _some(images, competition.labels, num_images, chosen.data)
+        (preprocessing.apply(decoding.decode(content, levels)), label, files.digest(content))
+        for content, label in chosen_images
     )
     sheet = project.workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
     contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kagglekit.base import image_names
@@ -19,6 +20,7 @@ from kagglekit.data import exclusions, file_counts, folds
 from kagglekit.data.file_counts import FileCounts
 from kagglekit.data.project import Project
 from kagglekit.images import scan
+from kagglekit.images.decoding import Levels
 from kagglekit.recipe import ComputeSettings, DataSettings
 
 
@@ -51,6 +53,15 @@ class Scanned(Tables):
     """The unreadable images: `part`, `id`, `path`, `reason`."""
     seen: Mapping[str, scan.Seen]
     """Scan result of each readable file, by path."""
+    levels: Levels
+    """How images of more than 8 bits per channel are shown."""
+
+    @property
+    def usual_shape(self) -> tuple[int, int]:
+        """Median height and width of the training images, in pixels."""
+        sizes = [(self.seen[path].height, self.seen[path].width) for path in self.train["path"]]
+        tall, wide = np.median(sizes, axis=0).astype(int).tolist()
+        return tall, wide
 
 
 def read(
@@ -167,19 +178,26 @@ def _as_listed(competition: Competition, test: pd.DataFrame, wanted: Sequence[st
 def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, folder: Path, console: Console) -> Scanned:
     """Scan all images of the run. Results are cached in `folder`."""
     both = pd.concat([found.train.assign(part="train"), found.requested.assign(part="test")], ignore_index=True)
-    verdict = scan.scan(both["path"].tolist(), folder, data.max_megapixels, compute.num_threads, console)
+    count = len(found.train)
+    verdict = scan.scan(
+        both["path"].tolist(), folder, data.max_megapixels, compute.num_threads, console, training=count
+    )
     readable = [place not in verdict.unreadable for place in range(len(both))]
     both["content"] = [digest if fine else "" for digest, fine in zip(verdict.digests, readable, strict=True)]
     console.say(found.counts.line(both["path"].iloc[place] for place in verdict.unreadable))
     reasons = [verdict.unreadable[place] for place in sorted(verdict.unreadable)]
     bad = both.loc[[not fine for fine in readable], ["part", "id", "path"]].assign(reason=reasons)
-    count = len(found.train)
     train = found.train.assign(content=both["content"][:count].to_numpy())
     requested = found.requested.assign(content=both["content"][count:].to_numpy())
     kept = train[train["content"] != ""].reset_index(drop=True)
     fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     seen = {path: one for path, one in zip(both["path"], verdict.seen, strict=True) if one is not None}
-    return Scanned(**fields | {"train": kept, "requested": requested}, quarantine=bad.reset_index(drop=True), seen=seen)
+    return Scanned(
+        **fields | {"train": kept, "requested": requested},
+        quarantine=bad.reset_index(drop=True),
+        seen=seen,
+        levels=verdict.levels,
+    )
 
 
 def check_classes(found: Tables, scanned: Scanned) -> None:

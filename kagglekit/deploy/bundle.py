@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import subprocess
 import sys
@@ -41,7 +40,7 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
     about = dict(run.record.bundle) | {
         "run": run.run.id,
         "prior": (prior / prior.sum()).tolist(),
-        "preprocessing": {name: dataclasses.asdict(made) for name, made in run.preprocessings().items()},
+        "preprocessing": {name: made.to_plain() for name, made in run.preprocessings().items()},
         "max_megapixels": run.recipe.data.max_megapixels,
     }
     if folder.exists():

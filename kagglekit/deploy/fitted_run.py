@@ -19,7 +19,7 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import mirror_classes
 from kagglekit.data import folds
-from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
+from kagglekit.images.decoding import PREPROCESSING_VERSION, Levels, Preprocessing
 from kagglekit.models import onnx_export, registry
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import postprocess, views
@@ -60,6 +60,11 @@ class FittedRun:
     def backbones(self) -> list[Backbone]:
         """Backbones of the run. Raises UserError if one is missing or has changed."""
         return [_resolved(spec, record, self.recipe.features, self._console) for spec, record in self._specs()]
+
+    @property
+    def levels(self) -> Levels:
+        """How images of more than 8 bits per channel are shown."""
+        return Preprocessing.from_plain(self.record.backbones[0].preprocessing).levels
 
     @property
     def made_from(self) -> str:
@@ -124,8 +129,8 @@ class FittedRun:
 
 def _resolved(spec: str, record: BackboneRecord, used: FeatureSettings, console: Console) -> Backbone:
     """Return a backbone. Raises UserError if it is not the same as in the run."""
-    backbone = registry.resolve(spec, used, console.say)
     then = Preprocessing.from_plain(record.preprocessing)
+    backbone = registry.resolve(spec, used, console.say).with_levels(then.levels)
     if backbone.preprocessing != then or record.pixels not in (None, PREPROCESSING_VERSION):
         raise UserError(
             f"backbone {backbone.name}: the installed timm or kagglekit preprocesses images differently from the "

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from kagglekit.base import devices, environment, metrics, parallel, storage
+from kagglekit.base import devices, environment, metrics, native_output, parallel, storage
 from kagglekit.base.arrays import Floats, Labels, class_indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -145,7 +145,7 @@ def _describe(
             "kagglekit": environment.installed_version("kagglekit"),
             "competition": run.record.competition.name,
             "classes": json.dumps(run.meanings),
-            "preprocessing": json.dumps({k: dataclasses.asdict(p) for k, p in run.preprocessings().items()}),
+            "preprocessing": json.dumps({k: p.to_plain() for k, p in run.preprocessings().items()}),
             "max_megapixels": str(run.recipe.data.max_megapixels),
             "precision": precision,
             "checked_on": checked_on,
@@ -194,7 +194,7 @@ def _pixels(run: FittedRun, paths: Sequence[str]) -> dict[Preprocessing, Pixels]
     different = list(run.preprocessings().values())
 
     def prepare(path: str) -> list[Pixels]:
-        image = decoding.decode(files.read_bytes(path)[0])
+        image = decoding.decode(files.read_bytes(path)[0], different[0].levels)
         return [preprocessing.apply(image) for preprocessing in different]
 
     rows = list(parallel.overlapped(paths, prepare, devices.cores()))
@@ -214,6 +214,7 @@ def _some_images(run: FittedRun) -> list[str]:
     return chosen
 
 
+@native_output.decoders_silenced()
 def _check(run: FittedRun, path: Path, *, floats: bool) -> Checked:
     paths = _some_images(run)
     session = sessions.Session(path, "cpu", devices.cores())
@@ -264,7 +265,7 @@ def _by_timm(preprocessing: Preprocessing, paths: Sequence[str]) -> Pixels:
         with PillowImage.open(io.BytesIO(content)) as image:
             if decoding.has_transparency(content) or image.mode.startswith(("I", "F")):
                 # our decoder shows transparency as white, and the whole range of 16 bits; Pillow's convert does not
-                seen = PillowImage.fromarray(decoding.decode(content))
+                seen = PillowImage.fromarray(decoding.decode(content, preprocessing.levels))
             else:
                 seen = ImageOps.exif_transpose(image).convert("RGB")
         made.append(transform(seen).numpy())

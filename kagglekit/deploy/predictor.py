@@ -67,6 +67,7 @@ class Predictor:
         self.preprocessings = {
             name: Preprocessing.from_plain(plain) for name, plain in json.loads(about["preprocessing"]).items()
         }
+        self._levels = next(iter(self.preprocessings.values())).levels
         if about["precision"] == "float16" and about["checked_on"] == "cpu" and self.session.device == "cuda":
             warn(
                 f"{file.name} was checked on a CPU, which can't show float16 overflows: export it again on this machine"
@@ -114,7 +115,7 @@ class Predictor:
         for index, image in enumerate(chunk):
             try:
                 content, _ = files.read_bytes(image.path)
-                prepared.append(self.prepare(decoding.decode_whole(content, self._max_megapixels)))
+                prepared.append(self.prepare(decoding.decode_whole(content, self._max_megapixels, self._levels)))
             except ImageError as error:
                 errors[index] = str(error)
         rows = iter(self.run(prepared)) if prepared else iter(())

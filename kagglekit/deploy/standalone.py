@@ -160,13 +160,14 @@ def predict(
 ) -> tuple[dict[str, Rows], dict[str, str]]:
     """Return id -> probabilities (C,), and for unreadable images id -> reason."""
     preprocessings = {name: decoding.Preprocessing.from_plain(plain) for name, plain in about["preprocessing"].items()}
+    levels = next(iter(preprocessings.values())).levels
     turn = threading.Lock()
 
     def compute(ids: Sequence[str]) -> list[tuple[str, Rows | None, str]]:
         prepared, errors = [], {}
         for name in ids:
             try:
-                image = decoding.decode_whole(tests[name](), about["max_megapixels"])
+                image = decoding.decode_whole(tests[name](), about["max_megapixels"], levels)
             except (
                 decoding.ImageError,
                 OSError,

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kagglekit.base import devices
+from kagglekit.base import devices, native_output
 from kagglekit.base.arrays import Floats32, Indices
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.errors import UserError
@@ -130,6 +130,7 @@ class FeatureEngine:
     def _missing(self, content: bytes) -> list[int]:
         return [number for number, store in enumerate(self._stores) if content not in store]
 
+    @native_output.decoders_silenced()
     def _fill(self, tasks: Sequence[inference.Task], advance: Advance) -> None:
         flushed = time.monotonic()
         try:
@@ -164,7 +165,7 @@ def _address(request: inference.Request) -> dict[str, Any]:
         "backbone": request.backbone.name,
         "weights": request.backbone.sha256,
         "made_by": request.backbone.made_by,
-        "preprocessing": asdict(request.backbone.preprocessing),
+        "preprocessing": request.backbone.preprocessing.to_plain(),
         "preprocessing_version": decoding.PREPROCESSING_VERSION,
         "view": request.view,
         "output": request.output,

@@ -69,10 +69,11 @@ def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[C
     results = [Computed(task.content) for task in chunk]
     pixels: list[dict[decoding.Preprocessing, decoding.Pixels]] = []
     wanted: list[list[int]] = [[] for _ in requests]
+    levels = requests[0].backbone.preprocessing.levels  # of the data set, so the same for all
     for index, task in enumerate(chunk):
         scaled: dict[decoding.Preprocessing, decoding.Pixels] = {}
         pixels.append(scaled)
-        image = files.decode(task.path, task.content)
+        image = files.decode(task.path, task.content, levels)
         for number in task.requests:
             preprocessing = requests[number].backbone.preprocessing
             if preprocessing not in scaled:

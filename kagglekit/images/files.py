@@ -1,22 +1,15 @@
-"""Reading image files from disk, and their usual shape."""
+"""Reading image files from disk."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding
-from kagglekit.images.decoding import ImageError
-
-_LOOKED_AT = 64
-"""Approximate number of images to sample for the usual shape."""
+from kagglekit.images.decoding import ImageError, Levels
 
 
 def place(path: str | Path) -> Path:
@@ -39,21 +32,23 @@ def read_bytes(path: str | Path) -> tuple[bytes, list[int]]:
     return content, storage.full_stamp(status)
 
 
-def decode(path: str, digest: bytes) -> decoding.Pixels:
+def digest(content: bytes) -> bytes:
+    """Return the hash of an image's content, 16 bytes.
+
+    Images that earlier versions decoded to different pixels have a different hash from theirs.
+    """
+    hashed = hashlib.blake2b(content, digest_size=16)
+    if decoding.is_read_otherwise(content):
+        hashed.update(b"decoded differently")
+    return hashed.digest()
+
+
+def decode(path: str, content_hash: bytes, levels: Levels = ()) -> decoding.Pixels:
     """Decode an image file to (H, W, 3); raise UserError if it has changed since the scan."""
     try:
         content, _ = read_bytes(path)
     except decoding.ImageError as error:
         raise UserError(f"{path} {error}, though it could be read before: run the command again.") from error
-    if hashlib.blake2b(content, digest_size=16).digest() != digest:
+    if digest(content) != content_hash:
         raise UserError(f"{path} has changed during the run: run the command again.")
-    return decoding.decode(content)
-
-
-def usual_shape(paths: Sequence[str]) -> tuple[int, int]:
-    """Return the median height and width of a sample of the image files; only headers are read."""
-    shapes = []
-    for path in paths[:: max(len(paths) // _LOOKED_AT, 1)]:
-        with Image.open(place(path)) as image:
-            shapes.append((image.height, image.width))
-    return int(np.median([tall for tall, _ in shapes])), int(np.median([wide for _, wide in shapes]))
+    return decoding.decode(content, levels)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from kagglekit.base import parallel
+from kagglekit.base import native_output, parallel
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding, files
@@ -16,6 +15,7 @@ from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 
 
+@native_output.decoders_silenced()
 def pixel_store(
     preprocessing: Preprocessing,
     paths: Sequence[str],
@@ -37,7 +37,7 @@ def pixel_store(
     _check_space(len(todo), preprocessing.size, folder, console)
 
     def prepare(image: tuple[bytes, str]) -> decoding.Pixels:
-        return preprocessing.apply(files.decode(image[1], image[0]))
+        return preprocessing.apply(files.decode(image[1], image[0], preprocessing.levels))
 
     try:
         with console.progress("pixels", len(todo), "images") as advance:
@@ -70,7 +70,7 @@ _MUCH = 1e9
 
 def _address(preprocessing: Preprocessing) -> dict[str, object]:
     """Return the cache key: everything that affects the pixels except the content; normalisation comes later."""
-    geometry = {key: value for key, value in asdict(preprocessing).items() if key not in ("mean", "std")}
+    geometry = {key: value for key, value in preprocessing.to_plain().items() if key not in ("mean", "std")}
     versions = {name: version(name) for name in ("opencv-python-headless", "pillow")}
     return {
         "pixels": geometry,

@@ -6,23 +6,24 @@ same content are the same image.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 
-from kagglekit.base import parallel, storage
+from kagglekit.base import native_output, parallel, storage
 from kagglekit.base.console import Console
 from kagglekit.images import appearance, decoding, files
 from kagglekit.images.appearance import Appearance
+from kagglekit.images.decoding import Levels, Used
 
 SCAN_VERSION = 2
 """Increased whenever a file would be judged differently."""
-_INDEX_VERSION = 5
+_INDEX_VERSION = 6
 """Increased whenever the stored columns change."""
 _SAVE_EVERY = 10.0
 """Seconds of work that a killed command may lose."""
@@ -42,6 +43,13 @@ class Seen(Appearance):
     pixels: int
     format: str
     """Format of the content, such as JPEG, whatever the file extension."""
+    sample: str = ""
+    """Type of the samples, such as uint16; empty for at most 8 bits per channel."""
+    low: float = 0.0
+    """Values that the image uses if it has more than 8 bits per channel, as in `decoding.Used`."""
+    high: float = 0.0
+    levels: str = ""
+    """Levels that the appearance was computed with if there are more than 8 bits per channel."""
 
 
 _COLUMNS = tuple(Seen.__dataclass_fields__)
@@ -115,6 +123,8 @@ class Scan:
     """Position -> reason."""
     seen: list[Seen | None]
     """Entry of each file; None if it is unreadable."""
+    levels: Levels
+    """How images of more than 8 bits per channel are shown."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +135,26 @@ class _Looked:
     reason: str = ""
 
 
-def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, console: Console) -> Scan:
+def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, console: Console, *, training: int) -> Scan:
     """Read every new or changed file, and return the result for all files.
 
-    `folder` holds the index; images of more than `megapixels` are not decoded.
+    The first `training` paths are training images: they decide the levels of all. `folder` holds the index; images of
+    more than `megapixels` are not decoded.
     """
     index = Index(folder)
     entries = {path: index.get(path) for path in paths}
-    todo = [path for path, seen in entries.items() if seen is None or seen.pixels > megapixels * 1e6]
-    looked = _look_at(todo, index, megapixels, workers, console) if todo else {}
-    entries |= {path: result.seen for path, result in looked.items()}
+    looked: dict[str, _Looked] = {}
+
+    def look_at(some: Sequence[str], levels: Levels) -> None:
+        if some:
+            look = partial(_look, megapixels=megapixels, levels=levels)
+            looked.update(_look_at(some, index, look, workers, console))
+            entries.update({path: looked[path].seen for path in some})
+
+    look_at([path for path, seen in entries.items() if seen is None or seen.pixels > megapixels * 1e6], ())
+    levels = _levels([entries[path] for path in paths[:training]], console)
+    deep = [(path, seen.levels) for path, seen in entries.items() if seen is not None and seen.sample]
+    look_at([path for path, used in deep if used != str(levels)], levels)
     _mention_wrong_endings(entries, console)
     digests, unreadable = [], {}
     for number, path in enumerate(paths):
@@ -142,16 +162,38 @@ def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, cons
         if seen is None:
             unreadable[number] = looked[path].reason
         digests.append((looked[path].digest if seen is None else seen.digest).hex())
-    return Scan(digests, unreadable, [entries[path] for path in paths])
+    return Scan(digests, unreadable, [entries[path] for path in paths], levels)
 
 
-def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, console: Console) -> dict[str, _Looked]:
+def _levels(training: Sequence[Seen | None], console: Console) -> Levels:
+    """Return the levels of the data set, and print them."""
+    used = [Used(seen.sample, seen.low, seen.high) for seen in training if seen is not None and seen.sample]
+    levels = decoding.levels_of(used)
+    for sample, black, white in levels:
+        kind = {"uint16": "16-bit"}.get(sample, sample)
+        console.say(f"{kind} images: {black:.6g} to {white:.6g} is shown as black to white")
+    return levels
+
+
+def _look_at(
+    paths: Sequence[str], index: Index, look: Callable[[str], _Looked], workers: int, console: Console
+) -> dict[str, _Looked]:
     """Read and decode files in parallel; add the readable ones to the index."""
+    with native_output.decoders_silenced() as printed:
+        looked = _look_at_all(paths, index, look, workers, console)
+    if printed:
+        console.say(f"scan: image libraries printed {len(printed)} warnings, for example: {printed[0]}")
+    return looked
+
+
+def _look_at_all(
+    paths: Sequence[str], index: Index, look: Callable[[str], _Looked], workers: int, console: Console
+) -> dict[str, _Looked]:
     looked: dict[str, _Looked] = {}
     saved = time.monotonic()
     with console.progress("scan", len(paths), "images") as advance:
         try:
-            for result in parallel.overlapped(paths, lambda path: _look(path, megapixels), workers):
+            for result in parallel.overlapped(paths, look, workers):
                 looked[result.path] = result
                 if result.seen is not None:
                     index.put(result.path, result.seen)
@@ -164,12 +206,13 @@ def _look_at(paths: Sequence[str], index: Index, megapixels: int, workers: int, 
     return looked
 
 
-def _look(path: str, megapixels: int) -> _Looked:
+def _look(path: str, megapixels: int, levels: Levels) -> _Looked:
     digest = b""
     try:
         content, (size, changed, touched) = files.read_bytes(path)
-        digest = hashlib.blake2b(content, digest_size=16).digest()
-        header, pixels = decoding.decode_twice(content, megapixels)
+        digest = files.digest(content)
+        header, pixels = decoding.decode_twice(content, megapixels, levels)
+        used = decoding.used_values(content)
     except decoding.ImageError as error:
         return _Looked(path, None, digest, str(error))
     seen = Seen(
@@ -180,6 +223,7 @@ def _look(path: str, megapixels: int) -> _Looked:
         digest=digest,
         pixels=header.pixels,
         format=header.format,
+        **({} if used is None else vars(used) | {"levels": str(levels)}),
     )
     return _Looked(path, seen, digest)
 
@@ -197,6 +241,8 @@ _FORMATS = {
     ".tiff": ("TIFF",),
     ".webp": ("WEBP",),
     ".avif": ("AVIF",),
+    ".heic": ("HEIF",),
+    ".heif": ("HEIF",),
 }
 
 

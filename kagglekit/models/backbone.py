@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
+from kagglekit.images.decoding import PREPROCESSING_VERSION, Levels, Preprocessing
 from kagglekit.models.weights import Source, Weights
 from kagglekit.runs.record import BackboneRecord
 
@@ -44,6 +44,10 @@ class Backbone:
     made_by: dict[str, str]
     """Versions of the packages that exported the graph."""
 
+    def with_levels(self, levels: Levels) -> Backbone:
+        """Return the backbone for a data set whose images are decoded with `levels`."""
+        return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, levels=levels))
+
     def record(self) -> BackboneRecord:
         """Return the part that a run's record keeps."""
         return BackboneRecord(
@@ -54,7 +58,7 @@ class Backbone:
             parameters=self.parameters,
             outputs=self.outputs,
             made_by=self.made_by,
-            preprocessing=dataclasses.asdict(self.preprocessing),
+            preprocessing=self.preprocessing.to_plain(),
             pixels=PREPROCESSING_VERSION,
         )
 

@@ -57,7 +57,8 @@ def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
         name, _, file = spec.partition("=")
         say(f"{name}: loading weights and exporting to ONNX (once)")
         backbone = onnx_export.export(name, weights.locate(name, file), features.shape, backbones_folder())
-        storage.write_json(pointer, dataclasses.asdict(backbone))
+        plain = dataclasses.asdict(backbone) | {"preprocessing": backbone.preprocessing.to_plain()}
+        storage.write_json(pointer, plain)
     return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(features.crop))
 
 

@@ -15,17 +15,17 @@ from PIL import Image
 
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding, files
-from kagglekit.images.decoding import Pixels
+from kagglekit.images.decoding import Levels, Pixels
 
 _OVERLAY = 40
 """Longer side of an attention map, in pixels; browsers scale it smoothly."""
 _QUALITY = 82
 
 
-def read_again(path: str, content: str) -> Pixels | None:
+def read_again(path: str, content: str, levels: Levels) -> Pixels | None:
     """Return the pixels (H, W, 3) of an image file, or None if it is missing or its hash is not `content`."""
     try:
-        return files.decode(path, bytes.fromhex(content))
+        return files.decode(path, bytes.fromhex(content), levels)
     except (UserError, decoding.ImageError):
         return None
 

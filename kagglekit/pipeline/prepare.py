@@ -20,7 +20,6 @@ from kagglekit.data import exclusions, tables
 from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.images import decoding, scan
-from kagglekit.images.files import usual_shape
 from kagglekit.models import backbone, batch_sizes, registry
 from kagglekit.pipeline import rehearsal
 from kagglekit.pipeline.job import Job
@@ -80,9 +79,10 @@ def prepare(
         tables.check_classes(found, scanned)
     key = _key(plugin, competition, chosen, scanned)
     with _timed(seconds, "backbones"):
-        native = usual_shape(scanned.train["path"].tolist())
-        work = budget.Work(len(scanned.train), len(scanned.requested), spent=sum(seconds.values()), native=native)
+        spent, native = sum(seconds.values()), scanned.usual_shape
+        work = budget.Work(len(scanned.train), len(scanned.requested), spent=spent, native=native)
         decided, chosen, used = _settle(project.workspace, key, chosen, work, console)
+        used = [each.with_levels(scanned.levels) for each in used]
     this = store.open_run(
         project.workspace,
         key

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kagglekit.base import parallel
+from kagglekit.base import native_output, parallel
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import fitted_run
@@ -100,15 +100,17 @@ def make(found: Findings, networks: Networks, console: Console) -> list[shown.Ga
     ]
 
 
+@native_output.decoders_silenced()
 def _read(
     found: Findings, networks: Networks, places: list[int], explained: Collection[int], console: Console
 ) -> dict[int, _Picture]:
     """Read and scale images in parallel. Only the scaled pictures stay in memory."""
+    levels = networks.run.levels
     longest = _LONGEST if len(places) < _MANY else _LONGEST_OF_MANY
     paths, contents = found.table["path"].tolist(), found.table["content"].tolist()
 
     def read(place: int) -> _Picture:
-        image = pictures.read_again(paths[place], contents[place])
+        image = pictures.read_again(paths[place], contents[place], levels)
         if image is None:
             return _Picture()
         wanted = networks.attention is not None and place in explained

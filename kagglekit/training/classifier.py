@@ -5,7 +5,6 @@ D features, C classes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,7 @@ def describe(backbone: Backbone, labels: tuple[str, ...], versions: Mapping[str,
     return {
         "model": backbone.name,
         "classes": list(labels),
-        "preprocessing": dataclasses.asdict(backbone.preprocessing),
+        "preprocessing": backbone.preprocessing.to_plain(),
         "pretrained_sha256": backbone.sha256,
         "versions": dict(versions),
     }

@@ -1,0 +1,66 @@
+"""Messages that C libraries print to standard error, past Python."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+_DECODERS = re.compile(
+    rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression|"
+    rb"Unknown Adobe color transform|Warning: unknown JFIF|TIFF|tempfile\.tif: |.*: Warning, "
+)
+"""How lines of the image libraries start: libpng, libjpeg, libtiff."""
+
+
+@contextmanager
+def decoders_silenced() -> Iterator[list[str]]:
+    """Keep what image libraries print off the terminal; the list holds their lines after the block.
+
+    Other output of libraries is printed at the end of the block, and Python's own at once. File descriptors belong to
+    the whole process, so enter the block once around a stage, not in each of its threads.
+    """
+    lines: list[str] = []
+    try:
+        saved = os.dup(_STDERR)
+    except OSError:  # closed: nothing is printed anyway
+        yield lines
+        return
+    before = sys.stderr
+    with open(saved, "w", encoding="utf-8", buffering=1) as terminal, tempfile.TemporaryFile() as caught:
+        if _is_stderr(before):
+            before.flush()
+            sys.stderr = terminal
+        os.dup2(caught.fileno(), _STDERR)
+        try:
+            yield lines
+        finally:
+            os.dup2(saved, _STDERR)
+            sys.stderr = before
+            lines += _sorted_out(caught)
+
+
+_STDERR = 2
+
+
+def _is_stderr(stream: object) -> bool:
+    try:
+        return stream.fileno() == _STDERR  # type: ignore[attr-defined, no-any-return]
+    except (AttributeError, OSError, ValueError):  # no file, for example in a notebook
+        return False
+
+
+def _sorted_out(caught: BinaryIO) -> list[str]:
+    """Return the lines of image libraries, and print the others."""
+    caught.seek(0)
+    found = []
+    for line in caught:
+        if _DECODERS.match(line):
+            found.append(line.decode(errors="replace").strip())
+        else:
+            os.write(_STDERR, line)
+    return found
