@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kagglekit.base import image_names, walking
 from kagglekit.deploy import standalone
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Preprocessing, Used
@@ -73,7 +74,8 @@ def test_a_run_its_export_and_its_bundle_see_the_same_twelve_bits(
     predicted = pd.read_csv(tmp_path / "predicted.csv")
     assert np.allclose(predicted[["a", "b"]].max(axis=1), submitted.max(axis=1), atol=1e-3)
     succeeded(cli("bundle", run.name, tmp_path / "bundle"))
-    standalone.main(tmp_path / "bundle", folder, tmp_path / "bundled.csv", decoding)
+    parts = {"decoding": decoding, "image_names": image_names, "walking": walking}
+    standalone.main(tmp_path / "bundle", folder, tmp_path / "bundled.csv", **parts)
     assert np.allclose(pd.read_csv(tmp_path / "bundled.csv").set_index("id"), submitted, atol=1e-3)
 
 

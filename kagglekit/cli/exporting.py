@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import image_names, storage, streams
+from kagglekit.base import image_names, native_output, storage, streams
 from kagglekit.base.columns import beside
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -78,6 +78,7 @@ def bundle(reference: str, folder: Path, python: str) -> None:
         console.say("if Kaggle's notebooks lack onnxruntime, use --wheels 3.12 (their Python version) to include it")
 
 
+@native_output.decoders_silenced()
 def predict(reference: str, given: Sequence[Path], output: Path | None, top: int, provider: str, batch: int) -> None:
     """Predict image files and folders. Write a table to a file, or CSV to the standard output."""
     if output and output.suffix not in (".csv", ".parquet"):

@@ -212,7 +212,7 @@ def _open(content: bytes) -> Image.Image | None:
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
-        if content[4:8] == b"ftyp" and content[8:12] in _HEIC:
+        if _HEIC.match(content[:64]):
             return _open_heic(content)
         if content.startswith(_TIFF) and len(content) > 16:
             return None
@@ -224,7 +224,7 @@ def _open(content: bytes) -> Image.Image | None:
     return None if image.format == "TIFF" and image.info.get("compression") in ("lzma", "webp", "zstd") else image
 
 
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEIC = re.compile(rb"....ftyp(....)*?(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 
 
 def _open_heic(content: bytes) -> Image.Image:
