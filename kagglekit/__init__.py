@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         CsvLabels,
         FilenameLabels,
         FolderLabels,
+        OwnFormat,
         Probability,
         ProbabilityPerClass,
     )
@@ -32,6 +33,7 @@ __all__ = [
     "FilenameLabels",
     "FolderLabels",
     "Metric",
+    "OwnFormat",
     "PluginError",
     "Probability",
     "ProbabilityPerClass",

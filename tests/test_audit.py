@@ -222,8 +222,9 @@ def test_lists_that_cannot_be_meant_are_refused(
         b"id\ncat/0\n",
         b"\xef\xbb\xbfID;Reason;Drop \r\ncat/0;too dark, blurred;Yes\r\ncat/2;;no\r\n",
         b'id,drop, reason\ncat/0,yes,"two\nlines"\n\n',
+        "id\treason\nTrain\\Cat\\0.JPG\tflou, très\n".encode("utf-16"),
     ],
-    ids=["plain ids", "a spreadsheet's", "in another order"],
+    ids=["plain ids", "a spreadsheet's", "in another order", "a path on Windows"],
 )
 def test_lists_are_read_as_people_write_them(
     cli: Cli, planted: Given, home: Path, tmp_path: Path, content: bytes

@@ -800,7 +800,7 @@ def test_a_folder_with_a_sample_submission_that_fits_no_class_is_no_guess(here: 
         ),
         (sample_of("id,cat,dog,emu", "0,1,0", ""), ["columns id, cat, dog, emu", "`kagglekit new NAME`"]),
         (sample_of("id", "", "").replace(",", ""), ["columns id,", "`kagglekit new NAME`"]),
-        ("id,label\n1,0.5\n2,0.5\n1,0.5\n", ["has id '1' twice"]),
+        ("id,label\n1,0.5\n2,0.5\n1,1\n", ["has id '1' twice"]),
         (sample_of("id,label", "0.5", "x"), ["for example '1x'", "only 0 of them have a test image"]),
         ("id,label\n", ["sample_submission.csv"]),
         ("", ["sample_submission.csv"]),

@@ -43,7 +43,8 @@ def written(rows: list[list[str]], separator: str, ending: str = "\n", quoting: 
     ],
 )
 def test_every_dialect_reads_as_the_same_table(content: bytes, assumed: str) -> None:
-    assert csv_files.parse(content) == (["id", "label"], PETS, assumed)
+    table = csv_files.parse(content)
+    assert (table.named(), table.rows, table.assumed) == (["id", "label"], PETS, assumed)
 
 
 def test_the_separator_is_the_one_that_fits_the_rows() -> None:
@@ -53,12 +54,16 @@ def test_the_separator_is_the_one_that_fits_the_rows() -> None:
 
 
 def test_one_column_and_a_header_alone_are_tables() -> None:
+    assert csv_files.parse(b"id\n a\n").rows == [[" a"]]
     assert csv_files.parse(b"id\na;b\n") == (["id"], [["a;b"]], "")
     assert csv_files.parse(b"id;label\n") == (["id", "label"], [], "separated by semicolons")
 
 
 def test_white_space_and_missing_cells_are_kept_apart_from_wrong_ones() -> None:
     assert csv_files.parse(b"id,label\n 1,cat \n2\n").rows == [[" 1", "cat "], ["2", ""]]
+    assert csv_files.parse(b"id, 0, \n1,0,1\n").named(["id", " 0", " "]) == ["id", " 0", " "]
+    assert csv_files.columns(b" id ,label \n") == ["id", "label"]
+    assert csv_files.columns(b"") == []
 
 
 @pytest.mark.parametrize("text", ["café,thé,Möwe", "«Él», “Ñandú”, ¿Él?, 5 €, 20 °", "Grünfink, Weißstorch, créée"])

@@ -145,7 +145,7 @@ PETS_DAMAGE: dict[str, tuple[Damage, tuple[str, ...]]] = {
         ("has the columns id, probability", "format has id, label", "make the two agree"),
     ),
     "sample with an id twice": (
-        added(SAMPLE, b"id,label\n0,0.5\n1,0.5\n0,0.5\n"),
+        added(SAMPLE, b"id,label\n0,0.5\n1,0.5\n0,1\n"),
         (f"{SAMPLE} has id '0' twice", "download"),
     ),
     "sample without rows": (added(SAMPLE, b"id,label\n"), (SAMPLE, "download")),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kagglekit.base import image_names, walking
+from kagglekit.base import csv_files, image_names, walking
 from kagglekit.competitions import submissions
 from kagglekit.data import exclusions
 from kagglekit.deploy import standalone
@@ -48,7 +48,7 @@ def test_names_that_are_not_utf_8_are_read_and_written_as_they_are(
     succeeded(cli("folders", data, tmp_path / "out", "--valid", "2"))
     assert (tmp_path / "out" / "train" / BYTES).is_dir()
     succeeded(cli("bundle", run, tmp_path / "bundle"))
-    modules = {"decoding": decoding, "image_names": image_names, "walking": walking}
+    modules = {"csv_files": csv_files, "decoding": decoding, "image_names": image_names, "walking": walking}
     standalone.main(tmp_path / "bundle", data, tmp_path / "submission.csv", **modules)
     assert first_fields(tmp_path / "submission.csv") == first_fields(run / "submission.csv")
 

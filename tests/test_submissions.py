@@ -14,8 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import submissions
-from kagglekit.competitions.competition import ClassLabel, Competition, FilenameLabels, Probability, ProbabilityPerClass
+from kagglekit.competitions import samples, submissions
+from kagglekit.competitions.competition import (
+    ClassLabel,
+    Competition,
+    FilenameLabels,
+    OwnFormat,
+    Probability,
+    ProbabilityPerClass,
+)
 from kagglekit.competitions.datafiles import DataFiles
 
 PETS = {"cat": "cat", "dog": "dog"}
@@ -77,7 +84,7 @@ def test_a_class_is_the_most_probable_one() -> None:
 @pytest.mark.parametrize("described", [ONE, EACH, CLASS])
 def test_the_sample_s_order_of_rows_and_columns_wins(described: Competition) -> None:
     probabilities = THREE if described is not ONE else np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
-    id_column, *others = submissions.columns(described)
+    id_column, *others = samples.columns(described)
     asked = sample(**{name: ["0", "0"] for name in reversed(others)}, **{id_column: ["10", "1"]})
     frame = laid_out(described, probabilities, asked)
     assert list(frame.columns) == list(asked.columns)
@@ -216,7 +223,7 @@ def test_no_sample_is_none(tmp_path: Path) -> None:
         ("id,is_dog\n1,0.5\n", "has the columns id, is_dog; the plugin's submission format has id, label"),
         ("id\n1\n", "has the columns id;"),
         ("id,label,more\n1,0.5,x\n", "has the columns id, label, more;"),
-        ("id,label\n1,0.5\n2,0.5\n1,0.5\n", "has id '1' twice"),
+        ("id,label\n1,0.5\n2,0.5\n1,0\n", "has id '1' twice"),
         ("", "can't be read as CSV"),
     ],
 )
@@ -225,6 +232,80 @@ def test_a_sample_that_does_not_fit_is_refused(content: str, words: str, tmp_pat
         read(tmp_path, content)
     assert "sample_submission.csv" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["sample_submission_v2.csv", "submission_format.csv", "Sample_Submission_Stage_1.csv", "example-sub.csv"]
+)
+def test_a_sample_of_another_name_is_found_by_its_columns(name: str, tmp_path: Path) -> None:
+    asked = read(tmp_path, " id; label \n1;0.5\n", name=name)
+    assert asked.to_dict("list") == {"id": ["1"], "label": ["0.5"]}
+    (tmp_path / name).write_text("id,other\n1,0.5\n")
+    assert submissions.read_sample(ONE, DataFiles.from_folders([tmp_path], "the data")) is None
+
+
+def test_two_samples_of_other_names_are_not_chosen_between(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission_stage_2.csv").write_text("id,label\n1,0.5\n")
+    with pytest.raises(UserError, match=r"sample_submission_stage_1.csv and sample_submission_stage_2.csv may each be"):
+        read(tmp_path, "id,label\n1,0.5\n", name="sample_submission_stage_1.csv")
+    assert len(read(tmp_path, "id,label\n1,0.5\n2,0.5\n")) == 2, "the declared name counts"
+
+
+def test_labels_and_earlier_submissions_are_no_sample(tmp_path: Path) -> None:
+    for name in ("labels.csv", "submission.csv", "sample_images.csv"):
+        assert read(tmp_path, "id,label\n1,dog\n", name=name) is None
+
+
+def test_rows_of_a_sample_that_are_there_twice_count_once_and_are_remarked(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("id,label\n1,0.5\n2,0.5\n1,0.5\n")
+    files = DataFiles.from_folders([tmp_path], "the data")
+    asked = submissions.read_sample(ONE, files)
+    assert asked is not None
+    assert asked["id"].tolist() == ["1", "2"]
+    assert files.remarks == ["sample_submission.csv has 1 rows twice: each is used once"]
+
+
+# a format of the plugin's own
+
+OWN = competition(OwnFormat(id="img"), FARM)
+MASKS = pd.DataFrame({"img": IDS, "pixels": ["1 3", "", "7 1"]})
+
+
+def own_refused(frame: pd.DataFrame, asked: pd.DataFrame | None = None, described: Competition = OWN) -> str:
+    with pytest.raises(submissions.RefusedError) as caught:
+        submissions.check(frame, described, IDS, sample=asked)
+    return caught.value.reason
+
+
+def test_a_format_of_its_own_has_the_columns_and_ids_of_the_sample() -> None:
+    submissions.check(MASKS, OWN, IDS)
+    submissions.check(MASKS, OWN, ["other"], sample=sample(pixels=[""] * 3, img=IDS))
+    assert (
+        own_refused(MASKS, sample(img=IDS, mask=[""] * 3)) == "its columns are ['img', 'pixels'], not ['img', 'mask']"
+    )
+    assert own_refused(MASKS, sample(img=["1", "2"], pixels=["", ""])) == "1 ids ('10') not in the test set"
+    assert own_refused(MASKS[1:]) == "1 ids ('1') missing"
+    assert own_refused(pd.concat([MASKS, MASKS[:1]])) == "1 ids ('1') more than once"
+    assert own_refused(MASKS[:0]) == "it has no rows"
+    assert own_refused(MASKS.assign(pixels=[None, "", "1"])) == "column 'pixels' has missing values"
+    assert own_refused(MASKS.rename(columns={"img": "image"})) == "its columns ['image', 'pixels'] have no 'img'"
+
+
+def test_a_format_of_its_own_may_have_any_rows_if_it_says_so() -> None:
+    described = competition(OwnFormat(one_row_per_id=False), FARM)
+    submissions.check(pd.concat([MASKS[1:], MASKS[1:]]), described, IDS, sample=sample(pixels=[""], img=["1"]))
+    assert own_refused(MASKS.assign(pixels=np.nan), None, described) == "column 'pixels' has missing values"
+
+
+def test_a_sample_in_a_format_of_its_own_may_list_other_things_than_images(tmp_path: Path) -> None:
+    described = competition(OwnFormat(id="ImageId"), FARM)
+    asked = read(tmp_path, "ImageId,pixels\n1,\n1,\n2,\n", described)
+    assert len(asked) == 3
+    assert submissions.expected_ids(described, IDS, asked) == ["1", "2"]
+    asked = read(tmp_path, "ImageId,p\n1_cat,\n1_dog,\n2_cat,\n2_dog,\n", described)
+    assert submissions.expected_ids(described, IDS, asked) == IDS
+    with pytest.raises(UserError, match="has no column 'ImageId'; it has id, p"):
+        read(tmp_path, "id,p\n1,\n", described)
 
 
 IDENTIFIERS = st.lists(st.text("abcXYZ019_-./ ,\"'é", min_size=1, max_size=8), min_size=1, max_size=12, unique=True)

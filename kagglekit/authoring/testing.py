@@ -180,7 +180,7 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
     def laid_out(indices: NDArray[np.int64]) -> pd.DataFrame:
         # pass copies, because a hook may change its arguments
         frame = plugin.submission(competition, [ids[index] for index in indices], rows[indices], _copy(tables.sample))
-        return _by_id(plugin, competition, frame)
+        return frame.astype("str").sort_values(list(frame.columns)).reset_index(drop=True)
 
     plain = laid_out(np.arange(len(ids)))
     if not plain.equals(laid_out(np.arange(len(ids)))):
@@ -194,13 +194,6 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
 
 def _copy(sample: pd.DataFrame | None) -> pd.DataFrame | None:
     return None if sample is None else sample.copy()
-
-
-def _by_id(plugin: Plugin, competition: Competition, frame: pd.DataFrame) -> pd.DataFrame:
-    column = competition.submission.id
-    if column not in frame:
-        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': no column {column!r} in {list(frame.columns)}")
-    return frame.assign(**{column: frame[column].astype("str")}).sort_values(column).reset_index(drop=True)
 
 
 def _metric(competition: Competition) -> str:

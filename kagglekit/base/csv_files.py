@@ -9,7 +9,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -24,16 +24,35 @@ _LETTER = "[À-ÖØ-öø-ÿŒœŠšŽžŸ]"
 _FOREIGN = re.compile(f"{_LETTER}{{3}}|{_LETTER}[¢-©¬®-¹¼-¾]")
 """No Western word has three such letters in a row, or a sign after one: it is Greek, Cyrillic or Chinese."""
 
+_SAMPLE = re.compile(r"(?=.*sub)(?=.*(sample|format|example)).*\.csv")
+
 
 class Table(NamedTuple):
     """The content of a CSV file."""
 
     columns: list[str]
-    """Names in the first row, without white space around them."""
+    """Cells of the first row, as written."""
     rows: list[list[str]]
     """Cells as written; each row has as many as there are columns. Empty rows are left out."""
     assumed: str
     """What was assumed about the file; empty for UTF-8 separated by commas."""
+
+    def named(self, expected: Collection[str] = ()) -> list[str]:
+        """Return the columns without white space around them, unless it is part of an `expected` name."""
+        return [name if name in expected else name.strip() for name in self.columns]
+
+
+def is_sample(name: str) -> bool:
+    """Return whether a file is called as competitions call their sample submission, `submission_format.csv` say."""
+    return _SAMPLE.fullmatch(name.lower()) is not None
+
+
+def columns(content: bytes, expected: Collection[str] = ()) -> list[str]:
+    """Return the names in the first row of a file, as `Table.named`; none if it can't be read as a table."""
+    try:
+        return parse(content).named(expected)
+    except ValueError:
+        return []
 
 
 def parse(content: bytes) -> Table:
@@ -46,20 +65,18 @@ def parse(content: bytes) -> Table:
     directive = _DIRECTIVE.match(text)
     text = text[directive.end() :] if directive else text
     separator = directive[1] if directive else _separator(text)
-    lines = _lines(text, separator, spaced=False)
-    header = next(lines, None)
-    if header is None:
+    two = list(islice(_lines(text, separator, spaced=False), 2))
+    if not two:
         raise ValueError("it is empty")
-    if any(name.startswith(" ") for name in header[1:]):  # `id, label`: the spaces belong to the commas
-        lines = _lines(text, separator, spaced=True)
-        header = next(lines)
-    columns = [name.strip() for name in header]
-    while len(columns) > 1 and not columns[-1]:
-        columns.pop()
-    rows = [_fitted(row, len(columns), number) for number, row in enumerate(lines, 2)]
+    # `id, label`: the spaces belong to the separators
+    spaced = len(two[0]) > 1 and all(cell.startswith(" ") for row in two for cell in row[1:])
+    header, *lines = _lines(text, separator, spaced=spaced)
+    while len(header) > 1 and not header[-1]:
+        header.pop()
+    rows = [_fitted(row, len(header), number) for number, row in enumerate(lines, 2)]
     named = _SEPARATORS.get(separator, repr(separator))
-    plain = separator == "," or len(columns) == 1
-    return Table(columns, rows, ", ".join(filter(None, (encoding, "" if plain else f"separated by {named}"))))
+    plain = separator == "," or len(header) == 1
+    return Table(header, rows, ", ".join(filter(None, (encoding, "" if plain else f"separated by {named}"))))
 
 
 def _decoded(content: bytes) -> tuple[str, str]:

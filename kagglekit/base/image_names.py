@@ -90,22 +90,23 @@ def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | 
 
     Equal names always match, and better matches come first: the same characters, the same composed form, the same name
     with another extension, then the same name in another case, and at last below another folder. A row that has matched
-    is out of the race for weaker matches, and a weaker match of two rows is none.
+    is out of the race for weaker matches, and a weaker match of two rows, or of two images, is none.
     """
     found: list[int | None] = [None] * len(images)
     taken: set[int] = set()
-    for place, of_image, of_row in _levels(images, rows):
-        known = _unique({n: of_row(row) for n, row in enumerate(rows) if n not in taken})
+    for place, form in _equal_levels(images, rows):
+        known = _unique((form(row), n) for n, row in enumerate(rows) if n not in taken)
         for number, image in enumerate(images):
             if found[number] is None:
-                found[number] = known.get(of_image(image[place]))
+                found[number] = known.get(form(image[place]))
         taken.update(row for row in found if row is not None)
-    for form in (loose, _last):
-        known = _unique({n: form(row) for n, row in enumerate(rows) if n not in taken})
-        wanted = _unique({n: form(images[n][1]) for n, row in enumerate(found) if row is None})
-        for name in known.keys() & wanted.keys():
-            found[wanted[name]] = known[name]
-            taken.add(known[name])
+    for of_image, of_row in _WEAKER:
+        known = _unique((name, n) for n, row in enumerate(rows) if n not in taken for name in of_row(row))
+        wanted = _unique((name, n) for n, row in enumerate(found) if row is None for name in of_image(images[n][1]))
+        for name in sorted(known.keys() & wanted.keys(), key=lambda name: (-len(name), name)):
+            if found[wanted[name]] is None and known[name] not in taken:
+                found[wanted[name]] = known[name]
+                taken.add(known[name])
     return found
 
 
@@ -117,33 +118,47 @@ def is_loose(image: tuple[str, str], row: str) -> bool:
 _Form = Callable[[str], str]
 
 
-def _levels(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[tuple[int, _Form, _Form]]:
-    """Return (spelling of the image, its form, the row's form), best first.
+def _equal_levels(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[tuple[int, _Form]]:
+    """Return (spelling of the image, form of both names), best first.
 
     A table writes all extensions or none. `a.png` in a table without them means `a.png.jpg`, even beside `a.png`.
     """
     written = set(map(composed, rows))
     whole, bare = (sum(composed(image[place]) in written for image in images) for place in (0, 1))
     order = (1, 0) if bare > whole else (0, 1)
-    equal = [(place, form, form) for form in (str, composed) for place in order]
-    return [*equal, (1, composed, key_of)]
+    return [(place, form) for form in (str, composed) for place in order]
 
 
-def loose(name: str) -> str:
-    """Return a form that names of one image share if they differ in case, slashes or white space at their ends."""
-    path = key_of(name.strip()).replace("\\", "/")
-    return path.removeprefix("./").strip("/").casefold()
+def folded(name: str) -> str:
+    """Return a form that names share if they differ in case, in slashes, or in white space at their ends."""
+    return composed(name).strip().replace("\\", "/").removeprefix("./").strip("/").casefold()
 
 
-def _last(name: str) -> str:
-    return loose(name).rpartition("/")[2]
+def _folded_row(row: str) -> str:
+    return folded(without_ending(row.strip()))
 
 
-def _unique(names: dict[int, str]) -> dict[str, int]:
-    """Return name -> position, without names that occur twice."""
+def _ends(path: str) -> list[str]:
+    """Return the path and all that remains if folders are taken off its beginning."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+_Forms = Callable[[str], list[str]]
+_WEAKER: tuple[tuple[_Forms, _Forms], ...] = (
+    (lambda image: [composed(image)], lambda row: [key_of(row)]),
+    (lambda image: [folded(image)], lambda row: [_folded_row(row)]),
+    (lambda image: [folded(image)], lambda row: _ends(_folded_row(row))),
+    (lambda image: _ends(folded(image)), lambda row: [_folded_row(row)]),
+)
+"""Forms of the image's spelling without its extension, and of the row, best first."""
+
+
+def _unique(names: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return name -> position, without names that are at two positions."""
     found: dict[str, int] = {}
     twice: set[str] = set()
-    for place, name in names.items():
+    for name, place in names:
         if found.setdefault(name, place) != place:
             twice.add(name)
     return {name: place for name, place in found.items() if name not in twice}

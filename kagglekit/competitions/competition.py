@@ -127,8 +127,16 @@ class ClassLabel(_Submission):
     """Name of the column with the class."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnFormat(_Submission):
+    """Any other format: the plugin's hook `submission` writes the rows."""
+
+    one_row_per_id: bool = True
+    """Whether the id column has each id exactly once; if not, an id may have several rows, or none."""
+
+
 TrainLayout = FilenameLabels | FolderLabels | CsvLabels
-Submission = Probability | ProbabilityPerClass | ClassLabel
+Submission = Probability | ProbabilityPerClass | ClassLabel | OwnFormat
 FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
 
 
@@ -190,7 +198,8 @@ class Competition:
         if len(self.classes) < 2:
             raise ValueError(f"classes must map at least two labels to names, not {len(self.classes)}")
         form = self.submission
-        taken = self.classes if isinstance(form, ProbabilityPerClass) else (form.label,)
+        labels = (form.label,) if isinstance(form, Probability | ClassLabel) else ()
+        taken = self.classes if isinstance(form, ProbabilityPerClass) else labels
         if form.id in taken:
             raise ValueError(f"submission.id {form.id!r} is the name of another column too: name the id column as Kaggle does")
         if isinstance(form, Probability):

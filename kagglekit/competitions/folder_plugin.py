@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -11,14 +10,13 @@ from typing import Any
 
 from kagglekit.base import image_names
 from kagglekit.base.columns import beside
-from kagglekit.competitions import folder_layout
+from kagglekit.competitions import csv_tables, folder_layout, samples
 from kagglekit.competitions.competition import ClassLabel, Competition, FolderLabels, Probability, ProbabilityPerClass, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.installed import GROUP
 
-_SAMPLES = ("sample_submission.csv", "sampleSubmission.csv")
 
 
 class FolderPlugin:
@@ -85,17 +83,17 @@ class FolderPlugin:
 
     def _submission(self) -> tuple[Submission, bool]:
         """Return the format, and whether ids are without the images' extension."""
-        path = self._files.first(_SAMPLES)
+        path = self._sample()
         if path is None:
             return ProbabilityPerClass(id=beside("id", self._classes)), False
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        rows = [row for row in rows if len(row) == len(header)]
+        table = csv_tables.parse(path)
+        header, rows = table.named(), table.rows
         if not rows:
             raise UserError(f"{path} is empty: replace it with the competition's own, or remove it.")
-        values = {row[1] for row in rows} if len(header) == 2 else set()
+        values = {row[1].strip() for row in rows} if len(header) == 2 else set()
         self._classes = _spelled(self._classes, [*header, *values])
-        if len(values) == 1 and values <= set(self._classes) and all(map(_is_number, self._classes)):
+        two_numbers = len(self._classes) == 2 and all(map(_is_number, self._classes))
+        if len(values) == 1 and values <= set(self._classes) and two_numbers:
             raise UserError(
                 f"{path} has {values.pop()!r} in every row, which may be a class or a probability: "
                 "`kagglekit new NAME` writes a plugin that can say which."
@@ -107,6 +105,13 @@ class FolderPlugin:
                 "`kagglekit new NAME` writes a plugin that can say how they relate."
             )
         return format_, not image_names.is_image(rows[0][0])
+
+    def _sample(self) -> Path | None:
+        found = self._files.first(ProbabilityPerClass().sample)
+        if found is not None:
+            return found
+        usual = [name for name, header in samples.usual(self._files).items() if len(header) > 1]
+        return self._files.first(filter(None, [samples.only(usual)]))
 
     def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
         if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):

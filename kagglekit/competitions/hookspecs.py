@@ -72,9 +72,10 @@ def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
 def submission(
     competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Format the submission. Called last.
+    """Format the submission. Called last, and for some rows of class priors before anything is computed.
 
     `ids` (N) and `probabilities` (N, C) are matched row by row. `sample` is the sample submission, if any, with all
-    values as strings. Return exactly the rows and columns of the CSV file.
+    values as strings; the first call has only the rows of `ids`. Return exactly the rows and columns of the CSV file,
+    in the format that the description declares: `OwnFormat` for any but the three.
     """
     raise NotImplementedError

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit.base import csv_files, image_names, patterns
+from kagglekit.base import image_names, patterns
 from kagglekit.base.walking import natural_key
+from kagglekit.competitions import csv_tables, samples
 from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
@@ -40,7 +40,7 @@ def has_tables(competition: Competition, files: DataFiles) -> bool:
     named = [
         layout.csv for layout in (competition.train, competition.groups) if isinstance(layout, CsvLabels | CsvGroups)
     ]
-    return all(files.first([name]) for name in named) and files.first(competition.submission.sample) is not None
+    return all(files.first([name]) for name in named) and samples.find(competition, files) is not None
 
 
 def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
@@ -76,33 +76,6 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
     rows = [(match["id"], files.absolute(path)) for path, match in found]
     rows.sort(key=lambda row: natural_key(row[0]))
     return pd.DataFrame(rows, columns=["id", "path"], dtype="str")
-
-
-def read_csv(files: DataFiles, name: str) -> pd.DataFrame:
-    """Read a CSV file of the data, with all values as strings. Raises UserError if it is missing or broken.
-
-    What was assumed about the file becomes a remark of `files`.
-    """
-    import pandas as pd
-
-    path = files.first([name])
-    if path is None:
-        raise UserError(f"{files.origin} has no {name}: download the competition's data again.")
-    table = parse_csv(path)
-    if table.assumed:
-        files.remarks.append(f"{path.name} is read as {table.assumed}")
-    rows = [[image_names.to_text(cell) for cell in row] for row in table.rows]
-    return pd.DataFrame(rows, columns=table.columns, dtype="str")
-
-
-def parse_csv(path: Path) -> csv_files.Table:
-    """Read any CSV file. Raises UserError if it can't be read as CSV."""
-    try:
-        return csv_files.parse(path.read_bytes())
-    except ValueError as error:
-        raise UserError(
-            f"{path} can't be read as CSV: {error}; save it as CSV in UTF-8, or download it again."
-        ) from error
 
 
 def _image_pattern(layout: FilenameLabels | FolderLabels | CsvLabels, alternative: str) -> str:
@@ -206,14 +179,14 @@ def _csv_labels(
             f"{_alike(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download the data again."
         )
     _check_unused(layout.csv, unused, used)
-    remark_loose(spelled, used, layout.csv, files)
+    remark_loose(zip(spelled, used, strict=True), layout.csv, files)
     return [known[name] for name in used]
 
 
 def _known_labels(layout: CsvLabels, competition: Competition, files: DataFiles) -> dict[str, str]:
     """Return name of an image in the CSV file -> label. Raises UserError for two labels of an image, and for none."""
-    table = read_csv(files, layout.csv)
-    _require_columns(table, (layout.id, layout.label), layout.csv)
+    table = csv_tables.read(files, layout.csv, (layout.id, layout.label))
+    csv_tables.require_columns(table, (layout.id, layout.label), layout.csv)
     known: dict[str, str] = {}
     for name, text in zip(table[layout.id], table[layout.label], strict=True):
         label = _label(text, competition)
@@ -225,22 +198,16 @@ def _known_labels(layout: CsvLabels, competition: Competition, files: DataFiles)
             f"{len(empty)} rows of {layout.csv} have no {layout.label}, for example that of {empty[0]!r}: fill it in, or "
             "remove these rows and their images."
         )
-    remark_twice(len(table) - len(known), layout.csv, files)
+    csv_tables.remark_twice(len(table) - len(known), layout.csv, files)
     return known
 
 
-def remark_twice(count: int, csv: str, files: DataFiles) -> None:
-    """Remark that `count` rows of a CSV file repeat others, if there are any."""
-    if count:
-        files.remarks.append(f"{csv} has {count} rows twice: each is used once")
-
-
-def remark_loose(spelled: Sequence[tuple[str, str]], names: Sequence[str], csv: str, files: DataFiles) -> None:
-    """Remark how images, which are `spelled`, and their `names` in a CSV file differ, if they do."""
-    pairs = [pair for pair in zip(spelled, names, strict=True) if image_names.is_loose(*pair)]
-    if pairs:
-        (image, _), name = pairs[0]
-        files.remarks.append(f"{csv} names {len(pairs)} images differently: {name!r} is taken to be {image!r}")
+def remark_loose(pairs: Iterable[tuple[tuple[str, str], str]], source: str, files: DataFiles) -> None:
+    """Remark how images, in two spellings each, and their names in the table `source` differ, if they do."""
+    different = [(image[0], name) for image, name in pairs if image_names.is_loose(image, name)]
+    if different:
+        image, name = different[0]
+        files.remarks.append(f"{source} names {len(different)} images differently: {name!r} is taken to be {image!r}")
 
 
 def _check_unused(csv: str, unused: Sequence[str], used: Sequence[str]) -> None:
@@ -268,8 +235,8 @@ def _alike(name: str, others: Sequence[str]) -> str:
 
 
 def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[str]:
-    rows = read_csv(files, groups.csv)
-    _require_columns(rows, (groups.image, groups.group), groups.csv)
+    rows = csv_tables.read(files, groups.csv, (groups.image, groups.group))
+    csv_tables.require_columns(rows, (groups.image, groups.group), groups.csv)
     known: dict[str, str] = {}
     for image, group in zip(rows[groups.image], rows[groups.group].str.strip(), strict=True):
         before = known.setdefault(image, group)
@@ -285,7 +252,8 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
             f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}"
             f"{_alike(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
         )
-    remark_loose(spelled, [names[row] for row in found if row is not None], groups.csv, files)
+    used = [names[row] for row in found if row is not None]
+    remark_loose(zip(spelled, used, strict=True), groups.csv, files)
     return [values[row] for row in found if row is not None]
 
 
@@ -299,9 +267,3 @@ def _matched_groups(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[tup
             if found[number] is None and row is not None:
                 found[number], best[number] = row, spelled[number]
     return best, found
-
-
-def _require_columns(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
-    for column in columns:
-        if column not in table.columns:
-            raise UserError(f"{name} has no column {column!r}; it has {', '.join(table.columns)}.")

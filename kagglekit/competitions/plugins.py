@@ -20,7 +20,7 @@ import pluggy
 
 from kagglekit.competitions import hookspecs
 from kagglekit.base import storage
-from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.competition import Competition, OwnFormat
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions.installed import GROUP
 
@@ -183,6 +183,8 @@ class Plugin:
         described = self.call("competition", (Competition, type(None)))
         if not isinstance(described, Competition):
             raise PluginError(f"plugin {self.name!r} has no hook 'competition' that returns a Competition")
+        if isinstance(described.submission, OwnFormat) and not self.has("submission"):
+            raise PluginError(f"plugin {self.name!r}: OwnFormat needs the hook 'submission', which formats the rows")
         return described
 
     def recipe(self) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from kagglekit.base.arrays import Floats
-from kagglekit.competitions import layout
+from kagglekit.competitions import csv_tables, samples
 from kagglekit.base import image_names, patterns, storage
-from kagglekit.competitions.competition import ClassLabel, Competition, Probability
+from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 
@@ -43,38 +43,47 @@ def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | No
 
     Raises UserError if its columns don't match the competition's format or an id occurs twice.
     """
-    names = competition.submission.sample
-    if files.first(names) is None:
+    name = samples.find(competition, files)
+    if name is None:
         return None
-    name = next(name for name in names if files.first([name]) is not None)
-    sample = layout.read_csv(files, name)
-    wanted = columns(competition)
+    form, wanted = competition.submission, samples.columns(competition)
+    sample = csv_tables.read(files, name, wanted)
+    if sample.empty:
+        raise UserError(f"{name} has no rows: download the competition's data again.")
+    if isinstance(form, OwnFormat):
+        csv_tables.require_columns(sample, [form.id], name)
+        return sample
     if sorted(sample.columns) != sorted(wanted):
         raise UserError(
             f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
             f"{', '.join(wanted)}: make the two agree."
         )
-    if sample.empty:
-        raise UserError(f"{name} has no rows: download the competition's data again.")
-    twice = sample[competition.submission.id][sample[competition.submission.id].duplicated()]
+    once = sample.drop_duplicates(ignore_index=True)
+    csv_tables.remark_twice(len(sample) - len(once), name, files)
+    twice = once[form.id][once[form.id].duplicated()]
     if len(twice):
         raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")
-    return sample
-
-
-def columns(competition: Competition) -> list[str]:
-    """Return the column names of the submission, id first."""
-    form = competition.submission
-    if isinstance(form, Probability | ClassLabel):
-        return [form.id, form.label]
-    return [form.id, *competition.labels]
+    return once
 
 
 def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.DataFrame | None) -> list[str]:
-    """Return the ids that need a row, as in the submission: those of the sample, else of all test images."""
-    if sample is not None:
-        return [str(value) for value in sample[competition.submission.id]]
-    return [written_id(competition, test_id) for test_id in test_ids]
+    """Return the ids that need a row, as in the submission: those of the sample, else of all test images.
+
+    In a format of the plugin's own, the sample's ids need not be images: then they are those of all test images too.
+    """
+    written = [written_id(competition, test_id) for test_id in test_ids]
+    if sample is None:
+        return written
+    listed = [str(value) for value in sample[competition.submission.id].unique()]
+    if isinstance(competition.submission, OwnFormat):
+        found = sum(row is not None for row in rows_of(written, listed))
+        return listed if found * 2 >= len(listed) else written
+    return listed
+
+
+def rows_of(written: Sequence[str], ids: Sequence[str]) -> list[int | None]:
+    """Return the position among `ids` of each test id, as `written` in the submission; None if it is not there."""
+    return image_names.match([image_names.spellings(name, name) for name in written], ids)
 
 
 def written_id(competition: Competition, test_id: str) -> str:
@@ -110,17 +119,52 @@ def lay_out(
 
 
 def check(
-    frame: pd.DataFrame, competition: Competition, ids: Sequence[str], tolerance: float = ROW_SUM_TOLERANCE
+    frame: pd.DataFrame,
+    competition: Competition,
+    ids: Sequence[str],
+    *,
+    sample: pd.DataFrame | None = None,
+    tolerance: float = ROW_SUM_TOLERANCE,
 ) -> None:
     """Raise RefusedError, which names the rows, for a submission that Kaggle would refuse.
 
-    Each of `ids` must have exactly one row. Each row of probabilities must sum to 1 within `tolerance`.
+    Each of `ids` must have exactly one row. Each row of probabilities must sum to 1 within `tolerance`. A format of the
+    plugin's own must have the columns and ids of the `sample`, if any, and no missing values.
     """
     form = competition.submission
-    wanted = columns(competition)
-    if not all(isinstance(name, str) for name in frame.columns) or sorted(frame.columns) != sorted(wanted):
-        _refuse(f"its columns are {list(frame.columns)}, not {wanted}")
-    written = [str(value) for value in frame[form.id]]
+    if isinstance(form, OwnFormat):
+        _check_own(frame, form, ids, sample)
+        return
+    _check_columns(frame, samples.columns(competition))
+    _check_ids([str(value) for value in frame[form.id]], ids)
+    if isinstance(form, ClassLabel):
+        strange = ~frame[form.label].astype("str").isin(competition.labels)
+        _refuse_rows(frame, form.id, strange.to_numpy(), "have no class of the competition")
+    else:
+        _check_probabilities(frame, competition, tolerance)
+
+
+def _check_own(frame: pd.DataFrame, form: OwnFormat, ids: Sequence[str], sample: pd.DataFrame | None) -> None:
+    _check_columns(frame, list(frame.columns) if sample is None else list(sample.columns))
+    if frame.empty:
+        _refuse("it has no rows")
+    empty = [name for name in frame.columns if frame[name].isna().any()]
+    if empty:
+        _refuse(f"column {empty[0]!r} has missing values")
+    if not form.one_row_per_id:
+        return
+    if form.id not in frame:
+        _refuse(f"its columns {list(frame.columns)} have no {form.id!r}")
+    _check_ids([str(value) for value in frame[form.id]], ids if sample is None else list(map(str, sample[form.id])))
+
+
+def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
+    names = list(frame.columns)
+    if not all(isinstance(name, str) for name in names) or sorted(names) != sorted(wanted):
+        _refuse(f"its columns are {names}, not {list(wanted)}")
+
+
+def _check_ids(written: Sequence[str], ids: Sequence[str]) -> None:
     twice = sorted({value for value, again in zip(written, pd.Series(written).duplicated(), strict=True) if again})
     if twice:
         _refuse(f"{_some(twice)} more than once")
@@ -131,11 +175,6 @@ def check(
     extra = [value for value in written if value not in requested]
     if extra:
         _refuse(f"{_some(extra)} not in the test set")
-    if isinstance(form, ClassLabel):
-        strange = ~frame[form.label].astype("str").isin(competition.labels)
-        _refuse_rows(frame, form.id, strange.to_numpy(), "have no class of the competition")
-    else:
-        _check_probabilities(frame, competition, tolerance)
 
 
 def _check_probabilities(frame: pd.DataFrame, competition: Competition, tolerance: float) -> None:
@@ -195,7 +234,7 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
     return dataclasses.asdict(form) | {
         "kind": type(form).__name__,
         "samples": list(form.sample),
-        "columns": columns(competition),
+        "columns": samples.columns(competition),
         "labels": list(competition.labels),
         "test": list(competition.test_patterns),
         "test_expressions": [patterns.compile_pattern(pattern).pattern for pattern in competition.test_patterns],

@@ -27,6 +27,8 @@ from kagglekit.competitions.competition import (
     CsvLabels,
     FilenameLabels,
     FolderLabels,
+    OwnFormat,
+    Probability,
     ProbabilityPerClass,
 )
 from kagglekit.recipe import DEFAULT_FOLDS
@@ -208,7 +210,7 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
         table[competition.groups.group] = [group for *_, group in grouped]
     for name, values in columns.items():
         yield name, pd.DataFrame(values).to_csv(index=False, lineterminator="\n").encode()
-    if competition.submission.sample:
+    if competition.submission.sample and not isinstance(competition.submission, OwnFormat):
         yield competition.submission.sample[0], _sample(competition, planned).encode()
 
 
@@ -218,7 +220,7 @@ def _sample(competition: Competition, planned: _Pictures) -> str:
     if isinstance(form, ProbabilityPerClass):
         even = np.full((len(frame), len(competition.labels)), 1 / len(competition.labels))
         frame = pd.concat([frame, pd.DataFrame(even, columns=list(competition.labels))], axis=1)
-    else:
+    elif isinstance(form, Probability | ClassLabel):
         frame[form.label] = competition.labels[0] if isinstance(form, ClassLabel) else 0.5
     return frame.to_csv(index=False, lineterminator="\n")
 

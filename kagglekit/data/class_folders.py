@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kagglekit.base import image_names, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import submissions
+from kagglekit.competitions import samples, submissions
 from kagglekit.competitions.competition import Competition, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.folder_plugin import FolderPlugin
@@ -72,9 +72,11 @@ def write(
 
 def _bring_sample(plugin: Plugin, competition: Competition, files: DataFiles, new: Path, console: Console) -> None:
     """Copy the sample submission if a run on the new folder, without a plugin, would read the same format and ids."""
-    answers = files.first(competition.submission.sample)
-    if answers is None:
+    name = samples.find(competition, files)
+    if name is None:
         return
+    answers = files.first([name])
+    assert answers is not None, "it was found"
     copied = Path(shutil.copy2(answers, new / "sample_submission.csv"))
     try:
         read = _read_back(Plugin(new.name, FolderPlugin(new)), DataFiles.from_folders([new], str(new)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
+from kagglekit.competitions import csv_tables
 
 COLUMNS = ("id", "reason")
 DROP = "drop"
@@ -21,28 +21,16 @@ DROP = "drop"
 def read(path: Path) -> pd.DataFrame:
     """Read a list of images to drop: `id` and `reason`, as strings; empty if there is no file.
 
-    The separator may be a comma, semicolon or tab. Raises UserError for any other format.
+    Raises UserError if it is no such list.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # text mode would change newlines in names
-    except FileNotFoundError:
+    if not path.exists():
         return pd.DataFrame(columns=list(COLUMNS), dtype=str)
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text: save it as CSV in UTF-8.") from None
-    first = text.partition("\n")[0]
-    divider = next((sign for sign in ",;\t" if sign in first), ",")
-    # keep newlines inside quotes
-    lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=divider) if any(line)]
-    if not lines:
+    if not path.read_bytes().strip():
         raise UserError(f"{path} is empty: its first line must be `id,reason`.")
-    header = [name.strip().lower() for name in lines[0]]
+    table = csv_tables.parse(path)
+    header = [name.lower() for name in table.named()]
     _check_header(header, path)
-    for number, line in enumerate(lines[1:], 2):
-        if len(line) != len(header):
-            raise UserError(
-                f"{path}: row {number} has {len(line)} fields, the first has {len(header)}: quote texts with commas."
-            )
-    frame = pd.DataFrame(lines[1:], columns=header, dtype=str)
+    frame = pd.DataFrame(table.rows, columns=header, dtype=str)
     if "reason" not in frame:
         frame["reason"] = "not stated"
     if DROP in frame:
@@ -98,13 +86,13 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame
 def aligned(listed: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
     """Return a list of images to drop with the ids as the table of training images spells them.
 
-    A listed id may have an extension, and accents in either form. Ids that match no image stay as they are.
+    A listed id may be a path, with an extension, in any case. Ids that match no image stay as they are.
     """
     names = listed["id"].tolist()
     spelled = [image_names.spellings(*row) for row in zip(train["id"], train["path"], strict=True)]
     rows = image_names.match(spelled, names)
-    for image, row, image_id in zip(spelled, rows, train["id"], strict=True):
-        if row is not None and not image_names.is_loose(image, listed["id"].iloc[row]):
+    for row, image_id in zip(rows, train["id"], strict=True):
+        if row is not None:
             names[row] = image_id
     return listed.assign(id=names)
 

@@ -13,8 +13,8 @@ import pandas as pd
 from kagglekit.base import image_names
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import submissions
-from kagglekit.competitions.competition import Competition
+from kagglekit.competitions import layout, submissions
+from kagglekit.competitions.competition import Competition, OwnFormat
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import exclusions, file_counts, folds
 from kagglekit.data.file_counts import FileCounts
@@ -91,7 +91,10 @@ def read(
     dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
     if drops is not None and len(drops):
         train, dropped = without(train, drops, console)
-    requested = test if sample is None else _requested(competition, test, sample, console)
+    if sample is None and competition.submission.sample:
+        console.say("no sample submission was found: each test image gets a row")
+    requested = test if sample is None else _requested(competition, test, sample, files, console)
+    _say_remarks(files, console)
     count, seed = data.sample, data.seed
     return Tables(
         train=folds.sample(train, count, seed, data.num_folds),
@@ -139,20 +142,23 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
     return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
 
 
-def _requested(competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, console: Console) -> pd.DataFrame:
+def _requested(
+    competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, files: DataFiles, console: Console
+) -> pd.DataFrame:
     """Return the test images that the sample submission lists, with ids as it spells them.
 
     Raises UserError if most of them are missing.
     """
-    wanted = sample[competition.submission.id].tolist()
-    written = [submissions.written_id(competition, test_id) for test_id in test["id"]]
-    ids = _as_listed(competition, test, wanted)
+    wanted = sample[competition.submission.id].unique().tolist()
+    ids = _as_listed(competition, test, wanted, files)
     requested = test.assign(id=pd.Series(ids, dtype="str")).dropna(subset="id").reset_index(drop=True)
     if len(requested) * 2 < len(wanted):
+        if isinstance(competition.submission, OwnFormat):  # its ids need not be images
+            return test
         raise UserError(
             f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(requested)} of "
-            f"them have a test image (ids look like {written[0]!r}): is the data complete, and do the plugin's "
-            "test pattern and id_format match?"
+            f"them have a test image (ids look like {submissions.written_id(competition, test['id'].iloc[0])!r}): is "
+            "the data complete, and do the plugin's test pattern and id_format match?"
         )
     if len(requested) < len(wanted):
         missing = len(wanted) - len(requested)
@@ -162,12 +168,19 @@ def _requested(competition: Competition, test: pd.DataFrame, sample: pd.DataFram
     return requested
 
 
-def _as_listed(competition: Competition, test: pd.DataFrame, wanted: Sequence[str]) -> list[str | None]:
+def _as_listed(
+    competition: Competition, test: pd.DataFrame, wanted: Sequence[str], files: DataFiles
+) -> list[str | None]:
     """Return each test image's id as the sample submission spells it, or None. Raises UserError for two of one id."""
     spelled = [image_names.spellings(*row) for row in zip(test["id"], test["path"], strict=True)]
     written = [(submissions.written_id(competition, a), submissions.written_id(competition, b)) for a, b in spelled]
     rows = image_names.match(written, wanted)
-    ids = [None if row is None else submissions.test_id(competition, wanted[row]) for row in rows]
+    pairs = [(image, wanted[row]) for image, row in zip(written, rows, strict=True) if row is not None]
+    layout.remark_loose(pairs, "the sample submission", files)
+    ids = [
+        None if row is None else submissions.test_id(competition, wanted[row]) or image_id
+        for image_id, row in zip(test["id"], rows, strict=True)
+    ]
     firsts: dict[str, str] = {}
     for image_id, path in zip(ids, test["path"], strict=True):
         if image_id is not None and firsts.setdefault(image_id, path) != path:

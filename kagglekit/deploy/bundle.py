@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from kagglekit.base import image_names, storage, walking
+from kagglekit.base import csv_files, image_names, storage, walking
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import standalone
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding
 from kagglekit.runs import filenames
 
-_MODULES = (decoding, image_names, walking, standalone)
+_MODULES = (csv_files, decoding, image_names, walking, standalone)
 WHEELS = "wheels"
 
 
@@ -112,10 +112,12 @@ print("data:", data)
 """
 _PREDICT = """
 sys.path.insert(0, str(bundle))
+import csv_files
 import decoding
 import image_names
 import standalone
 import walking
 
-standalone.main(bundle, data, Path("submission.csv"), decoding=decoding, image_names=image_names, walking=walking)
+modules = {"csv_files": csv_files, "decoding": decoding, "image_names": image_names, "walking": walking}
+standalone.main(bundle, data, Path("submission.csv"), **modules)
 """

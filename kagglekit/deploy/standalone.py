@@ -1,7 +1,7 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file, `decoding.py`, `image_names.py` and `walking.py` are copied unchanged into the bundle. They import nothing
-else of kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
+This file, `csv_files.py`, `decoding.py`, `image_names.py` and `walking.py` are copied unchanged into the bundle. They
+import nothing else of kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ Test = tuple[str, Read]
 Rows = NDArray[np.float64]
 
 
-def main(bundle: Path, data: Path, output: Path, *, decoding: Any, image_names: Any, walking: Any) -> None:
+def main(
+    bundle: Path, data: Path, output: Path, *, csv_files: Any, decoding: Any, image_names: Any, walking: Any
+) -> None:
     """Predict the test images below `data` with the model in `bundle`, and write the submission to `output`.
 
-    The last three are the modules of those names in the bundle. Raises SystemExit, with the reason, if there are no
+    The last four are the modules of those names in the bundle. Raises SystemExit, with the reason, if there are no
     images or a folder can't be listed.
     """
     import onnxruntime
@@ -52,7 +54,7 @@ def main(bundle: Path, data: Path, output: Path, *, decoding: Any, image_names: 
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
-    header, ids, reads = requested_rows(about, files, tests, image_names)
+    header, ids, reads = requested_rows(about, files, tests, csv_files, image_names)
     on_gpu = session.get_providers()[0].startswith("CUDA")
     print(f"{len(tests)} test images, {len(ids)} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
     found, bad = predict(session, about, {i: reads[i] for i in ids if i in reads}, decoding, 64 if on_gpu else 2)
@@ -134,23 +136,37 @@ def find_tests(about: Mapping[str, Any], files: Mapping[str, Read], image_names:
     return {}
 
 
+def find_sample(about: Mapping[str, Any], files: Mapping[str, Read], csv_files: Any) -> Any:
+    """Return the table of the sample submission, or None. It has a declared name, else a usual one and the columns."""
+    names = {path: path.lower().split("/")[-1] for path in files}
+    for declared in about["samples"]:
+        for path, name in names.items():
+            if name == declared.lower():
+                return csv_files.parse(files[path]())
+    usual = [files[path]() for path, name in names.items() if about["samples"] and csv_files.is_sample(name)]
+    fitting = [
+        content for content in usual if sorted(csv_files.columns(content, about["columns"])) == sorted(about["columns"])
+    ]
+    return csv_files.parse(fitting[0]) if len(fitting) == 1 else None
+
+
 def requested_rows(
-    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Test], image_names: Any
+    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Test], csv_files: Any, image_names: Any
 ) -> tuple[list[str], list[str], dict[str, Read]]:
     """Return the submission's columns, its ids and the test images by id, as the sample submission has them, if any."""
 
     def written(name: str) -> str:
         return str(about["id_format"].replace("{id}", name))
 
-    for name in about["samples"]:
-        sample = next((read for path, read in files.items() if path.lower().split("/")[-1] == name.lower()), None)
-        if sample is not None:
-            header, *rows = csv.reader(io.StringIO(sample().decode("utf-8-sig", "surrogateescape")))
-            ids = [image_names.to_text(row[header.index(about["id"])]) for row in rows if row]
-            spelled = [map(written, image_names.spellings(test_id, path)) for test_id, (path, _) in tests.items()]
-            places = image_names.match(list(map(tuple, spelled)), ids)
-            reads = (read for _, read in tests.values())
-            return header, ids, {ids[n]: read for n, read in zip(places, reads, strict=True) if n is not None}
+    sample = find_sample(about, files, csv_files)
+    if sample is not None:
+        columns = sample.named(about["columns"])
+        place = columns.index(about["id"])
+        ids = list(dict.fromkeys(image_names.to_text(row[place]) for row in sample.rows))
+        spelled = [map(written, image_names.spellings(test_id, path)) for test_id, (path, _) in tests.items()]
+        places = image_names.match(list(map(tuple, spelled)), ids)
+        reads = (read for _, read in tests.values())
+        return columns, ids, {ids[n]: read for n, read in zip(places, reads, strict=True) if n is not None}
     by_id = {written(test_id): read for test_id, (_, read) in tests.items()}
     return about["columns"], list(by_id), by_id
 

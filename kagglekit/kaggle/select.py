@@ -11,7 +11,7 @@ from kagglekit.base import storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
-from kagglekit.competitions.competition import ClassLabel, Competition
+from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat
 from kagglekit.data.project import Project
 from kagglekit.pipeline import summary
 from kagglekit.runs import store
@@ -84,13 +84,15 @@ def _unchanged(run: store.Run) -> store.Run:
 def check(choice: Choice, project: Project, console: Console) -> None:
     """Raise UserError for a file that Kaggle would refuse. Nothing is sent."""
     competition = project.competition
-    ids, source = _ids(project, choice.run, console)
+    sample = _sample(project, choice.run, console)
+    ids, source = _ids(project, choice.run, sample)
     tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
     try:
-        submissions.check(read(choice.file, competition), competition, ids, tolerance)
+        frame = read(choice.file, competition)
+        submissions.check(frame, competition, ids, sample=sample, tolerance=tolerance)
     except submissions.RefusedError as error:
         raise UserError(f"{choice.file.name} was not sent, Kaggle would refuse it: {error.reason}.") from error
-    console.say(f"{choice.file.name} is valid: {len(ids)} rows, checked against {source}")
+    console.say(f"{choice.file.name} is valid: {len(frame)} rows, checked against {source}")
 
 
 def read(file: Path, competition: Competition) -> pd.DataFrame:
@@ -100,7 +102,7 @@ def read(file: Path, competition: Competition) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file.name} can't be read as CSV ({reason}): name a submission file.") from error
-    if isinstance(competition.submission, ClassLabel):
+    if isinstance(competition.submission, ClassLabel | OwnFormat):
         return frame
     for column in frame.columns:
         if column != competition.submission.id:
@@ -108,16 +110,22 @@ def read(file: Path, competition: Competition) -> pd.DataFrame:
     return frame
 
 
-def _ids(project: Project, run: store.Run | None, console: Console) -> tuple[list[str], str]:
-    """Return the ids that need a row, and their source: the sample submission, else the run's test images."""
-    competition, sample = project.competition, None
+def _sample(project: Project, run: store.Run | None, console: Console) -> pd.DataFrame | None:
+    """Return the sample submission; None if it is not here, or if it can't be read and there is a `run` to ask."""
     try:
-        if not project.lacks_data(None):
-            sample = submissions.read_sample(competition, project.find_data(None, console))
+        if project.lacks_data(None):
+            return None
+        return submissions.read_sample(project.competition, project.find_data(None, console))
     except UserError as error:
         if run is None:
             raise
         console.warn(str(error))
+        return None
+
+
+def _ids(project: Project, run: store.Run | None, sample: pd.DataFrame | None) -> tuple[list[str], str]:
+    """Return the ids that need a row, and their source: the sample submission, else the run's test images."""
+    competition = project.competition
     if sample is not None:
         return submissions.expected_ids(competition, [], sample), "the sample submission"
     if run is None:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from kagglekit.base import metrics, storage
 from kagglekit.base.arrays import Floats, class_indices
-from kagglekit.base.errors import PluginError, UserError
-from kagglekit.competitions import submissions
+from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.pipeline import postprocess
+from kagglekit.pipeline import postprocess, submission
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import filenames, record
@@ -81,15 +80,15 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
             out_of_fold=metric.score(scored.truth, oof),
         )
 
-    def submission() -> None:
-        write_submission(job, run.test().of(job.tables.requested["id"].tolist()), predictions.prior)
+    def submission_() -> None:
+        submission.write(job, run.test().of(job.tables.requested["id"].tolist()), predictions.prior)
 
     def result() -> None:
         closing = _closing_numbers(job, scored, run.oof().of(train["id"].tolist()), metric)
         record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | stages.seconds()))
 
     stages.make("finish", finish_)
-    stages.make("submission", submission)
+    stages.make("submission", submission_)
     stages.make("result", result)
 
 
@@ -142,24 +141,3 @@ def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postproc
         pd.factorize(clusters)[0].astype(np.int64),
         train["fold"].to_numpy(),
     )
-
-
-def write_submission(job: Job, test: Floats, prior: Floats) -> None:
-    """Format, check and write the submission: one row per requested id."""
-    competition, tables = job.competition, job.tables
-    predicted = {
-        submissions.written_id(competition, test_id): row
-        for test_id, row in zip(tables.requested["id"], test, strict=True)
-    }
-    ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
-    rows = np.stack([predicted.get(row_id, prior) for row_id in ids])
-    if len(predicted) < len(ids):
-        job.console.warn(f"{len(ids) - len(predicted)} of {len(ids)} rows were not predicted and get the class prior")
-    frame = job.plugin.submission(competition, ids, rows, tables.sample)
-    try:
-        submissions.check(frame, competition, ids)
-    except UserError as error:
-        if job.plugin.has("submission"):
-            raise PluginError(f"plugin {job.plugin.name!r}, hook 'submission': {error}") from error
-        raise
-    submissions.write(frame, job.run.submission)

@@ -21,7 +21,7 @@ from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.images import decoding, scan
 from kagglekit.models import backbone, batch_sizes, registry
-from kagglekit.pipeline import rehearsal
+from kagglekit.pipeline import rehearsal, submission
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import FeatureSettings, Recipe, by_first_names, by_names
@@ -74,6 +74,7 @@ def prepare(
         files = project.find_data(data_path, console, remember=remember)
         listed = None if synthetic else exclusions.of(project.workspace)
         found = tables.read(project, files, chosen.data, console, drops=listed)
+        submission.rehearse(plugin, competition, found)
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
         tables.check_classes(found, scanned)

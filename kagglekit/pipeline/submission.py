@@ -1,0 +1,68 @@
+"""Format, check and write the submission.
+
+M: test images, C: classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats
+from kagglekit.base.errors import PluginError, UserError
+from kagglekit.competitions import submissions
+from kagglekit.competitions.competition import Competition, OwnFormat
+from kagglekit.competitions.plugins import Plugin
+from kagglekit.data.tables import Tables
+from kagglekit.pipeline.job import Job
+
+_REHEARSED = 10
+"""Number of rows that the plugin's hook formats before anything is computed."""
+
+
+def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
+    """Let the plugin's own hook, if any, format some rows of class priors. Raises PluginError if they are refused."""
+    if not plugin.has("submission"):
+        return
+    ids = submissions.expected_ids(competition, found.test["id"].tolist(), found.sample)
+    sample = found.sample
+    if sample is None or set(ids) <= set(sample[competition.submission.id]):
+        ids = ids[:_REHEARSED]
+        sample = None if sample is None else sample[sample[competition.submission.id].isin(ids)].reset_index(drop=True)
+    counts = found.train["label"].value_counts()
+    prior = np.array([counts.get(label, 0) for label in competition.labels], dtype=np.float64)
+    _formatted(plugin, competition, ids, np.tile(prior / prior.sum(), (len(ids), 1)), sample)
+
+
+def write(job: Job, test: Floats, prior: Floats) -> None:
+    """Write one row per requested id, from the probabilities of the test images (M, C) and the class `prior` (C,)."""
+    competition, tables = job.competition, job.tables
+    ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
+    written = [submissions.written_id(competition, test_id) for test_id in tables.requested["id"]]
+    rows = np.tile(prior, (len(ids), 1))
+    unpredicted = len(ids)
+    for place, row in zip(submissions.rows_of(written, ids), test, strict=True):
+        if place is not None:
+            rows[place] = row
+            unpredicted -= 1
+    if unpredicted:
+        job.console.warn(f"{unpredicted} of {len(ids)} rows were not predicted and get the class prior")
+    submissions.write(_formatted(job.plugin, competition, ids, rows, tables.sample), job.run.submission)
+
+
+def _formatted(
+    plugin: Plugin, competition: Competition, ids: Sequence[str], rows: NDArray[np.float64], sample: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Return the submission, checked. A hook may change its arguments."""
+    frame = plugin.submission(competition, list(ids), rows, None if sample is None else sample.copy())
+    try:
+        submissions.check(frame, competition, ids, sample=sample)
+    except UserError as error:
+        if not plugin.has("submission"):
+            raise
+        cure = "" if isinstance(competition.submission, OwnFormat) else " Any other format is declared as OwnFormat."
+        raise PluginError(f"plugin {plugin.name!r}, hook 'submission': {error}{cure}") from error
+    return frame
