@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import io
 import os
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.base import walking
+from kagglekit.base import image_names, walking
+from kagglekit.base.console import Console
+from kagglekit.competitions import plugins
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.data import tables
+from kagglekit.data.project import Project
+from kagglekit.recipe import ComputeSettings, DataSettings
 from tests import damage, drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -137,3 +146,60 @@ def test_an_image_that_fits_no_pattern_is_never_passed_over(cli: Cli, pets: dama
     assert f"1 images under test/ do not fit 'test/{{id}}.jpg', for example '{name}'" in failed(
         cli("audit", pets.plugin, "--data", pets.data)
     )
+
+
+# any folder
+
+CONTENT = {"image": encoded("PNG"), "text": b"id,label\n", "nothing": b""}
+PLACES = {"train/cat": "", "train/dog/deep": "", "test": "", "train/cat/.cache": "hidden", "test/@eaDir": "thumbnail"}
+HIDING = {"": "", ".": "hidden", "._": "AppleDouble"}
+STEMS = ["a", "b.png", "caf\u00e9", "cafe\u0301", "caf\udce9", "\\xe9", " ", "#", "(1)"]
+ENDINGS = ["", ".jpg", ".JPG", ".heic", ".csv", ".x"]
+DRAWN = st.tuples(
+    *map(st.sampled_from, (list(PLACES), list(HIDING), STEMS, ENDINGS, [*CONTENT, "link", "broken link"]))
+)
+
+
+def group_of(place: str, hiding: str, ending: str, kind: str) -> str:
+    """Return how a file must be counted."""
+    if why := PLACES[place] or HIDING[hiding]:
+        return why
+    if kind in ("image", "link"):
+        return "used"
+    return "unreadable" if kind == "broken link" or image_names.is_image(ending) else "not an image"
+
+
+def counted(folder: Path) -> dict[str, int]:
+    """Return the numbers in the line on the files of a folder; the quarantine list must agree with it."""
+    said = io.StringIO()
+    console, project = Console(said), Project.of(plugins.load(str(folder)))
+    found = tables.read(project, DataFiles.from_folders([folder], "any"), DataSettings(), console)
+    scanned = tables.scan_images(found, DataSettings(), ComputeSettings(), folder.parent / "scan", console)
+    (line,) = (line for line in said.getvalue().splitlines() if line.startswith("files below train/ and test/: "))
+    numbers = {name.strip(): int(number) for number, name in re.findall(r"(\d+) ([A-Za-z ]+)", line.split(": ")[1])}
+    assert len(scanned.train) + len(scanned.requested) == numbers["used"] + sum(scanned.quarantine["part"] == "test")
+    return numbers
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(DRAWN, max_size=12), st.booleans())
+def test_every_file_is_used_or_ignored_or_unreadable(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, str, str, str, str]], linked: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    basis = [f"{place}/basis.jpg" for place in ("train/cat", "train/dog", "test")]
+    damage.write(folder, dict.fromkeys([*basis, "elsewhere/basis.jpg"], CONTENT["image"]))
+    expected = Counter({"used": len(basis)})
+    for number, (place, hiding, stem, ending, kind) in enumerate(drawn):
+        path = folder / place / f"{hiding}{stem}{number}{ending}"
+        if kind in CONTENT:
+            damage.write(folder, {f"{place}/{path.name}": CONTENT[kind]})
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(folder / "elsewhere" / ("basis.jpg" if kind == "link" else "gone"))
+        expected[group_of(place, hiding, ending, kind)] += 1
+    if linked:
+        (folder / "train" / "cat" / "up").symlink_to(folder)
+        (folder / "train" / "dog" / "again").symlink_to(folder / "elsewhere")
+        expected["used"] += 1
+    assert counted(folder) == expected
