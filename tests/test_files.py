@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.base import image_names, walking
+from kagglekit.base import csv_files, image_names, walking
 from kagglekit.base.console import Console
+from kagglekit.cli import exporting
 from kagglekit.competitions import plugins
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import tables
 from kagglekit.data.project import Project
+from kagglekit.deploy import standalone
 from kagglekit.recipe import ComputeSettings, DataSettings
 from tests import damage, drawing
 from tests.conftest import Cli, failed, succeeded
@@ -203,3 +205,33 @@ def test_every_file_is_used_or_ignored_or_unreadable(
         (folder / "train" / "dog" / "again").symlink_to(folder / "elsewhere")
         expected["used"] += 1
     assert counted(folder) == expected
+
+
+# other commands walk in the same way
+
+
+def test_predict_lists_what_a_run_would_use_and_counts_the_rest(tmp_path: Path) -> None:
+    names = ("b/10.jpg", "b/2.png", ".ipynb_checkpoints/2.png", "._2.png", "Thumbs.db")
+    files = dict.fromkeys(names, b"") | {"plain": CONTENT["image"], "notes.txt": b"text"}
+    ignored: Counter[str] = Counter()
+    damage.write(tmp_path / "x", files)
+    (tmp_path / "x" / "b" / "up").symlink_to(tmp_path / "x")
+    found = list(exporting.images_of([tmp_path / "x"], ignored))
+    assert [image.id for image in found] == ["plain", "b/2.png", "b/10.jpg"]
+    assert ignored == {"hidden": 1, "AppleDouble": 1, "Thumbs.db": 1, "not an image": 1}
+
+
+def test_a_bundle_finds_the_files_and_the_ids_that_a_run_finds(tmp_path: Path) -> None:
+    sample = "id,cat\ncaf\u00e9,0.5\n2.jpg,0.5\n3,0.5\n"
+    content = {"photos/cafe\u0301.jpg": b"", "photos/2.png": b"", "photos/3": CONTENT["image"], "photos/4": b"text"}
+    damage.write(tmp_path, content | {"data/.x/5.jpg": b"", "data/s.csv": sample.encode(), "data/._s.csv": b""})
+    (tmp_path / "data" / "test").symlink_to(tmp_path / "photos")
+    files = standalone.find_files(tmp_path / "data", image_names, walking)
+    assert list(files) == list(DataFiles.from_folders([tmp_path / "data"], "data").paths)
+    about = {"test_expressions": ["test/(?P<id>[^/]+)"], "id_format": "{id}", "samples": ["s.csv"], "id": "id"}
+    about["columns"] = ["id", "cat"]
+    tests = standalone.find_tests(about, files, image_names, walking)
+    assert set(tests) == {"cafe\u0301.jpg", "2.png", "3"}
+    header, ids, reads = standalone.requested_rows(about, files, tests, csv_files, image_names)
+    assert (header, ids) == (["id", "cat"], ["caf\u00e9", "2.jpg", "3"])
+    assert list(reads) == ["2.jpg", "3", "caf\u00e9"]

@@ -89,7 +89,7 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
     console = Console(sys.stdout if output else sys.stderr)
     predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
     ignored: Counter[str] = Counter()
-    wanted = _images(given, ignored)
+    wanted = images_of(given, ignored)
     if top:
         _say_top(predictor, wanted, top)
         _say_ignored(ignored, console)
@@ -131,7 +131,7 @@ def _file(reference: str, console: Console) -> Path:
         return _up_to_date(run, console)
 
 
-def _images(given: Sequence[Path], ignored: Counter[str]) -> Iterator[Image]:
+def images_of(given: Sequence[Path], ignored: Counter[str]) -> Iterator[Image]:
     """Yield the given files, and the images below the given folders, in natural order. Count the files `ignored`.
 
     Ids of the latter are paths relative to the folder. With several folders, they include the folder's path.
