@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from kagglekit.base import metrics, patterns
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_NAME = re.compile(r"[^\W_]+(-[^\W_]+)*")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Competition:
     """The competition's page; derived from the slug if omitted."""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name) or self.name != self.name.lower():
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits and single hyphens")
         self._check_classes()
         self._check_flip()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from kagglekit.base import image_names
 from kagglekit.base.columns import beside
-from kagglekit.competitions import csv_tables, folder_layout, samples
+from kagglekit.competitions import csv_tables, folder_layout, folder_workspaces, samples
 from kagglekit.competitions.competition import ClassLabel, Competition, FolderLabels, Probability, ProbabilityPerClass, Submission
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.hookspecs import hookimpl
-from kagglekit.competitions.installed import GROUP
 
 
 
@@ -32,8 +29,8 @@ class FolderPlugin:
                 "<class>/ folders with images of two classes or more; `kagglekit new NAME` writes a plugin for another "
                 "layout."
             )
-        self.name = folder.resolve().name
         self.folder = folder.resolve() / layout.base
+        self.name = folder_workspaces.name_of(self.folder, folder.resolve().name)
         self._layout = layout
         self._classes: Sequence[str] = layout.classes
         self._files = files.below(layout.base) if layout.base else files
@@ -47,7 +44,7 @@ class FolderPlugin:
         submission, bare = self._submission()
         layout = self._layout
         return Competition(
-            name=_slug(self.name),
+            name=self.name,
             kaggle="",
             classes={label: label for label in self._classes},
             train=FolderLabels(f"{layout.train}/{{label}}".lstrip("/")),
@@ -135,9 +132,3 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _slug(name: str) -> str:
-    """Return a workspace name that no installed competition has."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "folder"
-    return f"{slug}-folder" if slug in {entry.name for entry in entry_points(group=GROUP)} else slug

@@ -10,7 +10,7 @@ from typing import Any
 from kagglekit import recipe
 from kagglekit.base.console import Console
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import plugins
+from kagglekit.competitions import folder_workspaces, plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.plugins import Plugin
@@ -64,4 +64,6 @@ class Project:
         If `remember`, later commands without `--data` look in `option` too. Raises UserError if there is no data.
         """
         path = option or self.plugin.data
+        if remember and self.plugin.data is not None:
+            folder_workspaces.claim(self.workspace, self.plugin.data)
         return sources.find(self.competition, path, self.workspace, console, remember and self.plugin.data is None)
