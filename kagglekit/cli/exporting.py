@@ -85,6 +85,9 @@ def predict(reference: str, given: Sequence[Path], output: Path | None, top: int
         raise UserError(f"--output {output}: the file must end in .csv or .parquet.")
     if output and top:
         raise UserError("--top and --output exclude each other: --top prints text, --output writes a table.")
+    for path in given:
+        if not path.exists():
+            raise UserError(f"no file or folder {path}: name images, or folders of images.")
     # keep messages out of a table on the standard output
     console = Console(sys.stdout if output else sys.stderr)
     predictor = Predictor(_file(reference, console), provider, console.warn, batch=batch)
