@@ -233,8 +233,9 @@ SAMPLE = "img,c0,c1,c10,c2\n1.jpg,0.25,0.25,0.25,0.25\n"
         ("\ufeff" + BREEDS, ":id", ["002", "003", "004", "007"]),
         (SAMPLE, "", ["c0", "c1", "c10", "c2"]),
         ('id,"a, b","say ""c""",é\n1,0,0,1\n', "", ["a, b", 'say "c"', "é"]),
+        ("id; breed\n1; pug\n2; pug \n3; boxer\n", ":breed", ["boxer", "pug"]),
     ],
-    ids=["column", "column after a byte order mark", "wide sample submission", "quoted"],
+    ids=["column", "column after a byte order mark", "wide sample submission", "quoted", "semicolons and spaces"],
 )
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
 def test_classes_are_taken_from_a_file(
@@ -251,6 +252,17 @@ def test_a_wide_sample_submission_names_the_id_column_too(cli: Cli, here: Path) 
     (here / "sample_submission.csv").write_text(SAMPLE)
     succeeded(cli("new", "leaf", "--classes", "sample_submission.csv"))
     assert loaded("leaf").competition().submission == ProbabilityPerClass(id="img")
+
+
+def test_classes_that_cannot_be_meant_are_said(cli: Cli, here: Path) -> None:
+    words = ("new", "leaf", "--classes", "labels.csv:breed")
+    (here / "labels.csv").write_bytes("id,breed\n1,Cão\n2,cão\n3,\n4, \n".encode("utf-16"))
+    assert "2 of 4 rows of labels.csv have no breed: fill it in" in failed(cli(*words))
+    (here / "labels.csv").write_bytes("id,breed\n1,Cão\n2,cão \n3,Cão \n".encode("cp1252"))
+    first, second = succeeded(cli(*words)).err.splitlines()
+    assert first == "WARNING: labels.csv is read as Windows-1252"
+    assert second.startswith("WARNING: 1 classes are called almost as another, for example 'cão' as 'Cão': if they")
+    assert list(loaded("leaf").competition().labels) == ["Cão", "cão"]
 
 
 @pytest.mark.parametrize("name", ["Leaf", "leaf_one", "leaf--one", "-leaf", "leaf-", "../leaf", "a/b", "", "blätter"])
@@ -288,7 +300,7 @@ def test_new_overwrites_nothing(cli: Cli, here: Path, kind: str) -> None:
         (["--classes", "nowhere.csv"], "--classes 'nowhere.csv': no such file"),
         (["--classes", "nowhere.csv:breed"], "--classes 'nowhere.csv:breed': no such file"),
         (["--classes", "table.csv:bread"], "table.csv has no column 'bread'; it has id, breed"),
-        (["--classes", "empty.csv:breed"], "empty.csv is empty"),
+        (["--classes", "empty.csv:breed"], "empty.csv can't be read as CSV: it is empty"),
         (["--layout", "csv", "--labels", "labels.csv:id"], "'labels.csv:id': write it as FILE:COLUMN:COLUMN"),
         (["--groups", "groups.csv"], "--groups 'groups.csv': write it as FILE:COLUMN:COLUMN"),
         # what a description refuses is known before it is written

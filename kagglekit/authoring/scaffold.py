@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kagglekit.base import storage
+from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
+from kagglekit.competitions import csv_tables
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CHOICES = {
@@ -49,11 +49,12 @@ _INDENT = len("        submission=,")
 Ask = Callable[..., str]
 
 
-def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> Path:
+def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None, warn: Callable[[str], None]) -> Path:
     """Write a plugin into a new folder below `into`, and return the folder.
 
     `given` has the known answers. `ask(question, default=…)` is called for the others; if it is None, they get their
-    defaults. Raises UserError for invalid answers, and if the folder exists.
+    defaults. `warn` gets a line for what is probably not meant so. Raises UserError for invalid answers, and if the
+    folder exists.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -63,6 +64,7 @@ def write(name: str, given: Mapping[str, str], into: Path, ask: Ask | None) -> P
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another name, or move it away.")
     answers = _answers(given, ask)
+    _warn_of_classes(answers["classes"], warn)
     module, text = _module(name), _plugin(name, answers)
     _try(text)
     with storage.replacing_folder(folder) as temporary:
@@ -111,8 +113,23 @@ def _answers(given: Mapping[str, str], ask: Ask | None) -> dict[str, str]:
             answers[key] = _asked(key, ask, default)
     answers["train"] = given.get("train", _TRAIN[answers["layout"]])
     if "id" not in given and Path(answers["classes"]).is_file():  # a sample submission has the name of the id column
-        answers["id"] = _read(Path(answers["classes"]))[0][0]
+        answers["id"] = csv_tables.parse(Path(answers["classes"])).named()[0]
     return answers
+
+
+def _warn_of_classes(text: str, warn: Callable[[str], None]) -> None:
+    """Warn of what was assumed about the file with the classes, and of classes that look alike."""
+    for file in (text, text.rpartition(":")[0]):
+        assumed = csv_tables.parse(Path(file)).assumed if Path(file).is_file() else ""
+        if assumed:
+            warn(f"{file} is read as {assumed}")
+    alike = image_names.lookalikes(_classes(text))
+    if alike:
+        one, other = alike[0]
+        warn(
+            f"{len(alike)} classes are called almost as another, for example {other!r} as {one!r}: if they are the "
+            "same, give them one name in the data, and repeat the command"
+        )
 
 
 def _asked(key: str, ask: Ask, default: str) -> str:
@@ -138,13 +155,19 @@ def _classes(text: str) -> Sequence[str]:
     """Return the labels of an answer: a list, a column of a CSV file, or the columns of a sample submission."""
     file, _, column = text.rpartition(":")
     if file and Path(file).is_file():
-        header, *rows = _read(Path(file))
+        table = csv_tables.parse(Path(file))
+        header = table.named()
         if column not in header:
             raise UserError(f"{file} has no column {column!r}; it has {', '.join(header)}.")
         place = header.index(column)
-        found = sorted({row[place] for row in rows if len(row) > place})
+        labels = [row[place].strip() for row in table.rows]
+        if "" in labels:
+            raise UserError(
+                f"{labels.count('')} of {len(labels)} rows of {file} have no {column}: fill it in, or remove them."
+            )
+        found = sorted(set(labels))
     elif Path(text).is_file():
-        header = _read(Path(text))[0]
+        header = csv_tables.parse(Path(text)).named()
         if len(header) < 3:
             raise UserError(f"{text} has the columns {', '.join(header)}: name that of labels, {text}:{header[-1]}.")
         found = header[1:]
@@ -155,14 +178,6 @@ def _classes(text: str) -> Sequence[str]:
     if len(set(found)) < 2 or len(set(found)) < len(found):
         raise UserError(f"--classes {text!r}: needs at least two different labels, not {', '.join(found) or 'none'}.")
     return found
-
-
-def _read(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.reader(file))
-    if not rows:
-        raise UserError(f"{path} is empty.")
-    return rows
 
 
 def _plugin(name: str, answers: Mapping[str, str]) -> str:

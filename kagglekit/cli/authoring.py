@@ -16,7 +16,7 @@ from kagglekit.base.console import Console
 def new(name: str, answers: Mapping[str, str]) -> None:
     """Write a plugin into the current folder. On a terminal, ask for missing answers."""
     ask = typer.prompt if sys.stdin.isatty() else None
-    folder = scaffold.write(name, answers, Path(), ask)
+    folder = scaffold.write(name, answers, Path(), ask, lambda text: typer.echo(f"WARNING: {text}", err=True))
     typer.echo(scaffold.next_steps(name, folder))
 
 
