@@ -841,12 +841,11 @@ def test_one_column_of_a_sample_submission_says_nothing_about_three_classes(cli:
         ({"train/dog": None}, ["pets is not a competition", "train/<class>/", "two classes", "`kagglekit new NAME`"]),
         ({"train": None}, ["pets is not a competition", "train/<class>/"]),
         ({"train/loose.jpg": drawing.image(0, 1)}, ["1 images under train/", "'train/loose.jpg'"]),
-        ({"test": None}, ["no test images", "test/{id}"]),
         ({"test": None, "sample_submission.csv": b"id,label\n1,0.5\n"}, ["no test images", "test/{id}"]),
         ({"test/a/b/c.jpg": drawing.image(0, 1)}, ["1 images under test/", "'test/a/b/c.jpg'"]),
         ({"valid/fish/1.jpg": drawing.image(0, 1)}, ["'fish'", "is not one of the classes"]),
     ],
-    ids=["one class", "no training images", "loose", "no test", "no test, sample", "deep", "a class of its own"],
+    ids=["one class", "no training images", "loose", "no test, sample", "deep", "a class of its own"],
 )
 def test_a_folder_in_another_layout_is_one_line(
     cli: Cli, here: Path, change: dict[str, bytes | None], words: list[str]

@@ -57,7 +57,6 @@ def described(**changes: Any) -> Competition:
         ({"submission": Probability(of="c9")}, "submission.of 'c9' is not one of the classes"),
         ({"submission": Probability(of="c0")}, "Probability needs two classes, not 3: use ProbabilityPerClass"),
         ({"metric": "auc"}, "metric 'auc' is not one of accuracy, log_loss"),
-        ({"test": ()}, "test must have at least one path pattern"),
         ({"test": "test/{image}.jpg"}, "'test/{image}.jpg' must have {id} exactly once"),
         ({"test": ("test/{id}.jpg", "/test/{id}")}, "'/test/{id}' must be a path below the data folder"),
         ({"flip": "yes"}, "flip 'yes' is not 'allowed', 'forbidden' or a mapping"),

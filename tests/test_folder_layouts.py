@@ -17,7 +17,7 @@ from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import folder_layout, plugins
 from kagglekit.data import sources
 from tests import damage, drawing
-from tests.conftest import Cli, succeeded
+from tests.conftest import REPORT, Cli, failed, succeeded
 
 
 def images(*folders: str, each: int = 2) -> list[str]:
@@ -124,6 +124,55 @@ def test_labelled_test_images_keep_their_folders_in_a_submission_and_in_class_fo
     succeeded(cli("folders", tmp_path / "pets", tmp_path / "out", "--valid", "2", "--sample", "0,0"))
     names = sorted(path.name for path in (tmp_path / "out" / "test" / "unknown").iterdir())
     assert names == [f"{name}_{n}.jpg" for name in ("cat", "dog") for n in range(4)]
+
+
+CLASSES_ALONE = {
+    "flower photos": images("cat", "dog"),
+    "wrapped": images("pets/cat", "pets/dog"),
+    "a vehicle": images("cat", "dog", "train"),
+    "deeper images": [*images("cat", "dog"), "cat/more/2.jpg"],
+    "no test folder": images("train/cat", "train/dog"),
+    "split, no test folder": images("train/cat", "train/dog", "val/cat"),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES_ALONE)
+def test_classes_without_a_test_set_are_a_training_set(name: str, tmp_path: Path) -> None:
+    paths = CLASSES_ALONE[name]
+    found = understood(written(tmp_path / "pets", [*paths, "LICENSE.txt"]))
+    assert found.tests == []
+    assert {label: found.train.get(label, 0) + found.valid.get(label, 0) for label in found.train} == Counter(
+        path.replace("/more", "").split("/")[-2] for path in paths
+    )
+
+
+def test_a_run_without_test_images_ends_with_a_score(cli: Cli, tiny: str, home: Path, tmp_path: Path) -> None:
+    pets = tmp_path / "pets"
+    for number in range(12):
+        written(pets, [f"{('cat', 'dog')[number % 2]}/{number}.jpg"])
+        (pets / ("cat", "dog")[number % 2] / f"{number}.jpg").write_bytes(drawing.image(number % 2, number))
+    words = ("run", pets, "--backbone", tiny, *damage.QUICK)
+    done = succeeded(cli(*words, REPORT))
+    run = damage.only_run(home / "pets")
+    assert "12 training images of 2 classes, 0 test images" in done.out
+    assert done.out.count("no submission") == 1
+    assert f"next: kagglekit predict {run.name} IMAGES" in done.out
+    assert not (run / "submission.csv").exists()
+    assert (run / "report.html").is_file()
+    assert len(pd.read_parquet(run / "oof.parquet")) == 12
+    assert "already finished" in succeeded(cli(*words)).out
+    assert "no submission" in succeeded(cli("info", run.name)).out
+    assert "has no test images" in failed(cli("bundle", run.name, tmp_path / "out"))
+    assert (home / "pets" / "runs").exists()
+    succeeded(cli("folders", pets, tmp_path / "split", "--valid", "2", "--sample", "0,0"))
+    assert understood(tmp_path / "split").valid == {"cat": 1, "dog": 1}
+
+
+def test_a_plugin_without_a_test_set_passes_its_check(cli: Cli, tiny: str, home: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "pets.py"
+    plugin.write_text(damage.HEAD + damage.PETS.replace("test/{id}.jpg", "").replace('test=""', "test=()"))
+    done = succeeded(cli("check", plugin, "--set", f"backbone={tiny}"))
+    assert "a whole run ends with a score, and without a submission" in done.out
 
 
 UNKNOWN: dict[str, tuple[list[str], str]] = {

@@ -15,6 +15,7 @@ from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.plugins import Plugin
+from kagglekit.runs import filenames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,9 @@ def check_plugin(
                 images = f"{len(drawn.train)} training and {len(drawn.test)} test images"
                 say(f"shape {shape + 1} of its archive: {images} are drawn and found again")
         run, tables = check_run(loaded, data=data, settings=settings, console=console)
+        if tables.test.empty:
+            say(f"a whole run ends with a score, and without a submission: {run.folder}")
+            return run
         say(f"a whole run ends with a submission that Kaggle would accept: {run.submission}")
         check_submission(loaded, tables)
         say("submission rows are matched by id, not by position")
@@ -139,7 +143,7 @@ def check_run(
     settings: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> tuple[Run, Tables]:
-    """Run the plugin to a submission, and run it again, which must change nothing.
+    """Run the plugin to a submission, if it has test images, and run it again, which must change nothing.
 
     Returns the run and its tables.
     """
@@ -156,13 +160,18 @@ def check_run(
         project = Project.of(plugin)
         job = prepare(project, data, chosen, quiet, synthetic=data is None, remember=False)
         run = go(job)
-        written = run.submission.read_bytes()
+        written = _ending(run)
         again = go(prepare(project, data, chosen, Console(nowhere), synthetic=data is None, remember=False))
-    if again.folder != run.folder or again.submission.read_bytes() != written:
+    if again.folder != run.folder or _ending(again) != written:
         raise PluginError(
             f"plugin {plugin.name!r}: the same run gave a different submission; does a hook use random numbers?"
         )
     return run, job.tables
+
+
+def _ending(run: Run) -> list[bytes]:
+    """Return the files of a finished run that must not change."""
+    return [path.read_bytes() for path in (run.submission, run.folder / filenames.OOF) if path.is_file()]
 
 
 def check_submission(plugin: Plugin, tables: Tables) -> None:

@@ -81,7 +81,7 @@ def _info_run(run: run_folders.Run, console: Console) -> None:
         console.warn("this run is not finished: repeat its command to resume it")
         return
     console.table("result", ("", ">"), summary.facts(result))
-    console.say(f"submission: {run.submission}")
+    console.say(f"submission: {run.submission}" if record.test_images else "no submission: there are no test images")
 
 
 def runs(name: str | None) -> None:

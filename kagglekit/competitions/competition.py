@@ -161,7 +161,7 @@ class Competition:
     train: TrainLayout
     """Location of training images and their labels."""
     test: str | tuple[str, ...]
-    """Path pattern(s) of test images, with `{id}`; the first that matches any image is used."""
+    """Path pattern(s) of test images, with `{id}`; the first that matches any image is used. Empty: no test set."""
     submission: Submission
     """Format of the submission."""
     metric: str | metrics.Metric | Callable[..., float] = "log_loss"
@@ -185,8 +185,6 @@ class Competition:
         metrics.resolve(self.metric)
         for pattern in self.test_patterns:
             patterns.check_images(pattern, "id")
-        if not self.test_patterns:
-            raise ValueError("test must have at least one path pattern")
         object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))
         object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
         if self.kaggle and not self.url:

@@ -1,4 +1,4 @@
-"""A folder of images that needs no plugin: `train/<class>/`, optionally `valid/<class>/`, and `test/`."""
+"""A folder of images that needs no plugin: `<class>/`, or `train/<class>/`, optionally `valid/<class>/` and `test/`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FolderPlugin:
 
     @hookimpl
     def competition(self) -> Competition:
-        """Return a competition whose classes are the folders below `train/`.
+        """Return a competition whose classes are the folders of training images.
 
         The sample submission, if any, determines the format of the submission.
         """
@@ -55,7 +55,7 @@ class FolderPlugin:
         )
 
     def _test_patterns(self, bare: bool) -> tuple[str, ...]:
-        """Return the path patterns of the test images that exist, else the default pattern.
+        """Return the path patterns of the test images that exist.
 
         If ids are `bare`, the pattern has the images' extension. Where extensions differ, ids include them: the sample
         submission is matched without.
@@ -71,7 +71,8 @@ class FolderPlugin:
                 endings = {image_names.ending_of(path).lower() for path in some}
                 if some:
                     there.append(f"{folder}/{shape}" + (endings.pop() if bare and len(endings) == 1 else ""))
-        return tuple(there) or ("test/{id}",)
+        # a sample submission without test images is an error, which names this pattern
+        return tuple(there) or (("test/{id}",) if self._sample() else ())
 
     @hookimpl
     def recipe(self) -> Mapping[str, Any]:

@@ -23,8 +23,8 @@ def has_train(competition: Competition, files: DataFiles) -> bool:
 
 
 def has_test(competition: Competition, files: DataFiles) -> bool:
-    """Return whether there is any test image."""
-    return any(_any_match(pattern, files) for pattern in competition.test_patterns)
+    """Return whether there is any test image, or no test set is declared."""
+    return not competition.test_patterns or any(_any_match(pattern, files) for pattern in competition.test_patterns)
 
 
 def folders(competition: Competition, files: DataFiles) -> list[str]:
@@ -63,10 +63,15 @@ def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 
 def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """Return `id` (what the test pattern's `{id}` matches) and `path`, in natural order of the ids."""
+    """Return `id` (what the test pattern's `{id}` matches) and `path`, in natural order of the ids.
+
+    The table is empty if no test set is declared.
+    """
     import pandas as pd
 
     pattern = _first_matching(competition.test_patterns, files)
+    if not competition.test_patterns:
+        return pd.DataFrame(columns=["id", "path"], dtype="str")
     if pattern is None:
         wanted = " or ".join(competition.test_patterns[:3])
         more = ", …" if len(competition.test_patterns) > 3 else ""

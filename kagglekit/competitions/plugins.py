@@ -39,8 +39,8 @@ FILE_MODULE = "kagglekit_plugin_"
 def load(name: str) -> Plugin:
     """Load the plugin called `name` and check its hooks.
 
-    `name` is a name, an alias or a path: to a .py file, to a folder with one, or to a folder of images with
-    `train/<class>/`, which needs no plugin.
+    `name` is a name, an alias or a path: to a .py file, to a folder with one, or to a folder of images, which needs no
+    plugin.
     """
     # a plugin may import albumentations, which would look for a newer version on the network
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -54,7 +54,7 @@ def load(name: str) -> Plugin:
         return _load_folder(name, path)
     if name not in found and ("/" in name or "\\" in name):
         raise UserError(
-            f"no plugin file or folder {name!r}: name a .py file or a folder with train/<class>/."
+            f"no plugin file or folder {name!r}: name a .py file or an unpacked folder with <class>/ or train/<class>/."
         )
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
@@ -216,6 +216,8 @@ class Plugin:
         from kagglekit.competitions import contracts
 
         table: pd.DataFrame = self.call("test_table", pd.DataFrame, competition=competition, files=files)
+        if table.empty and not competition.test_patterns:
+            return table
         return contracts.check_test(table, self._source("test_table", files))
 
     def submission(

@@ -121,7 +121,7 @@ def _plan(competition: Competition, folds: int, shape: int) -> _Pictures:
                 planned.train[path] = (place, group)
                 planned.rows.append((image_id, path.rpartition("/")[2], label, _group_name(group)))
         planned.labelled = planned.labelled or number
-    tested = min(max(classes, len(planned.train) // 3), _MOST_TEST_IMAGES)
+    tested = min(max(classes, len(planned.train) // 3), _MOST_TEST_IMAGES) if competition.test_patterns else 0
     for turn in range(tested):
         path, test_id = _test_path(competition, shape, number + 1 + turn, turn + 1)
         place = turn * 7 % classes if classes % 7 else turn % classes
@@ -210,7 +210,8 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
         table[competition.groups.group] = [group for *_, group in grouped]
     for name, values in columns.items():
         yield name, pd.DataFrame(values).to_csv(index=False, lineterminator="\n").encode()
-    if competition.submission.sample and not isinstance(competition.submission, OwnFormat):
+    own = isinstance(competition.submission, OwnFormat)
+    if competition.submission.sample and planned.test and not own:
         yield competition.submission.sample[0], _sample(competition, planned).encode()
 
 

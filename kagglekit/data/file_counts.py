@@ -31,7 +31,7 @@ class FileCounts:
         bad_count = len(bad) + reasons.pop("unreadable", 0)
         parts = [f"{len(self.used) - len(bad)} used", *([f"{bad_count} unreadable"] if bad_count else [])]
         parts += [f"{count} {why}{self._example(why)}" for why, count in reasons.items()]
-        where = " and ".join(f"{folder}/" for folder in self.folders)
+        where = " and ".join(f"{folder or '.'}/" for folder in self.folders)
         return f"files below {where}: {', '.join(parts)}"
 
     def _example(self, why: str) -> str:

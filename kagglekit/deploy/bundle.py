@@ -31,6 +31,8 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
             f"the plugin has its own hook {run.record.own_hooks[0]!r}, which a bundle can't include: use "
             f"`kagglekit predict {run.run.id}` instead."
         )
+    if not run.record.test_images:
+        raise UserError(f"run {run.run.id} has no test images to submit: use `kagglekit export {run.run.id}` instead.")
     if run.run.synthetic:
         raise UserError(f"run {run.run.id} is a rehearsal on drawn images: it can't be submitted.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

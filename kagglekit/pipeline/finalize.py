@@ -23,20 +23,22 @@ from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import filenames, record
 from kagglekit.runs.record import Alone, Result
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.runs.store import Run
 
 
-def stages(run: Run, method: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Return the stages that come after those of the method."""
+def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return the stages that come after those of the method. Without test images there is no submission."""
     before = tuple(stage.name for stage in method)
     device = tuple(stage.name for stage in method if filenames.PROVIDER in stage.files)
+    finish = Stage(
+        "finish",
+        (filenames.UNFINISHED, filenames.OOF, filenames.TEST, filenames.FINISH, filenames.ALONE),
+        after=before,
+    )
+    if job.tables.test.empty:
+        return finish, Stage("result", (filenames.RESULT,), after=(*device, "finish"))
     return (
-        Stage(
-            "finish",
-            (filenames.UNFINISHED, filenames.OOF, filenames.TEST, filenames.FINISH, filenames.ALONE),
-            after=before,
-        ),
-        Stage("submission", (run.submission.name,), after=("finish",)),
+        finish,
+        Stage("submission", (job.run.submission.name,), after=("finish",)),
         Stage("result", (filenames.RESULT,), after=(*device, "submission")),
     )
 
@@ -88,7 +90,8 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | stages.seconds()))
 
     stages.make("finish", finish_)
-    stages.make("submission", submission_)
+    if not job.tables.test.empty:
+        stages.make("submission", submission_)
     stages.make("result", result)
 
 
@@ -129,7 +132,7 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
         device=provider.used,
         # several if folds ran on different machines
         predicted_on=tuple(sorted({each.used for each in job.run.providers})),
-        submission_sha256=storage.file_sha256(job.run.submission),
+        submission_sha256="" if job.tables.test.empty else storage.file_sha256(job.run.submission),
     )
 
 

@@ -66,7 +66,8 @@ def prepare(
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
-        console.say(f"no plugin: the classes are {labels}; each row of the submission has {_row(competition)}")
+        row = f"each row of the submission has {_row(competition)}" if competition.test_patterns else "no test set"
+        console.say(f"no plugin: the classes are {labels}; {row}")
     with _timed(seconds, "data"):
         if synthetic:
             project = project.rehearsal

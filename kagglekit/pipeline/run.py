@@ -49,7 +49,7 @@ def go(job: Job, fold: int | None = None) -> store.Run:
     """Start or resume a prepared run. A finished run is only shown."""
     method = table.get(job.recipe.training.method)
     own = method.stages(job)
-    stages = Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job.run, own)), job.console.warn)
+    stages = Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job, own)), job.console.warn)
     if fold is not None:
         _train_fold(job, method, stages, fold)
         return job.run

@@ -24,6 +24,9 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
         rows = [(line.name, f"{line.score:.5f}") for line in lines]
         console.table(f"{result.metric} and the leaderboard", ("line", ">score"), rows)
         console.say("The leaderboard uses another test set, so the comparison is only a hint.")
+    if not (competition.test_patterns or result.submission_sha256):
+        console.say(f"no submission: there are no test images; next: kagglekit predict {this.id} IMAGES")
+        return
     console.say(f"submission: {this.submission}")
     if result.sample:
         console.warn("this run used a sample: do not submit it")
