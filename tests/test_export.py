@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -169,10 +170,16 @@ def test_a_model_whose_head_no_other_can_replace_is_traced_anew(tmp_path: Path) 
     torch.manual_seed(0)
     save_file(timm.create_model("test_nfnet", num_classes=0).state_dict(), tmp_path / "bare.safetensors")
     found = weights.locate("test_nfnet", str(tmp_path / "bare.safetensors"))
+    threads = torch.get_num_threads()
     backbone = onnx_export.export("test_nfnet", found, (64, 64), tmp_path)
+    assert torch.get_num_threads() == threads
     assert list(backbone.outputs) == ["pooled"], "these weights have no classifier"
     model = timm_models.create("test_nfnet", (64, 64), num_classes=3).eval()
+    in_place: list[Any] = [part for part in model.modules() if getattr(part, "inplace", False)]
     session = sessions.Session(onnx_export.trained(backbone, model, model.state_dict()), "cpu", 1)
+    assert len(in_place) > 5
+    assert all(part.inplace for part in in_place), "a model that is trained on is as before"
+    assert gc.isenabled()
     images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         _, expected = onnx_export.wrap(model, backbone.preprocessing, whole=True)(images)
