@@ -8,19 +8,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _DIGITS = re.compile(r"([0-9]+)")
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
     """Return a sort key that orders numbers inside text by value: 2 before 10."""
-    return [(int(part), "") if _DIGITS.fullmatch(part) else (-1, part) for part in _DIGITS.split(text) if part]
+    parts = _DIGITS.split(text)  # every second one is a number
+    return [(int(part), "") if place % 2 else (-1, part) for place, part in enumerate(parts) if part]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file below a folder."""
 
     relative: str
