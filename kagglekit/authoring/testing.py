@@ -108,7 +108,7 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     except UserError as error:
         hint = "drawn data has only what the description declares: --data PATH checks yours"
         raise PluginError(f"{str(error).rstrip('.')} ({hint}).") from error
-    names = {str(path): name for name, path in files.paths.items()}
+    names = {files.absolute(name): name for name in files.paths}
     found = {names.get(path, path): label for path, label in zip(train["path"], train["label"], strict=True)}
     _compare(plugin, "train_table", "label", drawn.train, found)
     if drawn.groups:
