@@ -176,7 +176,7 @@ def test_a_plugin_without_a_test_set_passes_its_check(cli: Cli, tiny: str, home:
 
 
 UNKNOWN: dict[str, tuple[list[str], str]] = {
-    "nothing": (["readme.txt"], "it has no images"),
+    "nothing": (["readme.txt"], "it has no images in its 1 files, such as readme.txt"),
     "no folders": (["1.jpg", "2.jpg"], "it has . (2 images)"),
     "one class": (images("train/cat", "test"), "it has test (2 images), train/cat (2 images), and needs"),
     "labels in a CSV": ([*images("train", "test"), "train.csv"], "test (2 images), train (2 images)"),
@@ -199,6 +199,13 @@ def test_another_layout_is_refused_with_what_is_there(name: str, tmp_path: Path)
     assert words in message
     assert "`kagglekit new NAME`" in message
     assert "\n" not in message
+
+
+def test_an_archive_instead_of_a_folder_says_what_to_type(cli: Cli, tmp_path: Path) -> None:
+    archive = drawing.zip_of(tmp_path / "pets.zip", {"cat/1.jpg": b""})
+    message = failed(cli("run", archive))
+    assert "unpack an archive and name its folder" in message
+    assert f"--data {archive}" in message
 
 
 @pytest.mark.parametrize(

@@ -292,6 +292,18 @@ def test_a_source_that_was_removed_is_no_data(tmp_path: Path) -> None:
         found("dogs-vs-cats", None)
 
 
+@pytest.mark.parametrize("wrapper", ["", "pets/"])
+def test_doubled_folders_are_read_as_one(wrapper: str, tmp_path: Path) -> None:
+    pets = competition(train=FolderLabels("train/{label}"), test=("test/{id}.jpg", "test/{folder}/{id}.jpg"))
+    images = ["train/Train/cat/1.jpg", "train/Train/dog/2.jpg", "test/test/1.jpg"]
+    written(tmp_path, {wrapper + name: "" for name in images})
+    files = sources.find(pets, tmp_path, Workspace.of("pets"), Console(io.StringIO()))
+    table = layout.read_train(pets, files)
+    assert table[["id", "label"]].to_numpy().tolist() == [["cat/1", "cat"], ["dog/2", "dog"]]
+    assert layout.read_test(pets, files)["id"].tolist() == ["1"]
+    assert all(Path(path).is_file() for path in table["path"])
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [(None, "no such file or folder"), ({"readme.txt": ""}, r"looked for train/{label}.{number}.jpg or train/")],
@@ -306,6 +318,13 @@ def test_an_option_without_the_competition_says_what_was_looked_for(
         found("dogs-vs-cats", given)
     assert words in one_line(caught)
     assert f"--data {given}" in one_line(caught)
+
+
+def test_an_option_without_the_competition_says_what_is_there(tmp_path: Path) -> None:
+    images = {f"{folder}/{n}.jpg": "" for folder in ("bird", "fish/red") for n in range(3)}
+    with pytest.raises(UserError) as caught:
+        found("dogs-vs-cats", written(tmp_path, images))
+    assert "it has bird (3 images), fish/red (3 images)" in one_line(caught)
 
 
 def test_a_place_with_test_images_is_taken_before_one_without(tmp_path: Path) -> None:
@@ -605,8 +624,8 @@ def test_the_first_of_several_folders_wins_and_paths_are_sorted(tmp_path: Path) 
 def test_files_below_a_folder_are_relative_to_it() -> None:
     files = listed("a/b/1.jpg", "a/2.jpg", "ab/3.jpg", "4.jpg")
     assert list(files.below("a").paths) == ["2.jpg", "b/1.jpg"]
-    assert files.folders(1) == ["a", "ab"]
-    assert files.folders(2) == ["a", "ab", "a/b"]
+    assert [list(below.paths) for below in files.below_each(1)] == [["2.jpg", "b/1.jpg"], ["3.jpg"]]
+    assert [list(below.paths) for below in files.below_each(2)] == [["2.jpg", "b/1.jpg"], ["3.jpg"], ["1.jpg"]]
 
 
 def test_a_table_is_found_whatever_its_letters_case() -> None:

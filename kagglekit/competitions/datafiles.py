@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from kagglekit.base import image_names, walking
 from kagglekit.base.errors import UserError
+
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,20 @@ class DataFiles:
             self._not_images[file] = why_no_image(file)
         return self._not_images[file]
 
-    def folders(self, depth: int) -> list[str]:
-        """Return the folders down to `depth` levels, upper ones first."""
-        levels = range(1, depth + 1)
-        found = {"/".join(path.split("/")[:n]) for n in levels for path in self.paths if path.count("/") >= n}
-        return sorted(found, key=lambda folder: (folder.count("/"), folder))
+    def below_each(self, depth: int) -> Iterator[DataFiles]:
+        """Yield the files below each folder down to `depth` levels, upper ones first."""
+        paths, ignored = _by_folder(self.paths, depth), _by_folder(self.ignored, depth)
+        for folder in sorted(paths, key=lambda folder: (folder.count("/"), folder)):
+            yield DataFiles(paths[folder], self.origin, self.remarks, ignored.get(folder, {}), self._not_images)
+
+    def without_double(self, folders: Iterable[str]) -> DataFiles:
+        """Return the files as if those of the folder `train/train`, for example, were in `train`."""
+        starts = {f"{folder}/": len(folder) - len(folder.rpartition("/")[2]) for folder in folders}
+        paths = {}
+        for path, file in self.paths.items():
+            cut = next((cut for start, cut in starts.items() if path.startswith(start)), 0)
+            paths[path[cut:]] = file
+        return DataFiles(dict(sorted(paths.items())), self.origin, self.remarks, self.ignored, self._not_images)
 
     def first(self, candidates: Iterable[str]) -> Path | None:
         """Return the first candidate that exists, or None. Case is ignored at the top level."""
@@ -80,6 +94,19 @@ class DataFiles:
             if found is not None:
                 return found
         return None
+
+
+def _by_folder(values: Mapping[str, _Value], depth: int) -> dict[str, dict[str, _Value]]:
+    """Return folder -> path below it -> value, for the folders down to `depth` levels."""
+    found: dict[str, dict[str, _Value]] = defaultdict(dict)
+    for path, value in values.items():
+        end = -1
+        for _ in range(depth):
+            end = path.find("/", end + 1)
+            if end < 0:
+                break
+            found[path[:end]][path[end + 1 :]] = value
+    return found
 
 
 def why_no_image(file: Path) -> str:

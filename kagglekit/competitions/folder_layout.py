@@ -56,11 +56,23 @@ def find(files: DataFiles) -> FolderLayout | None:
     return _classes_alone(files, images)
 
 
+def doubled(files: DataFiles) -> list[str]:
+    """Return the folders such as `train/train` that have all files of the folder around them."""
+    inner: dict[str, set[str]] = defaultdict(set)
+    for path in files.paths:
+        top, _, rest = path.partition("/")
+        if rest and kind_of(top):
+            inner[top].add(rest.partition("/")[0] if "/" in rest else "")
+    once = {top: names.pop() for top, names in inner.items() if len(names) == 1}
+    return [f"{top}/{name}" for top, name in once.items() if top.lower() == name.lower()]
+
+
 def describe(files: DataFiles) -> str:
     """Return the first folders with images, each with their number: `a/cat (12 images), a/dog (9 images)`."""
     counts = Counter(path.rpartition("/")[0] for path in files.paths if files.is_image(path))
     if not counts:
-        return "no images"
+        others = f" in its {len(files.paths)} files, such as {min(files.paths)}" if files.paths else ""
+        return f"no images{others}"
     shown = [f"{folder or '.'} ({counts[folder]} images)" for folder in sorted(counts, key=natural_key)[:_SHOWN]]
     return ", ".join(shown) + (f" and {len(counts) - _SHOWN} more folders" if len(counts) > _SHOWN else "")
 

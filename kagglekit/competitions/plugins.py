@@ -52,6 +52,10 @@ def load(name: str) -> Plugin:
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found and path.is_dir():
         return _load_folder(name, path)
+    if name not in found and path.is_file():
+        raise UserError(
+            f"{name} is no plugin: unpack an archive and name its folder, or name the competition, with --data {name}."
+        )
     if name not in found and ("/" in name or "\\" in name):
         raise UserError(
             f"no plugin file or folder {name!r}: name a .py file or an unpacked folder with <class>/ or train/<class>/."

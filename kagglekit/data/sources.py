@@ -10,7 +10,7 @@ from kagglekit.base import storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import layout
+from kagglekit.competitions import folder_layout, layout
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives
@@ -87,10 +87,15 @@ def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFile
 
 
 def _bases(files: DataFiles) -> Iterator[DataFiles]:
-    """Yield the files, and those below each of the upper folders: the layout may begin there."""
-    yield files
-    for folder in files.folders(_WRAPPERS):
-        yield files.below(folder)
+    """Yield the files, and those below each of the upper folders: the layout may begin there.
+
+    Before each, they are yielded as if `train/train/`, for example, were `train/`.
+    """
+    for based in (files, *files.below_each(_WRAPPERS)):
+        twice = folder_layout.doubled(based)
+        if twice:
+            yield based.without_double(twice)
+        yield based
 
 
 _IMAGES, _COMPLETE = 2, 3
@@ -178,9 +183,10 @@ def _unpack(source: Path, workspace: Workspace, console: Console) -> Path:
 
 def _no_layout(competition: Competition, option: Path) -> UserError:
     wanted = " or ".join(competition.train.alternatives)
+    there = f"; it has {folder_layout.describe(DataFiles.from_folders([option], ''))}" if option.is_dir() else ""
     part = next((path.name for path in sorted(option.glob("*")) if is_part(path.name)), "")
     split = f"; {part} is one part of a split archive: {unpack_split(part)}" if part else ""
     return UserError(
-        f"--data {option}: no training image of {competition.name} there; looked for {wanted}{split}. "
+        f"--data {option}: no training image of {competition.name} there; looked for {wanted}{there}{split}. "
         f"Name the archive{_source(competition)}, or the folder that it was unpacked to."
     )
