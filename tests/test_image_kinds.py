@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,11 @@ def test_each_kind_of_image_is_decoded_to_what_a_viewer_shows(group: str) -> Non
         assert difference(seen, expected) <= kind.tolerance, name
 
 
-def test_imagemagick_shows_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", ["JPEG", "PNG", "TIFF", "others"])
+def test_imagemagick_shows_the_same(group: str, tmp_path: Path) -> None:
     if shutil.which("mogrify") is None:
         pytest.skip("ImageMagick is not installed: apt-get install imagemagick")
-    found = {name: kind for group in ("JPEG", "PNG", "others") for name, kind in kinds(group).items() if kind.magick}
+    found = {name: kind for name, kind in kinds(group).items() if kind.magick}
     (tmp_path / "shown").mkdir()
     paths = [tmp_path / f"{number}.{kind.ending}" for number, kind in enumerate(found.values())]
     for path, kind in zip(paths, found.values(), strict=True):
@@ -119,3 +121,29 @@ def test_a_tiff_that_only_tifffile_reads_is_measured_before_it_is_decoded() -> N
     content = kinds("TIFF")["TIFF six bands"].content
     with pytest.raises(decoding.ImageError, match="is 80 x 60 pixels, more than 0 million"):
         decoding.decode_twice(content, 0)
+
+
+def test_bands_count_in_the_size_of_a_tiff() -> None:
+    pytest.importorskip("tifffile", reason="the extra tiff is not installed")
+    bands = np.zeros((150, 200, 420), np.uint8)
+    content = image_kinds.tiff(bands, photometric="minisblack", planarconfig="contig", compression="deflate")
+    with pytest.raises(decoding.ImageError, match="is 13 MB when decoded, more than 1 million pixels take"):
+        decoding.decode_twice(content, 1)
+
+
+@pytest.mark.parametrize("group", image_kinds.ALL)
+def test_a_damaged_file_of_any_kind_ends_in_a_reason_or_in_pixels(group: str) -> None:
+    rng = np.random.default_rng(0)
+    for kind in kinds(group).values():
+        content = bytearray(kind.content)
+        for place in rng.integers(0, min(len(content), 400), 6):
+            content[place] = rng.integers(256)
+        with suppress(decoding.ImageError):
+            assert decoding.decode_twice(bytes(content), 1)[1].dtype == np.uint8
+
+
+def test_a_second_opinion_agrees_with_the_decoder() -> None:
+    for group in ("JPEG", "PNG", "others"):
+        for name, kind in kinds(group).items():
+            own, other = decoding.decode(kind.content), decoding.decode_otherwise(kind.content)
+            assert difference(own, other) <= kind.tolerance, name

@@ -52,7 +52,7 @@ def test_warnings_about_readable_files_are_told_once_and_counted(tmp_path: Path)
         (tmp_path / f"{number}.jpg").write_bytes(photo[:-2] + b"abcdef" + photo[-2:])
     command = [sys.executable, "-c", SCAN, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    said = "scan: image libraries printed 5 warnings, for example: Corrupt JPEG data: "
-    assert done.stdout.count("warnings") == 1
+    said = "scan: image libraries printed 5 messages, for example: Corrupt JPEG data: "
+    assert done.stdout.count("messages") == 1
     assert said in done.stdout
     assert done.stderr == "after\n"

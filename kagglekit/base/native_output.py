@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 _DECODERS = re.compile(
-    rb"libpng |Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression|"
-    rb"Unknown Adobe color transform|Warning: unknown JFIF|TIFF|tempfile\.tif: |.*: Warning, "
+    rb"libpng "
+    rb"|Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression|Unknown Adobe"
+    rb"|Warning: unknown JFIF"
+    rb"|(TIFF|Fax|LZW|ZIP|PackBits|Thunder|JPEG|OJPEG|Log|Pixar|LERC|LZMA|ZSTD|WEBP)\w*: |tempfile\.tif: "
+    rb"|MissingRequired: TIFF|More samples per pixel|Sorry, can"
 )
-"""How lines of the image libraries start: libpng, libjpeg, libtiff."""
+"""How the lines of libpng, libjpeg and libtiff start."""
 
 
 @contextmanager

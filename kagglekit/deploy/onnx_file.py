@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageOps
 
 from kagglekit.base import devices, environment, metrics, native_output, parallel, storage
 from kagglekit.base.arrays import Floats, Labels, class_indices
@@ -262,11 +260,6 @@ def _by_timm(preprocessing: Preprocessing, paths: Sequence[str]) -> Pixels:
     made = []
     for path in paths:
         content, _ = files.read_bytes(path)
-        with PillowImage.open(io.BytesIO(content)) as image:
-            if decoding.has_transparency(content) or image.mode.startswith(("I", "F")):
-                # our decoder shows transparency as white, and the whole range of 16 bits; Pillow's convert does not
-                seen = PillowImage.fromarray(decoding.decode(content, preprocessing.levels))
-            else:
-                seen = ImageOps.exif_transpose(image).convert("RGB")
+        seen = PillowImage.fromarray(decoding.decode_otherwise(content, preprocessing.levels))
         made.append(transform(seen).numpy())
     return np.asarray(np.round(np.stack(made).transpose(0, 2, 3, 1) * 255), dtype=np.uint8)

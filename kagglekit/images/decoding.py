@@ -140,7 +140,22 @@ def decode(content: bytes, levels: Levels = ()) -> Pixels:
     """
     if content.startswith(_JPEG):
         return _by_opencv(content)
-    content = _bare(content)
+    with _naming_damage():
+        return _decoded(_bare(content), levels)
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Raise ImageError for whatever a decoder raises: damaged files meet the oddest errors."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(damage(error)) from error
+
+
+def _decoded(content: bytes, levels: Levels) -> Pixels:
     image = _opened(content)
     sample = _sample_type(content, image)
     if _is_scaled(sample, levels):
@@ -246,10 +261,13 @@ def _opened(content: bytes) -> Image.Image | None:
         return None
 
 
-def has_transparency(content: bytes) -> bool:
-    """Return whether an image has transparency, which OpenCV would drop."""
-    image = None if content.startswith(_JPEG) else _opened(_bare(content))
-    return image is not None and _is_transparent(image)
+def decode_otherwise(content: bytes, levels: Levels = ()) -> Pixels:
+    """Return what `decode` does, by Pillow where it can: a second opinion, for checks."""
+    content = content if content.startswith(_JPEG) else _bare(content)
+    image = _opened(content)
+    if image is None or _is_scaled(_sample_type(content, image), levels):
+        return decode(content, levels)
+    return _by_pillow(image)
 
 
 def _is_transparent(image: Image.Image) -> bool:
@@ -288,9 +306,14 @@ def is_read_otherwise(content: bytes) -> bool:
     """Return whether earlier versions decoded an image to other pixels, so that it is another image to caches."""
     if not content.startswith((*_TIFF, *_PNM)) and content[4:8] != b"ftyp":
         return False
-    image = _opened(content)
-    if image is None:
+    try:
+        image = _opened(content)
+        return image is not None and _is_shown_otherwise(content, image)
+    except Exception:  # noqa: BLE001  damaged, so there are no pixels
         return False
+
+
+def _is_shown_otherwise(content: bytes, image: Image.Image) -> bool:
     if image.format == "TIFF":
         return _sample_type(content, image) == "int16" or (image.mode == "RGBA" and not _has_alpha(image))
     return _is_left_to_pillow(content, image)
@@ -298,17 +321,14 @@ def is_read_otherwise(content: bytes) -> bool:
 
 def _by_pillow(image: Image.Image) -> Pixels:
     """Return an image upright and on white, (H, W, 3)."""
-    try:
-        upright = _upright(image)
-        if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip; one level may be transparent
-            grey = np.asarray(upright)
-            clear = grey == image.info.get("transparency", -1)
-            return np.repeat(np.where(clear, 255, grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-        if not _is_transparent(image):
-            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
-        upright = upright.convert("RGBA")
-    except Exception as error:
-        raise ImageError(damage(error)) from error
+    upright = _upright(image)
+    if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip; one level may be transparent
+        grey = np.asarray(upright)
+        clear = grey == image.info.get("transparency", -1)
+        return np.repeat(np.where(clear, 255, grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    if not _is_transparent(image):
+        return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+    upright = upright.convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"), dtype=np.uint8)
 
@@ -355,8 +375,6 @@ def _samples(content: bytes, image: Image.Image | None, sample: str) -> tuple[ND
         if image.format != "TIFF":
             raise
         return _by_tifffile(content)
-    except Exception as error:
-        raise ImageError(damage(error)) from error
     samples = _inverted(samples) if tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE else samples
     return samples, _opacity(image, samples) if _is_transparent(image) else None
 
@@ -408,6 +426,7 @@ class Used:
     high: float
 
 
+@_naming_damage()
 def used_values(content: bytes) -> Used | None:
     """Return the values that an image uses; None for at most 8 bits. Raises ImageError."""
     if content.startswith(_JPEG):
@@ -522,20 +541,28 @@ class Header:
     pixels: int
 
 
+@_naming_damage()
 def check_size(content: bytes, max_megapixels: int) -> tuple[Header, Image.Image | None]:
     """Return the header and Pillow's image, if Pillow reads it; raise ImageError if unreadable or too large."""
-    image = _open(content)
+    image, size = _open(content), 0
     if image is None:
         with _tiff_page(content) as page:
-            width, height = page.imagewidth, page.imagelength
+            width, height, size = page.imagewidth, page.imagelength, page.nbytes
     else:
         width, height = image.size
     if width * height > max_megapixels * 1_000_000:
-        size = f"is {width} x {height} pixels, more than {max_megapixels} million"
-        raise ImageError(f"{size} (setting max_megapixels)")
+        pixels = f"is {width} x {height} pixels, more than {max_megapixels} million"
+        raise ImageError(f"{pixels} (setting max_megapixels)")
+    if size > _BYTES_PER_PIXEL * max_megapixels * 1_000_000:
+        most = f"more than {max_megapixels} million pixels take"
+        raise ImageError(f"is {size / 1e6:.0f} MB when decoded, {most} (setting max_megapixels)")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"is {width} x {height} pixels, one side more than {MAX_ASPECT} times the other")
     return Header("TIFF" if image is None else image.format or "unknown", width * height), image
+
+
+_BYTES_PER_PIXEL = 12
+"""Three floats: bands count too where the limit is a number of pixels."""
 
 
 def inspect(content: bytes, max_megapixels: int) -> Header:

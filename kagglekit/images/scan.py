@@ -182,7 +182,7 @@ def _look_at(
     with native_output.decoders_silenced() as printed:
         looked = _look_at_all(paths, index, look, workers, console)
     if printed:
-        console.say(f"scan: image libraries printed {len(printed)} warnings, for example: {printed[0]}")
+        console.say(f"scan: image libraries printed {len(printed)} messages, for example: {printed[0]}")
     return looked
 
 
