@@ -64,12 +64,24 @@ def test_what_is_no_image_is_not_taken_for_one(content: bytes, image: bool) -> N
 
 
 def test_files_of_the_system_are_ignored_for_a_reason(tmp_path: Path) -> None:
-    names = ("10.jpg", "2.jpg", ".hidden.jpg", "._2.jpg", "Thumbs.db", "Desktop.ini", "x/1.jpg", ".git/x/1.jpg")
+    names = (
+        "10.jpg",
+        "2.jpg",
+        ".hidden.jpg",
+        "._2.jpg",
+        "Thumbs.db",
+        "Desktop.ini",
+        "x/1.jpg",
+        ".git/x/1.jpg",
+        "2.jpg~",
+        "2.JPG_original",
+    )
     damage.write(tmp_path, dict.fromkeys((*names, "__MACOSX/x/2.jpg", "@eaDir/2.jpg/S.jpg"), b""))
     assert reasons(tmp_path) == {
         "2.jpg": "", "10.jpg": "", "x/1.jpg": "",
         ".hidden.jpg": "hidden", ".git/x/1.jpg": "hidden",
         "._2.jpg": "AppleDouble", "__MACOSX/x/2.jpg": "AppleDouble",
+        "2.jpg~": "leftover", "2.JPG_original": "leftover",
         "Thumbs.db": "Thumbs.db", "Desktop.ini": "desktop.ini", "@eaDir/2.jpg/S.jpg": "thumbnail",
     }  # fmt: skip
     assert [path for path, why in reasons(tmp_path).items() if not why] == ["2.jpg", "10.jpg", "x/1.jpg"]

@@ -15,7 +15,7 @@ from kagglekit.data import exclusions
 from kagglekit.deploy import standalone
 from kagglekit.images import decoding
 from tests import damage, drawing
-from tests.conftest import REPORT, Cli, succeeded
+from tests.conftest import REPORT, Cli, failed, succeeded
 
 BYTES = os.fsdecode(b"caf\xe9")
 """A name in Latin-1."""
@@ -85,3 +85,29 @@ def test_a_submission_is_written_in_the_bytes_of_the_names_and_read_back(tmp_pat
     content = (tmp_path / "submission.csv").read_bytes()
     assert content == b"id,caf\xe9\ncaf\xe9,0.25\na\\xe9,0.5\nb,1.0\n"
     pd.testing.assert_frame_equal(submissions.parse(content), frame.astype("str"))
+
+
+def test_names_that_only_look_the_same_are_shown_in_ascii(
+    cli: Cli, pets: damage.Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage.without_features(monkeypatch)
+    sample = "id,label\n0,0.5\n1,0.5\n2,0.5\n3\u200b,0.5\n"
+    (pets.data / "sample_submission.csv").write_text(sample, encoding="utf-8")
+    done = succeeded(cli("audit", pets.plugin, "--data", pets.data))
+    assert "1 ids of the sample submission have no test image" in done.out
+    assert r"('3\u200b' looks like '3', but is another name)" in done.out
+    (pets.data / "train" / "cat").rename(pets.data / "train" / "cat\u200b")
+    message = failed(cli("audit", pets.plugin, "--data", pets.data))
+    assert r"('cat\u200b' looks like 'cat', but is another name)" in message
+
+
+def test_a_plugin_s_own_table_is_told_how_to_write_such_names(cli: Cli, pets: damage.Given) -> None:
+    hook = """
+@hookimpl
+def test_table(files):
+    return pd.DataFrame([{"id": p, "path": TEXT} for p in files.paths if p.startswith("test/")])
+"""
+    (pets.data / "test" / f"{BYTES}.jpg").write_bytes(drawing.image(0, 1))
+    pets.write_plugin(damage.PETS, hook.replace("TEXT", "str(files.paths[p])"))
+    message = failed(cli("check", pets.plugin, "--data", pets.data))
+    assert r"caf\udce9.jpg' is not UTF-8: give files.absolute(path)" in message

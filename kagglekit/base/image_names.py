@@ -164,13 +164,19 @@ def _unique(names: Iterable[tuple[str, int]]) -> dict[str, int]:
     return {name: place for name, place in found.items() if name not in twice}
 
 
-def lookalike(name: str, others: Sequence[str]) -> str | None:
+def lookalike(name: str, others: Iterable[str]) -> str | None:
     """Return the first of `others` that a reader can't tell from `name`, or None.
 
     They differ in case, in kinds of spaces, or in characters that show nothing.
     """
     wanted = _visible(name)
     return next((other for other in others if other != name and _visible(other) == wanted), None)
+
+
+def told_apart(name: str, others: Iterable[str]) -> str:
+    """Return a remark on one of `others` that looks like `name`, both in ASCII; empty if none does."""
+    other = lookalike(name, others)
+    return "" if other is None else f" ({name!a} looks like {other!a}, but is another name)"
 
 
 def lookalikes(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -46,7 +46,7 @@ def walk(top: Path, skip: frozenset[str] = frozenset()) -> Iterator[Entry]:
         for name, kind in _listed(folder, ignored):
             reason = ignored or ignored_because(name)
             if kind != _FOLDER:
-                yield Entry(start + name, folder / name, reason or kind)
+                yield Entry(start + name, folder / name, reason or leftover(name) or kind)
             elif start or name not in skip:
                 inner.append((folder / name, f"{start}{name}/", reason, above | {real}))
         waiting.extend(reversed(inner))
@@ -69,6 +69,16 @@ def ignored_because(name: str) -> str:
     if name.startswith("."):
         return "AppleDouble" if name.startswith("._") else "hidden"
     return _NAMES.get(name.lower(), "")
+
+
+def leftover(name: str) -> str:
+    """Return `leftover` if an editor, a browser or exiftool leaves files of this name beside images; else nothing."""
+    return "leftover" if _LEFTOVER.search(name) else ""
+
+
+_LEFTOVER = re.compile(
+    r"(~|\.(bak|orig|tmp|part|partial|crdownload|download)|\.[a-z0-9]{2,4}_original)$", re.IGNORECASE
+)
 
 
 def _listed(folder: Path, ignored: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kagglekit.base import image_names
 from kagglekit.competitions.competition import Competition
 from kagglekit.base.errors import PluginError
 
@@ -20,8 +21,8 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     if unknown:
         example = table["path"][table["label"] == unknown[0]].iloc[0]
         raise PluginError(
-            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, for example {example}: "
-            "move the images away, or add the class to the plugin."
+            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, for example {example}"
+            f"{image_names.told_apart(unknown[0], competition.labels)}: move the images away, or add the class to the plugin."
         )
     missing = [label for label in competition.labels if label not in set(table["label"])]
     if missing:

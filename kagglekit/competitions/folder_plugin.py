@@ -99,7 +99,8 @@ class FolderPlugin:
         format_ = self._format(header, values)
         if format_ is None:
             raise UserError(
-                f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}: "
+                f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}"
+                f"{_told_apart(self._classes, header)}: "
                 "`kagglekit new NAME` writes a plugin that can say how they relate."
             )
         return format_, not image_names.is_image(rows[0][0])
@@ -125,6 +126,12 @@ def _spelled(names: Sequence[str], others: Sequence[str]) -> list[str]:
     """Return `names`, with accents in the form that `others` have."""
     forms = {image_names.composed(other): other for other in others}
     return [name if name in others else forms.get(image_names.composed(name), name) for name in names]
+
+
+def _told_apart(names: Sequence[str], others: Sequence[str]) -> str:
+    """Return a remark on the first of `names` that only looks like one of `others`."""
+    remarks = (image_names.told_apart(name, others) for name in names if name not in others)
+    return next(filter(None, remarks), "")
 
 
 def _is_number(value: str) -> bool:

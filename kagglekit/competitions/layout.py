@@ -181,7 +181,7 @@ def _csv_labels(
     if missing:
         raise UserError(
             f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}"
-            f"{_alike(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download the data again."
+            f"{image_names.told_apart(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download the data again."
         )
     _check_unused(layout.csv, unused, used)
     remark_loose(zip(spelled, used, strict=True), layout.csv, files)
@@ -233,12 +233,6 @@ def _unlike(csv: str, unused: Sequence[str]) -> str:
     return f" (rows of {csv} without an image look like {unused[0]!r})" if unused else ""
 
 
-def _alike(name: str, others: Sequence[str]) -> str:
-    """Return a remark on a name that looks the same, in which only ASCII characters stand for themselves."""
-    other = image_names.lookalike(name, others)
-    return "" if other is None else f" ({ascii(name)} looks like {ascii(other)}, but is another name)"
-
-
 def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[str]:
     rows = csv_tables.read(files, groups.csv, (groups.image, groups.group))
     csv_tables.require_columns(rows, (groups.image, groups.group), groups.csv)
@@ -255,7 +249,7 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
         unused = sorted(set(names) - {names[row] for row in found if row is not None})
         raise UserError(
             f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}"
-            f"{_alike(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
+            f"{image_names.told_apart(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
         )
     used = [names[row] for row in found if row is not None]
     remark_loose(zip(spelled, used, strict=True), groups.csv, files)

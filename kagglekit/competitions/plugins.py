@@ -156,6 +156,11 @@ class Plugin:
         try:
             result = getattr(self._manager.hook, hook)(**arguments)
         except Exception as error:
+            if isinstance(error, UnicodeEncodeError):  # pandas holds no such name
+                name = ascii(error.object)
+                raise PluginError(
+                    f"plugin {self.name!r}, hook {hook!r}: the file name {name} is not UTF-8: give files.absolute(path)"
+                ) from error
             # a misspelt or missing field of the description is a TypeError
             if isinstance(error, ValueError) or (isinstance(error, TypeError) and hook == "competition"):
                 raise PluginError(f"plugin {self.name!r}, hook {hook!r}: {_one_line(error)}") from error

@@ -161,8 +161,13 @@ def _requested(
             "the data complete, and do the plugin's test pattern and id_format match?"
         )
     if len(requested) < len(wanted):
-        missing = len(wanted) - len(requested)
-        console.warn(f"{missing} ids of the sample submission have no test image: their rows get the class prior")
+        written = {submissions.written_id(competition, test_id) for test_id in requested["id"]}
+        missing = [name for name in wanted if name not in written]
+        left = (name for name, image_id in zip(test["id"], ids, strict=True) if image_id is None)
+        console.warn(
+            f"{len(missing)} ids of the sample submission have no test image, for example {missing[0]!r}"
+            f"{image_names.told_apart(missing[0], left)}: their rows get the class prior"
+        )
     if len(requested) < len(test):
         console.say(f"{len(test) - len(requested)} test images are not in the sample submission: they get no row")
     return requested

@@ -105,7 +105,8 @@ def _members(archive: zipfile.ZipFile, place: PurePosixPath, walking: Any) -> It
         return read
 
     members = [name for name in archive.namelist() if not name.endswith("/")]
-    names = [name for name in members if not any(map(walking.ignored_because, name.split("/")))]
+    data = [name for name in members if not any(map(walking.ignored_because, name.split("/")))]
+    names = [name for name in data if not walking.leftover(name)]
     is_heap = len(names) > 1 and all("/" not in name and not name.lower().endswith((".csv", ".zip")) for name in names)
     folder = place.with_suffix("") if is_heap else place.parent
     for name in names:
