@@ -19,7 +19,7 @@ import pytest
 
 from kagglekit.authoring import testing
 from kagglekit.base.errors import PluginError, UserError
-from kagglekit.competitions import installed, plugins, submissions, synthetic
+from kagglekit.competitions import installed, plugins, samples, synthetic
 from kagglekit.competitions.competition import (
     ClassLabel,
     Competition,
@@ -794,7 +794,7 @@ def test_a_class_may_be_called_as_the_id_column_is(here: Path) -> None:
     folder(here / "pets")
     for before, after in (("cat", "id"), ("dog", "label")):
         (here / "pets" / "train" / before).rename(here / "pets" / "train" / after)
-    assert submissions.columns(plugins.load("./pets").competition()) == ["id_", "id", "label"]
+    assert samples.columns(plugins.load("./pets").competition()) == ["id_", "id", "label"]
 
 
 def test_a_folder_with_a_sample_submission_that_fits_no_class_is_no_guess(here: Path) -> None:

@@ -123,7 +123,7 @@ def _lines(text: str, separator: str, *, spaced: bool) -> Iterator[list[str]]:
     row: list[str] = []
     before: list[str] = []
     for row in csv.reader(lines, delimiter=separator, skipinitialspace=spaced):
-        if any(cell.strip() for cell in before):
+        if before and (before[0].strip() or any(cell.strip() for cell in before)):
             yield before
         before = row
     if row != [_END]:
@@ -132,6 +132,8 @@ def _lines(text: str, separator: str, *, spaced: bool) -> Iterator[list[str]]:
 
 def _fitted(row: list[str], count: int, number: int) -> list[str]:
     """Return a row with `count` cells. Raises ValueError if it has more that are not empty."""
+    if len(row) == count:
+        return row
     if any(row[count:]):
         raise ValueError(f"row {number} has {len(row)} fields, the first has {count}: quote texts with commas")
     return row[:count] + [""] * (count - len(row))

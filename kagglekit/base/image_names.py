@@ -73,6 +73,8 @@ def composed(text: str) -> str:
 
     Bytes that are not UTF-8 are read as Windows-1252, which older systems wrote.
     """
+    if text.isascii() and "\\x" not in text:
+        return text
     return unicodedata.normalize("NFC", _BYTES.sub(_from_bytes, from_text(text)))
 
 
@@ -94,12 +96,12 @@ def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | 
     """
     found: list[int | None] = [None] * len(images)
     taken: set[int] = set()
-    for place, form in _equal_levels(images, rows):
-        known = _unique((form(row), n) for n, row in enumerate(rows) if n not in taken)
-        for number, image in enumerate(images):
-            if found[number] is None:
-                found[number] = known.get(form(image[place]))
+    for of_images, of_rows in _equal_levels(images, rows):
+        known = _unique((name, n) for n, name in enumerate(of_rows) if n not in taken)
+        found = [known.get(name) if row is None else row for row, name in zip(found, of_images, strict=True)]
         taken.update(row for row in found if row is not None)
+        if len(taken) == len(images):
+            return found
     for of_image, of_row in _WEAKER:
         known = _unique((name, n) for n, row in enumerate(rows) if n not in taken for name in of_row(row))
         wanted = _unique((name, n) for n, row in enumerate(found) if row is None for name in of_image(images[n][1]))
@@ -115,18 +117,17 @@ def is_loose(image: tuple[str, str], row: str) -> bool:
     return composed(row) not in map(composed, image) and key_of(row) != composed(image[1])
 
 
-_Form = Callable[[str], str]
-
-
-def _equal_levels(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[tuple[int, _Form]]:
-    """Return (spelling of the image, form of both names), best first.
+def _equal_levels(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+    """Return names of the images and of the rows that match if they are equal, best first.
 
     A table writes all extensions or none. `a.png` in a table without them means `a.png.jpg`, even beside `a.png`.
     """
-    written = set(map(composed, rows))
-    whole, bare = (sum(composed(image[place]) in written for image in images) for place in (0, 1))
+    spelled = [[image[place] for image in images] for place in (0, 1)]
+    forms, form_of_rows = [list(map(composed, names)) for names in spelled], list(map(composed, rows))
+    written = set(form_of_rows)
+    whole, bare = (sum(name in written for name in names) for names in forms)
     order = (1, 0) if bare > whole else (0, 1)
-    return [(place, form) for form in (str, composed) for place in order]
+    return [(spelled[n], list(rows)) for n in order] + [(forms[n], form_of_rows) for n in order]
 
 
 def folded(name: str) -> str:

@@ -27,7 +27,7 @@ def read(files: DataFiles, name: str, expected: Collection[str]) -> pd.DataFrame
     table = parse(path)
     if table.assumed:
         files.remarks.append(f"{path.name} is read as {table.assumed}")
-    rows = [[image_names.to_text(cell) for cell in row] for row in table.rows]
+    rows = [row if "\\" not in "".join(row) else list(map(image_names.to_text, row)) for row in table.rows]
     return pd.DataFrame(rows, columns=table.named(expected), dtype="str")
 
 
