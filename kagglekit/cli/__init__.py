@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NoReturn
 
 import typer
@@ -65,6 +65,7 @@ def _run() -> None:
 
 def _check_options(words: Sequence[str]) -> None:
     """Raise UserError for an option with an empty value: as a path it would mean the current folder."""
+    words = list(takewhile(lambda word: word != "--", words))
     empty = [before for before, word in pairwise(words) if not word and before.startswith("-")]
     empty += [word[:-1] for word in words if word.startswith("--") and word.find("=") == len(word) - 1]
     if empty:
