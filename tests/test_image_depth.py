@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kagglekit.base import image_names, walking
-from kagglekit.deploy import standalone
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import Preprocessing, Used
 from tests import damage
@@ -43,7 +44,8 @@ def folder_of_twelve_bits(folder: Path, ending: str = "png") -> Path:
 
     def drawn(place: int) -> bytes:
         side = np.where(np.arange(64) < 32, 400, 3700) if place % 2 else np.where(np.arange(64) < 32, 3700, 400)
-        return encoded(f".{ending}", (side + rng.integers(0, 396, (48, 64))).astype(np.uint16))
+        grey = (side + rng.integers(0, 396, (48, 64))).astype(np.uint16)
+        return encoded(f".{ending}", np.dstack([grey, grey, 4095 - grey]))
 
     members = {f"train/{'ab'[n % 2]}/{n}.{ending}": drawn(n) for n in range(12)}
     return damage.write(folder, members | {f"test/{n}.{ending}": drawn(n) for n in range(4)})
@@ -74,9 +76,11 @@ def test_a_run_its_export_and_its_bundle_see_the_same_twelve_bits(
     predicted = pd.read_csv(tmp_path / "predicted.csv")
     assert np.allclose(predicted[["a", "b"]].max(axis=1), submitted.max(axis=1), atol=1e-3)
     succeeded(cli("bundle", run.name, tmp_path / "bundle"))
-    parts = {"decoding": decoding, "image_names": image_names, "walking": walking}
-    standalone.main(tmp_path / "bundle", folder, tmp_path / "bundled.csv", **parts)
-    assert np.allclose(pd.read_csv(tmp_path / "bundled.csv").set_index("id"), submitted, atol=1e-3)
+    cells = json.loads((tmp_path / "bundle" / "notebook.ipynb").read_text())["cells"]
+    code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
+    places = {"KAGGLEKIT_BUNDLE": str(tmp_path / "bundle"), "KAGGLEKIT_DATA": str(folder)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | places, check=True, timeout=60)
+    assert np.allclose(pd.read_csv(tmp_path / "submission.csv").set_index("id"), submitted, atol=1e-3)
 
 
 KINDS: dict[str, tuple[bytes, NDArray[np.uint8]]] = {
