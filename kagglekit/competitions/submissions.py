@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
 
 from kagglekit.base.arrays import Floats
 from kagglekit.competitions import csv_tables, samples
@@ -211,12 +211,15 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     """
     written = frame.copy()
     for column in frame.columns:
-        if not is_numeric_dtype(frame[column]):
-            cells = [image_names.from_text(cell) if isinstance(cell, str) else cell for cell in frame[column]]
-            written[column] = pd.Series(cells, frame.index, object)
-    written.columns = pd.Index(map(image_names.from_text, frame.columns), dtype=object)
+        if is_string_dtype(frame[column]):
+            written[column] = pd.Series(_file_names(frame[column]), frame.index, object)
+    written.columns = pd.Index(_file_names(frame.columns), dtype=object)
     with storage.replacing(path) as temporary:
         written.to_csv(temporary, index=False, lineterminator="\n", errors="surrogateescape")
+
+
+def _file_names(texts: Iterable[Any]) -> list[Any]:
+    return [image_names.from_text(text) if isinstance(text, str) else text for text in texts]
 
 
 def parse(content: bytes) -> pd.DataFrame:
