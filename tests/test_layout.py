@@ -431,6 +431,15 @@ def test_csv_ids_and_labels_stay_text(tmp_path: Path) -> None:
     assert table[["id", "label"]].to_numpy().tolist() == [["1", "NA"], ["2", "02"], ["007", "NA"]]
 
 
+@pytest.mark.parametrize("name", ["3.heic", "3.photo", "3"])
+def test_a_row_whose_image_fits_no_pattern_says_which(name: str, tmp_path: Path) -> None:
+    table = "image,kind\n1,cat\n2,dog\n3,dog\n"
+    files = csv_files(tmp_path, table, **{f"train/{name}": "P6 1 1 255 abc", "train/33.heic": "", "test/3.png": ""})
+    with pytest.raises(UserError) as caught:
+        layout.read_train(competition(train=CSV_LABELS), files)
+    assert f"for example '3' ('train/{name}' does not fit 'train/{{id}}.jpg')" in one_line(caught)
+
+
 def test_a_name_with_two_endings_has_the_row_of_its_own(tmp_path: Path) -> None:
     given = {"train/1.jpg": "", "train/2.png.jpg": "", "labels.csv": "image,kind\n1,cat\n2.png,dog\n"}
     files = DataFiles.from_folders([written(tmp_path, given)], "the test's data")

@@ -183,7 +183,7 @@ def _csv_labels(
             f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}"
             f"{image_names.told_apart(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download the data again."
         )
-    _check_unused(layout.csv, unused, used)
+    _check_unused(layout, unused, used, files)
     remark_loose(zip(spelled, used, strict=True), layout.csv, files)
     return [known[name] for name in used]
 
@@ -215,17 +215,30 @@ def remark_loose(pairs: Iterable[tuple[tuple[str, str], str]], source: str, file
         files.remarks.append(f"{source} names {len(different)} images differently: {name!r} is taken to be {image!r}")
 
 
-def _check_unused(csv: str, unused: Sequence[str], used: Sequence[str]) -> None:
+def _check_unused(layout: CsvLabels, unused: Sequence[str], used: Sequence[str], files: DataFiles) -> None:
     """Raise UserError for rows that belong to no image, or to one that has a row."""
     if not unused:
         return
+    csv = layout.csv
     keys = {image_names.key_of(name): name for name in used}
     same = keys.get(image_names.key_of(unused[0]))
     if same is not None:
         raise UserError(f"{csv} has {same!r} and {unused[0]!r} for one image: remove one row.")
     raise UserError(
-        f"{len(unused)} rows of {csv} have no image, for example {unused[0]!r}: remove them, or download the data again."
+        f"{len(unused)} rows of {csv} have no image, for example {unused[0]!r}{_misfit(unused[0], layout, files)}: remove "
+        "them, or download the data again."
     )
+
+
+def _misfit(name: str, layout: CsvLabels, files: DataFiles) -> str:
+    """Return a remark on an image of this name that fits no pattern, such as `1.heic` beside `{id}.jpg`."""
+    folders = tuple(patterns.folder_of(pattern).lower() for pattern in layout.alternatives)
+    wanted = f"{image_names.key_of(name)}."
+    for path in files.paths:
+        file = image_names.composed(path.rpartition("/")[2])
+        if path.lower().startswith(folders) and f"{file}.".startswith(wanted) and files.is_image(path):
+            return f" ({path!r} does not fit {layout.images!r})"
+    return ""
 
 
 def _unlike(csv: str, unused: Sequence[str]) -> str:
