@@ -231,7 +231,8 @@ def test_lists_are_read_as_people_write_them(
 ) -> None:
     listed = tmp_path / "listed.csv"
     listed.write_bytes(content)
-    succeeded(audit(cli, planted, "--apply", listed, "--set", "sample=20"))
+    done = succeeded(audit(cli, planted, "--apply", listed, "--set", "sample=20"))
+    assert ("listed.csv is read as " in done.out) == (content.startswith((b"\xef", b"\xff")))
     assert exclusions.read(home / "pets" / "drops.csv")["id"].tolist() == ["cat/0"]
     assert "--apply does no audit" in failed(audit(cli, planted, "--apply", listed, "--open"))
 

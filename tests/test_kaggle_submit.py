@@ -16,7 +16,7 @@ from kagglekit.base import storage
 from kagglekit.cli import main
 from kagglekit.kaggle import client, retries, submit
 from kagglekit.runs import store
-from tests import drawing, kaggle_server
+from tests import damage, drawing, kaggle_server
 from tests.conftest import Cli, failed, succeeded
 from tests.kaggle_server import Fault, State, hang, page, status
 
@@ -175,6 +175,23 @@ def test_a_file_of_the_users_own_has_no_run(
     (row,) = ledger(place)
     assert (row["run"], row["out_of_fold"], row["file"]) == ("", None, "blend.csv")
     assert not (real.folder / "kaggle.json").exists()
+
+
+def test_a_file_in_a_plugin_s_own_format_is_checked_against_its_sample(
+    cli: Cli, kaggle: State, pets: damage.Given, home: Path, tmp_path: Path
+) -> None:
+    hook = "\n\n@hookimpl\ndef submission(ids):\n    return pd.DataFrame({'image': ids, 'mask': ''})\n"
+    pets.write_plugin(damage.PETS.replace('Probability(of="dog")', 'OwnFormat(id="image")'), hook)
+    damage.write(pets.data, {"sample_submission.csv": b"image,mask\n3,\n1,\n"})
+    shutil.copytree(pets.data, home / "pets" / "data")
+    mine = damage.write(tmp_path, {"mine.csv": b"image,mask\n1,7 2\n"}) / "mine.csv"
+    assert "mine.csv was not sent, Kaggle would refuse it: 1 ids ('3') missing" in failed(
+        cli("submit", pets.plugin, mine)
+    )
+    mine.write_bytes(b"image,mask\n1,7 2\n3,\n")
+    done = succeeded(cli("submit", pets.plugin, mine))
+    assert "mine.csv is valid: 2 rows, checked against the sample submission" in done.out
+    assert kaggle.uploads["uploaded"] == mine.read_bytes()
 
 
 def test_digits_that_were_cut_are_no_reason_to_refuse_a_users_own_file(

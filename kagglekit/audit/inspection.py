@@ -131,7 +131,7 @@ def inspect(
     `export` is the result of `exporting`.
     """
     workspace = project.workspace
-    dropped = exclusions.aligned(exclusions.of(workspace), found.train)
+    dropped = exclusions.aligned(exclusions.of(workspace, console), found.train)
     scanned = tables.scan_images(found, data, export.beside(compute), workspace.scan, console)
     table = _table(scanned, dropped, data, console)
     seen = [scanned.seen[path] for path in table["path"]]

@@ -90,7 +90,7 @@ def audit(
             raise UserError("--apply does no audit: leave out --run and --open.")
         everything = dataclasses.replace(chosen.data, sample=0)
         found = _tables(project, data_path, everything, console)
-        listed = exclusions.apply(apply, workspace, found.train)
+        listed = exclusions.apply(apply, workspace, found.train, console)
         console.say(f"{len(listed)} training images are excluded from later runs: {workspace.drops}")
         console.say("nothing was deleted: to include them again, edit or remove that file")
         console.say(f"next: kagglekit run {shlex.quote(project.name)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kagglekit.base import image_names, storage
+from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import csv_tables
@@ -53,12 +54,20 @@ def _check_header(header: Sequence[str], path: Path) -> None:
         )
 
 
-def of(workspace: Workspace) -> pd.DataFrame:
-    """Return the training images that a competition's runs exclude."""
-    return read(workspace.drops)
+def of(workspace: Workspace, console: Console) -> pd.DataFrame:
+    """Return the training images that a competition's runs exclude, and say what was assumed about the file."""
+    return _read_aloud(workspace.drops, console)
 
 
-def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame:
+def _read_aloud(path: Path, console: Console) -> pd.DataFrame:
+    listed = read(path)
+    assumed = csv_tables.parse(path).assumed if path.exists() else ""
+    if assumed:
+        console.say(f"{path.name} is read as {assumed}")
+    return listed
+
+
+def apply(path: Path, workspace: Workspace, train: pd.DataFrame, console: Console) -> pd.DataFrame:
     """Exclude the images listed in `path` from later runs. Return the list.
 
     Replaces the earlier list. Raises UserError for ids that match no training image, and if a class would have no
@@ -66,7 +75,7 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame) -> pd.DataFrame
     """
     if not path.is_file():
         raise UserError(f"--apply {path}: no such file.")
-    listed = aligned(read(path), train)
+    listed = aligned(_read_aloud(path, console), train)
     if listed.empty:
         raise UserError(f"{path}: no row says yes in column `{DROP}`, or there are no rows: nothing would be dropped.")
     unknown = sorted(set(listed["id"]) - set(train["id"]))

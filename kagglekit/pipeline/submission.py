@@ -25,7 +25,7 @@ _REHEARSED = 10
 
 def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
     """Let the plugin's own hook, if any, format some rows of class priors. Raises PluginError if they are refused."""
-    if not plugin.has("submission"):
+    if not plugin.has("submission") or found.test.empty:
         return
     ids = submissions.expected_ids(competition, found.test["id"].tolist(), found.sample)
     sample = found.sample
