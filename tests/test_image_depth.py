@@ -83,6 +83,8 @@ def test_a_run_its_export_and_its_bundle_see_the_same_twelve_bits(
     assert np.allclose(pd.read_csv(tmp_path / "submission.csv").set_index("id"), submitted, atol=1e-3)
 
 
+TURNED = chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
+"""EXIF data that say that the upper edge is at the right."""
 KINDS: dict[str, tuple[bytes, NDArray[np.uint8]]] = {
     "grey png": (encoded(".png", twelve(GREY)), GREY),
     "colour png": (encoded(".png", twelve(PHOTO)), PHOTO),
@@ -90,6 +92,7 @@ KINDS: dict[str, tuple[bytes, NDArray[np.uint8]]] = {
     "colour tiff": (encoded(".tiff", twelve(PHOTO)), PHOTO),
     "pgm": (encoded(".pgm", twelve(GREY)), GREY),
     "ppm": (encoded(".ppm", twelve(PHOTO)), PHOTO),
+    "turned": (with_chunk(encoded(".png", np.rot90(twelve(GREY))), TURNED), GREY),
     "one level clear": (
         with_chunk(encoded(".png", twelve(GREY)), chunk(b"tRNS", struct.pack(">H", twelve(GREY)[30, 40]))),
         np.where(GREY[30, 40] == GREY, 255, GREY).astype(np.uint8),
