@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kagglekit.base import csv_files, image_names
 from kagglekit.deploy import bundle, standalone
 from kagglekit.images import decoding
 from tests import drawing
@@ -221,6 +222,20 @@ def test_where_there_are_no_images_the_notebook_says_what_it_looked_for(
     assert done.returncode == 1
     assert "has no test images: looked for test/{id}.jpg" in done.stderr
     assert not (tmp_path / "here" / "submission.csv").exists()
+
+
+def test_the_bundle_reads_a_sample_as_a_run_does() -> None:
+    about = {"samples": ["sample_submission.csv"], "columns": ["id", "label"], "id": "id", "id_format": "{id}"}
+    files: dict[str, Any] = {
+        "data/labels.csv": lambda: b"id,label\n9,cat\n",
+        "data/sample_submission_v2.csv": lambda: "label; id\n0; test/img_2.jpg\n0; test/img_1.jpg\n".encode("utf-16"),
+    }
+    tests: dict[str, Any] = {name: (f"data/test/{name}.JPG", name) for name in ("IMG_1", "IMG_2", "IMG_3")}
+    rows = standalone.requested_rows(about, files, tests, csv_files, image_names)
+    ids = ["test/img_2.jpg", "test/img_1.jpg"]
+    assert rows == (["label", "id"], ids, {ids[0]: "IMG_2", ids[1]: "IMG_1"})
+    rows = standalone.requested_rows(about | {"samples": []}, files, tests, csv_files, image_names)
+    assert rows[1] == ["IMG_1", "IMG_2", "IMG_3"], "the plugin says that there is no sample"
 
 
 def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(

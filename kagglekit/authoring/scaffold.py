@@ -155,17 +155,7 @@ def _classes(text: str) -> Sequence[str]:
     """Return the labels of an answer: a list, a column of a CSV file, or the columns of a sample submission."""
     file, _, column = text.rpartition(":")
     if file and Path(file).is_file():
-        table = csv_tables.parse(Path(file))
-        header = table.named()
-        if column not in header:
-            raise UserError(f"{file} has no column {column!r}; it has {', '.join(header)}.")
-        place = header.index(column)
-        labels = [row[place].strip() for row in table.rows]
-        if "" in labels:
-            raise UserError(
-                f"{labels.count('')} of {len(labels)} rows of {file} have no {column}: fill it in, or remove them."
-            )
-        found = sorted(set(labels))
+        found = sorted(set(_labels(Path(file), column)))
     elif Path(text).is_file():
         header = csv_tables.parse(Path(text)).named()
         if len(header) < 3:
@@ -178,6 +168,19 @@ def _classes(text: str) -> Sequence[str]:
     if len(set(found)) < 2 or len(set(found)) < len(found):
         raise UserError(f"--classes {text!r}: needs at least two different labels, not {', '.join(found) or 'none'}.")
     return found
+
+
+def _labels(file: Path, column: str) -> list[str]:
+    """Return the labels in a column of a CSV file, row by row. Raises UserError if any is empty."""
+    table = csv_tables.parse(file)
+    if column not in table.named():
+        raise UserError(f"{file} has no column {column!r}; it has {', '.join(table.named())}.")
+    labels = [row[table.named().index(column)].strip() for row in table.rows]
+    if "" in labels:
+        raise UserError(
+            f"{labels.count('')} of {len(labels)} rows of {file} have no {column}: fill it in, or remove them."
+        )
+    return labels
 
 
 def _plugin(name: str, answers: Mapping[str, str]) -> str:

@@ -18,12 +18,11 @@ _COMPARED = 100
 """Number of rows whose fields are counted to find the separator."""
 _END = "end"
 """Added after the last line: if it is not a row by itself, a quotation mark is open."""
-_DIRECTIVE = re.compile(r"sep=(.)\r?\n")
+_DIRECTIVE = re.compile(r"sep=([,;\t|])\r?\n")
 """First line by which Excel is told the separator."""
 _LETTER = "[À-ÖØ-öø-ÿŒœŠšŽžŸ]"
 _FOREIGN = re.compile(f"{_LETTER}{{3}}|{_LETTER}[¢-©¬®-¹¼-¾]")
 """No Western word has three such letters in a row, or a sign after one: it is Greek, Cyrillic or Chinese."""
-
 _SAMPLE = re.compile(r"(?=.*sub)(?=.*(sample|format|example)).*\.csv")
 
 
@@ -74,9 +73,8 @@ def parse(content: bytes) -> Table:
     while len(header) > 1 and not header[-1]:
         header.pop()
     rows = [_fitted(row, len(header), number) for number, row in enumerate(lines, 2)]
-    named = _SEPARATORS.get(separator, repr(separator))
-    plain = separator == "," or len(header) == 1
-    return Table(header, rows, ", ".join(filter(None, (encoding, "" if plain else f"separated by {named}"))))
+    separated = "" if separator == "," else f"separated by {_SEPARATORS[separator]}"
+    return Table(header, rows, ", ".join(filter(None, (encoding, separated))))
 
 
 def _decoded(content: bytes) -> tuple[str, str]:

@@ -106,6 +106,7 @@ class FolderPlugin:
         return format_, not image_names.is_image(rows[0][0])
 
     def _sample(self) -> Path | None:
+        """Return the sample submission. The classes can't tell yet which columns it has."""
         found = self._files.first(ProbabilityPerClass().sample)
         if found is not None:
             return found

@@ -46,21 +46,26 @@ def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | No
     name = samples.find(competition, files)
     if name is None:
         return None
-    form, wanted = competition.submission, samples.columns(competition)
+    wanted = samples.columns(competition)
     sample = csv_tables.read(files, name, wanted)
     if sample.empty:
         raise UserError(f"{name} has no rows: download the competition's data again.")
-    if isinstance(form, OwnFormat):
-        csv_tables.require_columns(sample, [form.id], name)
+    if isinstance(competition.submission, OwnFormat):
+        csv_tables.require_columns(sample, wanted, name)
         return sample
     if sorted(sample.columns) != sorted(wanted):
         raise UserError(
             f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
             f"{', '.join(wanted)}: make the two agree."
         )
+    return _once(sample, wanted[0], name, files)
+
+
+def _once(sample: pd.DataFrame, column: str, name: str, files: DataFiles) -> pd.DataFrame:
+    """Return a sample without rows that repeat others. Raises UserError if an id in `column` still occurs twice."""
     once = sample.drop_duplicates(ignore_index=True)
     csv_tables.remark_twice(len(sample) - len(once), name, files)
-    twice = once[form.id][once[form.id].duplicated()]
+    twice = once[column][once[column].duplicated()]
     if len(twice):
         raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")
     return once
