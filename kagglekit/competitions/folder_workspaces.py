@@ -39,7 +39,11 @@ def claim(workspace: Workspace, folder: Path) -> None:
 
 
 def _paths(folder: Path) -> dict[str, str]:
-    paths = {"path": str(folder), "from_home": os.path.relpath(folder, home())}
+    try:
+        from_home = os.path.relpath(folder, home())
+    except ValueError:  # another drive on Windows
+        from_home = str(folder)
+    paths = {"path": str(folder), "from_home": from_home}
     return {key: image_names.to_text(path) for key, path in paths.items()}
 
 
