@@ -147,7 +147,7 @@ _CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "�")
 
 def _harmless(text: str) -> str:
     """Replace control characters and bytes that are not UTF-8: file names may contain them."""
-    return text.translate(_CONTROLS).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return text.translate(_CONTROLS).encode(errors=streams.READABLE).decode()
 
 
 def _rich_progress(console: RichConsole, unit: str) -> Progress:

@@ -82,9 +82,13 @@ def _tolerant(stream: TextIO | None) -> TextIO:
 def _readable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    signs = error.object[error.start : error.end]
-    escaped = (_SIMILAR.get(sign) or sign.encode("ascii", "backslashreplace").decode("ascii") for sign in signs)
-    return "".join(escaped), error.end
+    return "".join(map(_escaped, error.object[error.start : error.end])), error.end
+
+
+def _escaped(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # a byte of a file name that is not UTF-8
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return _SIMILAR.get(sign) or sign.encode("ascii", "backslashreplace").decode("ascii")
 
 
 codecs.register_error(READABLE, _readable)
