@@ -56,7 +56,7 @@ def turned(orientation: int, form: str, picture: Image.Image = PICTURE, **option
     stored = picture if method is None else picture.transpose(Image.Transpose(method))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(stored, form, exif=exif, **options)
+    return saved(stored, form, exif=exif.tobytes(), **options)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -274,10 +274,9 @@ def _avifs() -> dict[str, Kind]:
 def _heics() -> dict[str, Kind]:
     import pillow_heif
 
-    heif = pillow_heif.from_pillow(PICTURE)
-    buffer = io.BytesIO()
-    heif.save(buffer, quality=-1, chroma=444)
-    return {"HEIC": Kind("heic", buffer.getvalue(), 2, PHOTO, magick=False)}
+    pillow_heif.register_heif_opener()
+    made = {f"HEIC orientation {number}": turned(number, "HEIF", quality=-1, chroma=444) for number in STORED}
+    return {name: Kind("heic", content, 2, PHOTO, magick=False) for name, content in made.items()}
 
 
 ALL: dict[str, Callable[[], dict[str, Kind]]] = {

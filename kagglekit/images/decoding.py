@@ -36,7 +36,10 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # the limit is the recipe's `max_megapixels`, checked before anything is decoded
 
 PREPROCESSING_VERSION = 3
-"""Increased whenever a file would decode to different pixels; part of every feature's cache key."""
+"""Increased whenever files would decode to different pixels; part of every feature's cache key.
+
+If only rare files would, they belong in `is_read_otherwise`, so that the others keep their features and runs.
+"""
 
 MAX_ASPECT = 100
 """Maximum ratio of the sides: a longer image would become huge when its shorter side is scaled to the input size."""
