@@ -162,15 +162,19 @@ def _requested(
         )
     if len(requested) < len(wanted):
         written = {submissions.written_id(competition, test_id) for test_id in requested["id"]}
-        missing = [name for name in wanted if name not in written]
-        left = (name for name, image_id in zip(test["id"], ids, strict=True) if image_id is None)
-        console.warn(
-            f"{len(missing)} ids of the sample submission have no test image, for example {missing[0]!r}"
-            f"{image_names.told_apart(missing[0], left)}: their rows get the class prior"
-        )
+        left = [name for name, image_id in zip(test["id"], ids, strict=True) if image_id is None]
+        _warn_of_missing([name for name in wanted if name not in written], left, console)
     if len(requested) < len(test):
         console.say(f"{len(test) - len(requested)} test images are not in the sample submission: they get no row")
     return requested
+
+
+def _warn_of_missing(missing: Sequence[str], left: Sequence[str], console: Console) -> None:
+    """Warn of ids without a test image. `left` are the ids of test images that are not in the sample submission."""
+    console.warn(
+        f"{len(missing)} ids of the sample submission have no test image, for example {missing[0]!r}"
+        f"{image_names.told_apart(missing[0], left)}: their rows get the class prior"
+    )
 
 
 def _as_listed(
