@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from random import Random
 
 import pytest
 from hypothesis import assume, given, settings
@@ -56,6 +57,19 @@ def test_a_table_that_spells_all_names_one_way_finds_every_image(files: list[str
     assume(len(set(map(image_names.composed, rows))) == len(rows))  # tables refuse two files with one id
     for spelled in (rows, [unicodedata.normalize("NFD", row) for row in rows]):
         assert image_names.match(images, spelled) == list(range(len(rows)))
+
+
+@settings(deadline=None, max_examples=200)
+@given(FILES, st.sampled_from(["", "./", "train/", "C:\\data\\train\\", "/kaggle/input/pets/"]), st.randoms())
+def test_a_table_in_capitals_with_folders_finds_every_image_that_only_it_can_mean(
+    files: list[str], prefix: str, random: Random
+) -> None:
+    images = [image_names.spellings(name, f"train/{name}") for name in files]
+    assume(all(bare.strip() == bare != "" for _, bare in images))
+    assume(len({image_names.folded(bare) for _, bare in images}) == len(images))
+    order = random.sample(range(len(files)), len(files))
+    found = image_names.match(images, [prefix + files[number].upper() for number in order])
+    assert [None if row is None else order[row] for row in found] == list(range(len(files)))
 
 
 @settings(deadline=None, max_examples=200)
