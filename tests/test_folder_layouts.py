@@ -14,7 +14,8 @@ import pytest
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import folder_layout, plugins
+from kagglekit.competitions import folder_layout, plugins, submissions
+from kagglekit.competitions.competition import ProbabilityPerClass
 from kagglekit.data import sources
 from tests import damage, drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
@@ -124,6 +125,18 @@ def test_labelled_test_images_keep_their_folders_in_a_submission_and_in_class_fo
     succeeded(cli("folders", tmp_path / "pets", tmp_path / "out", "--valid", "2", "--sample", "0,0"))
     names = sorted(path.name for path in (tmp_path / "out" / "test" / "unknown").iterdir())
     assert names == [f"{name}_{n}.jpg" for name in ("cat", "dog") for n in range(4)]
+
+
+def test_a_sample_submission_may_lie_beside_the_folder_of_all_images(tmp_path: Path) -> None:
+    pets = written(tmp_path / "pets", images("imgs/train/cat", "imgs/train/dog", "imgs/val/dog", "imgs/test"))
+    (pets / "sample_submission.csv").write_text("img,cat,dog\n1.jpg,0.5,0.5\n0.jpg,0.5,0.5\n", encoding="utf-8")
+    competition = plugins.load(str(pets)).competition()
+    assert competition.submission == ProbabilityPerClass(id="img")
+    assert understood(pets) == Understood(PETS, {"dog": 2}, ONE_FOLDER)
+    found = sources.find(competition, pets, Workspace.of("pets"), Console(io.StringIO()))
+    sample = submissions.read_sample(competition, found)
+    assert sample is not None
+    assert sample["img"].tolist() == ["1.jpg", "0.jpg"]
 
 
 CLASSES_ALONE = {

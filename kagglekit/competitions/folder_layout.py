@@ -45,6 +45,14 @@ class FolderLayout:
     tests: Mapping[str, Sequence[str]]
     """Folder of test images -> their paths below it."""
 
+    def from_above(self) -> FolderLayout:
+        """Return the same layout with folders by their path from above `base`: other files lie there."""
+        if "{" in self.base or "}" in self.base:  # a pattern can't have it
+            return self
+        valid = f"{self.base}/{self.valid}" if self.valid else ""
+        tests = {f"{self.base}/{folder}": paths for folder, paths in self.tests.items()}
+        return FolderLayout("", f"{self.base}/{self.train}".rstrip("/"), self.classes, valid, tests)
+
 
 def find(files: DataFiles) -> FolderLayout | None:
     """Return the layout of a folder; None if it has none, or one that can be read in several ways."""

@@ -29,11 +29,14 @@ class FolderPlugin:
                 "<class>/ folders with images of two classes or more; `kagglekit new NAME` writes a plugin for another "
                 "layout."
             )
+        below = files.below(layout.base) if layout.base else files
+        if _sample(below) is None and _sample(files) is not None:
+            layout, below = layout.from_above(), files
         self.folder = folder.resolve() / layout.base
         self.name = folder_workspaces.name_of(self.folder, folder.resolve().name)
         self._layout = layout
         self._classes: Sequence[str] = layout.classes
-        self._files = files.below(layout.base) if layout.base else files
+        self._files = below
 
     @hookimpl
     def competition(self) -> Competition:
@@ -72,7 +75,7 @@ class FolderPlugin:
                 if some:
                     there.append(f"{folder}/{shape}" + (endings.pop() if bare and len(endings) == 1 else ""))
         # a sample submission without test images is an error, which names this pattern
-        return tuple(there) or (("test/{id}",) if self._sample() else ())
+        return tuple(there) or (("test/{id}",) if _sample(self._files) else ())
 
     @hookimpl
     def recipe(self) -> Mapping[str, Any]:
@@ -81,7 +84,7 @@ class FolderPlugin:
 
     def _submission(self) -> tuple[Submission, bool]:
         """Return the format, and whether ids are without the images' extension."""
-        path = self._sample()
+        path = _sample(self._files)
         if path is None:
             return ProbabilityPerClass(id=beside("id", self._classes)), False
         table = csv_tables.parse(path)
@@ -105,14 +108,6 @@ class FolderPlugin:
             )
         return format_, not image_names.is_image(rows[0][0])
 
-    def _sample(self) -> Path | None:
-        """Return the sample submission. The classes can't tell yet which columns it has."""
-        found = self._files.first(ProbabilityPerClass().sample)
-        if found is not None:
-            return found
-        usual = [name for name, header in samples.usual(self._files).items() if len(header) > 1]
-        return self._files.first(filter(None, [samples.only(usual)]))
-
     def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
         if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):
             return ProbabilityPerClass(id=header[0])
@@ -121,6 +116,15 @@ class FolderPlugin:
         if len(header) == 2 and len(self._classes) == 2 and all(_is_number(value) for value in values):
             return Probability(id=header[0], label=header[1], of=self._classes[1])
         return None
+
+
+def _sample(files: DataFiles) -> Path | None:
+    """Return the sample submission, if any. The classes can't tell yet which columns it has."""
+    found = files.first(ProbabilityPerClass().sample)
+    if found is not None:
+        return found
+    usual = [name for name, header in samples.usual(files).items() if len(header) > 1]
+    return files.first(filter(None, [samples.only(usual)]))
 
 
 def _spelled(names: Sequence[str], others: Sequence[str]) -> list[str]:
