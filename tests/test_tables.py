@@ -23,6 +23,9 @@ def test_what_was_assumed_about_tables_is_said_once(cli: Cli, leaf: Given, cheap
     done = succeeded(cli("audit", leaf.plugin, "--data", leaf.data))
     assert done.out.count("labels.csv is read as UTF-16, separated by semicolons") == 1
     assert "plants.csv is read" not in done.out
+    words = ("--valid", "3", "--sample", "0,0")
+    done = succeeded(cli("folders", leaf.plugin, leaf.data.parent / "out", "--data", leaf.data, *words))
+    assert done.out.count("labels.csv is read as UTF-16, separated by semicolons") == 1
 
 
 def test_classes_that_look_alike_are_counted_and_those_with_white_space_are_one(

@@ -39,6 +39,7 @@ def write(
         raise UserError(f"{out} already exists and is not an empty folder: name another, or remove it.")
     plugin, competition = project.plugin, project.competition
     train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+    tables.say_remarks(files, console)
     listed = exclusions.of(project.workspace, console)
     if len(listed):
         train, _ = tables.without(train, listed, console)

@@ -80,7 +80,7 @@ def read(
     train = plugin.train_table(competition, files)
     test = plugin.test_table(competition, files)
     sample = submissions.read_sample(competition, files)
-    _say_remarks(files, console)
+    say_remarks(files, console)
     _warn_of_lookalikes(train["label"], console)
     counts = file_counts.count(competition, files, [*train["path"], *test["path"]])
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
@@ -94,7 +94,7 @@ def read(
     if sample is None and competition.submission.sample:
         console.say("no sample submission was found: each test image gets a row")
     requested = test if sample is None else _requested(competition, test, sample, files, console)
-    _say_remarks(files, console)
+    say_remarks(files, console)
     count, seed = data.sample, data.seed
     return Tables(
         train=folds.sample(train, count, seed, data.num_folds),
@@ -106,7 +106,7 @@ def read(
     )
 
 
-def _say_remarks(files: DataFiles, console: Console) -> None:
+def say_remarks(files: DataFiles, console: Console) -> None:
     """Say once what was assumed about the files."""
     for remark in dict.fromkeys(files.remarks):
         console.say(remark)
