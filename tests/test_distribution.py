@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import re
 import subprocess
@@ -73,7 +74,9 @@ def test_the_installed_wheel_works_away_from_the_checkout(wheel: Path, tmp_path:
 
 
 def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
-    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: texts for name, texts in project["optional-dependencies"].items() if name != "dev"}
+    named = [*project["dependencies"], *itertools.chain(*extras.values())]
     declared = {re.split(r"[^A-Za-z0-9-]", text)[0].lower() for text in named}
     homes = packages_distributions()
     for path in [*(ROOT / "kagglekit").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
@@ -82,7 +85,7 @@ def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names):
                 if not top.startswith("kagglekit"):
-                    assert declared & {home.lower().replace("_", "-") for home in homes[top]}, (
+                    assert declared & {home.lower().replace("_", "-") for home in homes.get(top, [top])}, (
                         f"{path.name} imports {top}"
                     )
 
