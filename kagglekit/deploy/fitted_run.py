@@ -63,8 +63,8 @@ class FittedRun:
 
     @property
     def levels(self) -> Levels:
-        """How images of more than 8 bits per channel are shown."""
-        return Preprocessing.from_plain(self.record.backbones[0].preprocessing).levels
+        """How images of more than 8 bits per channel are shown; nothing if the run has no backbone."""
+        return next((Preprocessing.from_plain(one.preprocessing).levels for one in self.record.backbones), ())
 
     @property
     def made_from(self) -> str:
