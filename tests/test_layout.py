@@ -544,6 +544,16 @@ def test_groups_are_matched_by_id_whatever_the_order(image: str, tmp_path: Path)
     assert layout.read_train(competition(**GROUPED), files)["group"].tolist() == ["p1", "p2"]
 
 
+def test_groups_name_images_without_their_folders(tmp_path: Path) -> None:
+    images = {"train/cat/0.jpg": "", "train/dog/1.jpg": ""}
+    files = DataFiles.from_folders(
+        [written(tmp_path, images | {"groups.csv": "subject,img\np2,1.jpg\np1,0.jpg\n"})], "the test's data"
+    )
+    described = competition(train=FolderLabels("train/{label}"), **GROUPED)
+    assert layout.read_train(described, files)["group"].tolist() == ["p1", "p2"]
+    assert files.remarks == []
+
+
 def test_groups_are_matched_whatever_folder_and_case_they_are_written_with(tmp_path: Path) -> None:
     table = "subject;img\np2 ;C:\\\\data\\\\train\\\\Dog.0.JPG\np1;./train/CAT.0.jpg\n"
     files = DataFiles.from_folders(

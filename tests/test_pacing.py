@@ -193,7 +193,7 @@ def test_the_rate_comes_down_however_short_the_training_becomes(
     rates = [row["rate"] for row in made.progress.history if row["kind"] == "step"]
     assert 6 <= len(rates) < 16, "half as many steps"
     assert rates[-1] < 0.2 * max(rates)
-    assert "instead of 8.0, to end in time" in trainers.said(made)
+    assert "instead of 8, to end in time" in trainers.said(made)
     # trained again by the same decisions, though the machine is fast now
     again = trainers.trainer(tmp_path / "again")
     (tmp_path / "again").mkdir(exist_ok=True)

@@ -265,8 +265,14 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
             f"{image_names.told_apart(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
         )
     used = [names[row] for row in found if row is not None]
-    remark_loose(zip(spelled, used, strict=True), groups.csv, files)
+    # tables of groups usually name images without their folders
+    called = [names if "/" in row else _last_parts(names) for names, row in zip(spelled, used, strict=True)]
+    remark_loose(zip(called, used, strict=True), groups.csv, files)
     return [values[row] for row in found if row is not None]
+
+
+def _last_parts(names: tuple[str, str]) -> tuple[str, str]:
+    return names[0].rpartition("/")[2], names[1].rpartition("/")[2]
 
 
 def _matched_groups(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[int | None]]:

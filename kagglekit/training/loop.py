@@ -184,11 +184,11 @@ class Trainer:
     def _look_at_clock(self, phase: Phase) -> None:
         if self._pacer is None:
             return
-        before = f"{self._length(phase):.1f}"
+        before = math.ceil(self._length(phase))
         self._pacer.check(self._step)
-        now = f"{self._length(phase):.1f}"
-        if now != before:
-            self.console.say(f"{phase.name}: {now} epochs instead of {before}, to end in time")
+        now = self._length(phase)
+        if math.ceil(now) != before:
+            self.console.say(f"{phase.name}: {now:.1f} epochs instead of {before}, to end in time")
 
     def _may_be_chosen(self, phase: Phase) -> bool:
         """Return whether the weights at the end of an epoch may be chosen: those where the rate has come down."""
