@@ -162,8 +162,9 @@ def _quick(recipe: Recipe, fit: _Fit, cost: _Cost, budget: float) -> Plan:
     """Return plan `quick` with the folds, image size and epochs that fit."""
     changed = (f"all epochs={fit.epochs}", *recipe.schedule.phases)
     training = phases.of(replace(recipe.schedule, plan="quick", phases=changed))
-    # epochs that the user set are trained, and only one cycle can be stretched
-    is_paced = not _wanted_epochs(recipe.schedule) and len(training) == 1 and training[0].schedule == "one-cycle"
+    # epochs that the user set are trained, only one cycle can be stretched, and the speed is that of one backbone
+    is_paced = not _wanted_epochs(recipe.schedule) and len(recipe.features.backbone) == 1
+    is_paced = is_paced and len(training) == 1 and training[0].schedule == "one-cycle"
     minutes, least = f"{budget / 60:.0f} min", cost.budget(fit.epochs)
     if least > budget:
         minutes += f" is too little, so this takes about {least / 60:.0f} min"

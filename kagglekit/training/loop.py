@@ -155,7 +155,7 @@ class Trainer:
                 at = progress.epoch + progress.step / self.steps_per_epoch
                 if at >= self._length(phase):
                     break
-                position = self._pacer.position(self._step) if self._pacer else at
+                position = self._pacer.position(self._step, at) if self._pacer else at
                 share = schedules.share(phase.schedule, position, phase.epochs, phase.cycle, phase.multiplier)
                 rate = progress.rate * share
                 self.learner.set_rate(rate)

@@ -1,7 +1,7 @@
 """How long each model of a run trains, so that the run ends within its budget on a machine that slows down.
 
-A plan is made from one measurement. While the run goes on, each model looks at the clock before it starts and four
-times per epoch. Its schedule is stretched or compressed to what is left of the budget, so that the learning rate
+A plan is made from one measurement. While the run goes on, each model looks at the clock before it starts and
+eight times per epoch. Its schedule is stretched or compressed to what is left of the budget, so that the learning rate
 always comes down. Every decision is written to the model's folder before it is used: a resumed run, and a model that is
 trained again, follow the same decisions and give the same bytes.
 """
@@ -20,7 +20,7 @@ from kagglekit.runs.record import ModelPace, Pace, PaceCheck
 
 now = time.monotonic
 
-CHECKS_PER_EPOCH = 4
+CHECKS_PER_EPOCH = 8
 _TOLERANCE = 0.05
 """Share by which a model may be late: measurements vary as much."""
 _SHORTEST = 0.5
@@ -75,26 +75,38 @@ def _slowness(pace: Pace, standing: Standing) -> float:
 class Pacer:
     """Decides how many epochs one model trains."""
 
-    def __init__(self, path: Path, pace: Pace, standing: Standing, *, steps_per_epoch: int, most_epochs: int) -> None:
-        """`path` is the file of the decisions, which are followed if there are any. `standing` is at the start."""
+    def __init__(
+        self,
+        path: Path,
+        pace: Pace,
+        standing: Standing,
+        *,
+        started: float,
+        steps_per_epoch: int,
+        most_epochs: int,
+        decides: bool = True,
+    ) -> None:
+        """`path` is the file of the decisions, which are followed if there are any.
+
+        `standing` is the state at the start of the model, which was at `started`. If it does not decide, the file must
+        have decisions, and none are added.
+        """
         self._path, self._pace, self._standing = path, pace, standing
-        self._steps_per_epoch, self._most = steps_per_epoch, most_epochs
+        self._steps_per_epoch, self._most, self._decides = steps_per_epoch, most_epochs, decides
         self._decided: ModelPace = distributed.agree(of_model(path.parent))
         # a killed command's time counts up to its last decision
-        self._started = now() - (self._decided.checks[-1].seconds if self._decided.checks else 0.0)
-        self._first: tuple[int, float] | None = None
+        self._started = started - (self._decided.checks[-1].seconds if self._decided.checks else 0.0)
+        self._speed = _Speed(steps_per_epoch)
         if not self._decided.checks:
             self._decide(0, 0.0, self._first_length())
 
     def check(self, step: int) -> None:
         """Look at the clock before `step`, counted from the start of the model, if it is time to."""
-        if step % max(self._steps_per_epoch // CHECKS_PER_EPOCH, 1):
-            return
-        if step > self._decided.checks[-1].step:
+        is_due = step % max(self._steps_per_epoch // CHECKS_PER_EPOCH, 1) == 0
+        self._speed.note(step, ends_window=is_due)
+        if is_due and self._decides and step > self._decided.checks[-1].step:
             seconds = now() - self._started
             self._decide(step, seconds, self._length(step, seconds))
-        if self._first is None:
-            self._first = (step, now())
 
     def _decide(self, step: int, seconds: float, epochs: float) -> None:
         check = PaceCheck(step=step, seconds=seconds, epochs=distributed.agree(epochs))
@@ -104,24 +116,23 @@ class Pacer:
         """Return the epochs that the model trains in all, as decided by `step`."""
         return next(check.epochs for check in reversed(self._decided.checks) if check.step <= step)
 
-    def position(self, step: int) -> float:
-        """Return the position of `step` in the planned schedule, in its epochs."""
+    def position(self, step: int, at: float) -> float:
+        """Return the position in the planned schedule, in its epochs, of `step`, which is `at` so many epochs."""
         position, since, speed, length = 0.0, 0.0, 1.0, float(self._pace.epochs)
         for check in self._decided.checks:
             if check.step > step or check.epochs == length:
                 continue
-            at = check.step / self._steps_per_epoch
-            position += (at - since) * speed
-            speed = (self._pace.epochs - position) / (check.epochs - at)
-            since, length = at, check.epochs
-        return position + (step / self._steps_per_epoch - since) * speed
+            changed = check.step / self._steps_per_epoch
+            position += (changed - since) * speed
+            speed = (self._pace.epochs - position) / max(check.epochs - changed, 1 / self._steps_per_epoch)
+            since, length = changed, check.epochs
+        return position + (at - since) * speed
 
     def trained(self, step: int) -> None:
         """Note the speed of the training, which ended before `step`."""
-        if self._first is not None and step > self._first[0] and self._decided.epoch is None:
-            first, since = self._first
-            epoch = (now() - since) / (step - first) * self._steps_per_epoch
-            self._keep(replace(self._decided, epoch=epoch))
+        self._speed.note(step, ends_window=True)
+        if self._decided.epoch is None and self._speed.epoch:
+            self._keep(replace(self._decided, epoch=self._speed.epoch))
 
     def finished(self) -> None:
         """Note the time of the whole model."""
@@ -138,16 +149,14 @@ class Pacer:
             return float(planned)
         usual = self._pace.budget * (1 - RESERVE)
         most = planned * stretch(self._pace, self._standing, usual, planned, planned)
-        return float(max(min(math.floor(most), self._most), planned))
+        return float(max(math.floor(min(most, self._most)), planned))
 
     def _length(self, step: int, seconds: float) -> float:
         """Return the length, shorter than before if the model is late."""
         before, at = self.epochs(step), step / self._steps_per_epoch
-        if self._first is None or step == self._first[0] or before <= at:
+        if not self._speed.epoch or before <= at:
             return before
-        first, since = self._first
-        epoch = (now() - since) / (step - first) * self._steps_per_epoch
-        standing = replace(self._standing, spent=self._standing.spent + seconds, epoch=epoch)
+        standing = replace(self._standing, spent=self._standing.spent + seconds, epoch=self._speed.epoch)
         factor = stretch(self._pace, standing, latest(self._pace), before - at, before)
         if factor >= 1 - _TOLERANCE:
             return before
@@ -158,6 +167,31 @@ class Pacer:
         if distributed.is_first():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             record.write(self._path, decided)
+
+
+class _Speed:
+    """Measures the time of an epoch in windows, from the second step of the process: the first one is slow."""
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self._steps_per_epoch = steps_per_epoch
+        self._since: tuple[int, float] | None = None
+        self._windows: list[float] = []
+        self._is_warm = False
+
+    def note(self, step: int, *, ends_window: bool) -> None:
+        """Note that `step` is about to begin."""
+        if self._since is not None and ends_window and step > self._since[0]:
+            first, since = self._since
+            self._windows.append((now() - since) / (step - first) * self._steps_per_epoch)
+        if (self._since is None and self._is_warm) or (self._since is not None and ends_window):
+            self._since = (step, now())
+        self._is_warm = True
+
+    @property
+    def epoch(self) -> float:
+        """Mean time of an epoch without the slowest window, in which the machine may have stood still; 0 if unknown."""
+        kept = sorted(self._windows)[:-1]
+        return sum(kept) / len(kept) if kept else 0.0
 
 
 def of_model(folder: Path) -> ModelPace:

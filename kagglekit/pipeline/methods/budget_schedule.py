@@ -7,20 +7,21 @@ from pathlib import Path
 
 from kagglekit.base import distributed
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models
+from kagglekit.pipeline.methods.fold_models import FoldModel, planned_models
 from kagglekit.runs import filenames, record
 from kagglekit.runs.record import LeftOut, Pace
 from kagglekit.runs.stages import Stages
-from kagglekit.training import budget, pacing
+from kagglekit.training import budget, checkpoints, pacing
 from kagglekit.training.pacing import Pacer, Standing
 
 
 class BudgetSchedule:
     """Compares a run with the clock before each model."""
 
-    def __init__(self, job: Job, pace: Pace, stages: Stages) -> None:
-        self._job, self._pace, self._stages = job, pace, stages
-        self._all = fold_models(job.run, job.recipe, job.backbones)
+    def __init__(self, job: Job, pace: Pace, stages: Stages, *, decides: bool = True) -> None:
+        """If it does not decide, models follow the decisions that there are, and else train as planned."""
+        self._job, self._pace, self._stages, self._decides = job, pace, stages, decides
+        self._all = planned_models(job.recipe, job.backbones)
         self._waiting: list[FoldModel] = []
 
     def begin(self, model: FoldModel, waiting: Sequence[FoldModel]) -> list[FoldModel]:
@@ -29,21 +30,33 @@ class BudgetSchedule:
         is_decided = self._stages.is_made(model.name) or pacing.of_model(self._folder(model)).checks
         if not is_decided and distributed.is_first():
             self._leave_out(model)
-        distributed.agree(None)  # wait until the first process has decided
-        left_out = self._job.run.left_out
+        left_out = distributed.agree(self._job.run.left_out)
         self._waiting = [one for one in self._waiting if one.fold not in left_out]
         self._stages.leave_out([one.name for one in self._all if one.fold in left_out])
         return [one for one in waiting if one.fold not in left_out]
 
-    def pacer(self, model: FoldModel, steps_per_epoch: int) -> Pacer:
-        """Return what decides how long `model` trains."""
-        path = self._folder(model) / filenames.PACE
-        standing = self._standing(len(self._waiting))
-        return Pacer(path, self._pace, standing, steps_per_epoch=steps_per_epoch, most_epochs=budget.MAX_EPOCHS)
+    def pacer(self, model: FoldModel, steps_per_epoch: int, started: float) -> Pacer | None:
+        """Return what decides how long a model trains, which began at `started`; None if it trains as planned."""
+        folder = self._folder(model)
+        is_decided = bool(pacing.of_model(folder).checks)
+        # a checkpoint without decisions is of a command that trained as planned
+        if not distributed.agree(is_decided or (self._decides and not (folder / checkpoints.FILE).exists())):
+            return None
+        return Pacer(
+            folder / filenames.PACE,
+            self._pace,
+            self._standing(model),
+            started=started,
+            steps_per_epoch=steps_per_epoch,
+            most_epochs=budget.MAX_EPOCHS,
+            decides=self._decides,
+        )
 
     def _leave_out(self, model: FoldModel) -> None:
-        affordable = pacing.affordable_models(self._pace, self._standing(len(self._waiting)))
-        kept, folds = list(self._waiting), sorted({one.fold for one in self._waiting} - {model.fold})
+        affordable = pacing.affordable_models(self._pace, self._standing(model))
+        # what is begun, perhaps by another command, is finished
+        begun = {one.fold for one in self._all if self._folder(one).exists()} | {model.fold}
+        kept, folds = list(self._waiting), sorted({one.fold for one in self._waiting} - begun)
         left_out: list[int] = []
         while folds and 1 + len(kept) > affordable:
             left_out.append(folds.pop())
@@ -51,19 +64,26 @@ class BudgetSchedule:
         if left_out:
             everything = sorted({*self._job.run.left_out, *left_out})
             record.write(self._job.run.folder / filenames.LEFT_OUT, LeftOut(folds=tuple(everything)))
-            which = f"fold {left_out[0]} is" if len(left_out) == 1 else f"folds {left_out[-1]} to {left_out[0]} are"
+
+    def warn(self) -> None:
+        """Print which folds are left out, if any."""
+        left_out = self._job.run.left_out
+        if left_out:
+            which = f"fold {left_out[0]} is" if len(left_out) == 1 else f"folds {', '.join(map(str, left_out))} are"
             self._job.console.warn(
-                f"{self._pace.budget / 60:.0f} min is too little on this machine now: {which} left out, and those "
-                "images are not scored; use a larger --budget"
+                f"{self._pace.budget / 60:.0f} min was too little on this machine: {which} left out, and those images "
+                "are not scored; use a larger --budget"
             )
 
-    def _standing(self, waiting: int) -> Standing:
+    def _standing(self, model: FoldModel) -> Standing:
         stages = self._stages.seconds()
         before = sum(self._job.run.seconds.values()) + sum(stages.get(name, 0.0) for name in ("folds", "features"))
-        decided = [pacing.of_model(self._folder(one)) for one in self._all]
-        epochs = [one.epoch for one in decided if one.epoch is not None]
+        others = [pacing.of_model(self._folder(one)) for one in self._all if one.name != model.name]
+        epochs = [one.epoch for one in others if one.epoch is not None]
         return Standing(
-            spent=before + pacing.spent(decided), waiting=waiting, epoch=epochs[-1] if epochs else self._pace.epoch
+            spent=before + pacing.spent(others),
+            waiting=len(self._waiting),
+            epoch=epochs[-1] if epochs else self._pace.epoch,
         )
 
     def _folder(self, model: FoldModel) -> Path:

@@ -38,6 +38,7 @@ from kagglekit.training import (
     contact_sheet,
     inference,
     initial_weights,
+    pacing,
     policies,
     precisions,
 )
@@ -111,15 +112,18 @@ class FinetuneRun(MethodRun):
             if schedule:
                 waiting = schedule.begin(model, waiting)
             self._train_model(stages, model, schedule)
+        if schedule:
+            schedule.warn()
         self.fold_models = fold_models(self.run, self.recipe, self.job.backbones)
         self.__dict__.pop("fold", None)  # images of folds that were left out are not scored
 
     def train_fold(self, stages: Stages, fold: int) -> None:
         """Train the models of one fold, for as long as planned: other commands train the other folds."""
         distributed.agree(None)  # wait until the first process has written what all share
+        schedule = None if self.job.pace is None else BudgetSchedule(self.job, self.job.pace, stages, decides=False)
         for model in self.fold_models:
             if model.fold == fold:
-                self._train_model(stages, model, None)
+                self._train_model(stages, model, schedule)
 
     def _train_model(self, stages: Stages, model: FoldModel, schedule: BudgetSchedule | None) -> None:
         """Train a model unless that is done. Several processes train it together."""
@@ -155,6 +159,7 @@ class FinetuneRun(MethodRun):
 
     def train(self, model: FoldModel, schedule: BudgetSchedule | None = None) -> None:
         """Train one model, and predict its held-out fold and the test images."""
+        started = pacing.now()
         console, folder = self.job.console, self.run.folder / model.folder
         folder.mkdir(parents=True, exist_ok=True)
         others = np.flatnonzero(self.fold != model.fold)
@@ -166,7 +171,7 @@ class FinetuneRun(MethodRun):
         for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
             if self.recipe.schedule.plan == "eight-step":
                 console.say(f"{model.name}: {name}: {named.STEPS[name]}")
-        pacer = None if schedule is None else schedule.pacer(model, trainer.steps_per_epoch)
+        pacer = None if schedule is None else schedule.pacer(model, trainer.steps_per_epoch, started)
         planned = sum(phase.epochs for phase in self.phases)
         epochs = pacer.epochs(0) if pacer else planned
         if epochs != planned:

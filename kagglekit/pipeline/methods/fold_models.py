@@ -32,8 +32,12 @@ class FoldModel:
 
 
 def fold_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
-    """Return all models of a run, fold by fold, without the folds that it left out."""
+    """Return the models of a run, fold by fold, without the folds that it left out."""
+    return [model for model in planned_models(recipe, backbones) if model.fold not in run.left_out]
+
+
+def planned_models(recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
+    """Return the models of all folds, fold by fold."""
     count = recipe.data.num_folds if recipe.data.validation == "folds" else 1
     each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
-    trained = [fold for fold in range(count) if fold not in run.left_out]
-    return [FoldModel(fold, number, backbone) for fold in trained for number, backbone in enumerate(each)]
+    return [FoldModel(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
