@@ -291,6 +291,11 @@ def test_a_format_of_its_own_has_the_columns_and_ids_of_the_sample() -> None:
     assert own_refused(MASKS.rename(columns={"img": "image"})) == "its columns ['image', 'pixels'] have no 'img'"
 
 
+def test_a_format_of_its_own_has_no_two_columns_of_one_name() -> None:
+    twice = pd.concat([MASKS, MASKS[["pixels"]]], axis=1)
+    assert own_refused(twice) == "two of its columns ['img', 'pixels', 'pixels'] have one name"
+
+
 def test_a_format_of_its_own_may_have_any_rows_if_it_says_so() -> None:
     described = competition(OwnFormat(one_row_per_id=False), FARM)
     submissions.check(pd.concat([MASKS[1:], MASKS[1:]]), described, IDS, sample=sample(pixels=[""], img=["1"]))

@@ -150,6 +150,8 @@ def check(
 
 
 def _check_own(frame: pd.DataFrame, form: OwnFormat, ids: Sequence[str], sample: pd.DataFrame | None) -> None:
+    if not frame.columns.is_unique:
+        _refuse(f"two of its columns {list(frame.columns)} have one name")
     _check_columns(frame, list(frame.columns) if sample is None else list(sample.columns))
     if frame.empty:
         _refuse("it has no rows")
