@@ -111,6 +111,8 @@ def test_equal_names_always_match_and_no_row_serves_two_kinds_of_names(files: li
         (["1.jpg"], ["train/1.jpg", "test/1.jpg"], [None]),
         (["cat/1.jpg", "dog/1.jpg"], ["train/dog/1", "train/cat/1"], [1, 0]),
         (["cat/1.jpg"], ["dog/1.jpg"], [None]),  # another image
+        (["1.jpg", "2.jpg"], ["fold1/1.jpg", "fold2/2.jpg"], [None, None]),  # of two folders, and one is not here
+        (["1.jpg", "cam1/1.jpg"], ["cam1/1.jpg", "cam2/1.jpg"], [None, 0]),
         (["cat/1.jpg", "cat/2.jpg"], ["2", "1"], [1, 0]),
         (["cat/1.jpg", "1.jpg"], ["train/cat/1"], [0, None]),
     ],

@@ -87,12 +87,13 @@ def key_of(name: str) -> str:
     return composed(without_ending(name))
 
 
-def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | None]:
+def match(images: Sequence[tuple[str, str]], rows: Sequence[str], *, folders: bool = True) -> list[int | None]:
     """Return the position of each image's row, or None. `images` are `spellings`, with the extension and without.
 
     Equal names always match, and better matches come first: the same characters, the same composed form, the same name
-    with another extension, then the same name in another case, and at last below another folder. A row that has matched
-    is out of the race for weaker matches, and a weaker match of two rows, or of two images, is none.
+    with another extension, then the same name in another case, and, with `folders`, at last the same name without its
+    folders. A row that has matched is out of the race for weaker matches, and a weaker match of two rows, or of two
+    images, is none. Rows that name more folders than images do must all name the same ones.
     """
     found: list[int | None] = [None] * len(images)
     taken: set[int] = set()
@@ -102,14 +103,41 @@ def match(images: Sequence[tuple[str, str]], rows: Sequence[str]) -> list[int | 
         taken.update(row for row in found if row is not None)
         if len(taken) == len(images):
             return found
-    for of_image, of_row in _WEAKER:
+    for of_image, of_row in _IN_ANOTHER_FORM:
         known = _unique((name, n) for n, row in enumerate(rows) if n not in taken for name in of_row(row))
         wanted = _unique((name, n) for n, row in enumerate(found) if row is None for name in of_image(images[n][1]))
-        for name in sorted(known.keys() & wanted.keys(), key=lambda name: (-len(name), name)):
-            if found[wanted[name]] is None and known[name] not in taken:
-                found[wanted[name]] = known[name]
-                taken.add(known[name])
+        _add(found, taken, [(wanted[name], known[name]) for name in _longest_first(known.keys() & wanted.keys())])
+    for of_image, of_row in _WITHOUT_FOLDERS if folders and len(taken) < len(images) else ():
+        # a name that several have below different folders means none of them, also if one is matched already
+        known = _unique((name, n) for n, row in enumerate(rows) for name in of_row(row))
+        wanted = _unique((name, n) for n, image in enumerate(images) for name in of_image(image[1]))
+        pairs = [(wanted[name], known[name]) for name in _longest_first(known.keys() & wanted.keys())]
+        before = list(found), set(taken)
+        added = _add(found, taken, pairs)
+        if len({_folders_before(images[image][1], rows[row]) for image, row in added} - {""}) > 1:
+            found, taken = before
     return found
+
+
+def _add(found: list[int | None], taken: set[int], pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Match images with rows, unless one of them has a better match. Return the new matches."""
+    added = []
+    for image, row in pairs:
+        if found[image] is None and row not in taken:
+            found[image] = row
+            taken.add(row)
+            added.append((image, row))
+    return added
+
+
+def _longest_first(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (-len(name), name))
+
+
+def _folders_before(image: str, row: str) -> str:
+    """Return the folders that a row names before the name of its image; empty if there are none."""
+    name, called = folded(image), _folded_row(row)
+    return called.removesuffix(name) if called.endswith(name) else ""
 
 
 def is_loose(image: tuple[str, str], row: str) -> bool:
@@ -146,13 +174,16 @@ def _ends(path: str) -> list[str]:
 
 
 _Forms = Callable[[str], list[str]]
-_WEAKER: tuple[tuple[_Forms, _Forms], ...] = (
+_IN_ANOTHER_FORM: tuple[tuple[_Forms, _Forms], ...] = (
     (lambda image: [composed(image)], lambda row: [key_of(row)]),
     (lambda image: [folded(image)], lambda row: [_folded_row(row)]),
+)
+"""Forms of the image's spelling without its extension, and of the row, best first."""
+_WITHOUT_FOLDERS: tuple[tuple[_Forms, _Forms], ...] = (
     (lambda image: [folded(image)], lambda row: _ends(_folded_row(row))),
     (lambda image: _ends(folded(image)), lambda row: [_folded_row(row)]),
 )
-"""Forms of the image's spelling without its extension, and of the row, best first."""
+"""The same, and what remains of one of them without its folders."""
 
 
 def _unique(names: Iterable[tuple[str, int]]) -> dict[str, int]:

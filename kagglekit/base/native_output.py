@@ -7,8 +7,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
+
+from kagglekit.base import streams
 
 _DECODERS = re.compile(
     rb"libpng "
@@ -34,12 +36,12 @@ def decoders_silenced() -> Iterator[list[str]]:
         yield lines
         return
     before = sys.stderr
-    with open(saved, "w", encoding="utf-8", buffering=1) as terminal, tempfile.TemporaryFile() as caught:
-        if _is_stderr(before):
-            before.flush()
-            sys.stderr = terminal
-        os.dup2(caught.fileno(), _STDERR)
+    with streams.on(saved, before.encoding) as terminal, tempfile.TemporaryFile() as caught:
         try:
+            if _is_stderr(before):
+                before.flush()
+                sys.stderr = terminal
+            os.dup2(caught.fileno(), _STDERR)
             yield lines
         finally:
             os.dup2(saved, _STDERR)
@@ -65,5 +67,6 @@ def _sorted_out(caught: BinaryIO) -> list[str]:
         if _DECODERS.match(line):
             found.append(line.decode(errors="replace").strip())
         else:
-            os.write(_STDERR, line)
+            with suppress(OSError):  # its reader is gone
+                os.write(_STDERR, line)
     return found

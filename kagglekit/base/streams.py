@@ -64,6 +64,11 @@ class _Stream(io.TextIOWrapper):
         raise error
 
 
+def on(descriptor: int, encoding: str | None) -> TextIO:
+    """Return a stream that prints any text to a file descriptor, and closes it at the end."""
+    return _Stream(open(descriptor, "wb"), encoding=encoding or "utf-8", errors=READABLE, line_buffering=True)
+
+
 def _tolerant(stream: TextIO | None) -> TextIO:
     """Return a stream that prints like a standard one; those that are no file, as in tests, stay as they are."""
     if stream is None:  # closed by the shell, or a Windows program without a console

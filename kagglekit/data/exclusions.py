@@ -99,7 +99,7 @@ def aligned(listed: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
     """
     names = listed["id"].tolist()
     spelled = [image_names.spellings(*row) for row in zip(train["id"], train["path"], strict=True)]
-    rows = image_names.match(spelled, names)
+    rows = image_names.match(spelled, names, folders=False)  # an id of an image that is gone is none of others
     for row, image_id in zip(rows, train["id"], strict=True):
         if row is not None:
             names[row] = image_id
