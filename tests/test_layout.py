@@ -555,7 +555,7 @@ def test_groups_name_images_without_their_folders(tmp_path: Path) -> None:
 
 
 def test_groups_are_matched_whatever_folder_and_case_they_are_written_with(tmp_path: Path) -> None:
-    table = "subject;img\np2 ;.\\\\train\\\\Dog.0.JPG\np1;./train/CAT.0.jpg\n"
+    table = "subject;img\np2 ;.\\train\\Dog.0.JPG\np1;./train/CAT.0.jpg\n"
     files = DataFiles.from_folders(
         [written(tmp_path, {"train/cat.0.jpg": "", "train/dog.0.jpg": "", "groups.csv": table})], "the test's data"
     )
