@@ -96,6 +96,18 @@ KNOWN: dict[str, tuple[list[str], Understood]] = {
         [*images("train/cat", "train/dog"), "test/cat/cat.0.jpg", "test/dog/dog.0.jpg"],
         Understood(PETS, {}, ["cat.0.jpg", "dog.0.jpg"]),
     ),
+    "classes named like a split": (
+        images("train/cat", "train/train", "train/val", "valid/cat", "valid/val", "test/cat", "test/train"),
+        Understood(
+            {"cat": 2, "train": 2, "val": 2},
+            {"cat": 2, "val": 2},
+            ["cat/0.jpg", "cat/1.jpg", "train/0.jpg", "train/1.jpg"],
+        ),
+    ),
+    "loose images beside doubled folders": (
+        [*images("train/train/cat", "train/train/dog", "test/test"), "train/cover.jpg"],
+        Understood(PETS, {}, ONE_FOLDER),
+    ),
     "train beside another": (
         images("train/cat", "train/dog", "train_images/fox", "train_images/owl", "test"),
         Understood(PETS, {}, ONE_FOLDER),

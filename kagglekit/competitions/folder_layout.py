@@ -100,14 +100,7 @@ def _below(base: str, paths: Iterable[str]) -> list[str]:
 
 def _splits(base: str, images: Iterable[str]) -> FolderLayout | None:
     """Return the layout of images in folders such as `train/`, also `train/train/`."""
-    folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for path in images:
-        *parents, name = path.split("/")
-        kind = kind_of(parents[0]) if parents else ""
-        if kind:
-            depth = 2 if len(parents) > 1 and kind_of(parents[1]) == kind else 1
-            # patterns ignore case
-            folders[kind]["/".join(parents[:depth]).lower()].append("/".join([*parents[depth:], name]))
+    folders = _by_kind(images)
     trains = {folder: paths for folder, paths in folders["train"].items() if len(_classes(paths)) > 1}
     if not trains or (len(trains) > 1 and _USUAL[0] not in trains):
         return None
@@ -119,6 +112,18 @@ def _splits(base: str, images: Iterable[str]) -> FolderLayout | None:
     if labelled and folders["pred"] and not valid:  # only one of them can be there to be predicted
         valid, tests = min(labelled, key=_preference), folders["pred"]
     return FolderLayout(base, train, classes, valid, dict(sorted(tests.items(), key=lambda each: _preference(each[0]))))
+
+
+def _by_kind(images: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Return kind -> folder such as `train` or `train/train`, in lower case -> the paths below it."""
+    inside = [(path, path.split("/")[:-1]) for path in images if kind_of(path.partition("/")[0]) and "/" in path]
+    # a class may be called train: only where it has no others beside it, the folder is a double
+    single = {top.lower() for _, (top, *deeper) in inside if deeper and kind_of(deeper[0]) != kind_of(top)}
+    folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path, parents in inside:
+        folder = "/".join(parents[: 1 if parents[0].lower() in single else 2])
+        folders[kind_of(parents[0])][folder.lower()].append(path[len(folder) + 1 :])  # patterns ignore case
+    return folders
 
 
 def _preference(folder: str) -> tuple[int, str]:
