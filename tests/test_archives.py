@@ -506,6 +506,13 @@ def test_images_without_a_folder_get_one_of_the_archive_s_name(suffix: str, tmp_
     }
 
 
+def test_images_of_the_folder_that_was_packed_get_one_of_the_archive_s_name(tmp_path: Path) -> None:
+    packed = {"./": b"", "./0.jpg": b"0", "./1.jpg": b"1", "./__MACOSX/a.plist": b"note"}
+    archive = saved(tmp_path, tarred(packed, "w:gz"), "train.tar.gz")
+    there = listed(archives.extract(archive, tmp_path / "data").folder)
+    assert there == {"train/0.jpg": b"0", "train/1.jpg": b"1", "train/__MACOSX/a.plist": b"note"}
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
 @pytest.mark.parametrize("name", [name for name in BAD_NAMES if "\0" not in name])
 def test_no_name_in_a_tar_leads_elsewhere(name: str, suffix: str, tmp_path: Path) -> None:

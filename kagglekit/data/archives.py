@@ -259,5 +259,6 @@ def _clash(archive: Archive, name: str, path: Path, written: list[_File]) -> Use
 
 def _is_flat(members: list[Member]) -> bool:
     """Return whether an archive has only images and no folder; they then get a folder with the archive's name."""
-    names = [m.name for m in members if not m.name.startswith("__MACOSX/")]
-    return len(names) > 1 and all("/" not in name and image_names.is_image(name) for name in names)
+    paths = [PurePosixPath(member.name) for member in members]  # without the `./` of `tar -C train .`
+    own = [path for path in paths if path.parts[:1] != ("__MACOSX",)]
+    return len(own) > 1 and all(len(path.parts) == 1 and image_names.is_image(path.name) for path in own)
