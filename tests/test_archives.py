@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -420,6 +421,25 @@ def test_a_folder_without_its_manifest_is_not_taken_for_a_finished_one(tmp_path:
 def test_an_archive_that_an_earlier_version_unpacked_is_not_unpacked_again(tmp_path: Path) -> None:
     archive = saved(tmp_path, zipped({"a/": b"", "a/b.txt": b"a", "c.jpg": b"c"}))
     assert archives.extract(archive, tmp_path / "data").folder.name == "pets-9c74b6b3"
+
+
+@pytest.mark.parametrize("name", ["train.tar.gz", "train\\cat\\0.jpg"])
+def test_what_an_earlier_version_left_packed_is_unpacked_again(name: str, tmp_path: Path) -> None:
+    members = {name: tarred({"cat/0.jpg": b"cat"}, "w:gz") if name.endswith(".gz") else b"cat", "a.csv": b"id"}
+    archive = saved(tmp_path, zipped(members))
+    folder = archives.extract(archive, tmp_path / "data").folder
+    wanted = listed(folder)
+    manifest = json.loads((folder / archives.MANIFEST).read_text(encoding="utf-8"))
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for path, content in members.items():
+        (folder / path).write_bytes(content)
+    manifest["members"] = [[path, len(content), zlib.crc32(content)] for path, content in members.items()]
+    (folder / archives.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    again = archives.extract(archive, tmp_path / "data")
+    assert again == archives.Extraction(folder, True)
+    assert listed(folder) == wanted
+    assert not archives.extract(archive, tmp_path / "data").fresh
 
 
 def test_backslashes_are_separators(tmp_path: Path) -> None:

@@ -71,14 +71,16 @@ def extract(archive: Path, into: Path, progress: Progress = lambda _: None, name
 
 
 def _is_whole(folder: Path) -> bool:
-    """Return whether the folder of an unpacked archive has a manifest.
+    """Return whether the folder of an unpacked archive has a manifest, and is as this version unpacks it.
 
-    Raises UserError if members in the manifest are missing. Changed members are not detected.
+    Earlier versions left tar and 7z archives packed, and backslashes in names. Raises UserError if members in the
+    manifest are missing. Changed members are not detected.
     """
     manifest = storage.read_json(folder / MANIFEST)
-    if manifest is None:
+    paths = [str(path) for path, *_ in manifest["members"]] if manifest else []
+    if manifest is None or any(is_archive(path) or "\\" in path for path in paths):
         return False
-    missing = [path for path, *_ in manifest["members"] if not (folder / path).exists()]
+    missing = [path for path in paths if not (folder / path).exists()]
     if missing:
         raise UserError(
             f"{len(missing)} files of {manifest['archive']} are missing from {folder}, for example {missing[0]}: "
