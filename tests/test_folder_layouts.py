@@ -226,6 +226,19 @@ def test_another_layout_is_refused_with_what_is_there(name: str, tmp_path: Path)
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("wrapper", ["", "archive/"])
+def test_two_data_sets_side_by_side_are_refused_by_name(cli: Cli, wrapper: str, tmp_path: Path) -> None:
+    folds = [f"{wrapper}{fold}/{part}" for fold in ("fold1", "fold2") for part in ("train/cat", "train/dog", "test")]
+    message = failed(cli("audit", written(tmp_path / "pets", images(*folds))))
+    assert f"{tmp_path / 'pets'} has 2 data sets, {wrapper}fold1 and {wrapper}fold2" in message
+    assert f"name one of them, for example {tmp_path / 'pets' / wrapper / 'fold1'}" in message
+
+
+def test_a_folder_that_only_looks_like_a_data_set_beside_one_changes_nothing(tmp_path: Path) -> None:
+    paths = images("pets/train/cat", "pets/train/dog", "pets/test", "more/train/cat")
+    assert understood(written(tmp_path, paths)) == Understood(PETS, {}, ONE_FOLDER)
+
+
 def test_an_archive_instead_of_a_folder_says_what_to_type(cli: Cli, tmp_path: Path) -> None:
     archive = drawing.zip_of(tmp_path / "pets.zip", {"cat/1.jpg": b""})
     message = failed(cli("run", archive))

@@ -7,7 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
+from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions.datafiles import DataFiles
 
@@ -55,12 +57,21 @@ class FolderLayout:
 
 
 def find(files: DataFiles) -> FolderLayout | None:
-    """Return the layout of a folder; None if it has none, or one that can be read in several ways."""
+    """Return the layout of a folder; None if it has none, or one that can be read in several ways.
+
+    Raises UserError if it has several data sets side by side.
+    """
     images = [path for path in files.paths if files.is_image(path)]
-    for base in _bases(images):
-        found = _splits(base, _below(base, images))
-        if found is not None:
-            return found
+    for _, bases in groupby(_bases(images), _depth):
+        found = [layout for base in bases if (layout := _splits(base, _below(base, images))) is not None]
+        if len(found) > 1:
+            first, second = found[0].base, found[1].base
+            raise UserError(
+                f"{files.origin} has {len(found)} data sets, {first} and {second}{' and others' * (len(found) > 2)}: "
+                f"name one of them, for example {files.origin}/{first}."
+            )
+        if found:
+            return found[0]
     return _classes_alone(files, images)
 
 
@@ -91,7 +102,11 @@ def _bases(images: Iterable[str]) -> list[str]:
     for path in images:
         *parents, _ = path.split("/")
         found |= {"/".join(parents[:n]) for n, name in enumerate(parents[: WRAPPERS + 1]) if kind_of(name) == "train"}
-    return sorted(found, key=lambda base: (base.count("/") + bool(base), base))
+    return sorted(found, key=lambda base: (_depth(base), natural_key(base)))
+
+
+def _depth(base: str) -> int:
+    return base.count("/") + bool(base)
 
 
 def _below(base: str, paths: Iterable[str]) -> list[str]:
