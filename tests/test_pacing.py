@@ -230,6 +230,7 @@ def test_a_run_that_falls_behind_says_what_it_leaves_out_and_is_a_whole_run(
     folds = pd.read_parquet(run / "folds.parquet").set_index("id")["fold"]
     assert set(pd.read_parquet(run / "oof.parquet")["id"]) == set(folds.index[folds < 2])
     assert len(pd.read_csv(run / "submission.csv")) == 12
+    assert "left out to end in time: folds 2" in succeeded(cli("info", run.name)).out
     before = finetuned.results(run)
     assert "already finished" in succeeded(cli(*command)).out
     lost = run / "models" / "fold1-0" / "all.safetensors"

@@ -265,23 +265,18 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
             f"{image_names.told_apart(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
         )
     used = [names[row] for row in found if row is not None]
-    # tables of groups usually name images without their folders
-    called = [names if "/" in row else _last_parts(names) for names, row in zip(spelled, used, strict=True)]
-    remark_loose(zip(called, used, strict=True), groups.csv, files)
+    remark_loose(zip(spelled, used, strict=True), groups.csv, files)
     return [values[row] for row in found if row is not None]
-
-
-def _last_parts(names: tuple[str, str]) -> tuple[str, str]:
-    return names[0].rpartition("/")[2], names[1].rpartition("/")[2]
 
 
 def _matched_groups(table: pd.DataFrame, names: Sequence[str]) -> tuple[list[tuple[str, str]], list[int | None]]:
     """Return the spelling of each image by which it was found among `names`, and its position there, or None."""
     found: list[int | None] = [None] * len(table)
     best = list(map(image_names.spellings, table["id"], table["path"]))
-    for called in (table["id"], table["id"].str.rpartition("/")[2], table["key"]):
+    last_parts = table["id"].str.rpartition("/")[2]
+    for called, folders in ((table["id"], False), (last_parts, False), (table["key"], False), (table["id"], True)):
         spelled = list(map(image_names.spellings, called, table["path"]))
-        for number, row in enumerate(image_names.match(spelled, names)):
+        for number, row in enumerate(image_names.match(spelled, names, folders=folders)):
             if found[number] is None and row is not None:
                 found[number], best[number] = row, spelled[number]
     return best, found

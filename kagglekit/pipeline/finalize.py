@@ -122,6 +122,7 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
         before_finish=metric.score(scored.truth, scored.probabilities),
         finish=job.run.finishing,
         clusters=len(np.unique(scored.clusters)),
+        folds_left_out=job.run.left_out or None,
         scored_images=len(scored.truth),
         quarantined=len(job.tables.quarantine),
         validation=job.recipe.data.validation,

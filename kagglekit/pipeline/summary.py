@@ -73,7 +73,9 @@ def facts(result: Result) -> list[tuple[str, str]]:
 
 def _scored(result: Result) -> str:
     images, clusters = result.scored_images, result.clusters
-    return f"{images} images" if clusters == images else f"{images} images in {clusters} groups"
+    scored = f"{images} images" if clusters == images else f"{images} images in {clusters} groups"
+    left_out = ", ".join(map(str, result.folds_left_out or ()))
+    return f"{scored}; left out to end in time: folds {left_out}" if left_out else scored
 
 
 @dataclass(frozen=True, kw_only=True)

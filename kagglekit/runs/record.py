@@ -177,6 +177,8 @@ class Result(Plain):
     clusters: int
     """Number of groups of the scored images; of images if there are no groups."""
     scored_images: int
+    folds_left_out: tuple[int, ...] | None = left_out()
+    """Folds that were not trained to end within the budget; their images are not scored."""
     quarantined: int = 0
     """Number of unreadable images, training and test."""
     validation: str
