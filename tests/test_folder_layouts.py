@@ -96,6 +96,10 @@ KNOWN: dict[str, tuple[list[str], Understood]] = {
         [*images("train/cat", "train/dog"), "test/cat/cat.0.jpg", "test/dog/dog.0.jpg"],
         Understood(PETS, {}, ["cat.0.jpg", "dog.0.jpg"]),
     ),
+    "deeper test images": (
+        images("train/cat", "train/dog", "test/a/b", "test/c/d/e"),
+        Understood(PETS, {}, ["a/b/0.jpg", "a/b/1.jpg", "c/d/e/0.jpg", "c/d/e/1.jpg"]),
+    ),
     "classes named like a split": (
         images("train/cat", "train/train", "train/val", "valid/cat", "valid/val", "test/cat", "test/train"),
         Understood(
@@ -169,6 +173,18 @@ def test_classes_without_a_test_set_are_a_training_set(name: str, tmp_path: Path
     assert {label: found.train.get(label, 0) + found.valid.get(label, 0) for label in found.train} == Counter(
         path.replace("/more", "").split("/")[-2] for path in paths
     )
+
+
+def test_deeper_test_images_have_ids_as_the_sample_submission_has_them(tmp_path: Path) -> None:
+    pets = written(tmp_path / "pets", [*images("train/cat", "train/dog"), "test/a/b/0.jpg", "test/a/c/1.jpg"])
+    (pets / "sample_submission.csv").write_text("id,cat,dog\n1,0.5,0.5\n0,0.5,0.5\n", encoding="utf-8")
+    assert understood(pets).tests == ["a/b/0", "a/c/1"]
+
+
+def test_a_test_image_deeper_than_the_others_is_not_left_out_silently(tmp_path: Path) -> None:
+    paths = [*images("train/cat", "train/dog", "test/a"), "test/a/b/2.jpg"]
+    with pytest.raises(UserError, match=r"1 images under test/ do not fit .*, for example 'test/a/b/2.jpg'"):
+        understood(written(tmp_path / "pets", paths))
 
 
 def test_a_run_without_test_images_ends_with_a_score(cli: Cli, tiny: str, home: Path, tmp_path: Path) -> None:

@@ -63,17 +63,11 @@ class FolderPlugin:
         If ids are `bare`, the pattern has the images' extension. Where extensions differ, ids include them: the sample
         submission is matched without.
         """
-        there = []
-        for folder, images in self._layout.tests.items():
-            inner = [path for path in images if path.count("/") == 1]
-            names = {path.rpartition("/")[2] for path in inner}
-            # where two folders have an image of one name, the folder is part of the id
-            shapes = {"{id}": [path for path in images if "/" not in path]}
-            shapes["{folder}/{id}" if len(names) == len(inner) else "{id/}"] = inner
-            for shape, some in shapes.items():
-                endings = {image_names.ending_of(path).lower() for path in some}
-                if some:
-                    there.append(f"{folder}/{shape}" + (endings.pop() if bare and len(endings) == 1 else ""))
+        there = [
+            f"{folder}/{shape}{_common_ending(some) if bare else ''}"
+            for folder, images in self._layout.tests.items()
+            for shape, some in _shapes(images).items()
+        ]
         # a sample submission without test images is an error, which names this pattern
         return tuple(there) or (("test/{id}",) if _sample(self._files) else ())
 
@@ -116,6 +110,24 @@ class FolderPlugin:
         if len(header) == 2 and len(self._classes) == 2 and all(_is_number(value) for value in values):
             return Probability(id=header[0], label=header[1], of=self._classes[1])
         return None
+
+
+def _shapes(images: Sequence[str]) -> dict[str, list[str]]:
+    """Return the end of a pattern -> the images that it means, for test images by their path below a folder."""
+    direct = [path for path in images if "/" not in path]
+    inner = [path for path in images if path.count("/") == 1]
+    if not direct and not inner:
+        return {"{id/}": list(images)}
+    # where two folders have an image of one name, the folder is part of the id
+    distinct = len({path.rpartition("/")[2] for path in inner}) == len(inner)
+    shapes = {"{id}": direct, "{folder}/{id}" if distinct else "{id/}": inner}
+    return {shape: some for shape, some in shapes.items() if some}
+
+
+def _common_ending(images: Sequence[str]) -> str:
+    """Return the images' extension in lower case; empty if they differ."""
+    endings = {image_names.ending_of(path).lower() for path in images}
+    return endings.pop() if len(endings) == 1 else ""
 
 
 def _sample(files: DataFiles) -> Path | None:
