@@ -290,6 +290,19 @@ def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, r
     assert kaggle.seen == []
 
 
+def test_a_run_without_test_images_is_never_sent(cli: Cli, kaggle: State, place: Path, real: store.Run) -> None:
+    trained = shutil.copytree(real.folder, real.folder.with_name(f"{real.folder.name}-trained"))
+    result = json.loads((trained / "result.json").read_text())
+    (trained / "result.json").write_text(json.dumps(result | {"out_of_fold": 0.0, "submission_sha256": ""}))
+    (trained / real.submission.name).unlink()
+    assert "there were no test images" in failed(cli("submit", DOGS, "--run", trained.name))
+    assert kaggle.seen == []
+    succeeded(cli("submit", DOGS))
+    assert [row["run"] for row in ledger(place)] == [real.id]
+    shutil.rmtree(real.folder)
+    assert "no finished run" in failed(cli("submit", DOGS))
+
+
 def test_impossible_wishes_are_one_line(cli: Cli, kaggle: State, real: store.Run) -> None:
     assert "not both" in failed(cli("submit", DOGS, real.submission, "--run", real.id))
     assert "no file" in failed(cli("submit", DOGS, "nowhere.csv"))

@@ -15,6 +15,7 @@ from kagglekit.competitions.competition import ClassLabel, Competition, OwnForma
 from kagglekit.data.project import Project
 from kagglekit.pipeline import summary
 from kagglekit.runs import store
+from kagglekit.runs.record import Result
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Choice:
 def choose(project: Project, file: Path | None, reference: str | None, *, force: bool) -> Choice:
     """Return the file if given, else the submission of the run if given, else that of the best run.
 
-    Raises UserError for a rehearsal, an unfinished run, another competition's run and, unless `force`, a run on a
-    sample.
+    Raises UserError for a rehearsal, an unfinished run, another competition's run, a run without test images and,
+    unless `force`, a run on a sample.
     """
     if file is not None and reference is not None:
         raise UserError("name a FILE or a run with --run, not both.")
@@ -51,10 +52,14 @@ def choose(project: Project, file: Path | None, reference: str | None, *, force:
         if not made:
             return Choice(file, None)
         return Choice(file, _checked(made[0], project, force))
-    run = store.best_run(project.workspace) if reference is None else store.find(reference)
+    run = store.best_run(project.workspace, _has_submission) if reference is None else store.find(reference)
     if run is None:
         raise UserError(f"no finished run of {project.name} to submit: `kagglekit run {project.name}` creates one.")
     return Choice(run.submission, _unchanged(_checked(run, project, force)))
+
+
+def _has_submission(_run: store.Run, result: Result) -> bool:
+    return bool(result.submission_sha256)
 
 
 def _checked(run: store.Run, project: Project, force: bool) -> store.Run:
@@ -65,6 +70,11 @@ def _checked(run: store.Run, project: Project, force: bool) -> store.Run:
         raise UserError(
             f"run {run.id} is a SYNTHETIC rehearsal: it can't be submitted; "
             f"`kagglekit download {project.name}` downloads the real data."
+        )
+    if not _has_submission(run, run.finished()):
+        raise UserError(
+            f"run {run.id} has no submission: there were no test images; `kagglekit run {project.name}` creates one if "
+            "the data has them."
         )
     if run.finished().sample and not force:
         raise UserError(f"run {run.id} used a sample: run without --sample, or use --force.")
