@@ -76,13 +76,17 @@ def test_files_of_the_system_are_ignored_for_a_reason(tmp_path: Path) -> None:
         "2.jpg~",
         "2.JPG_original",
     )
-    damage.write(tmp_path, dict.fromkeys((*names, "__MACOSX/x/2.jpg", "@eaDir/2.jpg/S.jpg"), b""))
+    folders = ("__MACOSX/x/2.jpg", "@eaDir/2.jpg/S.jpg", "LOST+FOUND/1.jpg", "$Recycle.Bin/S-1/1.jpg")
+    folders += ("System Volume Information/1.jpg", "train/lost+found/1.jpg")
+    damage.write(tmp_path, dict.fromkeys((*names, *folders), b""))
     assert reasons(tmp_path) == {
         "2.jpg": "", "10.jpg": "", "x/1.jpg": "",
         ".hidden.jpg": "hidden", ".git/x/1.jpg": "hidden",
         "._2.jpg": "AppleDouble", "__MACOSX/x/2.jpg": "AppleDouble",
         "2.jpg~": "leftover", "2.JPG_original": "leftover",
         "Thumbs.db": "Thumbs.db", "Desktop.ini": "desktop.ini", "@eaDir/2.jpg/S.jpg": "thumbnail",
+        "LOST+FOUND/1.jpg": "system folder", "$Recycle.Bin/S-1/1.jpg": "system folder",
+        "System Volume Information/1.jpg": "system folder", "train/lost+found/1.jpg": "system folder",
     }  # fmt: skip
     assert [path for path, why in reasons(tmp_path).items() if not why] == ["2.jpg", "10.jpg", "x/1.jpg"]
 
@@ -107,11 +111,11 @@ def test_a_folder_that_cannot_be_listed_is_an_error_that_names_it(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {f"train/{label}/{n}.jpg": drawing.image(n, n) for label in ("cat", "dog", "owl") for n in range(2)}
-    damage.write(tmp_path, files | {"test/1.jpg": drawing.image(0, 9), ".cache/1": b""})
+    damage.write(tmp_path, files | {"test/1.jpg": drawing.image(0, 9), ".cache/1": b"", "lost+found/1": b""})
     listed = os.scandir
 
     def refuse(folder: Path) -> object:
-        if Path(folder).name in ("owl", ".cache"):
+        if Path(folder).name in ("owl", ".cache", "lost+found"):
             raise PermissionError(13, "Permission denied", str(folder))
         return listed(folder)
 

@@ -60,6 +60,9 @@ _NAMES = {
     "__macosx": "AppleDouble",
     "__pycache__": "hidden",
     "@eadir": "thumbnail",
+    "lost+found": "system folder",
+    "system volume information": "system folder",
+    "$recycle.bin": "system folder",
 }
 """Files and folders of operating systems and storage devices: name in lower case -> reason to ignore them."""
 
