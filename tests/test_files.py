@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -132,15 +133,40 @@ def test_images_are_known_by_content_where_the_name_says_nothing(tmp_path: Path)
     }  # fmt: skip
 
 
+RAW = ("cr2", "NEF", "nrw", "arw", "dng", "pef", "srw", "rw2", "3fr", "iiq", "erf", "kdc", "mef", "mos")
+BESIDE = {f"test/1.{ending}": "camera raw" for ending in RAW}
+BESIDE |= {f"test/1.{ending}": "side file" for ending in ("tif.ovr", "tif.msk", "THM")}
+
+
+def test_raw_photographs_and_side_files_are_no_images_though_they_start_like_one(tmp_path: Path) -> None:
+    tiff = encoded("TIFF")
+    content = dict.fromkeys(BESIDE, tiff) | {"test/1.tif": tiff, "test/2": tiff, "test/3.dat": tiff}
+    data = damage.write(tmp_path / "data", content)
+    assert reasons(data) == BESIDE | {"test/1.tif": "", "test/2": "", "test/3.dat": ""}
+    files = DataFiles.from_folders([data], "the data")
+    assert (list(files.paths), files.ignored) == (["test/1.tif", "test/2", "test/3.dat"], BESIDE)
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        for name, some in content.items():
+            archive.writestr(name, some)
+    (tmp_path / "zipped").mkdir()
+    (tmp_path / "zipped.zip").rename(tmp_path / "zipped" / "all.zip")
+    for folder in (data, tmp_path / "zipped"):
+        found = standalone.find_files(folder, image_names, walking)
+        about = {"test_expressions": ["test/(?P<id>[^/]+)"]}
+        assert set(standalone.find_tests(about, found, image_names, walking)) == {"1.tif", "2", "3.dat"}
+
+
 def test_one_line_accounts_for_every_file(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damage.without_features(monkeypatch)
     files = {f"train/{('cat', 'dog')[n % 2]}/{n}.jpg": drawing.image(n, n) for n in range(6)}
     files |= {"train/cat/plain": drawing.image(0, 7), "train/cat/broken.jpg": b"x", "train/cat/clip.mp4": MP4}
+    files |= {"train/cat/0.dng": encoded("TIFF")}
     files |= {"train/._0.jpg": b"", "train/.DS_Store": b"", "test/Thumbs.db": b"", "readme.txt": b"outside"}
     files |= {"test/1.jpg": drawing.image(0, 8), "test/2.JP2": encoded("JPEG2000"), "test/labels.csv": b"id\n"}
     done = succeeded(cli("audit", damage.write(tmp_path, files)))
     assert (
-        "files below train/ and test/: 9 used, 1 unreadable, 1 AppleDouble, 1 Thumbs.db, 1 hidden, "
+        "files below train/ and test/: 9 used, 1 unreadable, 1 AppleDouble, 1 Thumbs.db, "
+        "1 camera raw (such as train/cat/0.dng), 1 hidden, "
         "2 not an image (such as test/labels.csv)"
     ) in done.out
 

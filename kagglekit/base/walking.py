@@ -46,7 +46,7 @@ def walk(top: Path, skip: frozenset[str] = frozenset()) -> Iterator[Entry]:
         for name, kind in _listed(folder, ignored):
             reason = ignored or ignored_because(name)
             if kind != _FOLDER:
-                yield Entry(start + name, folder / name, reason or leftover(name) or kind)
+                yield Entry(start + name, folder / name, reason or ignored_file_because(name) or kind)
             elif start or name not in skip:
                 inner.append((folder / name, f"{start}{name}/", reason, above | {real}))
         waiting.extend(reversed(inner))
@@ -74,14 +74,20 @@ def ignored_because(name: str) -> str:
     return _NAMES.get(name.lower(), "")
 
 
-def leftover(name: str) -> str:
-    """Return `leftover` if an editor, a browser or exiftool leaves files of this name beside images; else nothing."""
-    return "leftover" if _LEFTOVER.search(name) else ""
+def ignored_file_because(name: str) -> str:
+    """Return why a file of this name, though it may start like an image, is none of the data; empty if it may be.
+
+    It may be a `leftover` of an editor, a browser or exiftool, a `camera raw` photograph, or a `side file` of an image.
+    """
+    return "leftover" if _LEFTOVER.search(name) else _NO_IMAGES.get(name[name.rfind(".") :].lower(), "")
 
 
 _LEFTOVER = re.compile(
     r"(~|\.(bak|orig|tmp|part|partial|crdownload|download)|\.[a-z0-9]{2,4}_original)$", re.IGNORECASE
 )
+_RAW = ".cr2 .nef .nrw .arw .dng .pef .srw .rw2 .3fr .iiq .erf .kdc .mef .mos"
+# decoders read only the preview that a raw photograph contains; GDAL and cameras write the others beside an image
+_NO_IMAGES = dict.fromkeys(_RAW.split(), "camera raw") | dict.fromkeys((".ovr", ".msk", ".thm"), "side file")
 
 
 def _listed(folder: Path, ignored: str) -> list[tuple[str, str]]:

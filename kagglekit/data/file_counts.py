@@ -10,7 +10,7 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 
 _NO_PATTERN = "in no pattern"
-_TOLD = ("not an image", _NO_PATTERN)
+_TOLD = ("not an image", "camera raw", _NO_PATTERN)
 """Reasons that may surprise: the line has an example."""
 
 

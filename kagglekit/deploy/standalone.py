@@ -106,7 +106,7 @@ def _members(archive: zipfile.ZipFile, place: PurePosixPath, walking: Any) -> It
 
     members = [name for name in archive.namelist() if not name.endswith("/")]
     data = [name for name in members if not any(map(walking.ignored_because, name.split("/")))]
-    names = [name for name in data if not walking.leftover(name)]
+    names = [name for name in data if not walking.ignored_file_because(name)]
     is_heap = len(names) > 1 and all("/" not in name and not name.lower().endswith((".csv", ".zip")) for name in names)
     folder = place.with_suffix("") if is_heap else place.parent
     for name in names:
