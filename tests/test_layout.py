@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -260,6 +261,51 @@ def test_an_archive_of_images_that_lie_unpacked_beside_it_is_not_unpacked(tmp_pa
     given = written(tmp_path, moved(DOGS_TRAIN | DOGS_TEST, "pets/") | {"pets/train.zip": zipped(DOGS_TRAIN)})
     found("dogs-vs-cats", given)
     assert not any(Workspace.of("dogs-vs-cats").data.glob("train-*"))
+
+
+def tarred(name: str, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return a tar of one member, with a link if it is of that kind, and a CSV file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for each, as_ in ((name, kind), ("results.csv", tarfile.REGTYPE)):
+            member = tarfile.TarInfo(each)
+            member.type, member.linkname = as_, "../elsewhere" if as_ == tarfile.SYMTYPE else ""
+            archive.addfile(member, io.BytesIO())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("code.tar.gz", tarred("latest", tarfile.SYMTYPE)),
+        ("a/b/old.tar.gz", tarred("notes.txt")[:-30]),
+        ("notes/old.7z", b"7z\xbc\xaf\x27\x1c"),
+        ("old.zip", b"PK"),
+    ],
+    ids=["a link", "cut", "no py7zr or damaged", "damaged"],
+)
+def test_an_archive_that_can_not_be_read_beside_the_images_is_left_out_and_named(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    given = written(tmp_path / "given", DOGS_TRAIN | DOGS_TEST | {name: content, "table.zip": zipped({"a.txt": ""})})
+    plugin, competition, files = found("dogs-vs-cats", given)
+    assert len(plugin.train_table(competition, files)) == 4
+    (remark,) = files.remarks
+    assert remark.startswith(f"{given / name} is not used: ")
+    assert not list(Workspace.of("dogs-vs-cats").data.glob("table-*")), "only archives with a CSV file are unpacked"
+
+
+def test_a_packed_sample_beside_the_images_is_used_and_its_archive_s_other_files_are_known(tmp_path: Path) -> None:
+    packed = zipped({"sample_submission.csv": SAMPLE, "__MACOSX/note": ""})
+    _, competition, files = found("dogs-vs-cats", written(tmp_path, DOGS_TRAIN | DOGS_TEST | {"sample.zip": packed}))
+    assert submissions.read_sample(competition, files) is not None
+    assert "__MACOSX/note" in files.ignored
+
+
+def test_nothing_is_said_of_archives_that_are_not_used(tmp_path: Path) -> None:
+    twice = {"a.zip": zipped({"results.csv": "1"}), "b.zip": zipped({"results.csv": "2"})}
+    _, _, files = found("dogs-vs-cats", written(tmp_path, DOGS_TRAIN | DOGS_TEST | twice))
+    assert files.remarks == []
 
 
 @pytest.mark.parametrize("name", ["dogs.zip.001", "dogs.z01"])

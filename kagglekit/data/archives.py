@@ -115,10 +115,18 @@ def total_bytes(archive: Path) -> int:
         return 0
 
 
-def holds_images(archive: Path) -> bool:
-    """Return whether an archive contains images, or other archives, which may contain some."""
+def holds_only_tables(archive: Path) -> bool:
+    """Return whether an archive has CSV files, and neither images nor archives, which may contain some.
+
+    Raises UserError if it can't be read.
+    """
+    found = False
     with open_archive(archive, archive.name) as opened:
-        return any(image_names.is_image(member.name) or is_archive(member.name) for member in opened.members())
+        for member in opened.members():
+            if image_names.is_image(member.name) or is_archive(member.name):
+                return False
+            found = found or member.name.lower().endswith((".csv", ".tsv"))
+    return found
 
 
 def _checked_members(archive: Archive, allowed: int) -> list[Member]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kagglekit.base import storage
@@ -125,37 +125,69 @@ def _in(source: Path, competition: Competition, workspace: Workspace, console: C
     for name, path in alone.paths.items():
         near = is_archive(name) and name.count("/") <= _WRAPPERS
         # where the user unpacked the images beside the archives, only CSV files can be missing
-        if near and not (has_images and archives.holds_images(path)):
+        if near and (not has_images or _holds_only_tables(path, alone.remarks)):
             packed_in[name.rpartition("/")[0]].append(path)
     for folder in sorted(packed_in, key=lambda name: (name.count("/") + bool(name), name)):
         beside = alone.below(folder) if folder else alone
-        yield from _with_archives(beside, packed_in[folder], competition, workspace, console)
+        unpacked = _unpacked(packed_in[folder], workspace, console, alone.remarks if has_images else None)
+        yield from _with_archives(beside, packed_in[folder], unpacked, competition)
+
+
+def _holds_only_tables(path: Path, remarks: list[str]) -> bool:
+    try:
+        return archives.holds_only_tables(path)
+    except UserError as error:
+        remarks.append(_unused(path, error))
+        return False
+
+
+def _unused(path: Path, error: UserError) -> str:
+    return f"{path} is not used: {error}"
+
+
+def _unpacked(
+    packed_: Sequence[Path], workspace: Workspace, console: Console, remarks: list[str] | None
+) -> Iterator[tuple[Path, DataFiles]]:
+    """Yield each archive with its files. One that can't be unpacked is left out if there are `remarks` to say so."""
+    for path in packed_:
+        try:
+            folder = _unpack(path, workspace, console)
+        except UserError as error:
+            if remarks is None:
+                raise
+            remarks.append(_unused(path, error))
+            continue
+        yield path, DataFiles.from_folders([folder], str(path))
 
 
 def _with_archives(
-    beside: DataFiles, packed_: Sequence[Path], competition: Competition, workspace: Workspace, console: Console
+    beside: DataFiles,
+    packed_: Sequence[Path],
+    unpacked: Iterable[tuple[Path, DataFiles]],
+    competition: Competition,
 ) -> Iterator[DataFiles]:
     """Yield the first archive of a folder that has everything, else the files `beside` together with all archives."""
-    unpacked: list[DataFiles] = []
-    for path in packed_:
-        files = DataFiles.from_folders([_unpack(path, workspace, console)], str(path))
+    there: dict[str, DataFiles] = {}
+    for path, files in unpacked:
         if len(packed_) > 1 and any(_holds(competition, based) == _COMPLETE for based in _bases(files)):
             files.remarks.append(f"{path.parent} has {len(packed_)} archives: {path.name} is taken, the others are not")
             yield files
-        unpacked.append(files)
-    yield _merged(beside, unpacked, [path.name for path in packed_])
+        there[path.name] = files
+    yield _merged(beside, there)
 
 
-def _merged(beside: DataFiles, unpacked: Sequence[DataFiles], names: Sequence[str]) -> DataFiles:
-    """Return the files of a folder and of its archives called `names`. The first file of a name counts."""
-    paths = dict(beside.paths)
+def _merged(beside: DataFiles, unpacked: Mapping[str, DataFiles]) -> DataFiles:
+    """Return the files of a folder and of its archives, by their names. The first file of a name counts."""
+    paths, ignored = dict(beside.paths), dict(beside.ignored)
     came_from: dict[str, str] = {}
     twice = []
-    for name, files in zip(names, unpacked, strict=True):
+    for name, files in unpacked.items():
         twice += [(path, came_from[path], name) for path in files.paths if path in came_from]
         came_from |= dict.fromkeys(files.paths, name)
         paths = {**files.paths, **paths}
-    merged = DataFiles(dict(sorted(paths.items())), beside.origin, beside.remarks, beside.ignored)
+        ignored = {**files.ignored, **ignored}
+    # a copy: the folder alone may be what is used
+    merged = DataFiles(dict(sorted(paths.items())), beside.origin, list(beside.remarks), ignored)
     if twice:
         path, first, other = twice[0]
         merged.remarks.append(
