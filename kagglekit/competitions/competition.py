@@ -199,7 +199,9 @@ class Competition:
         labels = (form.label,) if isinstance(form, Probability | ClassLabel) else ()
         taken = self.classes if isinstance(form, ProbabilityPerClass) else labels
         if form.id in taken:
-            raise ValueError(f"submission.id {form.id!r} is the name of another column too: name the id column as Kaggle does")
+            raise ValueError(
+                f"submission.id {form.id!r} is the name of another column too: name the id column as Kaggle does"
+            )
         if isinstance(form, Probability):
             if form.of not in self.classes:
                 raise ValueError(f"submission.of {form.of!r} is not one of the classes")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kagglekit.base import image_names
-from kagglekit.competitions.competition import Competition
 from kagglekit.base.errors import PluginError
+from kagglekit.competitions.competition import Competition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,9 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     if unknown:
         example = table["path"][table["label"] == unknown[0]].iloc[0]
         raise PluginError(
-            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, for example {example}"
-            f"{image_names.told_apart(unknown[0], competition.labels)}: move the images away, or add the class to the plugin."
+            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, for example "
+            f"{example}{image_names.told_apart(unknown[0], competition.labels)}: move the images away, or add the "
+            "class to the plugin."
         )
     missing = [label for label in competition.labels if label not in set(table["label"])]
     if missing:
@@ -65,6 +66,4 @@ def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) ->
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
         paths = table["path"][table["id"] == twice.iloc[0]].tolist()
-        raise PluginError(
-            f"{source}: two images have the id {twice.iloc[0]!r}: {paths[0]} and {paths[1]}; rename one."
-        )
+        raise PluginError(f"{source}: two images have the id {twice.iloc[0]!r}: {paths[0]} and {paths[1]}; rename one.")

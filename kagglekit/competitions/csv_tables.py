@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def read(files: DataFiles, name: str, expected: Collection[str]) -> pd.DataFrame:
     """Read a CSV file of the data, with all values as strings. Raises UserError if it is missing or broken.
 
-    White space around the names of columns is dropped, except in `expected` ones. What was assumed about the file becomes a remark of `files`.
+    White space around the names of columns is dropped, except in `expected` ones. What was assumed about the file
+    becomes a remark of `files`.
     """
     import pandas as pd
 

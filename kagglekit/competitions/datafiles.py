@@ -11,7 +11,6 @@ from typing import TypeVar
 from kagglekit.base import image_names, walking
 from kagglekit.base.errors import UserError
 
-
 _Value = TypeVar("_Value")
 
 

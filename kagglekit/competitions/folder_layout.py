@@ -123,7 +123,11 @@ def _splits(base: str, images: Iterable[str]) -> FolderLayout | None:
     classes = _classes(trains[train])
     valid = min((each for each, paths in folders["valid"].items() if _classes(paths)), key=_preference, default="")
     tests = folders["test"] or folders["pred"]
-    labelled = [folder for folder, paths in folders["test"].items() if 1 < len(_classes(paths)) and {*_classes(paths)} <= {*classes}]
+    labelled = [
+        folder
+        for folder, paths in folders["test"].items()
+        if len(_classes(paths)) > 1 and {*_classes(paths)} <= {*classes}
+    ]
     if labelled and folders["pred"] and not valid:  # only one of them can be there to be predicted
         valid, tests = min(labelled, key=_preference), folders["pred"]
     return FolderLayout(base, train, classes, valid, dict(sorted(tests.items(), key=lambda each: _preference(each[0]))))

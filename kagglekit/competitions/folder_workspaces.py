@@ -65,7 +65,9 @@ def _slugs(name: str) -> list[str]:
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "folder"
     letters = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name.lower())).strip("-")
     installed = {entry.name for entry in entry_points(group=GROUP)}
-    return [f"{slug}-folder" if slug in installed else slug for slug in dict.fromkeys((plain, _storable(letters) or plain))]
+    return [
+        f"{slug}-folder" if slug in installed else slug for slug in dict.fromkeys((plain, _storable(letters) or plain))
+    ]
 
 
 def _storable(name: str) -> str:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kagglekit.base import image_names, patterns
+from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions import csv_tables, samples
 from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.base.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 def has_train(competition: Competition, files: DataFiles) -> bool:
     """Return whether there is any training image."""
@@ -181,7 +182,8 @@ def _csv_labels(
     if missing:
         raise UserError(
             f"{len(missing)} training images have no row in {layout.csv}, for example {missing[0]!r}"
-            f"{image_names.told_apart(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download the data again."
+            f"{image_names.told_apart(missing[0], names) or _unlike(layout.csv, unused)}: remove them, or download "
+            "the data again."
         )
     _check_unused(layout, unused, used, files)
     remark_loose(zip(spelled, used, strict=True), layout.csv, files)
@@ -200,8 +202,8 @@ def _known_labels(layout: CsvLabels, competition: Competition, files: DataFiles)
     empty = [name for name, label in known.items() if not label and label not in competition.classes]
     if empty:
         raise UserError(
-            f"{len(empty)} rows of {layout.csv} have no {layout.label}, for example that of {empty[0]!r}: fill it in, or "
-            "remove these rows and their images."
+            f"{len(empty)} rows of {layout.csv} have no {layout.label}, for example that of {empty[0]!r}: fill it in, "
+            "or remove these rows and their images."
         )
     csv_tables.remark_twice(len(table) - len(known), layout.csv, files)
     return known
@@ -225,8 +227,8 @@ def _check_unused(layout: CsvLabels, unused: Sequence[str], used: Sequence[str],
     if same is not None:
         raise UserError(f"{csv} has {same!r} and {unused[0]!r} for one image: remove one row.")
     raise UserError(
-        f"{len(unused)} rows of {csv} have no image, for example {unused[0]!r}{_misfit(unused[0], layout, files)}: remove "
-        "them, or download the data again."
+        f"{len(unused)} rows of {csv} have no image, for example {unused[0]!r}"
+        f"{_misfit(unused[0], layout, files)}: remove them, or download the data again."
     )
 
 
@@ -262,7 +264,8 @@ def _groups(groups: CsvGroups, table: pd.DataFrame, files: DataFiles) -> list[st
         unused = sorted(set(names) - {names[row] for row in found if row is not None})
         raise UserError(
             f"{len(missing)} training images have no group in {groups.csv}, for example {missing[0]!r}"
-            f"{image_names.told_apart(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups together without it."
+            f"{image_names.told_apart(missing[0], names) or _unlike(groups.csv, unused)}: folds can't keep groups "
+            "together without it."
         )
     used = [names[row] for row in found if row is not None]
     remark_loose(zip(spelled, used, strict=True), groups.csv, files)

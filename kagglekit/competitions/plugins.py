@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from kagglekit.competitions import hookspecs
 from kagglekit.base import storage
-from kagglekit.competitions.competition import Competition, OwnFormat
 from kagglekit.base.errors import PluginError, UserError
+from kagglekit.competitions import hookspecs
+from kagglekit.competitions.competition import Competition, OwnFormat
 from kagglekit.competitions.installed import GROUP
 
 if TYPE_CHECKING:

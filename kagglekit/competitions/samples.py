@@ -33,7 +33,9 @@ def find(competition: Competition, files: DataFiles) -> str | None:
     wanted = columns(competition)
     own = isinstance(competition.submission, OwnFormat)
     found = usual(files, wanted)
-    return only([name for name in found if (wanted[0] in found[name] if own else sorted(found[name]) == sorted(wanted))])
+    return only(
+        [name for name in found if (wanted[0] in found[name] if own else sorted(found[name]) == sorted(wanted))]
+    )
 
 
 def usual(files: DataFiles, expected: Collection[str] = ()) -> dict[str, list[str]]:

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
 
-from kagglekit.base.arrays import Floats
-from kagglekit.competitions import csv_tables, samples
 from kagglekit.base import image_names, patterns, storage
+from kagglekit.base.arrays import Floats
+from kagglekit.base.errors import UserError
+from kagglekit.competitions import csv_tables, samples
 from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.base.errors import UserError
 
 HOOKS = ("submission", "test_table")
 """Hooks that a plugin may implement and a bundle can't contain."""
