@@ -143,6 +143,18 @@ def test_labelled_test_images_keep_their_folders_in_a_submission_and_in_class_fo
     assert names == [f"{name}_{n}.jpg" for name in ("cat", "dog") for n in range(4)]
 
 
+@pytest.mark.parametrize("name", ["subject_information.csv", "submission_format.csv"])
+def test_a_table_of_other_things_is_no_sample_submission(name: str, tmp_path: Path) -> None:
+    pets = written(tmp_path / "pets", images("train/cat", "train/dog", "test"))
+    (pets / name).write_text("subject,age,sex\np1,7,f\n", encoding="utf-8")
+    competition = plugins.load(str(pets)).competition()
+    assert isinstance(competition.submission, ProbabilityPerClass)
+    assert competition.submission.id == "id"
+    (pets / "sample_submission.csv").write_text("subject,age,sex\np1,7,f\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has the columns subject, age, sex"):
+        plugins.load(str(pets)).competition()
+
+
 def test_a_sample_submission_may_lie_beside_the_folder_of_all_images(tmp_path: Path) -> None:
     pets = written(tmp_path / "pets", images("imgs/train/cat", "imgs/train/dog", "imgs/val/dog", "imgs/test"))
     (pets / "sample_submission.csv").write_text("img,cat,dog\n1.jpg,0.5,0.5\n0.jpg,0.5,0.5\n", encoding="utf-8")

@@ -235,7 +235,14 @@ def test_a_sample_that_does_not_fit_is_refused(content: str, words: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "name", ["sample_submission_v2.csv", "submission_format.csv", "Sample_Submission_Stage_1.csv", "example-sub.csv"]
+    "name",
+    [
+        "sample_submission_v2.csv",
+        "submission_format.csv",
+        "Sample_Submission_Stage_1.csv",
+        "example-sub.csv",
+        "SampleSub.csv",
+    ],
 )
 def test_a_sample_of_another_name_is_found_by_its_columns(name: str, tmp_path: Path) -> None:
     asked = read(tmp_path, " id; label \n1;0.5\n", name=name)
@@ -252,7 +259,8 @@ def test_two_samples_of_other_names_are_not_chosen_between(tmp_path: Path) -> No
 
 
 def test_labels_and_earlier_submissions_are_no_sample(tmp_path: Path) -> None:
-    for name in ("labels.csv", "submission.csv", "sample_images.csv"):
+    others = ("subject_information.csv", "sample_subjects.csv", "subset_example.csv", "submission_information.csv")
+    for name in ("labels.csv", "submission.csv", "sample_images.csv", *others):
         assert read(tmp_path, "id,label\n1,dog\n", name=name) is None
 
 

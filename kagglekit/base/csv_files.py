@@ -23,7 +23,10 @@ _DIRECTIVE = re.compile(r"sep=([,;\t|])\r?\n")
 _LETTER = "[À-ÖØ-öø-ÿŒœŠšŽžŸ]"
 _FOREIGN = re.compile(f"{_LETTER}{{3}}|{_LETTER}[¢-©¬®-¹¼-¾]")
 """No Western word has three such letters in a row, or a sign after one: it is Greek, Cyrillic or Chinese."""
-_SAMPLE = re.compile(r"(?=.*sub)(?=.*(sample|format|example)).*\.csv")
+_SAMPLE = re.compile(
+    r"(?=.*(submission|submit|((?<![a-z])|(?<=ample))subs?(?![a-z])))(?=.*(sample|example|format(?![a-z]))).*\.csv"
+)
+"""Short words must be whole: `subject_information.csv` is no sample."""
 
 
 class Table(NamedTuple):

@@ -36,7 +36,7 @@ class FolderPlugin:
                 "layout."
             )
         below = files.below(layout.base) if layout.base else files
-        if _sample(below) is None and _sample(files) is not None:
+        if _sample(below, layout.classes) is None and _sample(files, layout.classes) is not None:
             layout, below = layout.from_above(), files
         self.folder = folder.resolve() / layout.base
         self.name = folder_workspaces.name_of(self.folder, folder.resolve().name)
@@ -75,7 +75,7 @@ class FolderPlugin:
             for shape, some in _shapes(images).items()
         ]
         # a sample submission without test images is an error, which names this pattern
-        return tuple(there) or (("test/{id}",) if _sample(self._files) else ())
+        return tuple(there) or (("test/{id}",) if _sample(self._files, self._classes) else ())
 
     @hookimpl
     def recipe(self) -> Mapping[str, Any]:
@@ -84,14 +84,12 @@ class FolderPlugin:
 
     def _submission(self) -> tuple[Submission, bool]:
         """Return the format, and whether ids are without the images' extension."""
-        path = _sample(self._files)
+        path = _sample(self._files, self._classes)
         if path is None:
             return ProbabilityPerClass(id=beside("id", self._classes)), False
-        table = csv_tables.parse(path)
-        header, rows = table.named(), table.rows
+        header, rows, values = _content(path)
         if not rows:
             raise UserError(f"{path} is empty: replace it with the competition's own, or remove it.")
-        values = {row[1].strip() for row in rows} if len(header) == 2 else set()
         self._classes = _spelled(self._classes, [*header, *values])
         two_numbers = len(self._classes) == 2 and all(map(_is_number, self._classes))
         if len(values) == 1 and values <= set(self._classes) and two_numbers:
@@ -99,7 +97,7 @@ class FolderPlugin:
                 f"{path} has {values.pop()!r} in every row, which may be a class or a probability: "
                 "`kagglekit new NAME` writes a plugin that can say which."
             )
-        format_ = self._format(header, values)
+        format_ = _format(self._classes, header, values)
         if format_ is None:
             raise UserError(
                 f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}"
@@ -108,14 +106,28 @@ class FolderPlugin:
             )
         return format_, not image_names.is_image(rows[0][0])
 
-    def _format(self, header: Sequence[str], values: set[str]) -> Submission | None:
-        if len(header) > 2 and sorted(header[1:]) == sorted(self._classes):
-            return ProbabilityPerClass(id=header[0])
-        if len(header) == 2 and values <= set(self._classes):
-            return ClassLabel(id=header[0], label=header[1])
-        if len(header) == 2 and len(self._classes) == 2 and all(_is_number(value) for value in values):
-            return Probability(id=header[0], label=header[1], of=self._classes[1])
-        return None
+
+def _format(classes: Sequence[str], header: Sequence[str], values: set[str]) -> Submission | None:
+    """Return the format of a sample submission with the `values` in the second of two columns; None if it fits none."""
+    if len(header) > 2 and sorted(header[1:]) == sorted(classes):
+        return ProbabilityPerClass(id=header[0])
+    if len(header) == 2 and values <= set(classes):
+        return ClassLabel(id=header[0], label=header[1])
+    if len(header) == 2 and len(classes) == 2 and all(_is_number(value) for value in values):
+        return Probability(id=header[0], label=header[1], of=classes[1])
+    return None
+
+
+def _content(path: Path) -> tuple[list[str], list[list[str]], set[str]]:
+    """Return a sample's columns, its rows, and the values in the second of two columns."""
+    table = csv_tables.parse(path)
+    header = table.named()
+    return header, table.rows, {row[1].strip() for row in table.rows} if len(header) == 2 else set()
+
+
+def _fits(path: Path, classes: Sequence[str]) -> bool:
+    header, _, values = _content(path)
+    return _format(_spelled(classes, [*header, *values]), header, values) is not None
 
 
 def _shapes(images: Sequence[str]) -> dict[str, list[str]]:
@@ -136,13 +148,13 @@ def _common_ending(images: Sequence[str]) -> str:
     return endings.pop() if len(endings) == 1 else ""
 
 
-def _sample(files: DataFiles) -> Path | None:
-    """Return the sample submission, if any. The classes can't tell yet which columns it has."""
+def _sample(files: DataFiles, classes: Sequence[str]) -> Path | None:
+    """Return the sample submission, if any: a file of the declared names, else one that fits the classes."""
     found = files.first(ProbabilityPerClass().sample)
     if found is not None:
         return found
     usual = [name for name, header in samples.usual(files).items() if len(header) > 1]
-    return files.first(filter(None, [samples.only(usual)]))
+    return files.first(filter(None, [samples.only([name for name in usual if _fits(files.paths[name], classes)])]))
 
 
 def _spelled(names: Sequence[str], others: Sequence[str]) -> list[str]:
