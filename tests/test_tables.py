@@ -17,6 +17,16 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     damage.without_features(monkeypatch)
 
 
+def test_a_missing_table_whose_archive_is_damaged_is_explained(cli: Cli, tmp_path: Path) -> None:
+    for name in [f"train/c{number}/{number}.jpg" for number in range(10)] + ["test/10.jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "driver_imgs_list.csv.zip").write_bytes(b"PK")
+    done = cli("audit", "state-farm", "--data", tmp_path)
+    assert "driver_imgs_list.csv" in failed(done)
+    assert "driver_imgs_list.csv.zip is not used: " in done.out.replace("\n", "")
+
+
 def test_what_was_assumed_about_tables_is_said_once(cli: Cli, leaf: Given, cheap: None) -> None:
     rows = "".join(f"L{n};{('oak', 'elm')[n % 2]}\n" for n in range(12))
     (leaf.data / "labels.csv").write_bytes(f"leaf;kind\n{rows}".encode("utf-16"))

@@ -77,10 +77,12 @@ def read(
     `drops` lists the training images to leave out: `id`, `reason`.
     """
     plugin, competition = project.plugin, project.competition
-    train = plugin.train_table(competition, files)
-    test = plugin.test_table(competition, files)
-    sample = submissions.read_sample(competition, files)
-    say_remarks(files, console)
+    try:
+        train = plugin.train_table(competition, files)
+        test = plugin.test_table(competition, files)
+        sample = submissions.read_sample(competition, files)
+    finally:  # a remark may say why a table is missing
+        say_remarks(files, console)
     _warn_of_lookalikes(train["label"], console)
     counts = file_counts.count(competition, files, [*train["path"], *test["path"]])
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
