@@ -237,6 +237,21 @@ def test_lists_are_read_as_people_write_them(
     assert "--apply does no audit" in failed(audit(cli, planted, "--apply", listed, "--open"))
 
 
+@pytest.mark.parametrize(
+    ("listed", "means"),
+    [
+        ("cat/1", "cat/1"),
+        ("train/Cat/1.JPG", "cat/1"),
+        ("/kaggle/input/pets/train/cat/1.jpg", "cat/1"),
+        ("valid/cat/1", "valid/cat/1"),  # another image, which is gone
+    ],
+)
+def test_a_listed_path_means_the_image_there_and_no_other(listed: str, means: str) -> None:
+    train = pd.DataFrame({"id": ["cat/1", "cat/2"], "path": ["/data/train/cat/1.jpg", "/data/train/cat/2.jpg"]})
+    drops = pd.DataFrame({"id": [listed], "reason": [""]}, dtype=str)
+    assert exclusions.aligned(drops, train)["id"].tolist() == [means]
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, unique=True))
 def test_any_name_survives_a_list_of_drops(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("list") / "drops.csv"

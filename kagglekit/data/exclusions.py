@@ -99,11 +99,23 @@ def aligned(listed: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
     """
     names = listed["id"].tolist()
     spelled = [image_names.spellings(*row) for row in zip(train["id"], train["path"], strict=True)]
-    rows = image_names.match(spelled, names, folders=False)  # an id of an image that is gone is none of others
-    for row, image_id in zip(rows, train["id"], strict=True):
-        if row is not None:
+    rows = image_names.match(spelled, names)
+    for image, row, image_id, path in zip(spelled, rows, train["id"], train["path"], strict=True):
+        # the id of an image that is gone, such as `valid/cat/1`, is not the path of another one
+        if row is not None and (not image_names.is_loose(image, names[row]) or _is_path(names[row], image_id, path)):
             names[row] = image_id
     return listed.assign(id=names)
+
+
+def _is_path(row: str, image_id: str, path: str) -> bool:
+    """Return whether a row names the image at `path`: the path agrees with all of it, or with more than the id."""
+    parts = [image_names.folded(image_names.without_ending(name)).split("/") for name in (row, path)]
+    same = 0
+    for one, other in zip(reversed(parts[0]), reversed(parts[1]), strict=False):
+        if one != other:
+            break
+        same += 1
+    return same == len(parts[0]) or same > image_id.count("/") + 1
 
 
 def write(path: Path, listed: pd.DataFrame) -> None:
