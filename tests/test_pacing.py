@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,8 +16,11 @@ from hypothesis import strategies as st
 
 from kagglekit.base.errors import UserError
 from kagglekit.cli import main  # noqa: F401  heavy imports are shared
+from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
+from kagglekit.pipeline.methods.fold_models import planned_models
 from kagglekit.recipe import Recipe
-from kagglekit.runs.record import Pace
+from kagglekit.runs import record
+from kagglekit.runs.record import ModelPace, Pace, PaceCheck
 from kagglekit.training import budget, pacing, throughput
 from kagglekit.training.budget import Work
 from kagglekit.training.learner import Learner
@@ -202,6 +206,19 @@ def test_the_rate_comes_down_however_short_the_training_becomes(
     trainers.spare(monkeypatch)
     again.train((phase,), lambda _: None, pacer=pacer(tmp_path / "again", epochs=8, epoch=10.0))
     assert trainers.same(trainers.state(made), trainers.state(again))
+
+
+def test_a_resumed_model_s_own_time_counts_once(tmp_path: Path) -> None:
+    run = SimpleNamespace(folder=tmp_path, seconds={"data": 5.0}, left_out=())
+    job: Any = SimpleNamespace(run=run, recipe=Recipe.of(method="finetune", folds=2), backbones=["any"])
+    stages: Any = SimpleNamespace(seconds=lambda: {"folds": 1.0, "fold0-0": 110.0})
+    finished, killed = planned_models(job.recipe, job.backbones)
+    for model, seconds in ((finished, 100.0), (killed, None)):
+        (tmp_path / model.folder).mkdir(parents=True)
+        check = PaceCheck(step=8, seconds=40.0, epochs=6.0)
+        record.write(tmp_path / model.folder / "pace.json", ModelPace(checks=(check,), seconds=seconds, epoch=20.0))
+    standing = BudgetSchedule(job, PACE, stages)._standing(killed)
+    assert (standing.spent, standing.epoch) == (106.0, 20.0), "the model itself adds its 40 seconds"
 
 
 # Whole commands

@@ -20,7 +20,7 @@ from kagglekit.runs.record import ModelPace, Pace, PaceCheck
 
 now = time.monotonic
 
-CHECKS_PER_EPOCH = 8
+_CHECKS_PER_EPOCH = 8
 _TOLERANCE = 0.05
 """Share by which a model may be late: measurements vary as much."""
 _SHORTEST = 0.5
@@ -102,7 +102,7 @@ class Pacer:
 
     def check(self, step: int) -> None:
         """Look at the clock before `step`, counted from the start of the model, if it is time to."""
-        is_due = step % max(self._steps_per_epoch // CHECKS_PER_EPOCH, 1) == 0
+        is_due = step % max(self._steps_per_epoch // _CHECKS_PER_EPOCH, 1) == 0
         self._speed.note(step, ends_window=is_due)
         if is_due and self._decides and step > self._decided.checks[-1].step:
             seconds = now() - self._started
@@ -160,7 +160,7 @@ class Pacer:
         factor = stretch(self._pace, standing, latest(self._pace), before - at, before)
         if factor >= 1 - _TOLERANCE:
             return before
-        return min(max(at + (before - at) * factor, at + 1 / CHECKS_PER_EPOCH, _SHORTEST), before)
+        return min(max(at + (before - at) * factor, at + 1 / _CHECKS_PER_EPOCH, _SHORTEST), before)
 
     def _keep(self, decided: ModelPace) -> None:
         self._decided = decided
