@@ -21,7 +21,8 @@ from PIL import Image
 
 from benchmarks.timing import machine
 from benchmarks.training import DRIVERS
-from kagglekit.base import devices, metrics
+from kagglekit import metrics
+from kagglekit.base import devices
 from kagglekit.competitions import plugins
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import archives, folds

@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 from benchmarks.features import ARCHIVE, photographs
 from benchmarks.timing import machine
 from kagglekit.base.console import Console
-from kagglekit.base.metrics import log_loss_rows
 from kagglekit.data import folds
 from kagglekit.heads import heads
 from kagglekit.heads.features import FeatureEngine
+from kagglekit.metrics import log_loss_rows
 from kagglekit.models import registry, timm_models, weights
 from kagglekit.recipe import ComputeSettings, FeatureSettings, HeadSettings
 

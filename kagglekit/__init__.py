@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kagglekit.base.errors import PluginError, UserError
-    from kagglekit.base.metrics import Metric
     from kagglekit.competitions.competition import (
         ClassLabel,
         Competition,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
         ProbabilityPerClass,
     )
     from kagglekit.competitions.hookspecs import hookimpl
+    from kagglekit.metrics import Metric
 
 __all__ = [
     "ClassLabel",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Metric": "base.metrics",
+    "Metric": "metrics",
     "PluginError": "base.errors",
     "UserError": "base.errors",
     "hookimpl": "competitions.hookspecs",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from kagglekit.base import metrics
+from kagglekit import metrics
 from kagglekit.recipe import read_file
 from kagglekit.recipe.recipe import FORMER_NAMES
 from kagglekit.report import compare

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from kagglekit.base.errors import PluginError, UserError
-from kagglekit.base.metrics import Metric
 from kagglekit.competitions import installed, plugins
 from kagglekit.competitions.competition import (
     ClassLabel,
@@ -25,6 +24,7 @@ from kagglekit.competitions.competition import (
     ProbabilityPerClass,
 )
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.metrics import Metric
 
 THREE = {"c0": "safe", "c1": "right", "c2": "left"}
 

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from kagglekit.base.errors import UserError
-from kagglekit.base.metrics import METRICS, Metric, log_loss_rows
 from kagglekit.data import folds
 from kagglekit.heads import head_file, heads, mlp
 from kagglekit.heads.layers import Head, Linear, Relu, Softmax, Standardise, scores_by_torch
 from kagglekit.heads.logistic import LogisticPaths, LogisticRows, softmax
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
+from kagglekit.metrics import Metric, log_loss_rows, resolve
 from kagglekit.pipeline import postprocess
 from kagglekit.recipe import DataSettings, HeadSettings
 
-LOG_LOSS = METRICS["log_loss"]
+LOG_LOSS = resolve("log_loss")
 SAME = ((0, 1, 2), (0, 1, 2))
 SWAP = ((0, 1, 2), (1, 0, 2))
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
-from kagglekit.base import metrics
+from kagglekit import metrics
 from kagglekit.base.arrays import Floats, Labels
-from kagglekit.base.metrics import Metric
+from kagglekit.metrics import Metric
 
 EPSILON = 1e-15
 
@@ -59,7 +59,7 @@ def test_for_two_classes_it_is_the_binary_log_loss() -> None:
     truth, probabilities = drawn(1, 200, 2)
     dog = probabilities[:, 1]
     binary = -(truth * np.log(dog) + (1 - truth) * np.log(1 - dog)).mean()
-    assert metrics.METRICS["log_loss"].score(truth, probabilities) == pytest.approx(binary, rel=1e-12)
+    assert metrics.resolve("log_loss").score(truth, probabilities) == pytest.approx(binary, rel=1e-12)
 
 
 @settings(deadline=None, max_examples=50)
@@ -70,23 +70,52 @@ def test_scores_agree_with_scikit_learn_and_are_the_mean_of_their_rows(seed: int
         "log_loss": log_loss(truth, probabilities, labels=np.arange(width)),
         "accuracy": accuracy_score(truth, probabilities.argmax(axis=1)),
     }
-    for name, metric in metrics.METRICS.items():
-        assert metric.score(truth, probabilities) == pytest.approx(expected[name], rel=1e-9)
+    for name, score in expected.items():
+        metric = metrics.resolve(name)
+        decided = metrics.plain_decision(metric, probabilities)
+        assert metric.score(truth, decided) == pytest.approx(score, rel=1e-9)
         assert metric.per_row is not None
-        assert metric.per_row(truth, probabilities).mean() == pytest.approx(expected[name], rel=1e-9)
+        assert metric.per_row(truth, decided).mean() == pytest.approx(score, rel=1e-9)
 
 
 def test_accuracy_by_hand() -> None:
     probabilities = np.array([[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
     assert metrics.correct_rows(np.array([1, 1, 0]), probabilities).tolist() == [1.0, 0.0, 0.0]
-    assert metrics.METRICS["accuracy"].score(np.array([1, 0, 0]), probabilities) == pytest.approx(2 / 3)
+    metric = metrics.resolve("accuracy")
+    assert metric.score(np.array([1, 0, 0]), metrics.plain_decision(metric, probabilities)) == pytest.approx(2 / 3)
 
 
 def test_the_direction_of_each_metric() -> None:
-    assert {name: metric.lower_is_better for name, metric in metrics.METRICS.items()} == {
-        "log_loss": True,
-        "accuracy": False,
-    }
+    known = {name: metrics.resolve(name).lower_is_better for name in ("log_loss", "accuracy")}
+    assert known == {"log_loss": True, "accuracy": False}
+
+
+def test_the_plain_decision_of_each_kind() -> None:
+    rows = np.array([[0.5, 0.5, 0.0], [0.1, 0.3, 0.6], [0.6, 0.0, 0.4]])
+    decisions = Metric(name="own", score=brier_score, needs="decisions")
+    top = Metric(name="own", score=brier_score, needs="top", k=2)
+    longer = Metric(name="own", score=brier_score, needs="top", k=4)
+    assert metrics.plain_decision(decisions, rows).tolist() == [0, 2, 0]
+    assert metrics.plain_decision(decisions, rows, "grades").tolist() == [1, 2, 1]
+    assert metrics.plain_decision(decisions, rows, "labels").tolist() == [[1, 1, 0], [0, 0, 1], [1, 0, 0]]
+    assert metrics.plain_decision(top, rows).tolist() == [[0, 1], [2, 1], [0, 2]]
+    assert metrics.plain_decision(longer, rows).tolist() == [[0, 1, 2, -1], [2, 1, 0, -1], [0, 2, 1, -1]]
+    assert metrics.plain_decision(Metric(name="own", score=brier_score), rows) is rows
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"needs": "logits"}, "needs 'logits' is not one of probabilities, ranks"),
+        ({"needs": "top"}, "has a k above 0"),
+        ({"k": 5}, "has a k above 0"),
+        ({"kinds": ("boxes",)}, "are not among classes, labels"),
+        ({"kinds": ()}, "are not among classes, labels"),
+    ],
+)
+def test_a_metric_that_contradicts_itself_is_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Metric(name="own", score=brier_score, **wrong)  # type: ignore[arg-type]
 
 
 def brier_score(truth: Labels, probabilities: Floats) -> float:
@@ -95,7 +124,7 @@ def brier_score(truth: Labels, probabilities: Floats) -> float:
 
 def test_a_metric_is_meant_by_its_name_itself_or_a_callable() -> None:
     own = Metric(name="own", score=brier_score, lower_is_better=False)
-    assert metrics.resolve("log_loss") is metrics.METRICS["log_loss"]
+    assert metrics.resolve("log_loss") is metrics.resolve("log_loss")
     assert metrics.resolve(own) is own
     taken = metrics.resolve(brier_score)
     assert (taken.name, taken.score, taken.lower_is_better, taken.per_row) == ("brier score", brier_score, True, None)

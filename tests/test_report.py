@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit.base import metrics
+from kagglekit import metrics
 from tests import damage, drawing, finetuned
 from tests.browser import Opened, browser, open_page
 from tests.conftest import REPORT, Cli, failed, succeeded

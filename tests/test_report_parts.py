@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.base import figures, metrics
+from kagglekit import metrics
+from kagglekit.base import figures
 from kagglekit.base.console import Console
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding, files

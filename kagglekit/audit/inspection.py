@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kagglekit import metrics
 from kagglekit.audit import duplicates, label_errors, outliers
-from kagglekit.base import metrics
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace

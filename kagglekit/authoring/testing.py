@@ -206,7 +206,7 @@ def _copy(sample: pd.DataFrame | None) -> pd.DataFrame | None:
 
 
 def _metric(competition: Competition) -> str:
-    from kagglekit.base import metrics
+    from kagglekit import metrics
 
     return metrics.resolve(competition.metric).name
 

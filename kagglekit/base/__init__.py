@@ -1,1 +1,1 @@
-"""Foundations that know no competition: errors, files, the console, processes, metrics."""
+"""Foundations that know no competition: errors, files, the console, processes."""

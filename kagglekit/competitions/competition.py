@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from kagglekit.base import metrics, patterns
+from kagglekit import metrics
+from kagglekit.base import patterns
 
 _NAME = re.compile(r"[^\W_]+(-[^\W_]+)*")
 

@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from kagglekit.base import devices, environment, metrics, native_output, parallel, storage
+from kagglekit import metrics
+from kagglekit.base import devices, environment, native_output, parallel, storage
 from kagglekit.base.arrays import Floats, Labels, class_indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError

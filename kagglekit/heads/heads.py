@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask, softmax
-from kagglekit.base.metrics import clustered_error, log_loss_rows
 from kagglekit.data import folds
 from kagglekit.heads import mlp
 from kagglekit.heads.layers import Head
 from kagglekit.heads.logistic import COLUMNS, LogisticPaths, LogisticRows
 from kagglekit.heads.row_file import Rows, read
+from kagglekit.metrics import clustered_error, log_loss_rows
 from kagglekit.recipe import HeadSettings
 
 INNER_FOLDS = 3

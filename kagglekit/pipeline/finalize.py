@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit.base import metrics, storage
+from kagglekit import metrics
+from kagglekit.base import storage
 from kagglekit.base.arrays import Floats, class_indices
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
@@ -79,7 +80,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         return Alone(
             steps={gate.step: gate.value for gate in gates if gate.judgement.kept},
             left_out=tuple(left_out),
-            out_of_fold=metric.score(scored.truth, oof),
+            out_of_fold=postprocess.score(scored.truth, oof, metric),
         )
 
     def submission_() -> None:
@@ -116,10 +117,10 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
     return Result(
         metric=metric.name,
         lower_is_better=metric.lower_is_better,
-        out_of_fold=metric.score(scored.truth, oof),
+        out_of_fold=postprocess.score(scored.truth, oof, metric),
         standard_error=None if math.isnan(error) else error,
         accuracy=float(metrics.correct_rows(scored.truth, oof).mean()),
-        before_finish=metric.score(scored.truth, scored.probabilities),
+        before_finish=postprocess.score(scored.truth, scored.probabilities, metric),
         finish=job.run.finishing,
         clusters=len(np.unique(scored.clusters)),
         folds_left_out=job.run.left_out or None,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Labels
-from kagglekit.base.metrics import Metric, clustered_error
 from kagglekit.data import folds
+from kagglekit.metrics import Metric, clustered_error, plain_decision
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs.record import FinishingStep
 
@@ -165,7 +165,7 @@ def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
 def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Judgement:
     """Compare two sets of probabilities of the same rows. This is the test that every step must pass."""
     gains = _bootstrap_gains(scored, before, after, metric, seed)
-    score_before, score_after = metric.score(scored.truth, before), metric.score(scored.truth, after)
+    score_before, score_after = score(scored.truth, before, metric), score(scored.truth, after, metric)
     sign = 1.0 if metric.lower_is_better else -1.0
     low = float(np.quantile(gains, 1 - CONFIDENCE))
     gain = sign * (score_before - score_after)
@@ -188,7 +188,12 @@ def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: 
     """Return the standard error of the score. The rows of a cluster count as one observation."""
     if metric.per_row is None:
         return float(np.std(_bootstrap_scores(scored, probabilities, metric, seed), ddof=1))
-    return clustered_error(metric.per_row(scored.truth, probabilities), scored.clusters)
+    return clustered_error(metric.per_row(scored.truth, plain_decision(metric, probabilities)), scored.clusters)
+
+
+def score(truth: Labels, probabilities: Floats, metric: Metric) -> float:
+    """Return the score of the plain decisions on probabilities (N, C)."""
+    return metric.score(truth, plain_decision(metric, probabilities))
 
 
 def _parts(scored: Scored, seed: int) -> folds.Fold:
@@ -210,7 +215,7 @@ def _best(
     values: Sequence[float],
     metric: Metric,
 ) -> float:
-    scores = [metric.score(truth, apply(probabilities, value)) for value in values]
+    scores = [score(truth, apply(probabilities, value), metric) for value in values]
     return values[int(np.argmin(scores) if metric.lower_is_better else np.argmax(scores))]
 
 
@@ -219,7 +224,8 @@ def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metr
     if metric.per_row is None:
         first = _bootstrap_scores(scored, before, metric, seed)
         return sign * (first - _bootstrap_scores(scored, after, metric, seed))
-    gains = sign * (metric.per_row(scored.truth, before) - metric.per_row(scored.truth, after))
+    losses = [metric.per_row(scored.truth, plain_decision(metric, rows)) for rows in (before, after)]
+    gains = sign * (losses[0] - losses[1])
     sums = np.bincount(scored.clusters, weights=gains)
     sizes = np.bincount(scored.clusters)
     random = np.random.default_rng(seed)
@@ -235,9 +241,10 @@ def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, see
     random = np.random.default_rng(seed)
     order = np.argsort(scored.clusters, kind="stable")
     rows_of = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
+    decided = plain_decision(metric, probabilities)
     scores = []
     for _ in range(SLOW_RESAMPLES):
         chosen = random.integers(0, len(rows_of), len(rows_of))
         rows = np.concatenate([rows_of[cluster] for cluster in chosen])
-        scores.append(metric.score(scored.truth[rows], probabilities[rows]))
+        scores.append(metric.score(scored.truth[rows], decided[rows]))
     return np.array(scores)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kagglekit import recipe
-from kagglekit.base import metrics
+from kagglekit import metrics, recipe
 from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -83,7 +82,7 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     clusters = shared["group"] if "group" in shared else shared["id"]
     numbers = np.unique(clusters.astype(str), return_inverse=True)[1].astype(np.int64)
     scored = postprocess.Scored(truth, one, numbers, np.zeros(len(truth), np.int64))
-    metric = metrics.METRICS["log_loss"]
+    metric = metrics.resolve("log_loss")
     low, high = postprocess.gain_interval(scored, one, other, metric, seed)
     losses = [metrics.log_loss_rows(truth, rows) for rows in (one, other)]
     right = [metrics.correct_rows(truth, rows) > 0 for rows in (one, other)]

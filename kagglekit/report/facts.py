@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from kagglekit import recipe
-from kagglekit.base import metrics
+from kagglekit import metrics, recipe
 from kagglekit.pipeline import postprocess, summary
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import Recipe

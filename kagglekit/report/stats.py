@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import metrics
+from kagglekit import metrics
 from kagglekit.base.arrays import Floats, Labels
 from kagglekit.pipeline import postprocess
 

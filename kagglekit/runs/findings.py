@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit.base import metrics
+from kagglekit import metrics
 from kagglekit.base.arrays import Floats, Labels, class_indices
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe

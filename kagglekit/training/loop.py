@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kagglekit.base import devices, interrupts, metrics
+from kagglekit import metrics
+from kagglekit.base import devices, interrupts
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import UserError
