@@ -244,7 +244,7 @@ def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "model.onnx", "recipe.toml", "bundle.json", "notebook.ipynb",
-        "csv_files.py", "decoding.py", "image_names.py", "walking.py", "standalone.py",
+        "csv_files.py", "decoding.py", "depth.py", "image_names.py", "opening.py", "walking.py", "standalone.py",
     }  # fmt: skip
     notebook = json.loads((tmp_path / "out" / "notebook.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kagglekit.images import decoding
+from kagglekit.images import decoding, opening
 from tests import drawing
 from tests.conftest import Cli, Done, succeeded
 from tests.damage import (
@@ -147,7 +147,7 @@ def assert_shows(content: bytes, colours: Quadrants) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_picture_is_decoded_to_what_a_viewer_shows(kind: str) -> None:
     assert_shows(KINDS[kind].content, KINDS[kind].colours)
-    assert decoding.inspect(KINDS[kind].content, 100) == decoding.Header(KINDS[kind].format, SHAPE[0] * SHAPE[1])
+    assert decoding.inspect(KINDS[kind].content, 100) == opening.Header(KINDS[kind].format, SHAPE[0] * SHAPE[1])
 
 
 def turned(orientation: int, form: str = "JPEG", mode: str = "RGB") -> bytes:

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kagglekit.images import decoding, files
-from kagglekit.images.decoding import Preprocessing, Used
+from kagglekit.images import decoding, depth, files
+from kagglekit.images.decoding import Preprocessing
+from kagglekit.images.depth import Used
 from tests import damage
 from tests.conftest import Cli, succeeded
 from tests.damage import QUICK, only_run
@@ -103,9 +104,9 @@ KINDS: dict[str, tuple[bytes, NDArray[np.uint8]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_twelve_bits_are_shown_from_black_to_white(kind: str) -> None:
     content, expected = KINDS[kind]
-    used = decoding.used_values(content)
+    used = depth.used_values(content)
     assert used is not None
-    assert decoding.levels_of([used]) == TWELVE
+    assert depth.levels_of([used]) == TWELVE
     assert close(decoding.decode(content, TWELVE), expected)
     assert close(decoding.decode_whole(content, 1, TWELVE), expected)
     assert not close(decoding.decode(content), expected)
@@ -143,9 +144,9 @@ def test_tiffs_of_many_types_are_shown_from_black_to_white(kind: str) -> None:
     pytest.importorskip("tifffile", reason="the extra tiff is not installed")
     samples, expected, options = TIFFS[kind]
     content = tiff(samples, **options)
-    used = decoding.used_values(content)
+    used = depth.used_values(content)
     assert used is not None
-    shown = decoding.decode(content, decoding.levels_of([used]))
+    shown = decoding.decode(content, depth.levels_of([used]))
     assert np.corrcoef(shown.ravel(), np.broadcast_to(expected.reshape(60, 80, -1), (60, 80, 3)).ravel())[0, 1] > 0.999
     assert shown.max() >= expected.max() - 2
 
@@ -157,9 +158,9 @@ def test_sixteen_bits_that_are_used_fully_lose_their_lower_eight_as_before(seed:
     samples = np.random.default_rng(seed).integers(0, 65536, shape).astype(np.uint16)
     for ending in (".png", ".tiff", ".pgm" if not colour else ".ppm"):
         content = encoded(ending, samples)
-        used = decoding.used_values(content)
+        used = depth.used_values(content)
         assert used is not None
-        levels = decoding.levels_of([used])
+        levels = depth.levels_of([used])
         assert levels == ()
         seen = decoding.decode(content, levels)
         assert close(seen, samples >> 8)  # libtiff rounds
@@ -172,7 +173,7 @@ def test_sixteen_bits_that_are_used_fully_lose_their_lower_eight_as_before(seed:
 )
 def test_the_levels_of_any_images_are_a_range_with_an_order(ends: list[tuple[float, float]], sample: str) -> None:
     used = [Used(sample, low, low + more) for low, more in ends]
-    for name, black, white in decoding.levels_of(used):
+    for name, black, white in depth.levels_of(used):
         assert name == sample
         assert black < white
         assert np.isfinite([black, white]).all()
@@ -180,14 +181,14 @@ def test_the_levels_of_any_images_are_a_range_with_an_order(ends: list[tuple[flo
 
 def test_one_strange_image_in_two_hundred_does_not_darken_all() -> None:
     usual = [Used("uint16", 3, 3900)] * 199
-    assert decoding.levels_of([*usual, Used("uint16", 0, 65535)]) == TWELVE
+    assert depth.levels_of([*usual, Used("uint16", 0, 65535)]) == TWELVE
 
 
 def test_images_of_eight_bits_have_no_levels_and_keep_the_keys_that_they_had() -> None:
     plain = Preprocessing(
         size=(32, 32), crop="centre", crop_share=1.0, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    assert decoding.used_values(encoded(".png", PHOTO)) is None
+    assert depth.used_values(encoded(".png", PHOTO)) is None
     assert "levels" not in plain.to_plain()
     assert Preprocessing.from_plain(json.loads(json.dumps(plain.to_plain()))) == plain
 

@@ -28,7 +28,7 @@ from kagglekit.data import exclusions, folds, tables
 from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.heads import features
-from kagglekit.images.decoding import Levels
+from kagglekit.images.depth import Levels
 from kagglekit.images.scan import Seen
 from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, DataSettings, FeatureSettings

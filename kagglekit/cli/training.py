@@ -12,7 +12,7 @@ from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.data.project import Project
-from kagglekit.images import decoding, files
+from kagglekit.images import decoding, depth, files
 from kagglekit.models import registry, timm_models
 from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.finetune import FineTuning, find_rate
@@ -80,8 +80,8 @@ def augmentations(
     )
     images = _training_images(project, data_path, chosen.data.num_folds, console)
     chosen_images = list(_some(images, competition.labels, num_images, chosen.data))
-    used = [decoding.used_values(content) for content, _ in chosen_images]
-    levels = decoding.levels_of(values for values in used if values is not None)
+    used = [depth.used_values(content) for content, _ in chosen_images]
+    levels = depth.levels_of(values for values in used if values is not None)
     some = (
         (preprocessing.apply(decoding.decode(content, levels)), label, files.digest(content))
         for content, label in chosen_images

@@ -20,7 +20,7 @@ from kagglekit.data import exclusions, file_counts, folds
 from kagglekit.data.file_counts import FileCounts
 from kagglekit.data.project import Project
 from kagglekit.images import scan
-from kagglekit.images.decoding import Levels
+from kagglekit.images.depth import Levels
 from kagglekit.recipe import ComputeSettings, DataSettings
 
 

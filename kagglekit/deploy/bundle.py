@@ -14,10 +14,10 @@ from kagglekit.base import csv_files, image_names, storage, walking
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import standalone
 from kagglekit.deploy.fitted_run import FittedRun
-from kagglekit.images import decoding
+from kagglekit.images import decoding, depth, opening
 from kagglekit.runs import filenames
 
-_MODULES = (csv_files, decoding, image_names, walking, standalone)
+_MODULES = (csv_files, decoding, depth, image_names, opening, walking, standalone)
 WHEELS = "wheels"
 
 

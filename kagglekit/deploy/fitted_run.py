@@ -19,7 +19,8 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import mirror_classes
 from kagglekit.data import folds
-from kagglekit.images.decoding import PREPROCESSING_VERSION, Levels, Preprocessing
+from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
+from kagglekit.images.depth import Levels
 from kagglekit.models import onnx_export, registry
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import postprocess, views

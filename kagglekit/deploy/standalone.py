@@ -1,7 +1,8 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file, `csv_files.py`, `decoding.py`, `image_names.py` and `walking.py` are copied unchanged into the bundle. They
-import nothing else of kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
+This file, `csv_files.py`, `decoding.py` with `depth.py` and `opening.py`, `image_names.py` and `walking.py` are copied
+unchanged into the bundle. They import nothing else of kagglekit, so that a notebook without network needs only numpy,
+Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from pathlib import Path
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding
-from kagglekit.images.decoding import ImageError, Levels
+from kagglekit.images.decoding import ImageError
+from kagglekit.images.depth import Levels
 
 
 def place(path: str | Path) -> Path:

@@ -17,9 +17,9 @@ from filelock import FileLock
 
 from kagglekit.base import native_output, parallel, storage
 from kagglekit.base.console import Console
-from kagglekit.images import appearance, decoding, files
+from kagglekit.images import appearance, decoding, depth, files
 from kagglekit.images.appearance import Appearance
-from kagglekit.images.decoding import Levels, Used
+from kagglekit.images.depth import Levels, Used
 
 SCAN_VERSION = 2
 """Increased whenever a file would be judged differently."""
@@ -46,7 +46,7 @@ class Seen(Appearance):
     sample: str = ""
     """Type of the samples, such as uint16; empty for at most 8 bits per channel."""
     low: float = 0.0
-    """Values that the image uses if it has more than 8 bits per channel, as in `decoding.Used`."""
+    """Values that the image uses if it has more than 8 bits per channel, as in `depth.Used`."""
     high: float = 0.0
     levels: str = ""
     """Levels that the appearance was computed with if there are more than 8 bits per channel."""
@@ -168,7 +168,7 @@ def scan(paths: Sequence[str], folder: Path, megapixels: int, workers: int, cons
 def _levels(training: Sequence[Seen | None], console: Console) -> Levels:
     """Return the levels of the data set, and print them."""
     used = [Used(seen.sample, seen.low, seen.high) for seen in training if seen is not None and seen.sample]
-    levels = decoding.levels_of(used)
+    levels = depth.levels_of(used)
     for sample, black, white in levels:
         kind = {"uint16": "16-bit"}.get(sample, sample)
         console.say(f"{kind} images: {black:.6g} to {white:.6g} is shown as black to white")
@@ -212,7 +212,7 @@ def _look(path: str, megapixels: int, levels: Levels) -> _Looked:
         content, (size, changed, touched) = files.read_bytes(path)
         digest = files.digest(content)
         header, pixels = decoding.decode_twice(content, megapixels, levels)
-        used = decoding.used_values(content)
+        used = depth.used_values(content)
     except decoding.ImageError as error:
         return _Looked(path, None, digest, str(error))
     seen = Seen(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from kagglekit.images.decoding import PREPROCESSING_VERSION, Levels, Preprocessing
+from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
+from kagglekit.images.depth import Levels
 from kagglekit.models.weights import Source, Weights
 from kagglekit.runs.record import BackboneRecord
 

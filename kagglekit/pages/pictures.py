@@ -15,7 +15,8 @@ from PIL import Image
 
 from kagglekit.base.errors import UserError
 from kagglekit.images import decoding, files
-from kagglekit.images.decoding import Levels, Pixels
+from kagglekit.images.decoding import Pixels
+from kagglekit.images.depth import Levels
 
 _OVERLAY = 40
 """Longer side of an attention map, in pixels; browsers scale it smoothly."""
