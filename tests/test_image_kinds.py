@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from kagglekit.images import decoding
 from tests import damage, image_kinds
@@ -140,6 +140,36 @@ def test_a_damaged_file_of_any_kind_ends_in_a_reason_or_in_pixels(group: str) ->
             content[place] = rng.integers(256)
         with suppress(decoding.ImageError):
             assert decoding.decode_twice(bytes(content), 1)[1].dtype == np.uint8
+
+
+@pytest.mark.parametrize("transparent", [False, True], ids=["opaque", "transparent"])
+@pytest.mark.parametrize("text", ["PNG with XMP", "PNG with a raw profile", "WEBP", "TIFF", "AVIF", "JPEG"])
+def test_text_in_a_file_turns_no_image_whoever_decodes_it(text: str, transparent: bool) -> None:
+    picture = image_kinds.WITH_ALPHA if transparent and text != "JPEG" else image_kinds.PICTURE
+    plain, content = turned_by_text(text, picture)
+    for decoder in (decoding.decode, decoding.decode_otherwise, lambda image: decoding.decode_whole(image, 1)):
+        assert difference(decoder(content), decoder(plain)) == 0
+    assert decoding.is_read_otherwise(content) == (transparent and text != "JPEG"), "earlier versions turned it"
+    assert not decoding.is_read_otherwise(plain)
+
+
+def turned_by_text(kind: str, picture: Image.Image) -> tuple[bytes, bytes]:
+    """Return a file that is not turned, and the same with text that says so."""
+    form, _, text = kind.partition(" with ")
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    options: dict[str, Any] = {"xmp": xmp}
+    if form == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content = exif.tobytes()
+        if text == "XMP":
+            options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+        else:
+            options["pnginfo"].add_text("Raw profile type exif", f"\nexif\n{len(content):8}\n{content.hex()}\n")
+    elif form == "TIFF":
+        options = {"tiffinfo": {700: xmp}}
+    return image_kinds.saved(picture, form), image_kinds.saved(picture, form, **options)
 
 
 def test_a_second_opinion_agrees_with_the_decoder() -> None:

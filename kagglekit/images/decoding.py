@@ -121,8 +121,9 @@ def _as_tuples(value: Any) -> Any:
 def decode(content: bytes, levels: depth.Levels = ()) -> Pixels:
     """Decode an image file's bytes to RGB (H, W, 3); raise ImageError.
 
-    EXIF orientation is applied, transparent pixels become white, more than 8 bits per channel become 8 by `levels`,
-    bands beyond the third are left out unless they are alpha, and only the first frame is read.
+    EXIF orientation is applied, but not one that only XMP or a PNG's text has, as in browsers. Transparent pixels become
+    white, more than 8 bits per channel become 8 by `levels`, bands beyond the third are left out unless they are alpha,
+    and only the first frame is read.
     """
     if content.startswith(opening.JPEG):
         return _by_opencv(content)
@@ -176,13 +177,22 @@ def _is_left_to_pillow(content: bytes, image: Image.Image) -> bool:
 
 def is_read_otherwise(content: bytes) -> bool:
     """Return whether earlier versions decoded an image to other pixels, so that it is another image to caches."""
-    if not content.startswith((*opening.TIFF, *opening.PNM)) and content[4:8] != b"ftyp":
+    if content.startswith(opening.JPEG):
+        return False
+    was_turned = any(text in content for text in _TURNED_BY_TEXT)
+    if not was_turned and not content.startswith((*opening.TIFF, *opening.PNM)) and content[4:8] != b"ftyp":
         return False
     try:
-        image = opening.opened(content)
-        return image is not None and _is_shown_otherwise(content, image)
+        image = opening.opened(opening.bare(content))
+        if image is None:
+            return False
+        return (was_turned and opening.is_transparent(image)) or _is_shown_otherwise(content, image)
     except Exception:  # noqa: BLE001  damaged, so there are no pixels
         return False
+
+
+_TURNED_BY_TEXT = (b"tiff:Orientation", b"Raw profile type exif")
+"""What turned transparent images, which Pillow decodes, in earlier versions."""
 
 
 def _is_shown_otherwise(content: bytes, image: Image.Image) -> bool:

@@ -95,9 +95,13 @@ def open_image(content: bytes) -> Image.Image | None:
         raise ImageError("is a web page, not an image" if web_page else "is not an image, or is damaged") from None
     except Exception as error:
         raise ImageError(damage(error)) from error
+    for name in _XMP:
+        image.info.pop(name, None)
     return None if image.format == "TIFF" and image.info.get("compression") in ("lzma", "webp", "zstd") else image
 
 
+_XMP = ("xmp", "XML:com.adobe.xmp")
+"""Pillow turns an image by it if there is no EXIF orientation; OpenCV and browsers don't."""
 _HEIC = re.compile(rb"....ftyp(....)*?(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 
 
