@@ -207,6 +207,8 @@ BAD_NAMES = {
     "train/..": "leads out",
     "..\\evil.txt": "leads out",
     "train\\..\\..\\evil.txt": "leads out",
+    "train/C:/evil.txt": "leads out",
+    "train\\C:evil.txt": "leads out",
     "/evil.txt": "absolute",
     "//server/share/evil.txt": "absolute",
     "\\evil.txt": "absolute",

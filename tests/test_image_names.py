@@ -43,6 +43,9 @@ def test_only_one_image_ending_is_dropped(path: str, image: bool, without: str) 
         ("7", "train/7/photo.jpg", ("7", "7")),
         ("7", "train/7_red.jpg", ("7", "7")),
         ("scan", "train/scan", ("scan", "scan")),
+        ("cat/1", "C:\\data\\train\\cat\\1.jpg", ("cat/1.jpg", "cat/1")),
+        ("cat/1.jpg", "C:\\data\\train\\cat\\1.jpg", ("cat/1.jpg", "cat/1")),
+        ("cat\\1", "C:/data/train/cat/1.jpg", ("cat\\1.jpg", "cat\\1")),
     ],
 )
 def test_an_image_is_spelled_with_its_ending_and_without(name: str, path: str, spelled: tuple[str, str]) -> None:

@@ -7,7 +7,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
@@ -691,6 +691,11 @@ def test_files_below_a_folder_are_relative_to_it() -> None:
     assert list(files.below("a").paths) == ["2.jpg", "b/1.jpg"]
     assert [list(below.paths) for below in files.below_each(1)] == [["2.jpg", "b/1.jpg"], ["3.jpg"]]
     assert [list(below.paths) for below in files.below_each(2)] == [["2.jpg", "b/1.jpg"], ["3.jpg"], ["1.jpg"]]
+
+
+def test_a_path_on_windows_has_forward_slashes_in_tables() -> None:
+    files: Any = {"cat/1.jpg": PureWindowsPath(r"C:\data\x41\cat\1.jpg")}
+    assert DataFiles(files, "data").absolute("cat/1.jpg") == "C:/data/x41/cat/1.jpg"
 
 
 def test_a_table_is_found_whatever_its_letters_case() -> None:

@@ -38,12 +38,14 @@ def spellings(name: str, path: str) -> tuple[str, str]:
     """Return how tables may call the image at `path`: with its extension, and without.
 
     `name` is the part of the path that identifies the image, with its extension or without. If the path goes on after
-    the name, as in `{id}/photo.jpg`, the extension is not the name's, and both spellings are `name`.
+    the name, as in `{id}/photo.jpg`, the extension is not the name's, and both spellings are `name`. Windows may write
+    the path's separators as backslashes.
     """
     ending = ending_of(path)
-    if path.endswith(name):
+    whole, wanted = path.replace("\\", "/"), name.replace("\\", "/")
+    if whole.endswith(wanted):
         return name, name.removesuffix(ending)
-    return (name + ending, name) if path.endswith(name + ending) else (name, name)
+    return (name + ending, name) if whole.endswith(wanted + ending) else (name, name)
 
 
 def to_text(name: str) -> str:

@@ -54,8 +54,8 @@ class DataFiles:
         return DataFiles(paths, self.origin, self.remarks, ignored, self._not_images)
 
     def absolute(self, path: str) -> str:
-        """Return the absolute path of a relative one, as tables hold it: `image_names.to_text`."""
-        return image_names.to_text(str(self.paths[path]))
+        """Return the absolute path of a relative one, as tables hold it: with forward slashes, and as `to_text`."""
+        return image_names.to_text(self.paths[path].as_posix())
 
     def is_image(self, path: str) -> bool:
         """Return whether the file at a relative path is an image, by its extension, else by its first bytes."""

@@ -29,6 +29,7 @@ MANIFEST = ".manifest.json"
 """File in the folder of each unpacked archive. A folder without it is incomplete, or not ours."""
 _NAME_BYTES = 255
 _DRIVE = re.compile(r"^[A-Za-z]:")
+"""Start of a path of its own on Windows, also below a folder: `data/C:/x` is `C:/x` there."""
 
 Progress = Callable[[int], None]
 
@@ -162,7 +163,7 @@ def _check_member(member: Member, archive: Archive) -> None:
         reason = "has no name"
     elif path.startswith("/") or _DRIVE.match(path):
         reason = "has an absolute name"
-    elif ".." in PurePosixPath(path).parts:
+    elif ".." in PurePosixPath(path).parts or any(map(_DRIVE.match, PurePosixPath(path).parts)):
         reason = "leads out of the data folder"
     elif "\0" in path:
         reason = "has a NUL in its name"
