@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kagglekit.images import decoding, depth, files
+from kagglekit.images import decoding, depth, earlier, files
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.depth import Used
 from tests import damage
@@ -197,6 +197,6 @@ def test_what_earlier_versions_showed_otherwise_is_another_image_to_the_caches()
     pytest.importorskip("tifffile", reason="the extra tiff is not installed")
     infrared = retagged(tiff(np.dstack([PHOTO, NIGHT]), extrasamples=["unspecified"]), 338, 60000)
     alpha = tiff(np.dstack([PHOTO, NIGHT]), extrasamples=["unassalpha"])
-    assert decoding.is_read_otherwise(infrared)
-    assert not decoding.is_read_otherwise(alpha)
+    assert earlier.is_read_otherwise(infrared)
+    assert not earlier.is_read_otherwise(alpha)
     assert files.digest(alpha) != files.digest(infrared)

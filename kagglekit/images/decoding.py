@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 PREPROCESSING_VERSION = 3
 """Increased whenever files would decode to different pixels; part of every feature's cache key.
 
-If only rare files would, they belong in `is_read_otherwise`, so that the others keep their features and runs.
+If only rare files would, they belong in `earlier.is_read_otherwise`, so that the others keep their features and runs.
 """
 
 _RESAMPLING = {
@@ -121,7 +121,7 @@ def _as_tuples(value: Any) -> Any:
 def decode(content: bytes, levels: depth.Levels = ()) -> Pixels:
     """Decode an image file's bytes to RGB (H, W, 3); raise ImageError.
 
-    EXIF orientation is applied, but not one that only XMP or a PNG's text has, as in browsers. Transparent pixels become
+    EXIF orientation is applied, but as in browsers not one that only XMP or a PNG's text has. Transparent pixels become
     white, more than 8 bits per channel become 8 by `levels`, bands beyond the third are left out unless they are alpha,
     and only the first frame is read.
     """
@@ -136,7 +136,7 @@ def _decoded(content: bytes, levels: depth.Levels) -> Pixels:
     sample = depth.sample_type(content, image)
     if depth.is_scaled(sample, levels):
         return depth.shown(*depth.samples_of(content, image, sample), levels)
-    if image is not None and (opening.is_transparent(image) or _is_left_to_pillow(content, image)):
+    if image is not None and (opening.is_transparent(image) or is_left_to_pillow(content, image)):
         return _by_pillow(image)
     try:
         return _by_opencv(content)
@@ -168,37 +168,11 @@ def decode_otherwise(content: bytes, levels: depth.Levels = ()) -> Pixels:
     return _by_pillow(image)
 
 
-def _is_left_to_pillow(content: bytes, image: Image.Image) -> bool:
+def is_left_to_pillow(content: bytes, image: Image.Image) -> bool:
     """Return whether OpenCV would show an image otherwise: a turned AVIF, or PNM with an own value for white."""
     if image.format in ("AVIF", "HEIF"):
         return image.format == "HEIF" or image.getexif().get(opening.ORIENTATION, 1) != 1
     return content.startswith(opening.PNM) and opening.white_of_pnm(content) not in (255, 65535)
-
-
-def is_read_otherwise(content: bytes) -> bool:
-    """Return whether earlier versions decoded an image to other pixels, so that it is another image to caches."""
-    if content.startswith(opening.JPEG):
-        return False
-    was_turned = any(text in content for text in _TURNED_BY_TEXT)
-    if not was_turned and not content.startswith((*opening.TIFF, *opening.PNM)) and content[4:8] != b"ftyp":
-        return False
-    try:
-        image = opening.opened(opening.bare(content))
-        if image is None:
-            return False
-        return (was_turned and opening.is_transparent(image)) or _is_shown_otherwise(content, image)
-    except Exception:  # noqa: BLE001  damaged, so there are no pixels
-        return False
-
-
-_TURNED_BY_TEXT = (b"tiff:Orientation", b"Raw profile type exif")
-"""What turned transparent images, which Pillow decodes, in earlier versions."""
-
-
-def _is_shown_otherwise(content: bytes, image: Image.Image) -> bool:
-    if image.format == "TIFF":
-        return depth.sample_type(content, image) == "int16" or (image.mode == "RGBA" and not opening.has_alpha(image))
-    return _is_left_to_pillow(content, image)
 
 
 def _by_pillow(image: Image.Image) -> Pixels:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
-from kagglekit.images import decoding
+from kagglekit.images import decoding, earlier
 from kagglekit.images.decoding import ImageError
 from kagglekit.images.depth import Levels
 
@@ -39,7 +39,7 @@ def digest(content: bytes) -> bytes:
     Images that earlier versions decoded to different pixels have a different hash from theirs.
     """
     hashed = hashlib.blake2b(content, digest_size=16)
-    if decoding.is_read_otherwise(content):
+    if earlier.is_read_otherwise(content):
         hashed.update(b"decoded differently")
     return hashed.digest()
 
