@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+import time
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PureWindowsPath
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from kagglekit.base.console import Console
 from kagglekit.base.errors import PluginError, UserError
+from kagglekit.base.image_names import composed
 from kagglekit.base.walking import natural_key
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import contracts, layout, plugins, submissions
@@ -27,6 +30,7 @@ from kagglekit.competitions.competition import (
     FilenameLabels,
     FolderLabels,
     Probability,
+    ProbabilityPerClass,
 )
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import sources
@@ -451,6 +455,23 @@ def test_two_test_images_of_one_id_are_refused(tmp_path: Path) -> None:
         plugin.test_table(description, files)
 
 
+def test_labels_of_many_images_and_classes_are_normalised_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [f"caf\u00e9 {number}" for number in range(300)]
+    names = [f"train/{unicodedata.normalize('NFD', label)}/{number}.jpg" for label in labels for number in range(3)]
+    many = competition(
+        classes=dict(zip(labels, labels, strict=True)),
+        train=FolderLabels("train/{label}"),
+        submission=ProbabilityPerClass(id="img"),
+    )
+    normalised: list[str] = []
+    monkeypatch.setattr(
+        "kagglekit.base.image_names.composed", lambda text: composed((normalised.append(text), text)[1])
+    )
+    table = layout.read_train(many, listed(*names))
+    assert sorted(table["label"]) == sorted(labels * 3)
+    assert len(normalised) <= 2 * (len(names) + len(labels))
+
+
 # labels and groups from CSV files
 
 CSV_LABELS = CsvLabels("labels.csv", "train/{id}.jpg", id="image", label="kind")
@@ -745,6 +766,16 @@ def test_a_table_that_breaks_the_contract_is_refused_and_its_source_named(change
         contracts.check_train(pd.DataFrame(columns), competition(), "plugin 'pets', hook 'train_table'")
     assert one_line(caught).startswith("plugin 'pets', hook 'train_table': ")
     assert words in one_line(caught)
+
+
+def test_many_rows_of_many_classes_are_checked_in_a_pass() -> None:
+    labels = [f"plant {number}" for number in range(5000)]
+    names = [str(number) for number in range(200_000)]
+    table = pd.DataFrame({"id": names, "path": names, "label": labels * 40})
+    many = competition(classes=dict(zip(labels, labels, strict=True)), submission=ProbabilityPerClass(id="img"))
+    started = time.process_time()
+    assert len(contracts.check_train(table, many, "the hook")) == 200_000
+    assert time.process_time() - started < 10, "rows times classes would take minutes"
 
 
 def test_declared_groups_must_be_in_the_table() -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def check_train(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
     """Return the table of training images with its columns in order. Errors are PluginError, which names `source`."""
     _check_images(table, ("id", "path", "label"), source)
-    unknown = sorted(set(table["label"]) - set(competition.labels))
+    used = set(table["label"])
+    unknown = sorted(used - set(competition.labels))
     if unknown:
         example = table["path"][table["label"] == unknown[0]].iloc[0]
         raise PluginError(
@@ -25,7 +26,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
             f"{example}{image_names.told_apart(unknown[0], competition.labels)}: move the images away, or add the "
             "class to the plugin."
         )
-    missing = [label for label in competition.labels if label not in set(table["label"])]
+    missing = [label for label in competition.labels if label not in used]
     if missing:
         raise PluginError(
             f"{source}: no training image of class {missing[0]!r}: download the data again if it is incomplete, or "

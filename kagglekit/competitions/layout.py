@@ -122,7 +122,7 @@ def _read_layout(
         labels = _csv_labels(layout, spelled, competition, files)
     else:
         keys = ["" for _ in found]
-        labels = [_label(match["label"], competition) for _, match in found]
+        labels = _labels((match["label"] for _, match in found), competition)
         _check_strays(pattern, {path for path, _ in found}, _other_patterns(competition, layout), files)
     folder = patterns.folder_of(pattern)
     start = len(folder) + 1 if folder else 0
@@ -158,15 +158,18 @@ def _fits(pattern: str, path: str) -> bool:
     return (compiled.match if pattern.endswith("/") else compiled.fullmatch)(path) is not None
 
 
-def _label(text: str, competition: Competition) -> str:
-    """Return the class that a label means, in the spelling of the competition.
+def _labels(texts: Iterable[str], competition: Competition) -> list[str]:
+    """Return the class that each label means, in the spelling of the competition.
 
     White space around it has no meaning, unless a class has it.
     """
-    if text in competition.classes:
-        return text
-    wanted = image_names.composed(text.strip())
-    return next((label for label in competition.labels if image_names.composed(label) == wanted), text.strip())
+    spelled: dict[str, str] = {}
+    for label in competition.labels:
+        spelled.setdefault(image_names.composed(label), label)
+    return [
+        text if text in competition.classes else spelled.get(image_names.composed(text.strip()), text.strip())
+        for text in texts
+    ]
 
 
 def _csv_labels(
@@ -195,8 +198,8 @@ def _known_labels(layout: CsvLabels, competition: Competition, files: DataFiles)
     table = csv_tables.read(files, layout.csv, (layout.id, layout.label))
     csv_tables.require_columns(table, (layout.id, layout.label), layout.csv)
     known: dict[str, str] = {}
-    for name, text in zip(table[layout.id], table[layout.label], strict=True):
-        label = _label(text, competition)
+    labels = _labels(table[layout.label], competition)
+    for name, label in zip(table[layout.id], labels, strict=True):
         if known.setdefault(name, label) != label:
             raise UserError(f"{layout.csv} has {name!r} twice in column {layout.id!r}: remove one row.")
     empty = [name for name, label in known.items() if not label and label not in competition.classes]
