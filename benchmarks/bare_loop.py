@@ -142,8 +142,9 @@ def main() -> None:
             run = store.find(chosen.run)
             table = table.merge(pd.read_parquet(run.folder / "folds.parquet"), on="id", validate="1:1")
         else:
-            table = folds.sample(table, chosen.sample, data.seed, data.num_folds)
-            table["fold"] = folds.assign(table, data)
+            strata = table["label"].to_numpy()
+            table = folds.sample(table, chosen.sample, data.seed, data.num_folds, labels=strata)
+            table["fold"] = folds.assign(table, plugin.competition().task, data)
         pixels = [
             Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC) for path in table["path"]
         ]

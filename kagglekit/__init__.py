@@ -24,19 +24,39 @@ if TYPE_CHECKING:
     )
     from kagglekit.competitions.hookspecs import hookimpl
     from kagglekit.metrics import Metric
+    from kagglekit.tasks.targets import (
+        Classes,
+        FromCsv,
+        FromSample,
+        FromTrain,
+        Grades,
+        Labels,
+        Number,
+        Numbers,
+        Shares,
+    )
 
 __all__ = [
     "ClassLabel",
+    "Classes",
     "Competition",
     "CsvGroups",
     "CsvLabels",
     "FilenameLabels",
     "FolderLabels",
+    "FromCsv",
+    "FromSample",
+    "FromTrain",
+    "Grades",
+    "Labels",
     "Metric",
+    "Number",
+    "Numbers",
     "OwnFormat",
     "PluginError",
     "Probability",
     "ProbabilityPerClass",
+    "Shares",
     "UserError",
     "hookimpl",
 ]
@@ -46,6 +66,10 @@ _HOMES = {
     "PluginError": "base.errors",
     "UserError": "base.errors",
     "hookimpl": "competitions.hookspecs",
+    **dict.fromkeys(
+        ("Classes", "FromCsv", "FromSample", "FromTrain", "Grades", "Labels", "Number", "Numbers", "Shares"),
+        "tasks.targets",
+    ),
 }
 
 

@@ -51,7 +51,6 @@ def described(**changes: Any) -> Competition:
         ({"name": "-leaf"}, "single hyphens"),
         ({"name": "../leaf"}, "name '../leaf' must be"),
         ({"name": "leaf\n"}, "must be lower-case letters"),
-        ({"classes": {}}, "at least two labels to names, not 0"),
         ({"classes": {"c0": "safe"}}, "at least two labels to names, not 1"),
         ({"classes": ["c0", "c1"]}, "classes must map"),
         ({"submission": Probability(of="c9")}, "submission.of 'c9' is not one of the classes"),

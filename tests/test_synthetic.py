@@ -617,7 +617,7 @@ def is_found_again(plugin: Plugin, drawn: synthetic.Drawn, parts: int) -> None:
     else:
         assert sample is None
 
-    fold = folds.assign(train, DataSettings(folds=parts))
+    fold = folds.assign(train, competition.task, DataSettings(folds=parts))
     assert set(fold) == set(range(parts))
     if "group" in train:
         assert (pd.Series(fold).groupby(train["group"]).nunique() == 1).all()

@@ -34,6 +34,7 @@ from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, DataSettings, FeatureSettings
 from kagglekit.runs import findings, store
 from kagglekit.runs.store import Run
+from kagglekit.tasks.task import Task
 
 _BACKBONE, _SEEN_SMALL = "tf_efficientnet_lite0", FeatureSettings(image_size=(96,), crop="squash")
 """Backbone and settings of the features for look-alikes: small, and fast enough for all images."""
@@ -133,7 +134,7 @@ def inspect(
     workspace = project.workspace
     dropped = exclusions.aligned(exclusions.of(workspace, console), found.train)
     scanned = tables.scan_images(found, data, export.beside(compute), workspace.scan, console)
-    table = _table(scanned, dropped, data, console)
+    table = _table(scanned, dropped, project.competition.task, data, console)
     seen = [scanned.seen[path] for path in table["path"]]
     odd = outliers.find(seen)
     suspected = [] if run is None else _suspects(table, project.competition.labels, run)
@@ -158,10 +159,10 @@ def inspect(
     )
 
 
-def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console: Console) -> pd.DataFrame:
+def _table(scanned: Scanned, dropped: pd.DataFrame, task: Task, data: DataSettings, console: Console) -> pd.DataFrame:
     kept = (~scanned.train["id"].isin(dropped["id"])).to_numpy()  # runs split folds without the dropped images
     train = scanned.train.assign(part="train", fold=duplicates.NO_FOLD)
-    train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), data, console)
+    train.loc[kept, "fold"] = _folds(scanned.train[kept].reset_index(drop=True), task, data, console)
     if "group" not in train:
         train["group"] = ""
     readable = scanned.requested[scanned.requested["content"] != ""]
@@ -170,10 +171,10 @@ def _table(scanned: Scanned, dropped: pd.DataFrame, data: DataSettings, console:
     return pd.concat([train[columns], test[columns]], ignore_index=True)
 
 
-def _folds(train: pd.DataFrame, data: DataSettings, console: Console) -> folds.Fold:
+def _folds(train: pd.DataFrame, task: Task, data: DataSettings, console: Console) -> folds.Fold:
     """Return the folds that a run would use."""
     try:
-        return folds.assign(train, data)
+        return folds.assign(train, task, data)
     except UserError as error:
         console.warn(f"audit: this data has no valid folds: {error}")
         return np.full(len(train), duplicates.NO_FOLD, np.int64)

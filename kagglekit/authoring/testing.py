@@ -104,6 +104,7 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     folder = archives.extract(drawn.archive, drawn.archive.parent).folder
     files = DataFiles.from_folders([folder], drawn.archive.name)
     try:
+        competition = plugin.resolve(competition, files)
         train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
     except UserError as error:
         hint = "drawn data has only what the description declares: --data PATH checks yours"

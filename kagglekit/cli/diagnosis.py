@@ -189,6 +189,7 @@ def _data(name: str) -> Iterator[Finding]:
         yield Finding("ok", f"{', '.join(path.name for path in packed)}: the next run unpacks it")
     else:
         files = project.find_data(None, _silent(), remember=False)
+        competition = project.on(files).competition
         train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
         yield Finding("ok", f"{len(train)} training images, {len(test)} test images in {files.origin}")
 

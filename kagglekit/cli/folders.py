@@ -20,7 +20,7 @@ def folders(name: str, out: Path, data_path: Path | None, *, valid: int, sample:
         raise UserError(f"--sample {sample!r}: write it as TRAIN,VALID, for example --sample 200,50.")
     files = project.find_data(data_path, console)
     class_folders.write(
-        project, files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
+        project.on(files), files, out, valid=valid, sample=[int(count) for count in counts], seed=seed, console=console
     )
     # without ./ it could be the name of an installed competition
     path = f"./{out}" if len(out.parts) == 1 else str(out)

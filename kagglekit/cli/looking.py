@@ -89,7 +89,7 @@ def audit(
         if run is not None or show:
             raise UserError("--apply does no audit: leave out --run and --open.")
         everything = dataclasses.replace(chosen.data, sample=0)
-        found = _tables(project, data_path, everything, console)
+        _, found = _tables(project, data_path, everything, console)
         listed = exclusions.apply(apply, workspace, found.train, console)
         console.say(f"{len(listed)} training images are excluded from later runs: {workspace.drops}")
         console.say("nothing was deleted: to include them again, edit or remove that file")
@@ -97,7 +97,7 @@ def audit(
         return
     judged = inspection.judge(project, run)
     with inspection.exporting(console) as export:
-        found = _tables(project, data_path, chosen.data, console)
+        project, found = _tables(project, data_path, chosen.data, console)
         result = inspection.inspect(project, found, chosen.data, chosen.compute, console, run=judged, export=export)
     page.write(result, workspace.audit, name, console)
     terminal.tell(result, console)
@@ -112,6 +112,10 @@ def audit(
         open_page(written, console)
 
 
-def _tables(project: Project, data_path: Path | None, data: DataSettings, console: Console) -> tables.Tables:
-    """Return all images of a competition, including excluded ones."""
-    return tables.read(project, project.find_data(data_path, console), data, console)
+def _tables(
+    project: Project, data_path: Path | None, data: DataSettings, console: Console
+) -> tuple[Project, tables.Tables]:
+    """Return the project with what its data says, and all images, including excluded ones."""
+    files = project.find_data(data_path, console)
+    project = project.on(files)
+    return project, tables.read(project, files, data, console)

@@ -66,11 +66,12 @@ def augmentations(
     """Write a contact sheet of augmented images as in the first epochs of training. Return the PNG file."""
     console = Console()
     project = Project.load(name)
-    competition = project.competition
     chosen = table.resolve(project, settings, console.say)
     preprocessing = _preprocessing(chosen.features, chosen.compute.provider)
     size = preprocessing.size
     policy = policies.resolve(chosen.augmentation.augment, size, policies.of_plugin(project.plugin, size))
+    project, images = _training_images(project, data_path, chosen.data.num_folds, console)
+    competition = project.competition
     augmenter = Augmenter(
         transforms=policy,
         mirror=competition.mirror_classes,
@@ -78,7 +79,6 @@ def augmentations(
         erasing=chosen.augmentation.erasing,
         seed=chosen.data.seed,
     )
-    images = _training_images(project, data_path, chosen.data.num_folds, console)
     chosen_images = list(_some(images, competition.labels, num_images, chosen.data))
     used = [depth.used_values(content) for content, _ in chosen_images]
     levels = depth.levels_of(values for values in used if values is not None)
@@ -107,15 +107,19 @@ def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preproc
     return timm_models.preprocessing_of(model, features.shape).cropped(features.crop)
 
 
-def _training_images(project: Project, data_path: Path | None, num_folds: int, console: Console) -> pd.DataFrame:
-    """Return the table of training images, which are synthetic if there is no data yet."""
+def _training_images(
+    project: Project, data_path: Path | None, num_folds: int, console: Console
+) -> tuple[Project, pd.DataFrame]:
+    """Return the project with what its data says, and the training images: synthetic ones if there is no data yet."""
     if project.lacks_data(data_path):
         from kagglekit.competitions import synthetic
 
         console.warn(f"no data for {project.competition.name} yet (use --data PATH): the images are SYNTHETIC")
         project = project.rehearsal
         data_path = synthetic.draw(project.competition, project.workspace.data, num_folds).archive
-    return project.plugin.train_table(project.competition, project.find_data(data_path, console))
+    files = project.find_data(data_path, console)
+    project = project.on(files)
+    return project, project.plugin.train_table(project.competition, files)
 
 
 def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, data: DataSettings) -> Iterator[tuple[bytes, int]]:

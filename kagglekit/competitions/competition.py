@@ -5,14 +5,20 @@ The constructors check all values and raise ValueError. Importing this module lo
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kagglekit import metrics
 from kagglekit.base import patterns
+from kagglekit.tasks.targets import Classes, FromTrain, Target
+
+if TYPE_CHECKING:
+    from kagglekit.tasks.task import Task
 
 _NAME = re.compile(r"[^\W_]+(-[^\W_]+)*")
 
@@ -136,13 +142,14 @@ class OwnFormat(_Submission):
     """Whether the id column has each id exactly once; if not, an id may have several rows, or none."""
 
 
+_FROM_TRAIN = Classes(FromTrain())
 TrainLayout = FilenameLabels | FolderLabels | CsvLabels
 Submission = Probability | ProbabilityPerClass | ClassLabel | OwnFormat
 FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
 
 
 def mirror_classes(labels: tuple[str, ...], flip: FlipRule) -> tuple[int, ...] | None:
-    """Return, for each class, the index of the mirrored image's class, (C,); None if flips are forbidden."""
+    """Return, for each column, the index of the mirrored image's column, (C,); None if flips are forbidden."""
     if flip == "forbidden":
         return None
     swaps: Mapping[str, str] = {} if isinstance(flip, str) else flip
@@ -157,14 +164,16 @@ class Competition:
     """Name that users type, also the name of the workspace folder: lower-case letters, digits and hyphens."""
     kaggle: str
     """The competition's slug on Kaggle; empty if it is not on Kaggle."""
-    classes: Mapping[str, str]
-    """Label in the data -> name for people; probabilities are in this order."""
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Short form of `target=Classes(…)`: label in the data -> name for people; probabilities are in this order."""
     train: TrainLayout
     """Location of training images and their labels."""
     test: str | tuple[str, ...]
     """Path pattern(s) of test images, with `{id}`; the first that matches any image is used. Empty: no test set."""
     submission: Submission
     """Format of the submission."""
+    target: Target = _FROM_TRAIN
+    """What is predicted; by default one of `classes`, else one of the classes of the training images."""
     metric: str | metrics.Metric | Callable[..., float] = "log_loss"
     """`log_loss`, `accuracy`, a Metric, or a callable (truth (N,), probabilities (N, C)) -> float, lower is better."""
     valid: FilenameLabels | FolderLabels | None = None
@@ -181,21 +190,28 @@ class Competition:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name != self.name.lower():
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits and single hyphens")
-        self._check_classes()
-        self._check_flip()
+        self._take_classes()
+        if self.target.source is None:
+            self._check_columns()
+            self._check_flip()
         metrics.resolve(self.metric)
         for pattern in self.test_patterns:
             patterns.check_images(pattern, "id")
-        object.__setattr__(self, "classes", MappingProxyType(dict(self.classes)))
         object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
         if self.kaggle and not self.url:
             object.__setattr__(self, "url", f"https://www.kaggle.com/competitions/{self.kaggle}")
 
-    def _check_classes(self) -> None:
+    def _take_classes(self) -> None:
+        """Make the target of the short form, and the other way round."""
         if not isinstance(self.classes, Mapping):  # dict() would accept a list of two-letter strings
             raise ValueError(f"classes must map labels to names, not be a {type(self.classes).__name__}")  # noqa: TRY004
-        if len(self.classes) < 2:
-            raise ValueError(f"classes must map at least two labels to names, not {len(self.classes)}")
+        if self.classes and self.classes != self.target.meanings:
+            if not isinstance(self.target, Classes):
+                raise ValueError("classes is the short form of target=Classes(…): give one of the two")
+            object.__setattr__(self, "target", self.target.named(self.classes))
+        object.__setattr__(self, "classes", MappingProxyType(dict(self.target.meanings)))
+
+    def _check_columns(self) -> None:
         form = self.submission
         labels = (form.label,) if isinstance(form, Probability | ClassLabel) else ()
         taken = self.classes if isinstance(form, ProbabilityPerClass) else labels
@@ -225,8 +241,19 @@ class Competition:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels as in the data, in the order of probabilities."""
+        """What is predicted, such as the labels of the classes, in the order of predictions."""
         return tuple(self.classes)
+
+    @cached_property
+    def task(self) -> Task:
+        """All that depends on what is predicted."""
+        from kagglekit.tasks import kinds
+
+        return kinds.of(self.target)
+
+    def with_target(self, target: Target) -> Competition:
+        """Return the competition with what its data says of the target, such as the names of the classes."""
+        return dataclasses.replace(self, classes={}, target=target)
 
     def caption(self, index: int) -> str:
         """Return the caption of the class at `index`: its label, and its name for people if that differs."""
@@ -244,12 +271,17 @@ class Competition:
         """For each class, the index of the mirrored image's class, (C,); None if flips are forbidden."""
         return mirror_classes(self.labels, self.flip)
 
+    def _described_target(self) -> dict[str, Any]:
+        """Return the target as plain values, unless the classes say it all."""
+        return {} if self.target == Classes(self.target.names) else {"target": self.target.to_plain()}
+
     def describe(self) -> dict[str, Any]:
         """Return the description as plain values, for a run's record."""
         return {
             "name": self.name,
             "kaggle": self.kaggle,
             "classes": dict(self.classes),
+            **self._described_target(),
             "train": repr(self.train),
             "valid": repr(self.valid),
             "test": list(self.test_patterns),

@@ -17,21 +17,7 @@ if TYPE_CHECKING:
 def check_train(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
     """Return the table of training images with its columns in order. Errors are PluginError, which names `source`."""
     _check_images(table, ("id", "path", "label"), source)
-    used = set(table["label"])
-    unknown = sorted(used - set(competition.labels))
-    if unknown:
-        example = table["path"][table["label"] == unknown[0]].iloc[0]
-        raise PluginError(
-            f"{source}: label {unknown[0]!r} is not one of the classes {_some(competition.labels)}, for example "
-            f"{example}{image_names.told_apart(unknown[0], competition.labels)}: move the images away, or add the "
-            "class to the plugin."
-        )
-    missing = [label for label in competition.labels if label not in used]
-    if missing:
-        raise PluginError(
-            f"{source}: no training image of class {missing[0]!r}: download the data again if it is incomplete, or "
-            "remove the class from the plugin."
-        )
+    _check_labels(table, competition, source)
     if competition.groups is not None and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
     if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
@@ -50,8 +36,23 @@ def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
     return table[["id", "path"]].reset_index(drop=True)
 
 
-def _some(labels: tuple[str, ...]) -> str:
-    return str(list(labels)) if len(labels) <= 10 else f"[{', '.join(map(repr, labels[:10]))}, …]"
+def _check_labels(table: pd.DataFrame, competition: Competition, source: str) -> None:
+    """Raise PluginError for a label that the target does not allow, and for columns without an image."""
+    task, labels = competition.task, table["label"].tolist()
+    wrong = task.wrong(labels)
+    if wrong:
+        place = next(row for row, label in enumerate(labels) if task.wrong([label]))
+        raise PluginError(
+            f"{source}: {wrong}, for example {table['path'].iloc[place]}"
+            f"{image_names.told_apart(labels[place], competition.labels)}: move the images away, or change the target "
+            "in the plugin."
+        )
+    unused = task.unused(task.truth(labels))
+    if unused:
+        raise PluginError(
+            f"{source}: no training image of class {unused[0]!r}: download the data again if it is incomplete, or "
+            "remove the class from the plugin."
+        )
 
 
 def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:

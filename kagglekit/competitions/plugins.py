@@ -209,6 +209,19 @@ class Plugin:
         offered: Mapping[str, list[Any]] = self.call("augmentations", Mapping, size=size)
         return offered
 
+    def resolve(self, competition: Competition, files: DataFiles) -> Competition:
+        """Return the competition with what the data says of the target, such as the names of the classes.
+
+        Raises UserError if the data does not say it.
+        """
+        from kagglekit.competitions import resolving
+
+        def table(described: Competition) -> pd.DataFrame:
+            found: pd.DataFrame = self.call("train_table", pd.DataFrame, competition=described, files=files)
+            return found
+
+        return resolving.resolve(competition, files, table)
+
     def train_table(self, competition: Competition, files: DataFiles) -> pd.DataFrame:
         """Return the checked table of training images."""
         import pandas as pd

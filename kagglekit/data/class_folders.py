@@ -54,7 +54,11 @@ def write(
             f"valid/ has no folder for {len(absent)} classes, for example {absent[0]!r}: give tools that number the "
             "classes by folder the classes of train/"
         )
-    small = {name: folds.sample(parts[name], count, seed) for name, count in zip(parts, sample, strict=True) if count}
+    small = {
+        name: folds.sample(parts[name], count, seed, labels=parts[name]["label"].to_numpy())
+        for name, count in zip(parts, sample, strict=True)
+        if count
+    }
     if out.exists():
         out.rmdir()
     linked, copied = 0, 0

@@ -14,15 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
+from kagglekit.data import iterative
 from kagglekit.recipe import DataSettings
 from kagglekit.runs import store
+from kagglekit.tasks.task import Strata, Task
 
 Fold = NDArray[np.int64]
 TRAIN_ONLY = store.TRAIN_ONLY
 
 
-def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
-    """Return the fold of each training image, (N,); stratified by label, and grouped if the table has groups.
+def assign(table: pd.DataFrame, task: Task, data: DataSettings) -> Fold:
+    """Return the fold of each training image, (N,); stratified as the task says, and grouped if the table has groups.
 
     Raises UserError if the data doesn't allow the split that the settings ask for.
     """
@@ -30,7 +32,7 @@ def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
         if "valid" not in table or not table["valid"].any():
             raise UserError("validation = 'valid': the data brings no validation set; use folds or holdout.")
         return np.where(table["valid"], 0, TRAIN_ONLY).astype(np.int64)
-    labels = table["label"].to_numpy()
+    labels = task.strata(task.truth(table["label"]))
     groups = table["group"].to_numpy() if "group" in table else None
     if data.validation == "holdout":
         if data.holdout >= len(table):
@@ -40,14 +42,16 @@ def assign(table: pd.DataFrame, data: DataSettings) -> Fold:
     return split(labels, groups, data.num_folds, data.seed)
 
 
-def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
-    """Return a hold-out mask, (N,): `count` images, stratified by class, or whole groups with about as many images.
+def held_out(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int) -> NDArray[np.bool_]:
+    """Return a hold-out mask, (N,): `count` images, stratified, or whole groups with about as many images.
 
-    Without groups, the image of a class that has only one is not held out. Raises UserError if the data doesn't allow
-    the split.
+    `labels` are strata, (N,) or (N, L). Without groups, the image of a class that has only one is not held out. Raises
+    UserError if the data doesn't allow the split.
     """
     from sklearn.model_selection import StratifiedShuffleSplit
 
+    if groups is None and labels.ndim == 2:
+        return np.asarray(iterative.split(labels, None, [1 - count / len(labels), count / len(labels)], seed) == 1)
     if groups is None:
         several = _several(labels, f"holdout = {count}: ")
         stratified = labels[several]
@@ -64,14 +68,18 @@ def held_out(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed
     return np.isin(groups, names[:whole])
 
 
-def split(labels: NDArray[Any], groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
+def split(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
     """Return the fold of each row, (N,), 0 to `count` - 1, by scikit-learn's stratified (group) k-fold.
 
-    Without groups, the image of a class that has only one is TRAIN_ONLY: no model could predict it without having
-    seen it. Raises UserError if the data doesn't allow the split.
+    `labels` are strata (N,), or several of them (N, L), which are stratified iteratively. Without groups, the image of
+    a class that has only one is TRAIN_ONLY: no model could predict it without having seen it. Raises UserError if the
+    data doesn't allow the split.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+    if labels.ndim == 2:
+        _check_folds(np.zeros(len(labels), np.int64), groups, count)
+        return iterative.split(labels, groups, [1 / count] * count, seed)
     several = _several(labels, "") if groups is None else np.ones(len(labels), bool)
     codes = np.unique(labels[several], return_inverse=True)[1]
     _check_folds(codes, groups, count)
@@ -94,8 +102,8 @@ def _several(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < 2 and (counts > 1).sum() < 2:
         raise UserError(
-            f"{what}class {classes[counts.argmin()]!r} has only one readable training image, and scoring needs two "
-            "classes with two: add some, or remove the class from the plugin."
+            f"{what}class {str(classes[counts.argmin()])!r} has only one readable training image, and scoring "
+            "needs two classes with two: add some, or remove the class from the plugin."
         )
     return np.asarray(counts[codes] > 1)
 
@@ -114,19 +122,19 @@ def _check_folds(codes: NDArray[Any], groups: NDArray[Any] | None, count: int) -
         raise UserError(f"folds = {count}: the largest class has only {largest} training images; use fewer folds.")
 
 
-def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.DataFrame:
+def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2, labels: Strata | None = None) -> pd.DataFrame:
     """Return `count` rows of a table, in the table's order; all rows if it has fewer.
 
-    The sample is stratified by class (and by the data's own validation set), but `least` images of each stratum come
-    first, so that folds stay possible.
+    The sample is stratified by `labels` (N,), if any, and by the data's own validation set, but `least` images of each
+    stratum come first, so that folds stay possible.
     """
     if count <= 0 or count >= len(table):
         return table
-    if "label" not in table:
+    if labels is None or labels.ndim == 2:
         chosen = np.random.default_rng(seed).permutation(len(table))[:count]
         return table.iloc[np.sort(chosen)].reset_index(drop=True)
     # rows are shuffled within each class, then taken from the classes in turn
-    shuffled = table.sample(frac=1.0, random_state=seed)
+    shuffled = table.assign(label=labels).sample(frac=1.0, random_state=seed)
     strata = shuffled.groupby([column for column in ("label", "valid") if column in table])
     rank = strata.cumcount()
     share = ((rank + 0.5) / strata["label"].transform("size")).where(rank >= least, rank - least)
@@ -137,8 +145,3 @@ def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2) -> pd.Dat
 def scored(fold: Fold) -> NDArray[np.int64]:
     """Return the sorted numbers of the folds that score images."""
     return np.unique(fold[fold != TRAIN_ONLY])
-
-
-def unscored(labels: NDArray[Any], fold: Fold) -> list[str]:
-    """Return the classes, sorted, none of whose images (N,) is scored."""
-    return sorted(set(labels) - set(labels[fold != TRAIN_ONLY]))

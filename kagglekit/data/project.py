@@ -54,6 +54,10 @@ class Project:
         """
         return recipe.resolve(self.plugin.recipe(), self.name, self.workspace.recipe_file, command_line, say)
 
+    def on(self, files: DataFiles) -> Project:
+        """Return the project with what these files say of the target, such as the names of the classes."""
+        return replace(self, competition=self.plugin.resolve(self.competition, files))
+
     def lacks_data(self, option: Path | None) -> bool:
         """Return whether there is no data yet: no `option` (of `--data`), none in the plugin or the workspace."""
         return option is None and self.plugin.data is None and sources.is_absent(self.workspace)

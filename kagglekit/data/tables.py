@@ -98,8 +98,9 @@ def read(
     requested = test if sample is None else _requested(competition, test, sample, files, console)
     say_remarks(files, console)
     count, seed = data.sample, data.seed
+    strata = competition.task.strata(competition.task.truth(train["label"]))
     return Tables(
-        train=folds.sample(train, count, seed, data.num_folds),
+        train=folds.sample(train, count, seed, data.num_folds, labels=strata),
         test=test,
         sample=sample,
         requested=folds.sample(requested, count, seed),

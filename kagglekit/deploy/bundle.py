@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kagglekit.base import csv_files, image_names, storage, walking
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import standalone
@@ -37,11 +35,10 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
         raise UserError(f"run {run.run.id} is a rehearsal on drawn images: it can't be submitted.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already exists and is not an empty folder: name another, or remove it.")
-    counts = run.run.images("train")["label"].value_counts()
-    prior = np.array([counts.get(label, 0) for label in run.labels], dtype=np.float64)
+    prior = run.task.prior(run.task.truth(run.run.images("train")["label"]))
     about = dict(run.record.bundle) | {
         "run": run.run.id,
-        "prior": (prior / prior.sum()).tolist(),
+        "prior": prior.tolist(),
         "preprocessing": {name: made.to_plain() for name, made in run.preprocessings().items()},
         "max_megapixels": run.recipe.data.max_megapixels,
     }

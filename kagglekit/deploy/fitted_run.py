@@ -45,7 +45,8 @@ class FittedRun:
         self.record = run.record
         self.recipe = run.recipe
         self.meanings = self.record.competition.classes
-        self.labels = self.record.competition.labels
+        self.task = self.record.competition.task
+        self.labels = self.task.columns
         self.mirror = mirror_classes(self.labels, self.record.competition.flip)
         self.steps = alone.steps
         """Finishing steps that need no other images -> value."""

@@ -125,7 +125,8 @@ def _sample(project: Project, run: store.Run | None, console: Console) -> pd.Dat
     try:
         if project.lacks_data(None):
             return None
-        return submissions.read_sample(project.competition, project.find_data(None, console))
+        files = project.find_data(None, console)
+        return submissions.read_sample(project.on(files).competition, files)
     except UserError as error:
         if run is None:
             raise

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kagglekit import metrics
 from kagglekit.base import storage
-from kagglekit.base.arrays import Floats, class_indices
+from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
 from kagglekit.pipeline import postprocess, submission
@@ -24,6 +24,7 @@ from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import filenames, record
 from kagglekit.runs.record import Alone, Result
 from kagglekit.runs.stages import Stage, Stages
+from kagglekit.tasks.task import Task
 
 
 def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
@@ -48,7 +49,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     """Apply the finishing steps, check and write the submission, and write the final numbers."""
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
-    scored = _scored(train, predictions.oof, labels)
+    scored = _scored(train, predictions.oof, job.competition.task)
     metric = metrics.resolve(job.competition.metric)
 
     def finish_() -> None:
@@ -138,10 +139,10 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
     )
 
 
-def _scored(train: pd.DataFrame, oof: Floats, labels: Sequence[str]) -> postprocess.Scored:
+def _scored(train: pd.DataFrame, oof: Floats, task: Task) -> postprocess.Scored:
     clusters = train["group"] if "group" in train else train["id"]
     return postprocess.Scored(
-        class_indices(train["label"], labels),
+        task.truth(train["label"]),
         oof,
         pd.factorize(clusters)[0].astype(np.int64),
         train["fold"].to_numpy(),

@@ -19,6 +19,7 @@ from kagglekit.data import folds
 from kagglekit.metrics import Metric, clustered_error, plain_decision
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs.record import FinishingStep
+from kagglekit.tasks.task import Truth
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
@@ -36,7 +37,7 @@ CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
 class Scored:
     """Rows with true labels (N,), probabilities (N, C), and the clusters that the bootstrap resamples, (N,)."""
 
-    truth: Labels
+    truth: Truth
     probabilities: Floats
     clusters: NDArray[np.int64]
     fold: folds.Fold

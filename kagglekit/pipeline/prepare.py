@@ -73,6 +73,8 @@ def prepare(
             project = project.rehearsal
             data_path, chosen = rehearsal.draw(project, chosen, console)
         files = project.find_data(data_path, console, remember=remember)
+        project = project.on(files)
+        competition = project.competition
         listed = None if synthetic else exclusions.of(project.workspace, console)
         found = tables.read(project, files, chosen.data, console, drops=listed)
         submission.rehearse(plugin, competition, found)

@@ -32,9 +32,9 @@ def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
     if sample is None or set(ids) <= set(sample[competition.submission.id]):
         ids = ids[:_REHEARSED]
         sample = None if sample is None else sample[sample[competition.submission.id].isin(ids)].reset_index(drop=True)
-    counts = found.train["label"].value_counts()
-    prior = np.array([counts.get(label, 0) for label in competition.labels], dtype=np.float64)
-    _formatted(plugin, competition, ids, np.tile(prior / prior.sum(), (len(ids), 1)), sample)
+    task = competition.task
+    prior = task.prior(task.truth(found.train["label"]))
+    _formatted(plugin, competition, ids, np.tile(prior, (len(ids), 1)), sample)
 
 
 def write(job: Job, test: Floats, prior: Floats) -> None:

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit import metrics
-from kagglekit.base.arrays import Floats, Labels, class_indices
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
 from kagglekit.runs.record import Record, Result
 from kagglekit.runs.store import Run
+from kagglekit.tasks.task import Task, Truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,17 @@ class Findings:
     recipe: Recipe
     table: pd.DataFrame
     """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` if there are groups."""
-    truth: Labels
-    """True class indices, (N,)."""
+    truth: Truth
+    """What is known of each image, (N,) or (N, C)."""
     probabilities: Floats
     """Out-of-fold probabilities after all finishing steps, as scored, (N, C)."""
     unfinished: Floats
     """Out-of-fold probabilities before the steps temperature and clip, (N, C)."""
+
+    @property
+    def task(self) -> Task:
+        """All that depends on what is predicted."""
+        return self.record.competition.task
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -55,8 +60,8 @@ class Findings:
 
     @cached_property
     def losses(self) -> Floats:
-        """Log loss of each row, (N,)."""
-        return metrics.log_loss_rows(self.truth, self.probabilities)
+        """The task's proper loss of each row, (N,)."""
+        return self.task.losses(self.truth, self.probabilities)
 
     @property
     def groups(self) -> NDArray[np.object_] | None:
@@ -86,7 +91,7 @@ def read(run: Run) -> Findings:
         result=result,
         recipe=run.recipe,
         table=table,
-        truth=class_indices(table["label"], oof.labels),
+        truth=run.record.competition.task.truth(table["label"]),
         probabilities=oof.of(ids),
         unfinished=run.unfinished().of(ids),
     )

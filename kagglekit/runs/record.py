@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from kagglekit.base import storage
 from kagglekit.base.environment import Machine
 from kagglekit.base.errors import UserError
 from kagglekit.base.plain import Plain, left_out
+
+if TYPE_CHECKING:
+    from kagglekit.tasks.task import Task
 
 Kind = TypeVar("Kind", bound=Plain)
 
@@ -42,6 +45,8 @@ class CompetitionRecord(Plain):
     """The competition's slug on Kaggle; empty if it is not on Kaggle."""
     classes: Mapping[str, str]
     """Label -> name for people, in the order of probabilities."""
+    target: Mapping[str, Any] | None = left_out()
+    """What is predicted, for `targets.from_plain`, if it is not one of the classes."""
     train: str = ""
     """Python `repr` of the layout of training images; `valid`, `groups` and `submission` are `repr`s too."""
     valid: str = ""
@@ -57,6 +62,13 @@ class CompetitionRecord(Plain):
     def labels(self) -> tuple[str, ...]:
         """Labels, in the order of probabilities."""
         return tuple(self.classes)
+
+    @property
+    def task(self) -> Task:
+        """All that depends on what is predicted."""
+        from kagglekit.tasks import kinds, targets
+
+        return kinds.of(targets.Classes(self.classes) if self.target is None else targets.from_plain(self.target))
 
 
 @dataclass(frozen=True, kw_only=True)

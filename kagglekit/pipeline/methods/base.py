@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import devices
-from kagglekit.base.arrays import Floats, Labels, class_indices
+from kagglekit.base.arrays import Floats
 from kagglekit.data import folds
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.job import Job
@@ -27,6 +27,7 @@ from kagglekit.runs import filenames, record
 from kagglekit.runs.record import Provider
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
+from kagglekit.tasks.task import Truth
 from kagglekit.training.budget import Plan, Work
 
 
@@ -129,7 +130,8 @@ class MethodRun:
         self.job = job
         self.run: Run = job.run
         self.recipe: Recipe = job.recipe
-        self.labels = job.competition.labels
+        self.task = job.competition.task
+        self.labels = self.task.columns
         self.table = job.tables.train
         self.readable = job.tables.requested[self._is_readable].reset_index(drop=True)
 
@@ -139,9 +141,9 @@ class MethodRun:
         return (self.job.tables.requested["content"] != "").to_numpy(dtype=bool)
 
     @cached_property
-    def truth(self) -> Labels:
-        """Class index of each training image, (N,)."""
-        return class_indices(self.table["label"], self.labels)
+    def truth(self) -> Truth:
+        """What is known of each training image, (N,) or (N, C)."""
+        return self.task.truth(self.table["label"])
 
     @cached_property
     def groups(self) -> NDArray[np.object_] | None:
@@ -170,13 +172,13 @@ class MethodRun:
 
     @property
     def prior(self) -> Floats:
-        """Share of each class in the training images, (C,)."""
-        return np.bincount(self.truth, minlength=len(self.labels)) / len(self.table)
+        """What is predicted of an image that can't be read, such as the share of each class, (C,)."""
+        return self.task.prior(self.truth)
 
     def write_folds(self) -> None:
         """Assign the training images to folds, and write the assignment. Warn of classes that are not scored."""
-        fold = folds.assign(self.table, self.recipe.data)
-        unscored = folds.unscored(self.table["label"].to_numpy(), fold)
+        fold = folds.assign(self.table, self.task, self.recipe.data)
+        unscored = self.task.unused(self.truth[fold != folds.TRAIN_ONLY])
         if unscored:
             self.job.console.warn(
                 f"no image of {len(unscored)} classes is scored, for example of {unscored[0]!r}: they are trained and "

@@ -130,7 +130,7 @@ def find_rate(job: Job, part: Trained) -> tuple[Sweep, dict[str, float], Path]:
     run = FinetuneRun(job)
     run.readable = run.readable[:0]  # the sweep needs no test images
     model = run.fold_models[0]
-    run.fold = folds.assign(job.tables.train, job.recipe.data)  # no run has written folds yet
+    run.fold = folds.assign(job.tables.train, job.competition.task, job.recipe.data)  # no run has written folds yet
     training = np.flatnonzero(run.fold != model.fold)
     folder = job.workspace.folder
     trainer = run.trainer(model, training, training[:0], folder)

@@ -233,7 +233,7 @@ class FinetuneRun(MethodRun):
         # each model of the fold gets other validation images
         seed = self.recipe.data.seed + model.number
         try:
-            return folds.held_out(self.truth[others], groups, max(count, len(self.labels)), seed)
+            return folds.held_out(self.task.strata(self.truth[others]), groups, max(count, len(self.labels)), seed)
         except UserError:
             self.job.console.warn(f"{model.name}: too few images for a validation split: epochs are not chosen")
             return np.zeros(len(others), bool)

@@ -1,0 +1,93 @@
+"""Complete the target of a competition with what its data says: the names of classes, the spread of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kagglekit.base.errors import UserError
+from kagglekit.base.walking import natural_key
+from kagglekit.competitions import csv_tables, samples
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.tasks.targets import SEPARATOR, FromCsv, FromSample, Labels, Numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = Callable[[Competition], "pd.DataFrame"]
+"""The table of training images, as the hook returns it."""
+
+
+def resolve(competition: Competition, files: DataFiles, table: Table) -> Competition:
+    """Return the competition with a target whose names are known, and the spread of its numbers.
+
+    Raises UserError if the data has no such names.
+    """
+    if competition.target.source is not None:
+        competition = _named(competition, _names(competition, files, table))
+    if isinstance(competition.target, Numbers) and not competition.target.means:
+        competition = competition.with_target(_measured(competition, table(competition)["label"]))
+    return competition
+
+
+def _named(competition: Competition, names: dict[str, str]) -> Competition:
+    try:
+        return competition.with_target(competition.target.named(names))
+    except ValueError as error:
+        raise UserError(f"the data has {len(names)} labels: {error}.") from error
+
+
+def _names(competition: Competition, files: DataFiles, table: Table) -> dict[str, str]:
+    source = competition.target.source
+    if isinstance(source, FromCsv):
+        return _of_csv(source, files)
+    if isinstance(source, FromSample):
+        return {name: name for name in _of_sample(competition, files)}
+    labels = set(table(competition)["label"])
+    if isinstance(competition.target, Labels):
+        labels = _separate(labels, SEPARATOR)
+    return {name: name for name in sorted(labels, key=natural_key)}
+
+
+def _of_csv(source: FromCsv, files: DataFiles) -> dict[str, str]:
+    wanted = [source.column, *([source.names] if source.names else [])]
+    rows = csv_tables.read(files, source.csv, wanted)
+    csv_tables.require_columns(rows, wanted, source.csv)
+    labels = rows[source.column].str.strip()
+    named = dict(zip(labels, rows[source.names] if source.names else labels, strict=True))
+    if source.sep:
+        named = {label: label for label in _separate(labels, source.sep)}
+    named.pop("", None)
+    return {label: named[label] for label in sorted(named, key=natural_key)}
+
+
+def _separate(texts: Iterable[str], separator: str) -> set[str]:
+    """Return the labels in texts that join several."""
+    return {label.strip() for text in texts for label in text.split(separator)} - {""}
+
+
+def _of_sample(competition: Competition, files: DataFiles) -> list[str]:
+    declared = competition.submission.sample
+    name = next((name for name in declared if files.first([name]) is not None), None)
+    if name is None:
+        name = samples.only(list(samples.usual(files)))
+    if name is None:
+        raise UserError(
+            f"{files.origin} has no sample submission, whose columns name what is predicted: download the "
+            "competition's data again."
+        )
+    return [column for column in csv_tables.read(files, name, ()).columns if column != competition.submission.id]
+
+
+def _measured(competition: Competition, labels: Iterable[str]) -> Numbers:
+    """Return the target with the mean and standard deviation of its columns."""
+    target, task, texts = competition.target, competition.task, list(labels)
+    assert isinstance(target, Numbers)
+    wrong = task.wrong(texts)
+    if wrong:
+        raise UserError(f"the training data has other labels: {wrong}: correct it, or change the plugin's target.")
+    truth = task.truth(texts)
+    scales = [float(scale) or 1.0 for scale in truth.std(axis=0)]  # a constant column must not divide by zero
+    return replace(target, means=truth.mean(axis=0).tolist(), scales=scales)

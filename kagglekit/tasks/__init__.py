@@ -1,0 +1,1 @@
+"""What is predicted: targets, which plugins declare, and tasks, which know all that depends on them."""

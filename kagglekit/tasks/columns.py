@@ -1,0 +1,169 @@
+"""Tasks with a value in each column: labels, shares and numbers. N images, C columns; the truth is (N, C)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from kagglekit.base.arrays import Floats, Floats32
+from kagglekit.tasks import targets
+from kagglekit.tasks.activations import IDENTITY, SIGMOID
+from kagglekit.tasks.one_of import shown
+from kagglekit.tasks.targets import SEPARATOR
+from kagglekit.tasks.task import Decided, Strata, Task, Truth
+
+_EPSILON = 1e-15
+_BINS = 10
+"""Number of strata of a number, as equal in size as possible."""
+
+
+class _ByColumn(Task):
+    """The parts that all share."""
+
+    def prior(self, truth: Truth) -> Floats:
+        """Return the mean of each column, (C,)."""
+        mean: Floats = np.asarray(truth, dtype=np.float64).mean(axis=0)
+        return mean
+
+    def goals(self, truth: Truth) -> Floats32:
+        """Return the truth, (N, C)."""
+        return np.asarray(truth, dtype=np.float32)
+
+    def mirrored(self, truth: Truth, columns: Sequence[int]) -> Floats:
+        """Return the truth of mirrored images, (N, C): a flip rule swaps columns."""
+        return np.asarray(truth, dtype=np.float64)[:, list(columns)]
+
+    def unused(self, truth: Truth) -> list[str]:  # noqa: ARG002
+        """Return nothing: any number may be missing."""
+        return []
+
+
+class _Logistic(_ByColumn):
+    """A probability or share for each column."""
+
+    activation = SIGMOID
+    loss = "log loss"
+    metric = "log_loss"
+
+    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+        """Return each row's mean binary log loss over the columns, (N,)."""
+        right = np.clip(predictions, _EPSILON, 1 - _EPSILON)
+        losses: Floats = -(truth * np.log(right) + (1 - truth) * np.log(1 - right)).mean(axis=1)
+        return losses
+
+
+class AnyOf(_Logistic):
+    """Any of several labels. The column `label` of a table joins those of an image by `|`; the truth is 0 or 1."""
+
+    target: targets.Labels
+
+    def wrong(self, labels: Sequence[str]) -> str:
+        """Return a remark on the first label that is unknown, and on sets that the target forbids."""
+        known = set(self.columns)
+        for text in labels:
+            own = _split(text)
+            unknown = [name for name in own if name not in known]
+            if unknown:
+                return f"{unknown[0]!r} in {text!r} is not one of the labels {shown(self.columns)}"
+            if not own and self.target.at_least_one:
+                return "an image has no label, and at least one is declared"
+            for some in self.target.one_of:
+                count = len(set(own) & set(some))
+                if count != 1:
+                    return f"{text!r} has {count} of the labels {shown(some)}, and exactly one is declared"
+        return ""
+
+    def truth(self, labels: Iterable[str]) -> Floats:
+        """Return 1 for each label of an image and 0 for the others, (N, C)."""
+        place = {name: index for index, name in enumerate(self.columns)}
+        texts = list(labels)
+        rows = np.zeros((len(texts), len(place)))
+        for row, text in enumerate(texts):
+            rows[row, [place[name] for name in _split(text)]] = 1
+        return rows
+
+    def unused(self, truth: Truth) -> list[str]:
+        """Return the labels that no image has."""
+        there = np.asarray(truth.sum(axis=0) > 0)
+        return [name for name, used in zip(self.columns, there, strict=True) if not used]
+
+    def strata(self, truth: Truth) -> Strata:
+        """Return the labels, (N, C): their shares are kept alike in all folds."""
+        return np.asarray(truth > 0.5)
+
+    def decide(self, predictions: Floats) -> Decided:
+        """Return the labels of probability one half or more, (N, C)."""
+        return np.asarray(predictions >= 0.5)
+
+
+class _OfNumbers(_ByColumn):
+    """The column `label` of a table joins the numbers of an image by `|`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def wrong(self, labels: Sequence[str]) -> str:
+        """Return a remark on the first label that is no number, or outside the range."""
+        for text in labels:
+            parts = text.split(SEPARATOR)
+            if len(parts) != len(self.columns):
+                return f"{text!r} has {len(parts)} numbers, not {len(self.columns)}"
+            for part in parts:
+                try:
+                    value = float(part)
+                except ValueError:
+                    return f"{part!r} is not a number"
+                if not self.low <= value <= self.high:  # also NaN
+                    return f"{part!r} is outside {self.low:g} to {self.high:g}"
+        return ""
+
+    def truth(self, labels: Iterable[str]) -> Floats:
+        """Return the numbers, (N, C)."""
+        return np.array([[float(part) for part in text.split(SEPARATOR)] for text in labels], dtype=np.float64)
+
+    def strata(self, truth: Truth) -> Strata:
+        """Return bins of equal size of the first principal component, (N,)."""
+        spread = truth.std(axis=0)
+        standard = (truth - truth.mean(axis=0)) / np.where(spread > 0, spread, 1)
+        _, axes = np.linalg.eigh(standard.T @ standard)
+        ranks = np.argsort(np.argsort(standard @ axes[:, -1], kind="stable"), kind="stable")
+        return np.asarray(ranks * min(_BINS, len(truth)) // len(truth), dtype=np.int64)
+
+
+class Counted(_OfNumbers):
+    """Numbers. Models are trained towards numbers with mean 0 and standard deviation 1; predictions are the numbers."""
+
+    activation = IDENTITY
+    loss = "squared error"
+    metric = "rmse"
+
+    def __init__(self, target: targets.Numbers) -> None:
+        super().__init__(target)
+        self.low = -math.inf if target.low is None else target.low
+        self.high = math.inf if target.high is None else target.high
+
+    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+        """Return each row's mean squared error over the columns, (N,)."""
+        losses: Floats = ((truth - predictions) ** 2).mean(axis=1)
+        return losses
+
+    def decide(self, predictions: Floats) -> Decided:
+        """Return the numbers within the range, (N, C)."""
+        return np.clip(predictions, self.low, self.high)
+
+
+class Shared(_Logistic, _OfNumbers):
+    """Numbers from 0 to 1."""
+
+    metric = "rmse"
+    low, high = 0.0, 1.0
+
+    def decide(self, predictions: Floats) -> Decided:
+        """Return the shares, (N, C)."""
+        return predictions
+
+
+def _split(text: str) -> list[str]:
+    return text.split(SEPARATOR) if text else []

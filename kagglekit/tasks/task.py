@@ -1,0 +1,84 @@
+"""Tasks: all that depends on what is predicted. Nothing else asks what kind of target there is.
+
+N images, C columns of the target. The truth of one-of tasks is (N,) int64: the index of each image's column; of all
+others (N, C) float64. Predictions are (N, C) float64: probabilities, shares or numbers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats, Floats32
+from kagglekit.tasks.activations import Activation
+from kagglekit.tasks.targets import Target
+
+Truth = NDArray[Any]
+"""What is known of training images: (N,) int64 or (N, C) float64."""
+Strata = NDArray[Any]
+"""By what folds are stratified: (N,) names or numbers, or (N, L) booleans."""
+Decided = NDArray[Any]
+"""What is submitted of each image: (N,) column indices of one-of tasks, else (N, C) booleans or numbers."""
+
+
+class Task(ABC):
+    """All that depends on what is predicted."""
+
+    activation: ClassVar[Activation]
+    """From the scores of a head or a network to predictions."""
+    loss: ClassVar[str]
+    """Name of the proper loss, by which models are chosen."""
+    metric: ClassVar[str]
+    """The metric of a competition that declares none."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.columns = target.columns
+        """What is predicted of an image, (C,)."""
+
+    # --- the column `label` of a table of training images
+
+    @abstractmethod
+    def wrong(self, labels: Sequence[str]) -> str:
+        """Return why the first wrong label of a table is wrong; empty if none is."""
+
+    @abstractmethod
+    def truth(self, labels: Iterable[str]) -> Truth:
+        """Return the truth of labels that are not `wrong`."""
+
+    @abstractmethod
+    def unused(self, truth: Truth) -> list[str]:
+        """Return the columns without any image: the data is probably incomplete."""
+
+    # --- splits and priors
+
+    @abstractmethod
+    def strata(self, truth: Truth) -> Strata:
+        """Return by what folds are stratified: a stratum for each image (N,), or any of several (N, L)."""
+
+    @abstractmethod
+    def prior(self, truth: Truth) -> Floats:
+        """Return what is predicted of an image that can't be read, (C,)."""
+
+    # --- training
+
+    @abstractmethod
+    def goals(self, truth: Truth) -> Floats32:
+        """Return the values that the scores' activation should have, (N, C): what a model is trained towards."""
+
+    @abstractmethod
+    def mirrored(self, truth: Truth, columns: Sequence[int]) -> Truth:
+        """Return the truth of mirrored images. `columns` has the column that each becomes, (C,)."""
+
+    @abstractmethod
+    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+        """Return the proper loss of each row, (N,)."""
+
+    # --- decisions
+
+    @abstractmethod
+    def decide(self, predictions: Floats) -> Decided:
+        """Return the usual decision: the most probable class, labels above one half, the rounded mean grade."""
