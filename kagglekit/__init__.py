@@ -14,15 +14,12 @@ if TYPE_CHECKING:
     from kagglekit.competitions.competition import (
         ClassLabel,
         Competition,
-        CsvGroups,
-        CsvLabels,
-        FilenameLabels,
-        FolderLabels,
         OwnFormat,
         Probability,
         ProbabilityPerClass,
     )
     from kagglekit.competitions.hookspecs import hookimpl
+    from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
     from kagglekit.metrics import Metric
     from kagglekit.tasks.targets import (
         Classes,
@@ -66,6 +63,10 @@ _HOMES = {
     "PluginError": "base.errors",
     "UserError": "base.errors",
     "hookimpl": "competitions.hookspecs",
+    **dict.fromkeys(
+        ("CsvGroups", "CsvLabels", "FilenameLabels", "FolderLabels"),
+        "competitions.locations",
+    ),
     **dict.fromkeys(
         ("Classes", "FromCsv", "FromSample", "FromTrain", "Grades", "Labels", "Number", "Numbers", "Shares"),
         "tasks.targets",

@@ -20,16 +20,8 @@ import pytest
 from kagglekit.authoring import testing
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import installed, plugins, samples, synthetic
-from kagglekit.competitions.competition import (
-    ClassLabel,
-    Competition,
-    CsvGroups,
-    CsvLabels,
-    FilenameLabels,
-    FolderLabels,
-    Probability,
-    ProbabilityPerClass,
-)
+from kagglekit.competitions.competition import ClassLabel, Competition, Probability, ProbabilityPerClass
+from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
 from tests import drawing
 from tests.conftest import REPORT, Cli, failed, succeeded

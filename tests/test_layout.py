@@ -23,16 +23,9 @@ from kagglekit.base.image_names import composed
 from kagglekit.base.walking import natural_key
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import contracts, layout, plugins, submissions
-from kagglekit.competitions.competition import (
-    Competition,
-    CsvGroups,
-    CsvLabels,
-    FilenameLabels,
-    FolderLabels,
-    Probability,
-    ProbabilityPerClass,
-)
+from kagglekit.competitions.competition import Competition, Probability, ProbabilityPerClass
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.data import sources
 
 Files = Mapping[str, str | bytes]

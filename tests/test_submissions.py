@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import samples, submissions
-from kagglekit.competitions.competition import (
-    ClassLabel,
-    Competition,
-    FilenameLabels,
-    OwnFormat,
-    Probability,
-    ProbabilityPerClass,
-)
+from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability, ProbabilityPerClass
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.locations import FilenameLabels
 
 PETS = {"cat": "cat", "dog": "dog"}
 FARM = {"c0": "safe", "c1": "texting", "c2": "phone"}

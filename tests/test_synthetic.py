@@ -27,18 +27,10 @@ from kagglekit.base import storage
 from kagglekit.base.workspace import Workspace
 from kagglekit.cli import main
 from kagglekit.competitions import plugins, submissions, synthetic
-from kagglekit.competitions.competition import (
-    ClassLabel,
-    Competition,
-    CsvGroups,
-    CsvLabels,
-    FilenameLabels,
-    FolderLabels,
-    Probability,
-    ProbabilityPerClass,
-)
+from kagglekit.competitions.competition import ClassLabel, Competition, Probability, ProbabilityPerClass
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.hookspecs import hookimpl
+from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import archives, folds, sources
 from kagglekit.data.project import Project

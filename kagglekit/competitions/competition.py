@@ -15,84 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kagglekit import metrics
 from kagglekit.base import patterns
+from kagglekit.competitions.locations import CsvGroups, FilenameLabels, FolderLabels, TrainLayout
 from kagglekit.tasks.targets import Classes, FromTrain, Target
 
 if TYPE_CHECKING:
     from kagglekit.tasks.task import Task
 
 _NAME = re.compile(r"[^\W_]+(-[^\W_]+)*")
-
-
-@dataclass(frozen=True)
-class _LabelsInPaths:
-    pattern: str
-    """Path pattern below the data folder, with `{label}` and any other placeholders."""
-    also: tuple[str, ...] = ()
-    """Patterns of other archive layouts in use; the first that matches any image is used."""
-
-    def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check(pattern, "label")
-
-    @property
-    def alternatives(self) -> tuple[str, ...]:
-        """All patterns, in the order in which they are tried."""
-        return (self.pattern, *self.also)
-
-
-@dataclass(frozen=True)
-class FilenameLabels(_LabelsInPaths):
-    """Training images with the label in the file name: `train/{label}.{number}.jpg`."""
-
-    def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check_images(pattern, "label")
-
-
-@dataclass(frozen=True)
-class FolderLabels(_LabelsInPaths):
-    """Training images in one folder per class, `imgs/train/{label}`; every image below it counts."""
-
-
-@dataclass(frozen=True)
-class CsvLabels:
-    """Training images in one folder, labels in a CSV file."""
-
-    csv: str
-    """Path of the CSV below the data folder."""
-    images: str
-    """Path pattern with `{id}`: `train/{id}.jpg`."""
-    id: str
-    """Column of the CSV with the text that `{id}` matches, with or without the image extension."""
-    label: str
-    """Column of the CSV with the label."""
-    also: tuple[str, ...] = ()
-    """Image patterns of other archive layouts in use."""
-
-    def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check_images(pattern, "id")
-        patterns.check_relative(self.csv)
-
-    @property
-    def alternatives(self) -> tuple[str, ...]:
-        """All image patterns, in the order in which they are tried."""
-        return (self.images, *self.also)
-
-
-@dataclass(frozen=True)
-class CsvGroups:
-    """A table with the group of each training image (driver, patient, plant); folds never split a group."""
-
-    csv: str
-    """Path of the CSV below the data folder."""
-    image: str
-    """Column with the image's file name (with or without its extension) or its id."""
-    group: str
-    """Column with the group."""
-
-    def __post_init__(self) -> None:
-        patterns.check_relative(self.csv)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +72,6 @@ class OwnFormat(_Submission):
 
 
 _FROM_TRAIN = Classes(FromTrain())
-TrainLayout = FilenameLabels | FolderLabels | CsvLabels
 Submission = Probability | ProbabilityPerClass | ClassLabel | OwnFormat
 FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
 

@@ -10,8 +10,9 @@ from kagglekit.base import image_names, patterns
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions import csv_tables, samples
-from kagglekit.competitions.competition import Competition, CsvGroups, CsvLabels, FilenameLabels, FolderLabels
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,16 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kagglekit.base import image_names, patterns, storage
-from kagglekit.competitions.competition import (
-    ClassLabel,
-    Competition,
-    CsvLabels,
-    FilenameLabels,
-    FolderLabels,
-    OwnFormat,
-    Probability,
-    ProbabilityPerClass,
-)
+from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability, ProbabilityPerClass
+from kagglekit.competitions.locations import CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.recipe import DEFAULT_FOLDS
 
 DRAWING_VERSION = 1
