@@ -10,9 +10,10 @@ import numpy as np
 from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.tasks import targets
 from kagglekit.tasks.activations import IDENTITY, SIGMOID
+from kagglekit.tasks.decisions import Decision, Range, Thresholds
 from kagglekit.tasks.one_of import shown
 from kagglekit.tasks.targets import SEPARATOR
-from kagglekit.tasks.task import Decided, Strata, Task, Truth
+from kagglekit.tasks.task import Strata, Task, Truth
 
 _EPSILON = 1e-15
 _BINS = 10
@@ -93,9 +94,12 @@ class AnyOf(_Logistic):
         """Return the labels, (N, C): their shares are kept alike in all folds."""
         return np.asarray(truth > 0.5)
 
-    def decide(self, predictions: Floats) -> Decided:
-        """Return the labels of probability one half or more, (N, C)."""
-        return np.asarray(predictions >= 0.5)
+    def usual(self) -> Decision:
+        """Return the labels of probability one half or more, and what the target demands."""
+        place = {name: index for index, name in enumerate(self.columns)}
+        one_of = tuple(tuple(place[name] for name in some) for some in self.target.one_of)
+        thresholds = (0.5,) * len(self.columns)
+        return Thresholds(thresholds=thresholds, one_of=one_of, at_least_one=self.target.at_least_one)
 
 
 class _OfNumbers(_ByColumn):
@@ -123,6 +127,11 @@ class _OfNumbers(_ByColumn):
         """Return the numbers, (N, C)."""
         return np.array([[float(part) for part in text.split(SEPARATOR)] for text in labels], dtype=np.float64)
 
+    def usual(self) -> Decision:
+        """Return the numbers within the range."""
+        low, high = (limit if math.isfinite(limit) else None for limit in (self.low, self.high))
+        return Range(low=low, high=high)
+
     def strata(self, truth: Truth) -> Strata:
         """Return bins of equal size of the first principal component, (N,)."""
         spread = truth.std(axis=0)
@@ -149,20 +158,12 @@ class Counted(_OfNumbers):
         losses: Floats = ((truth - predictions) ** 2).mean(axis=1)
         return losses
 
-    def decide(self, predictions: Floats) -> Decided:
-        """Return the numbers within the range, (N, C)."""
-        return np.clip(predictions, self.low, self.high)
-
 
 class Shared(_Logistic, _OfNumbers):
     """Numbers from 0 to 1."""
 
     metric = "rmse"
     low, high = 0.0, 1.0
-
-    def decide(self, predictions: Floats) -> Decided:
-        """Return the shares, (N, C)."""
-        return predictions
 
 
 def _split(text: str) -> list[str]:

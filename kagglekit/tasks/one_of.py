@@ -9,7 +9,9 @@ import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32, Labels, class_indices
 from kagglekit.tasks.activations import SOFTMAX
-from kagglekit.tasks.task import Decided, Strata, Task, Truth
+from kagglekit.tasks.decisions import CutPoints, Decision, MostProbable, TopLists
+from kagglekit.tasks.targets import Classes
+from kagglekit.tasks.task import Strata, Task, Truth
 
 _EPSILON = 1e-15
 
@@ -61,9 +63,14 @@ class OneOf(Task):
         right = np.clip(rows[np.arange(len(truth)), _indices(truth)], _EPSILON, 1 - _EPSILON)
         return np.asarray(-np.log(right), dtype=np.float64)
 
-    def decide(self, predictions: Floats) -> Decided:
-        """Return the most probable class of each row, (N,)."""
-        return np.asarray(predictions.argmax(axis=1), dtype=np.int64)
+    def usual(self) -> Decision:
+        """Return the most probable class."""
+        return MostProbable()
+
+    def lists(self, k: int) -> Decision:
+        """Return the decision that lists the k most probable classes."""
+        unseen = self.target.unseen if isinstance(self.target, Classes) else ""
+        return TopLists(k=k, unseen=self.columns.index(unseen) if unseen else -1)
 
 
 class Graded(OneOf):
@@ -71,10 +78,9 @@ class Graded(OneOf):
 
     metric = "qwk"
 
-    def decide(self, predictions: Floats) -> Decided:
-        """Return the rounded mean grade of each row, (N,)."""
-        mean = predictions @ np.arange(len(self.columns)) / predictions.sum(axis=1)
-        return np.asarray(np.floor(mean + 0.5), dtype=np.int64)
+    def usual(self) -> Decision:
+        """Return the mean grade, rounded half up."""
+        return CutPoints(cuts=tuple(grade + 0.5 for grade in range(len(self.columns) - 1)))
 
 
 def shown(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.tasks.activations import Activation
+from kagglekit.tasks.decisions import Decision, TopLists
 from kagglekit.tasks.targets import Target
 
 Truth = NDArray[Any]
@@ -80,5 +81,13 @@ class Task(ABC):
     # --- decisions
 
     @abstractmethod
+    def usual(self) -> Decision:
+        """Return the usual decision: the most probable class, labels of one half or more, the rounded mean grade."""
+
+    def lists(self, k: int) -> Decision:
+        """Return the decision that lists the k most probable columns."""
+        return TopLists(k=k)
+
     def decide(self, predictions: Floats) -> Decided:
-        """Return the usual decision: the most probable class, labels above one half, the rounded mean grade."""
+        """Return what the usual decision makes of predictions (N, C)."""
+        return self.usual().apply(predictions)
