@@ -135,6 +135,22 @@ def test_the_sheet_shows_real_images_and_leaves_out_what_can_not_be_read(cli: Cl
     assert "no training image can be read" in failed(cli(*command, "--data", archive))
 
 
+def test_what_was_assumed_about_a_table_is_said_as_run_says_it(cli: Cli, home: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "leaf.py"
+    plugin.write_text(
+        "from kagglekit import *\n\n@hookimpl\ndef competition():\n"
+        "    return Competition(name='leaf', kaggle='leaf', classes={'cat': 'cat', 'dog': 'dog'},\n"
+        "        train=CsvLabels('labels.csv', 'train/{id}.jpg', id='image', label='kind'), test='test/{id}.jpg',\n"
+        "        submission=Probability(of='dog'), metric='log_loss')\n"
+    )
+    rows = "".join(f"{n};{('cat', 'dog')[n % 2]}\n" for n in range(8))
+    members = {f"train/{n}.jpg": drawing.image(n % 2, n) for n in range(8)} | {"test/9.jpg": drawing.image(0, 9)}
+    members["labels.csv"] = f"image;kind\n{rows}".encode("utf-16")
+    archive = drawing.zip_of(tmp_path / "leaf.zip", members)
+    done = succeeded(cli("augmentations", plugin, "--data", archive, "--images", "2", "--views", "2", *SMALL))
+    assert "labels.csv is read as UTF-16, separated by semicolons" in done.out
+
+
 def test_a_plugin_s_policy_takes_the_place_of_kagglekit_s(cli: Cli, home: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "leaf.py"
     grey = "[albumentations.Resize(7, 7, p=1), albumentations.Resize(*size, p=1), albumentations.ToGray(p=1)]"

@@ -286,7 +286,8 @@ def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, r
     assert "any more" in failed(cli("submit", DOGS, "--run", real.id))
     (real.folder / "result.json").unlink()
     assert "not finished" in failed(cli("submit", DOGS, "--run", real.id))
-    assert "no finished run" in failed(cli("submit", DOGS))
+    said = failed(cli("submit", DOGS))
+    assert "no finished run of dogs-vs-cats to submit (the 2 finished are rehearsals, or used a sample)" in said
     assert kaggle.seen == []
 
 
@@ -300,7 +301,10 @@ def test_a_run_without_test_images_is_never_sent(cli: Cli, kaggle: State, place:
     succeeded(cli("submit", DOGS))
     assert [row["run"] for row in ledger(place)] == [real.id]
     shutil.rmtree(real.folder)
-    assert "no finished run" in failed(cli("submit", DOGS))
+    assert f"run {trained.name[:8]}" in failed(cli("submit", DOGS)), "that it had no test images is the reason"
+    for run in everything(place):
+        shutil.rmtree(run.folder)
+    assert "no finished run of dogs-vs-cats to submit: `kagglekit run" in failed(cli("submit", DOGS))
 
 
 def test_impossible_wishes_are_one_line(cli: Cli, kaggle: State, real: store.Run) -> None:

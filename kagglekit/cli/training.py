@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.data import tables
 from kagglekit.data.project import Project
 from kagglekit.images import decoding, depth, files
 from kagglekit.models import registry, timm_models
@@ -117,9 +118,12 @@ def _training_images(
         console.warn(f"no data for {project.competition.name} yet (use --data PATH): the images are SYNTHETIC")
         project = project.rehearsal
         data_path = synthetic.draw(project.competition, project.workspace.data, num_folds).archive
-    files = project.find_data(data_path, console)
-    project = project.on(files)
-    return project, project.plugin.train_table(project.competition, files)
+    found = project.find_data(data_path, console)
+    project = project.on(found)
+    try:
+        return project, project.plugin.train_table(project.competition, found)
+    finally:  # a remark may say why a table is missing
+        tables.say_remarks(found, console)
 
 
 def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, data: DataSettings) -> Iterator[tuple[bytes, int]]:

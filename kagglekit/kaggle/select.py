@@ -52,10 +52,18 @@ def choose(project: Project, file: Path | None, reference: str | None, *, force:
         if not made:
             return Choice(file, None)
         return Choice(file, _checked(made[0], project, force))
-    run = store.best_run(project.workspace, _has_submission) if reference is None else store.find(reference)
-    if run is None:
-        raise UserError(f"no finished run of {project.name} to submit: `kagglekit run {project.name}` creates one.")
+    run = _best(project) if reference is None else store.find(reference)
     return Choice(run.submission, _unchanged(_checked(run, project, force)))
+
+
+def _best(project: Project) -> store.Run:
+    """Return the best run with a submission; without one, the best of those that had no test images."""
+    run = store.best_run(project.workspace, _has_submission) or store.best_run(project.workspace)
+    if run is not None:
+        return run
+    finished = sum(run.result is not None for run in store.all_runs(project.workspace))
+    others = f" (the {finished} finished are rehearsals, or used a sample)" if finished else ""
+    raise UserError(f"no finished run of {project.name} to submit{others}: `kagglekit run {project.name}` creates one.")
 
 
 def _has_submission(_run: store.Run, result: Result) -> bool:
