@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit.base import csv_files, image_names
 from kagglekit.deploy import bundle, standalone
 from kagglekit.images import decoding
 from tests import drawing
@@ -198,7 +197,7 @@ def test_what_is_no_number_gets_the_prior(tmp_path: Path) -> None:
     )
     about = {"preprocessing": {"images": dataclasses.asdict(pixels)}, "max_megapixels": 1}
     content = drawing.image(0, 0)
-    found, bad = standalone.predict(Overflowing(), about, {"a": lambda: content, "b": lambda: content}, decoding, 2)
+    found, bad = standalone.predict(Overflowing(), about, {"a": lambda: content, "b": lambda: content}, 2)
     assert list(found) == ["b"]
     assert "no finite probabilities" in bad["a"]
 
@@ -231,10 +230,10 @@ def test_the_bundle_reads_a_sample_as_a_run_does() -> None:
         "data/sample_submission_v2.csv": lambda: "label; id\n0; test/img_2.jpg\n0; test/img_1.jpg\n".encode("utf-16"),
     }
     tests: dict[str, Any] = {name: (f"data/test/{name}.JPG", name) for name in ("IMG_1", "IMG_2", "IMG_3")}
-    rows = standalone.requested_rows(about, files, tests, csv_files, image_names)
+    rows = standalone.requested_rows(about, files, tests)
     ids = ["test/img_2.jpg", "test/img_1.jpg"]
     assert rows == (["label", "id"], ids, {ids[0]: "IMG_2", ids[1]: "IMG_1"})
-    rows = standalone.requested_rows(about | {"samples": []}, files, tests, csv_files, image_names)
+    rows = standalone.requested_rows(about | {"samples": []}, files, tests)
     assert rows[1] == ["IMG_1", "IMG_2", "IMG_3"], "the plugin says that there is no sample"
 
 
@@ -244,7 +243,8 @@ def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "model.onnx", "recipe.toml", "bundle.json", "notebook.ipynb",
-        "csv_files.py", "decoding.py", "depth.py", "image_names.py", "opening.py", "walking.py", "standalone.py",
+        "csv_files.py", "decoding.py", "depth.py", "image_names.py", "mounted.py", "opening.py",
+        "standalone.py", "walking.py",
     }  # fmt: skip
     notebook = json.loads((tmp_path / "out" / "notebook.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.base import csv_files, image_names, walking
+from kagglekit.base import image_names, walking
 from kagglekit.base.console import Console
 from kagglekit.cli import exporting
 from kagglekit.competitions import plugins
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import tables
 from kagglekit.data.project import Project
-from kagglekit.deploy import standalone
+from kagglekit.deploy import mounted, standalone
 from kagglekit.recipe import ComputeSettings, DataSettings
 from tests import damage, drawing
 from tests.conftest import Cli, failed, succeeded
@@ -151,9 +151,9 @@ def test_raw_photographs_and_side_files_are_no_images_though_they_start_like_one
     (tmp_path / "zipped").mkdir()
     (tmp_path / "zipped.zip").rename(tmp_path / "zipped" / "all.zip")
     for folder in (data, tmp_path / "zipped"):
-        found = standalone.find_files(folder, image_names, walking)
+        found = mounted.find_files(folder)
         about = {"test_expressions": ["test/(?P<id>[^/]+)"]}
-        assert set(standalone.find_tests(about, found, image_names, walking)) == {"1.tif", "2", "3.dat"}
+        assert set(standalone.find_tests(about, found)) == {"1.tif", "2", "3.dat"}
 
 
 def test_one_line_accounts_for_every_file(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,12 +268,12 @@ def test_a_bundle_finds_the_files_and_the_ids_that_a_run_finds(tmp_path: Path) -
     content = {"photos/cafe\u0301.jpg": b"", "photos/2.png": b"", "photos/3": CONTENT["image"], "photos/4": b"text"}
     damage.write(tmp_path, content | {"data/.x/5.jpg": b"", "data/s.csv": sample.encode(), "data/._s.csv": b""})
     (tmp_path / "data" / "test").symlink_to(tmp_path / "photos")
-    files = standalone.find_files(tmp_path / "data", image_names, walking)
+    files = mounted.find_files(tmp_path / "data")
     assert list(files) == list(DataFiles.from_folders([tmp_path / "data"], "data").paths)
     about = {"test_expressions": ["test/(?P<id>[^/]+)"], "id_format": "{id}", "samples": ["s.csv"], "id": "id"}
     about["columns"] = ["id", "cat"]
-    tests = standalone.find_tests(about, files, image_names, walking)
+    tests = standalone.find_tests(about, files)
     assert set(tests) == {"cafe\u0301.jpg", "2.png", "3"}
-    header, ids, reads = standalone.requested_rows(about, files, tests, csv_files, image_names)
+    header, ids, reads = standalone.requested_rows(about, files, tests)
     assert (header, ids) == (["id", "cat"], ["caf\u00e9", "2.jpg", "3"])
     assert list(reads) == ["2.jpg", "3", "caf\u00e9"]

@@ -9,11 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kagglekit.base import csv_files, image_names, walking
 from kagglekit.competitions import submissions
 from kagglekit.data import exclusions
 from kagglekit.deploy import standalone
-from kagglekit.images import decoding
 from tests import damage, drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
 
@@ -48,8 +46,7 @@ def test_names_that_are_not_utf_8_are_read_and_written_as_they_are(
     succeeded(cli("folders", data, tmp_path / "out", "--valid", "2"))
     assert (tmp_path / "out" / "train" / BYTES).is_dir()
     succeeded(cli("bundle", run, tmp_path / "bundle"))
-    modules = {"csv_files": csv_files, "decoding": decoding, "image_names": image_names, "walking": walking}
-    standalone.main(tmp_path / "bundle", data, tmp_path / "submission.csv", **modules)
+    standalone.main(tmp_path / "bundle", data, tmp_path / "submission.csv")
     assert first_fields(tmp_path / "submission.csv") == first_fields(run / "submission.csv")
 
 

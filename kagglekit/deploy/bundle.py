@@ -10,12 +10,12 @@ from typing import Any
 
 from kagglekit.base import csv_files, image_names, storage, walking
 from kagglekit.base.errors import UserError
-from kagglekit.deploy import standalone
+from kagglekit.deploy import mounted, standalone
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding, depth, opening
 from kagglekit.runs import filenames
 
-_MODULES = (csv_files, decoding, depth, image_names, opening, walking, standalone)
+_MODULES = (csv_files, decoding, depth, image_names, mounted, opening, standalone, walking)
 WHEELS = "wheels"
 
 
@@ -111,12 +111,7 @@ print("data:", data)
 """
 _PREDICT = """
 sys.path.insert(0, str(bundle))
-import csv_files
-import decoding
-import image_names
 import standalone
-import walking
 
-modules = {"csv_files": csv_files, "decoding": decoding, "image_names": image_names, "walking": walking}
-standalone.main(bundle, data, Path("submission.csv"), **modules)
+standalone.main(bundle, data, Path("submission.csv"))
 """

@@ -1,50 +1,55 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file, `csv_files.py`, `decoding.py` with `depth.py` and `opening.py`, `image_names.py` and `walking.py` are copied
-unchanged into the bundle. They import nothing else of kagglekit, so that a notebook without network needs only numpy,
-Pillow, OpenCV and onnxruntime.
+This file, `mounted.py`, `csv_files.py`, `decoding.py` with `depth.py` and `opening.py`, `image_names.py` and
+`walking.py` are copied unchanged into the bundle. They import nothing else of kagglekit, so that a notebook without
+network needs only numpy, Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations
 
 import csv
 import ctypes
-import io
 import json
 import os
 import re
 import threading
-import zipfile
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Read = Callable[[], bytes]
-Name = Callable[[str], str]
+if TYPE_CHECKING or __package__:
+    from kagglekit.base import csv_files, image_names, walking
+    from kagglekit.deploy import mounted
+    from kagglekit.images import decoding
+else:  # in a bundle, whose modules lie side by side
+    import csv_files
+    import decoding
+    import image_names
+    import mounted
+    import walking
+
+Read = mounted.Read
 Test = tuple[str, Read]
 """Path of a test image, and how to read it."""
 Rows = NDArray[np.float64]
 
 
-def main(
-    bundle: Path, data: Path, output: Path, *, csv_files: Any, decoding: Any, image_names: Any, walking: Any
-) -> None:
+def main(bundle: Path, data: Path, output: Path) -> None:
     """Predict the test images below `data` with the model in `bundle`, and write the submission to `output`.
 
-    The last four are the modules of those names in the bundle. Raises SystemExit, with the reason, if there are no
-    images or a folder can't be listed.
+    Raises SystemExit, with the reason, if there are no images, if two have one id, or if a folder or the sample
+    submission can't be read.
     """
     import onnxruntime
 
     about: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    files = find_files(data, image_names, walking)
-    tests = find_tests(about, files, image_names, walking)
+    files = mounted.find_files(data)
+    tests = find_tests(about, files)
     if not tests:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
     wanted: list[Any] = ["CPUExecutionProvider"]
@@ -55,14 +60,14 @@ def main(
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
-    header, ids, reads = requested_rows(about, files, tests, csv_files, image_names)
+    header, ids, reads = requested_rows(about, files, tests)
     on_gpu = session.get_providers()[0].startswith("CUDA")
     print(f"{len(tests)} test images, {len(ids)} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
-    found, bad = predict(session, about, {i: reads[i] for i in ids if i in reads}, decoding, 64 if on_gpu else 2)
+    found, bad = predict(session, about, {i: reads[i] for i in ids if i in reads}, 64 if on_gpu else 2)
     for name, reason in bad.items():
         print(f"WARNING: {name} {reason}: its row gets the class prior")
     prior = np.array(about["prior"])
-    write(output, about, header, ((i, found.get(i, prior)) for i in ids), image_names.from_text)
+    write(output, about, header, ((i, found.get(i, prior)) for i in ids))
     print(f"{output}: {len(ids)} rows, {len(ids) - len(found)} of them the class prior")
 
 
@@ -75,106 +80,99 @@ def has_gpu() -> bool:
     return True
 
 
-def find_files(data: Path, image_names: Any, walking: Any) -> dict[str, Read]:
-    """Return all files of data below a folder, by relative path, including those in zip archives as if unpacked."""
-    found: dict[str, Read] = {}
-    try:
-        entries = sorted((entry for entry in walking.walk(data) if not entry.ignored), key=lambda e: e.relative)
-    except OSError as error:
-        raise SystemExit(f"{error.filename} can't be listed: {error.strerror}") from error
-    for entry in entries:
-        found[image_names.to_text(entry.relative)] = entry.path.read_bytes
-        if entry.path.suffix.lower() == ".zip" and zipfile.is_zipfile(entry.path):
-            archive = zipfile.ZipFile(entry.path)
-            for member, read in _members(archive, PurePosixPath(entry.relative), walking):
-                found.setdefault(member, read)
-    return found
-
-
-def _members(archive: zipfile.ZipFile, place: PurePosixPath, walking: Any) -> Iterator[tuple[str, Read]]:
-    """Yield the files of an archive at `place` and of its nested archives, with their paths as if unpacked there.
-
-    Images without a folder get a folder with the archive's name.
-    """
-    turn = threading.Lock()  # several threads read one file
-
-    def reader(member: str) -> Read:
-        def read() -> bytes:
-            with turn:
-                return archive.read(member)
-
-        return read
-
-    members = [name for name in archive.namelist() if not name.endswith("/")]
-    data = [name for name in members if not any(map(walking.ignored_because, name.split("/")))]
-    names = [name for name in data if not walking.ignored_file_because(name)]
-    is_heap = len(names) > 1 and all("/" not in name and not name.lower().endswith((".csv", ".zip")) for name in names)
-    folder = place.with_suffix("") if is_heap else place.parent
-    for name in names:
-        if name.lower().endswith(".zip"):
-            inner = zipfile.ZipFile(io.BytesIO(archive.read(name)))
-            yield from _members(inner, folder / name, walking)
-        else:
-            yield (folder / name).as_posix(), reader(name)
-
-
-def find_tests(about: Mapping[str, Any], files: Mapping[str, Read], image_names: Any, walking: Any) -> dict[str, Test]:
+def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Test]:
     """Return the test images by id. The first pattern that matches any image is used.
 
-    The layout may be inside up to two extra folders.
+    The layout may be inside up to two extra folders. Raises SystemExit if two images have one id.
     """
+    looked_at: dict[str, bool] = {}
     for depth in range(3):
-        inside = {"/".join(path.split("/")[depth:]): read for path, read in files.items() if path.count("/") >= depth}
+        inside = [(path.split("/", depth)[depth], path) for path in files if path.count("/") >= depth]
         for pattern in about["test_expressions"]:
             compiled = re.compile(pattern)
-            matches = {path: match for path in inside if (match := compiled.fullmatch(path))}
-            found = {
-                match["id"]: (path, inside[path])
-                for path, match in matches.items()
-                if image_names.is_image(path) or walking.starts_like_image(inside[path]())
-            }
+            found: dict[str, Test] = {}
+            for inner, path in inside:
+                match = compiled.fullmatch(inner)
+                if match and _is_image(path, files[path], looked_at):
+                    _add(found, match["id"], (path, files[path]))
             if found:
                 return found
     return {}
 
 
-def find_sample(about: Mapping[str, Any], files: Mapping[str, Read], csv_files: Any) -> Any:
-    """Return the table of the sample submission, or None. It has a declared name, else a usual one and the columns."""
+def _is_image(path: str, read: Read, looked_at: dict[str, bool]) -> bool:
+    """Return whether a file is an image, by its extension, else by its first bytes, which `looked_at` remembers."""
+    if image_names.is_image(path):
+        return True
+    if path not in looked_at:
+        try:
+            looked_at[path] = walking.starts_like_image(read())
+        except mounted.UnreadableError as error:
+            print(f"WARNING: {path} {error}: it is taken for no image")
+            looked_at[path] = False
+    return looked_at[path]
+
+
+def _add(found: dict[str, Test], name: str, test: Test) -> None:
+    """Add a test image. Raises SystemExit if its id has an image."""
+    first = found.setdefault(name, test)
+    if first is not test:
+        raise SystemExit(f"two test images have the id {name!r}: {first[0]} and {test[0]}; remove one.")
+
+
+def find_sample(about: Mapping[str, Any], files: Mapping[str, Read]) -> csv_files.Table | None:
+    """Return the table of the sample submission, or None. It has a declared name, else a usual one and the columns.
+
+    Raises SystemExit if it can't be read: the rows to submit are unknown.
+    """
+
+    def content(path: str) -> bytes:
+        try:
+            return files[path]()
+        except mounted.UnreadableError as error:
+            raise SystemExit(f"{path} {error}: the rows to submit are unknown without it.") from error
+
     names = {path: path.lower().split("/")[-1] for path in files}
     for declared in about["samples"]:
         for path, name in names.items():
             if name == declared.lower():
-                return csv_files.parse(files[path]())
-    usual = [files[path]() for path, name in names.items() if about["samples"] and csv_files.is_sample(name)]
+                return csv_files.parse(content(path))
+    usual = [content(path) for path, name in names.items() if about["samples"] and csv_files.is_sample(name)]
     fitting = [
-        content for content in usual if sorted(csv_files.columns(content, about["columns"])) == sorted(about["columns"])
+        table for table in usual if sorted(csv_files.columns(table, about["columns"])) == sorted(about["columns"])
     ]
     return csv_files.parse(fitting[0]) if len(fitting) == 1 else None
 
 
 def requested_rows(
-    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Test], csv_files: Any, image_names: Any
+    about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Test]
 ) -> tuple[list[str], list[str], dict[str, Read]]:
-    """Return the submission's columns, its ids and the test images by id, as the sample submission has them, if any."""
+    """Return the submission's columns, its ids and the test images by id, as the sample submission has them, if any.
+
+    Raises SystemExit for two images of one row.
+    """
 
     def written(name: str) -> str:
         return str(about["id_format"].replace("{id}", name))
 
-    sample = find_sample(about, files, csv_files)
+    sample = find_sample(about, files)
     if sample is not None:
         columns = sample.named(about["columns"])
         place = columns.index(about["id"])
         ids = list(dict.fromkeys(image_names.to_text(row[place]) for row in sample.rows))
-        spelled = [map(written, image_names.spellings(test_id, path)) for test_id, (path, _) in tests.items()]
-        places = image_names.match(list(map(tuple, spelled)), ids)
-        reads = (read for _, read in tests.values())
-        return columns, ids, {ids[n]: read for n, read in zip(places, reads, strict=True) if n is not None}
+        spelled = [image_names.spellings(test_id, path) for test_id, (path, _) in tests.items()]
+        places = image_names.match([(written(whole), written(bare)) for whole, bare in spelled], ids)
+        found: dict[str, Test] = {}
+        for test, row in zip(tests.values(), places, strict=True):
+            if row is not None:
+                _add(found, ids[row], test)
+        return columns, ids, {name: read for name, (_, read) in found.items()}
     by_id = {written(test_id): read for test_id, (_, read) in tests.items()}
     return about["columns"], list(by_id), by_id
 
 
 def predict(
-    session: Any, about: Mapping[str, Any], tests: Mapping[str, Read], decoding: Any, batch: int
+    session: Any, about: Mapping[str, Any], tests: Mapping[str, Read], batch: int
 ) -> tuple[dict[str, Rows], dict[str, str]]:
     """Return id -> probabilities (C,), and for unreadable images id -> reason."""
     preprocessings = {name: decoding.Preprocessing.from_plain(plain) for name, plain in about["preprocessing"].items()}
@@ -186,14 +184,7 @@ def predict(
         for name in ids:
             try:
                 image = decoding.decode_whole(tests[name](), about["max_megapixels"], levels)
-            except (
-                decoding.ImageError,
-                OSError,
-                EOFError,
-                zlib.error,
-                zipfile.BadZipFile,
-                NotImplementedError,
-            ) as error:
+            except (decoding.ImageError, mounted.UnreadableError) as error:
                 errors[name] = str(error)
                 continue
             prepared.append({key: value.apply(image) for key, value in preprocessings.items()})
@@ -234,10 +225,9 @@ def _take(results: Sequence[tuple[str, Rows | None, str]], found: dict[str, Rows
             found[name] = row / row.sum()
 
 
-def write(
-    output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]], name: Name
-) -> None:
-    """Write the submission atomically. `name` gives the file name that an id or a class is."""
+def write(output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]]) -> None:
+    """Write the submission atomically. Ids and classes are written as the file names that they are."""
+    name = image_names.from_text
     labels: list[str] = about["labels"]
     temporary = output.with_name(f".{output.name}.partial")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
