@@ -119,8 +119,8 @@ def _training_images(
         project = project.rehearsal
         data_path = synthetic.draw(project.competition, project.workspace.data, num_folds).archive
     found = project.find_data(data_path, console)
-    project = project.on(found)
     try:
+        project = project.on(found)
         return project, project.plugin.train_table(project.competition, found)
     finally:  # a remark may say why a table is missing
         tables.say_remarks(found, console)

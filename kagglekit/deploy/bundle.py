@@ -15,7 +15,8 @@ from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.images import decoding, depth, opening
 from kagglekit.runs import filenames
 
-_MODULES = (csv_files, decoding, depth, image_names, mounted, opening, standalone, walking)
+MODULES = (csv_files, decoding, depth, image_names, mounted, opening, standalone, walking)
+"""What a bundle contains unchanged: these files import each other by name there, and nothing else of kagglekit."""
 WHEELS = "wheels"
 
 
@@ -47,7 +48,7 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
     with storage.replacing_folder(folder) as new:
         shutil.copyfile(model, new / filenames.EXPORTED)
         shutil.copyfile(run.run.folder / filenames.RECIPE, new / filenames.RECIPE)
-        for module in _MODULES:
+        for module in MODULES:
             assert module.__file__ is not None
             shutil.copyfile(module.__file__, new / Path(module.__file__).name)
         storage.write_json(new / "bundle.json", about)
