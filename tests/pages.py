@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import textwrap
@@ -100,6 +101,20 @@ def _meaning(name: str) -> str:
 
     former = f" Formerly `{SETTINGS[name].formerly}`." if SETTINGS[name].formerly else ""
     return SETTINGS[name].meaning.replace("|", "\\|") + former
+
+
+def metrics() -> str:
+    """Return a table of all metrics by name."""
+    from kagglekit.metrics import names
+
+    rows = ["| name | what it is |", "|---|---|"]
+    for name in names.known():
+        base = name.split("@")[0]
+        maker = names.LISTS[base] if base in names.LISTS else names.MAKERS[base]
+        meaning = " ".join(inspect.cleandoc(maker.__doc__ or "").split()).removeprefix("Return ").replace("|", "\\|")
+        spelled = name if base in names.LISTS else names.usage(base)
+        rows.append(f"| `{spelled}` | {meaning} |")
+    return "\n".join([*rows, ""])
 
 
 def plans() -> str:

@@ -173,7 +173,7 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
         Labels=["oak", "oak,elm"],
         groups=["trees.csv:photo:tree"],
         submission=["label"],
-        Metric=["auc", "accuracy"],
+        Metric=["logloss", "accuracy"],
         mirrored=["forbidden"],
     )
     done = succeeded(cli("new", "leaf"))
@@ -189,7 +189,7 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
         metric="accuracy",
     )
     assert len(asked.questions) == 8 + 4
-    for reason in ("'zip' is not one of", "FILE:COLUMN:COLUMN", "two different labels", "'auc' is not one of"):
+    for reason in ("'zip' is not one of", "FILE:COLUMN:COLUMN", "two different labels", "'logloss' is not one of"):
         assert reason in done.out
 
 
@@ -211,7 +211,7 @@ def test_on_a_terminal_a_flag_that_makes_no_sense_is_refused_and_not_asked_for(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_a_terminal(monkeypatch)
-    assert "'auc' is not one of log_loss, accuracy" in failed(cli("new", "leaf", "--metric", "auc"))
+    assert "'logloss' is not one of accuracy, auc" in failed(cli("new", "leaf", "--metric", "logloss"))
 
 
 BREEDS = "id,breed\n007,pug\n002,boxer\n\n003,pug\n004,Irish wolfhound\n"
@@ -284,7 +284,7 @@ def test_new_overwrites_nothing(cli: Cli, here: Path, kind: str) -> None:
     [
         (["--layout", "zip"], "layout 'zip' is not one of folders, filenames, csv"),
         (["--submission", "rank"], "submission 'rank' is not one of probability, per-class, label"),
-        (["--metric", "auc"], "metric 'auc' is not one of log_loss, accuracy"),
+        (["--metric", "logloss"], "--metric 'logloss' is not one of accuracy, auc, "),
         (["--flip", "maybe"], "flip 'maybe' is not one of allowed, forbidden"),
         (["--classes", "cat"], "needs at least two different labels, not cat"),
         (["--classes", "cat,cat"], "needs at least two different labels, not cat, cat"),
@@ -528,7 +528,7 @@ def test_check_says_in_one_line_what_is_wrong(cli: Cli, tiny: str, here: Path, c
         ('"Oak"', 'f"Oak {next(TIMES)}"', ["'./leaf.py', hook 'competition'", "a different competition each time"]),
         ("test/{id}.jpg", "test/{id}.jgp", ["test/{id}.jgp"]),
         ('FolderLabels("train/{label}")', 'FolderLabels("train")', ["hook 'competition'", "'train' must have {label}"]),
-        ('"Elm"}', '"Elm"}, metric="auc"', ["hook 'competition'", "metric 'auc' is not one of accuracy, log_loss"]),
+        ('"Elm"}', '"Elm"}, metric="logloss"', ["hook 'competition'", "metric 'logloss' is not one of accuracy, auc"]),
     ],
 )
 def test_check_says_in_one_line_what_is_wrong_with_a_description(

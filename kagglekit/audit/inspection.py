@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit import metrics
 from kagglekit.audit import duplicates, label_errors, outliers
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -318,7 +317,7 @@ def judge(project: Project, reference: str | None) -> Run | None:
     """
     competition = project.competition
     if reference is None:
-        metric = metrics.resolve(competition.metric).name
+        metric = competition.scored_by.name
         return store.best_run(project.workspace, lambda run, result: result.metric == metric and findings.are_in(run))
     run = store.find(reference)
     name = findings.read(run).record.competition.name

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kagglekit import metrics
 from kagglekit.base import image_names, storage
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import csv_tables
@@ -16,7 +17,6 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _CHOICES = {
     "layout": ("folders", "filenames", "csv"),
     "submission": ("probability", "per-class", "label"),
-    "metric": ("log_loss", "accuracy"),
     "flip": ("allowed", "forbidden"),
 }
 _TRAIN = {"folders": "train/{label}", "filenames": "train/{label}.{number}.jpg", "csv": "train/{id}.jpg"}
@@ -39,7 +39,7 @@ _QUESTIONS = {
     "classes": "Labels, separated by commas, or FILE:COLUMN of a CSV",
     "groups": "CSV with groups that folds must not split, its image and group column (FILE:IMAGE:GROUP, or none)",
     "submission": "What does a row of the submission hold (probability: of the last class, per-class, label)",
-    "metric": "Metric (log_loss, accuracy)",
+    "metric": "Metric (log_loss, accuracy, auc, …: the guide on plugins lists them)",
     "flip": "Does a mirrored image keep its class (allowed, forbidden)",
 }
 _WIDTH = 88
@@ -148,7 +148,16 @@ def _checked(key: str, value: str) -> str:
         raise UserError(f"--{key} {value!r}: write it as FILE:COLUMN:COLUMN.")
     if key == "classes":
         _classes(value)
+    if key == "metric":
+        _check_metric(value)
     return value
+
+
+def _check_metric(name: str) -> None:
+    try:
+        metrics.resolve(name)
+    except ValueError as error:
+        raise UserError(f"--{error}.") from error
 
 
 def _classes(text: str) -> Sequence[str]:

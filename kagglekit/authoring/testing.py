@@ -53,7 +53,7 @@ def check_plugin(
         loaded = plugins.load(str(plugin))
         say("it can be imported, and its hooks exist")
         competition = check_description(loaded)
-        say(f"the description is valid: {len(competition.classes)} classes, metric {_metric(competition)}")
+        say(f"the description is valid: {len(competition.classes)} classes, metric {competition.scored_by.name}")
         check_recipe(loaded)
         say("its settings are valid")
         if data is None:
@@ -204,12 +204,6 @@ def check_submission(plugin: Plugin, tables: Tables) -> None:
 
 def _copy(sample: pd.DataFrame | None) -> pd.DataFrame | None:
     return None if sample is None else sample.copy()
-
-
-def _metric(competition: Competition) -> str:
-    from kagglekit import metrics
-
-    return metrics.resolve(competition.metric).name
 
 
 def _synthetic_folder(competition: Competition) -> Path:

@@ -102,8 +102,9 @@ class Competition:
     """Format of the submission."""
     target: Target = _FROM_TRAIN
     """What is predicted; by default one of `classes`, else one of the classes of the training images."""
-    metric: str | metrics.Metric | Callable[..., float] = "log_loss"
-    """`log_loss`, `accuracy`, a Metric, or a callable (truth (N,), probabilities (N, C)) -> float, lower is better."""
+    metric: str | metrics.Metric | Callable[..., float] = ""
+    """A name such as `log_loss`, `auc(mean)` or `map@5`, a Metric, or a callable (truth (N,), probabilities (N, C)) ->
+    float, lower is better. Empty: the usual one of the target, which is `log_loss` for classes."""
     valid: FilenameLabels | FolderLabels | None = None
     """Location of the data's own validation set, if any (setting `validation = "valid"`)."""
     groups: CsvGroups | None = None
@@ -122,7 +123,7 @@ class Competition:
         if self.target.source is None:
             self._check_columns()
             self._check_flip()
-        metrics.resolve(self.metric)
+        self._check_metric()
         for pattern in self.test_patterns:
             patterns.check_images(pattern, "id")
         object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
@@ -166,6 +167,21 @@ class Competition:
                 raise ValueError(
                     f"flip must swap: {label!r} becomes {mirrored!r}, and {mirrored!r} must become {label!r}"
                 )
+
+    def _check_metric(self) -> None:
+        if self.metric:
+            metric = self._scored_by(self.metric)
+            if self.target.kind not in metric.kinds:
+                raise ValueError(f"metric {metric.name!r} scores {', '.join(metric.kinds)}, not {self.target.kind}")
+
+    def _scored_by(self, metric: str | metrics.Metric | Callable[..., float]) -> metrics.Metric:
+        form = self.submission
+        return metrics.resolve(metric, self.labels, form.of if isinstance(form, Probability) else "")
+
+    @cached_property
+    def scored_by(self) -> metrics.Metric:
+        """The metric, with the labels that it names found among those of the target."""
+        return self._scored_by(self.metric or self.task.metric)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -216,5 +232,5 @@ class Competition:
             "groups": repr(self.groups),
             "flip": self.flip if isinstance(self.flip, str) else dict(self.flip),
             "submission": repr(self.submission),
-            "metric": metrics.resolve(self.metric).name,
+            "metric": self.scored_by.name,
         }

@@ -1,43 +1,131 @@
-"""The metric that a plugin means."""
+"""Metrics by name: `"log_loss"`, `"map@5"`, `"fbeta(2, samples)"`, `"auc(min_tpr=0.8)"`.
+
+A name is written as a call of the function in `kagglekit.metrics` that makes the metric; bare words are text, and
+`@` gives the length of lists.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from kagglekit.metrics import rows
+from kagglekit.metrics import decided, lists, numbers, probable, ranked
 from kagglekit.metrics.metric import Metric, Predicted, Truth
 
+MAKERS: Mapping[str, Callable[..., Metric]] = MappingProxyType(
+    {
+        "accuracy": decided.accuracy,
+        "auc": ranked.auc,
+        "average_precision": ranked.average_precision,
+        "balanced_accuracy": decided.balanced_accuracy,
+        "f1": decided.f1,
+        "fbeta": decided.fbeta,
+        "gap": ranked.gap,
+        "log_loss": probable.log_loss,
+        "mae": numbers.mae,
+        "mcrmse": numbers.mcrmse,
+        "pf1": probable.pf1,
+        "qwk": decided.qwk,
+        "r2": numbers.r2,
+        "rmse": numbers.rmse,
+        "weighted_recall": decided.weighted_recall,
+    }
+)
+"""Name -> the function that makes the metric."""
+LISTS: Mapping[str, Callable[[int], Metric]] = MappingProxyType(
+    {"map": lists.mean_average_precision, "top_error": lists.top_error}
+)
+"""Name before @ -> the function that makes the metric of lists of that length."""
+_LONGEST = 2000
+"""Most characters of a name."""
 
-def _mean_log_loss(truth: Truth, probabilities: Predicted) -> float:
-    return float(rows.log_loss_rows(truth, probabilities).mean())
+
+def known() -> list[str]:
+    """Return the names of all metrics, with the lengths that lists usually have."""
+    return sorted([*MAKERS, *(f"{name}@5" for name in LISTS)])
 
 
-def _accuracy(truth: Truth, decided: Predicted) -> float:
-    return float(rows.right_rows(truth, decided).mean())
-
-
-METRICS = {
-    "log_loss": Metric(name="log loss", score=_mean_log_loss, per_row=rows.log_loss_rows, kinds=("classes",)),
-    "accuracy": Metric(
-        name="accuracy",
-        score=_accuracy,
-        per_row=rows.right_rows,
-        lower_is_better=False,
-        needs="decisions",
-        kinds=("classes", "grades"),
-    ),
-}
-
-
-def resolve(metric: str | Metric | Callable[[Truth, Predicted], float]) -> Metric:
+def resolve(
+    metric: str | Metric | Callable[[Truth, Predicted], float], labels: Sequence[str] = (), positive: str = ""
+) -> Metric:
     """Return the Metric for a name, a Metric, or a callable (truth, probabilities (N, C)); lower is better.
 
-    Raises ValueError for an unknown name.
+    With `labels`, those that it names become indices; `positive` is the positive one of two, if the submission says so.
+    Raises ValueError for an unknown name, parameter or label.
     """
+    found = _found(metric)
+    return found.for_labels(labels, positive) if labels and found.for_labels else found
+
+
+def _found(metric: str | Metric | Callable[[Truth, Predicted], float]) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
-        return Metric(name=getattr(metric, "__name__", "metric").replace("_", " "), score=metric)
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is not one of {', '.join(sorted(METRICS))}, a Metric or a callable")
-    return METRICS[metric]
+        name = getattr(metric, "__name__", "")
+        return Metric(name="own metric" if name in ("", "<lambda>") else name.replace("_", " "), score=metric)
+    return parse(metric)
+
+
+def parse(text: str) -> Metric:
+    """Return the metric that a text means. Raises ValueError if it means none."""
+    name, length, arguments, keywords = _parts(text)
+    if length is not None and name in LISTS and not arguments and not keywords:
+        return LISTS[name](length)
+    if name in LISTS:
+        raise ValueError(f"metric {text!r} must say the length of the lists, and no more: {name}@5")
+    if name not in MAKERS:
+        raise _unknown(text)
+    if length is not None:
+        raise ValueError(f"metric {text!r}: only {' and '.join(LISTS)} have lists, with an @")
+    try:
+        inspect.signature(MAKERS[name]).bind(*arguments, **keywords)
+    except TypeError as error:
+        raise ValueError(f"metric {text!r}: {error}; it is {usage(name)}") from None
+    return MAKERS[name](*arguments, **keywords)
+
+
+def usage(name: str) -> str:
+    """Return how a metric is written, with all its parameters: `auc(average, min_tpr=, weights=, positive=)`."""
+    parameters = inspect.signature(MAKERS[name]).parameters.values()
+    shown = [each.name + ("=" if each.kind is each.KEYWORD_ONLY else "") for each in parameters]
+    return f"{name}({', '.join(shown)})" if shown else name
+
+
+def _parts(text: str) -> tuple[str, Any, list[Any], dict[str, Any]]:
+    """Return a metric's name, the length after its @ or None, and its arguments."""
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise _unknown(text)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Python warns of odd escapes in texts
+            node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _unknown(text) from None
+    length = None
+    call = node if isinstance(node, ast.Call) else None
+    named: ast.AST = call.func if call else node
+    match named:
+        case ast.BinOp(left=before, op=ast.MatMult(), right=after):
+            named, length = before, _value(after, text)
+    if not isinstance(named, ast.Name):
+        raise _unknown(text)
+    arguments = [_value(argument, text) for argument in call.args] if call else []
+    keywords = {str(pair.arg): _value(pair.value, text) for pair in call.keywords} if call else {}
+    return named.id, length, arguments, keywords
+
+
+def _value(node: ast.expr, text: str) -> Any:
+    """Return the value of an argument: a word, a text, a number, or a mapping of these."""
+    if isinstance(node, ast.Name):
+        return node.id
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"metric {text!r}: {ast.unparse(node)} is no word, number or mapping") from None
+
+
+def _unknown(text: object) -> ValueError:
+    return ValueError(f"metric {text!r} is not one of {', '.join(known())}, a Metric or a callable")

@@ -50,9 +50,10 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     run, labels = job.run, job.competition.labels
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
     scored = _scored(train, predictions.oof, job.competition.task)
-    metric = metrics.resolve(job.competition.metric)
+    metric = job.competition.scored_by
 
     def finish_() -> None:
+        _warn_of_left_out(job, scored, metric)
         start, test, tried = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
         # the input of temperature and clip: the report plots the loss for each of their values
         run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
@@ -95,6 +96,16 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     if not job.tables.test.empty:
         stages.make("submission", submission_)
     stages.make("result", result)
+
+
+def _warn_of_left_out(job: Job, scored: postprocess.Scored, metric: metrics.Metric) -> None:
+    labels = job.competition.labels
+    left_out = [labels[index] for index in metric.left_out(scored.truth, len(labels))] if metric.left_out else []
+    if left_out:
+        job.console.warn(
+            f"{metric.name}: the mean leaves out {len(left_out)} of {len(labels)} labels, which all scored images "
+            f"have or none, for example {left_out[0]!r}"
+        )
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:

@@ -8,22 +8,24 @@ N: scored images, M: test images, C: classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Labels
+from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.metrics import Metric, clustered_error, plain_decision
+from kagglekit.metrics import Metric, UndefinedScoreError, clustered_error, plain_decision, resampling
+from kagglekit.metrics.metric import Resamples
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs.record import FinishingStep
 from kagglekit.tasks.task import Truth
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
-"""Number of resamples for metrics without per-row values, which are recomputed for each resample."""
+"""Number of resamples for metrics without per-row values."""
 CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
 MISTAKES_TO_SHARPEN = 10
@@ -186,15 +188,25 @@ def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric,
 
 
 def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
-    """Return the standard error of the score. The rows of a cluster count as one observation."""
-    if metric.per_row is None:
-        return float(np.std(_bootstrap_scores(scored, probabilities, metric, seed), ddof=1))
-    return clustered_error(metric.per_row(scored.truth, plain_decision(metric, probabilities)), scored.clusters)
+    """Return the standard error of the score. The rows of a cluster count as one observation; of one, it is NaN."""
+    decided = plain_decision(metric, probabilities)
+    if metric.per_row is not None:
+        return clustered_error(metric.per_row(scored.truth, decided), scored.clusters)
+    if len(np.unique(scored.clusters)) < 2:
+        return float("nan")
+    scores = [metric.resampled(scored.truth, decided, resamples) for resamples in _resamples(scored, seed)]
+    return float(np.std(_defined(np.concatenate(scores)), ddof=1))
 
 
 def score(truth: Labels, probabilities: Floats, metric: Metric) -> float:
-    """Return the score of the plain decisions on probabilities (N, C)."""
-    return metric.score(truth, plain_decision(metric, probabilities))
+    """Return the score of the plain decisions on probabilities (N, C). Raises UserError if there is none."""
+    try:
+        found = float(metric.score(truth, plain_decision(metric, probabilities)))
+    except UndefinedScoreError as error:
+        raise UserError(f"{error}: use more images, or another metric in the plugin.") from error
+    if not np.isfinite(found):
+        raise UserError(f"the metric {metric.name!r} is {found} on {len(truth)} images: `kagglekit check` probes it.")
+    return found
 
 
 def _parts(scored: Scored, seed: int) -> folds.Fold:
@@ -216,15 +228,30 @@ def _best(
     values: Sequence[float],
     metric: Metric,
 ) -> float:
-    scores = [score(truth, apply(probabilities, value), metric) for value in values]
-    return values[int(np.argmin(scores) if metric.lower_is_better else np.argmax(scores))]
+    changed = [apply(probabilities, value) for value in values]
+    scores = np.array([_score_or_nan(truth, rows, metric) for rows in changed])
+    if np.isnan(scores).all():  # these rows have no score: the value that changes least
+        return values[int(np.argmin([np.abs(rows - probabilities).sum() for rows in changed]))]
+    return values[int(np.nanargmin(scores) if metric.lower_is_better else np.nanargmax(scores))]
+
+
+def _score_or_nan(truth: Labels, probabilities: Floats, metric: Metric) -> float:
+    try:
+        return float(metric.score(truth, plain_decision(metric, probabilities)))
+    except ValueError:
+        return float("nan")
 
 
 def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Floats:
     sign = 1.0 if metric.lower_is_better else -1.0
     if metric.per_row is None:
-        first = _bootstrap_scores(scored, before, metric, seed)
-        return sign * (first - _bootstrap_scores(scored, after, metric, seed))
+        pair = [plain_decision(metric, rows) for rows in (before, after)]
+        scores = [
+            [metric.resampled(scored.truth, decided, resamples) for decided in pair]
+            for resamples in _resamples(scored, seed)
+        ]
+        first, second = np.concatenate(scores, axis=1)
+        return _defined(sign * (first - second))
     losses = [metric.per_row(scored.truth, plain_decision(metric, rows)) for rows in (before, after)]
     gains = sign * (losses[0] - losses[1])
     sums = np.bincount(scored.clusters, weights=gains)
@@ -237,15 +264,11 @@ def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metr
     return means
 
 
-def _bootstrap_scores(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> Floats:
-    """Return the scores of bootstrap resamples of whole clusters. The same seed gives the same resamples."""
-    random = np.random.default_rng(seed)
-    order = np.argsort(scored.clusters, kind="stable")
-    rows_of = np.split(order, np.cumsum(np.bincount(scored.clusters))[:-1])
-    decided = plain_decision(metric, probabilities)
-    scores = []
-    for _ in range(SLOW_RESAMPLES):
-        chosen = random.integers(0, len(rows_of), len(rows_of))
-        rows = np.concatenate([rows_of[cluster] for cluster in chosen])
-        scores.append(metric.score(scored.truth[rows], decided[rows]))
-    return np.array(scores)
+def _resamples(scored: Scored, seed: int) -> Iterator[Resamples]:
+    return resampling.draw(scored.truth, scored.clusters, SLOW_RESAMPLES, seed)
+
+
+def _defined(values: Floats) -> Floats:
+    """Return the values of the resamples that have one. A plugin's own metric may have none for some; 0 if all."""
+    found = values[np.isfinite(values)]
+    return found if len(found) > 1 else np.zeros(2)

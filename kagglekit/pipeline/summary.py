@@ -50,8 +50,8 @@ SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation s
 
 def scored(result: Result) -> str:
     """Format the score with its standard error, which is unknown for a single group."""
-    error = result.standard_error
-    return f"{result.out_of_fold:.5f} ± {'unknown, one group' if error is None else f'{error:.5f}'}"
+    error, unknown = result.standard_error, "unknown, one group" if result.clusters == 1 else "unknown"
+    return f"{result.out_of_fold:.5f} ± {unknown if error is None else f'{error:.5f}'}"
 
 
 def facts(result: Result) -> list[tuple[str, str]]:

@@ -31,7 +31,10 @@ def new(
     submission: Annotated[
         str | None, typer.Option(help="What a row of the submission holds: probability, per-class or label.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="log_loss or accuracy.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="log_loss, auc, f1(macro), map@5 or another: the guide lists them."),
+    ] = None,
     groups: Annotated[
         str | None,
         typer.Option(
