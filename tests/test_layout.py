@@ -738,6 +738,15 @@ def test_a_fine_table_keeps_its_known_columns_in_order() -> None:
     assert list(contracts.check_test(table, "the hook").columns) == ["id", "path"]
 
 
+@pytest.mark.parametrize(("on_windows", "path"), [(True, "C:/data/x80/1.jpg"), (False, "C:\\data\\x80\\1.jpg")])
+def test_a_hook_s_own_paths_are_as_those_of_files(on_windows: bool, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contracts, "_ON_WINDOWS", on_windows)
+    paths = [str(PureWindowsPath("C:/data/x80/1.jpg")), "C:/data/2.jpg"]
+    table = pd.DataFrame(FINE | {"path": paths})
+    assert contracts.check_test(table, "the hook")["path"].tolist() == [path, "C:/data/2.jpg"]
+    assert contracts.check_train(table, competition(), "the hook")["path"].tolist() == [path, "C:/data/2.jpg"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -768,7 +777,11 @@ def test_many_rows_of_many_classes_are_checked_in_a_pass() -> None:
     many = competition(classes=dict(zip(labels, labels, strict=True)), submission=ProbabilityPerClass(id="img"))
     started = time.process_time()
     assert len(contracts.check_train(table, many, "the hook")) == 200_000
-    assert time.process_time() - started < 10, "rows times classes would take minutes"
+    with pytest.raises(PluginError, match="label 'weed' is not one of the classes .* for example 199999"):
+        contracts.check_train(table.assign(label=[*table["label"][:-1], "weed"]), many, "the hook")
+    with pytest.raises(PluginError, match="two images have the id '0': 0 and 199999"):
+        contracts.check_train(table.assign(id=[*names[:-1], "0"]), many, "the hook")
+    assert time.process_time() - started < 20, "rows times classes would take minutes"
 
 
 def test_declared_groups_must_be_in_the_table() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,18 +24,29 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
     if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
         raise PluginError(f"{source}: column 'group' has empty values.")
-    if "group" in table and not all(isinstance(value, str) for value in table["group"]):
+    if "group" in table and not all(isinstance(value, str) for value in table["group"].tolist()):
         raise PluginError(f"{source}: column 'group' must hold strings.")
     if "valid" in table and not all(isinstance(value, bool | np.bool_) for value in table["valid"]):
         raise PluginError(f"{source}: column 'valid' must hold True and False, with none missing.")
     columns = [c for c in ("id", "path", "label", "group", "valid") if c in table]
-    return table[columns].reset_index(drop=True)
+    return _with_slashes(table[columns])
 
 
 def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the table of test images with its columns in order. Errors are PluginError, which names `source`."""
     _check_images(table, ("id", "path"), source)
-    return table[["id", "path"]].reset_index(drop=True)
+    return _with_slashes(table[["id", "path"]])
+
+
+def _with_slashes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with paths as `DataFiles.absolute` gives them, also where a hook gave a path of Windows."""
+    table = table.reset_index(drop=True)
+    if not _ON_WINDOWS:
+        return table
+    return table.assign(path=[path if "/" in path else path.replace("\\", "/") for path in table["path"]])
+
+
+_ON_WINDOWS = os.name == "nt"
 
 
 def _check_labels(table: pd.DataFrame, competition: Competition, source: str) -> None:
@@ -41,7 +54,8 @@ def _check_labels(table: pd.DataFrame, competition: Competition, source: str) ->
     task, labels = competition.task, table["label"].tolist()
     wrong = task.wrong(labels)
     if wrong:
-        place = next(row for row, label in enumerate(labels) if task.wrong([label]))
+        # the first wrong row ends the shortest wrong table; to ask row by row would take rows times classes
+        place = bisect_left(range(len(labels)), True, key=lambda row: bool(task.wrong(labels[: row + 1])))
         raise PluginError(
             f"{source}: {wrong}, for example {table['path'].iloc[place]}"
             f"{image_names.told_apart(labels[place], competition.labels)}: move the images away, or change the target "
@@ -61,7 +75,7 @@ def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) ->
     for column in columns:
         if column not in table:
             raise PluginError(f"{source}: the table has no column {column!r}; it has {list(table.columns)}.")
-        if table[column].isna().any() or not all(isinstance(value, str) for value in table[column]):
+        if table[column].isna().any() or not all(isinstance(value, str) for value in table[column].tolist()):
             raise PluginError(f"{source}: column {column!r} must hold strings, with none missing.")
     if table.empty:
         raise PluginError(f"{source}: the table has no rows.")
