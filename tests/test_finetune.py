@@ -212,7 +212,7 @@ def test_what_can_not_be_done_is_one_line(cli: Cli, trained: tuple[str, ...], ho
         (("--from", f"{run}:tail"), f"run {run} has no phase 'tail'"),
         (("--budget", "1s", *TWO_EPOCHS), "too little for 2 epochs of 40 images"),
         (("--budget", "soon"), "must be auto, or a time like 20m or 2h"),
-        (("--fold", "2"), "this run has folds 0 to 1"),
+        (("--fold", "2"), "this run has folds 0, 1."),
         (("--fold", "0", "--method", "features"), "only method finetune trains fold by fold"),
         (("--recipe", "slow"), "must be one of auto, quick, eight-step, ladder"),
     ):

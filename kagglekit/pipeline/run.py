@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,11 @@ def run(
 def go(job: Job, fold: int | None = None) -> store.Run:
     """Start or resume a prepared run. A finished run is only shown."""
     method = table.get(job.recipe.training.method)
-    own = method.stages(job)
-    stages = Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job, own)), job.console.warn)
     if fold is not None:
-        _train_fold(job, method, stages, fold)
+        _train_fold(job, method, fold)
         return job.run
-    with job.run.locked(job.console):
+    with _locked(job):
+        stages = _stages(job, method)
         _warn_of_quarantine(job)
         if distributed.agree(stages.all_made()):
             job.console.say(f"run {job.run.id} is already finished, and nothing has changed since")
@@ -68,6 +67,19 @@ def go(job: Job, fold: int | None = None) -> store.Run:
     return job.run
 
 
+@contextmanager
+def _locked(job: Job) -> Iterator[None]:
+    """Lock the run. Other processes wait for the first: another command may be leaving folds out."""
+    with job.run.locked(job.console):
+        distributed.agree(None)
+        yield
+
+
+def _stages(job: Job, method: Method) -> Stages:
+    own = method.stages(job)
+    return Stages(job.run.folder, job.run.key, (*own, *finalize.stages(job, own)), job.console.warn)
+
+
 def _logging(job: Job, name: str) -> AbstractContextManager[None]:
     """Log what is printed, in the first process only."""
     return job.console.logging_to(job.run.folder / name) if distributed.is_first() else nullcontext()
@@ -79,18 +91,22 @@ def _show(job: Job) -> None:
         summary.show(job.run, job.plugin, result, job.console)
 
 
-def _train_fold(job: Job, method: Method, stages: Stages, fold: int) -> None:
+def _train_fold(job: Job, method: Method, fold: int) -> None:
     """Train the models of one fold. Raises UserError if the method can't, or the run has no such fold."""
     if not isinstance(method, FoldByFold):
         able = [name for name, one in table.METHODS.items() if isinstance(one, FoldByFold)]
         raise UserError(f"--fold {fold}: only method {', '.join(able)} trains fold by fold; use --method {able[0]}.")
-    folds = method.folds(job)
-    if fold not in folds:
-        raise UserError(f"--fold {fold}: this run has folds {folds[0]} to {folds[-1]}.")
-    with _logging(job, filenames.LOG_OF_FOLD.format(fold)):
-        with job.run.locked(job.console):
+    log = filenames.LOG_OF_FOLD.format(fold)
+    with _locked(job):
+        if fold not in method.folds(job):
+            left_out = "; that one was left out to end in time, use a larger --budget"
+            has = f"this run has folds {', '.join(map(str, method.folds(job)))}"
+            raise UserError(f"--fold {fold}: {has}{left_out if fold in job.run.left_out else ''}.")
+        stages = _stages(job, method)
+        with _logging(job, log):
             _record(job)
             method.prepare(job, stages)
+    with _logging(job, log):
         method.train_fold(job, stages, fold)
 
 
