@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.cli import main  # noqa: F401  heavy imports are shared
 from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
 from kagglekit.pipeline.methods.fold_models import planned_models
 from kagglekit.recipe import Recipe
-from kagglekit.runs import record
-from kagglekit.runs.record import ModelPace, Pace, PaceCheck
+from kagglekit.runs import record, store
+from kagglekit.runs.record import BackbonePace, ModelPace, Pace, PaceCheck
+from kagglekit.runs.stages import Stage, Stages
 from kagglekit.training import budget, pacing, throughput
 from kagglekit.training.budget import Work
 from kagglekit.training.learner import Learner
@@ -58,38 +61,47 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def simulated(
-    clock: Clock, folder: Path, pace: Pace, before: float, models: int, steps: int, slow: Callable[[float], float]
+    clock: Clock,
+    folder: Path,
+    recipe: Recipe,
+    pace: Pace,
+    before: float,
+    slow: Callable[[float], float],
+    *,
+    steps: int = 40,
 ) -> list[float]:
     """Train all models on the clock; `slow` tells how many times as slow the machine is. Return their epochs."""
+    run = store.Run(folder)
+    run.seconds["data"] = clock.seconds = before
+    job: Any = SimpleNamespace(run=run, recipe=recipe, backbones=recipe.features.backbone)
+    waiting = planned_models(recipe, job.backbones)
+    stages = Stages(folder, "", [Stage(model.name, ()) for model in waiting], print)
+    schedule = BudgetSchedule(job, pace, stages)
     trained: list[float] = []
 
     def work(seconds: float) -> None:
         clock.seconds += seconds * slow(clock.seconds)
 
-    clock.seconds = before
-    epoch = pace.epoch
-    waiting = models
     while waiting:
-        waiting -= 1
-        standing = Standing(spent=clock.seconds, waiting=waiting, epoch=epoch)
-        waiting = min(waiting, max(pacing.affordable_models(pace, standing) - 1, 0))
-        standing = Standing(spent=clock.seconds, waiting=waiting, epoch=epoch)
-        path = folder / str(len(trained)) / "pace.json"
-        pacer = Pacer(path, pace, standing, steps_per_epoch=steps, most_epochs=budget.MAX_EPOCHS, started=pacing.now())
+        model, *waiting = waiting
+        waiting = schedule.begin(model, waiting)
+        own = pace.of_backbone(model.number // recipe.training.models)
+        pacer = schedule.pacer(model, steps, clock.seconds)
+        assert pacer is not None
         step = 0
         while True:
             pacer.check(step)
             if step / steps >= pacer.epochs(step):
                 break
             assert 0 <= pacer.position(step, step / steps) < pace.epochs
-            work(pace.epoch / steps)
+            work(own.epoch / steps)
             step += 1
         assert pacer.position(step, step / steps) >= pace.epochs * 0.9, "the rate has come down"
         pacer.trained(step)
-        work(pace.model)
+        work(own.model)
         pacer.finished()
+        stages.make(model.name, lambda: None)
         trained.append(pacer.epochs(step))
-        epoch = pacing.of_model(path.parent).epoch or epoch
     work(pace.ending)
     return trained
 
@@ -103,6 +115,7 @@ def simulated(
     models=st.integers(1, 2),
     validation=st.sampled_from(("folds", "holdout")),
     since=st.floats(0, 0.7),
+    others=st.lists(st.floats(0.2, 5), max_size=2),
 )
 def test_a_run_ends_in_its_budget_on_a_machine_that_becomes_twice_as_slow(
     tmp_path_factory: pytest.TempPathFactory,
@@ -113,51 +126,103 @@ def test_a_run_ends_in_its_budget_on_a_machine_that_becomes_twice_as_slow(
     models: int,
     validation: str,
     since: float,
+    others: list[float],
 ) -> None:
-    recipe = Recipe.of(budget=f"{minutes}m", models=models, validation=validation, holdout=images // 5)
+    """`others` are further backbones: so many times as slow as the first."""
+    backbones = ["resnet18", "resnet34", "resnet50"][: 1 + len(others)]
+    recipe = Recipe.of(
+        backbone=tuple(backbones), budget=f"{minutes}m", models=models, validation=validation, holdout=images // 5
+    )
     work = Work(images=images, test_images=images // 4, spent=10.0, native=(375, 500))
+    speeds = [Speed(step * times, step * times / 3) for times in (1.0, *others)]
     try:
-        plan = budget._fit_quick(recipe, "resnet18", work, minutes * 60, lambda _: Speed(step, step / 3))
+        plan = budget._fit_quick(recipe, backbones, work, minutes * 60, lambda _: speeds)
     except UserError:
         return
     assert plan.pace is not None
-    count = (plan.settings["folds"] if validation == "folds" else 1) * models
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pacing, "now", clock)
         simulated(
             clock,
             tmp_path_factory.mktemp("run"),
+            recipe.changed(folds=plan.settings["folds"]),
             plan.pace,
-            work.spent + budget._FIXED - budget._ENDING + 2 * images * step / 3,
-            count,
-            16,
+            work.spent + budget._FIXED - budget._ENDING + 2 * images * sum(speed.forward for speed in speeds),
             lambda seconds: factor if seconds >= since * minutes * 60 else 1.0,
+            steps=16,
         )
     assert clock.seconds <= 1.1 * minutes * 60
 
 
+THREE = Recipe.of(method="finetune", backbone=("any",), folds=3)
 PACE = Pace(budget=1000.0, least=900.0, epochs=6, epoch=40.0, model=10.0, ending=30.0)
 
 
 def test_a_machine_as_fast_as_measured_trains_what_was_planned(clock: Clock, tmp_path: Path) -> None:
-    assert simulated(clock, tmp_path, PACE, 60.0, 3, 40, lambda _: 1.0) == [6, 6, 6]
+    assert simulated(clock, tmp_path, THREE, PACE, 60.0, lambda _: 1.0) == [6, 6, 6]
 
 
 def test_what_was_measured_while_the_machine_was_busy_is_made_up_for(clock: Clock, tmp_path: Path) -> None:
     pace = Pace(budget=1000.0, least=1000.0, epochs=2, epoch=120.0, model=10.0, ending=30.0)
-    first, *others = simulated(clock, tmp_path, pace, 60.0, 3, 40, lambda _: 1 / 3)
+    first, *others = simulated(clock, tmp_path, THREE, pace, 60.0, lambda _: 1 / 3)
     assert first == 2
     assert min(others) >= 6, "a second look after the first model"
 
 
 def test_a_slow_machine_trains_less_and_leaves_models_out_only_then(clock: Clock, tmp_path: Path) -> None:
-    trained = simulated(clock, tmp_path, PACE, 60.0, 3, 40, lambda _: 2.0)
+    trained = simulated(clock, tmp_path, THREE, PACE, 60.0, lambda _: 2.0)
     assert len(trained) == 3
     assert all(2 <= epochs < 6 for epochs in trained), trained
-    clock.seconds = 0.0
     short = Pace(budget=300.0, least=300.0, epochs=1, epoch=70.0, model=5.0, ending=20.0)
-    assert len(simulated(clock, tmp_path / "short", short, 30.0, 3, 40, lambda _: 2.0)) < 3
+    assert len(simulated(clock, tmp_path / "short", THREE, short, 30.0, lambda _: 2.0)) < 3
+
+
+def test_each_backbone_has_a_pace_of_its_own(clock: Clock, tmp_path: Path) -> None:
+    recipe = Recipe.of(method="finetune", backbone=("quick", "slow"), folds=2)
+    others = (BackbonePace(epoch=100.0, model=40.0),)
+    pace = Pace(budget=2000.0, least=1800.0, epochs=6, epoch=20.0, model=10.0, ending=30.0, others=others)
+    assert simulated(clock, tmp_path / "as planned", recipe, pace, 60.0, lambda _: 1.0) == [6, 6, 6, 6]
+    trained = simulated(clock, tmp_path / "late", recipe, pace, 60.0, lambda _: 2.0)
+    assert clock.seconds <= 2000
+    assert max(trained) - min(trained) < 2, "each of them trains less"
+
+
+def test_several_backbones_are_measured_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {"resnet18": Speed(0.01, 0.003), "resnet50": Speed(0.04, 0.01)}
+    monkeypatch.setattr(throughput, "measure", lambda backbone, *_, **__: speeds[backbone])
+    work = Work(images=3000, test_images=1000, spent=10.0, native=(375, 500))
+    few = {"folds": 3, "image_size": (96,), "validation_share": 0.0}
+    recipe = Recipe.of(backbone=tuple(speeds), method="finetune", budget="60m", **few)
+    plan = budget.plan(recipe, list(speeds), work, "cpu")
+    assert plan.pace is not None
+    slow = plan.pace.of_backbone(1)
+    assert (plan.pace.epoch, slow.epoch) == pytest.approx((20.0, 80.0))
+    assert plan.settings["phases"] == ["all epochs=8"], "of 3 folds in 51 minutes"
+    assert "at 100 and 25 images/s" in plan.reason
+
+
+def test_images_of_the_data_s_own_validation_set_are_not_trained_on() -> None:
+    recipe = Recipe.of(validation="valid", validation_share=0.0)
+    work = Work(images=5000, test_images=100, spent=0.0, native=(64, 64), valid_images=4000)
+    cost = budget._cost(recipe, work, 5, [Speed(0.01, 0.002)])
+    assert cost.backbones[0].epoch == pytest.approx(10.0)
+    assert cost.backbones[0].model == pytest.approx(budget._FIXED_OF_MODEL + 4100 * 0.002)
+
+
+def test_a_killed_command_s_measurement_of_an_epoch_is_kept(clock: Clock, tmp_path: Path) -> None:
+    def started() -> Pacer:
+        standing = Standing(spent=0.0, epoch=40.0, waiting_epochs=0.0, waiting_seconds=0.0)
+        path = tmp_path / "pace.json"
+        return Pacer(path, PACE, standing, steps_per_epoch=16, most_epochs=6, started=clock.seconds)
+
+    killed = started()
+    for step in range(96):
+        killed.check(step)
+        clock.seconds += 2.0
+    resumed = started()
+    resumed.trained(96)
+    assert pacing.of_model(tmp_path).epoch == 32.0
 
 
 # Schedules
@@ -165,7 +230,7 @@ def test_a_slow_machine_trains_less_and_leaves_models_out_only_then(clock: Clock
 
 def pacer(folder: Path, *, epochs: int = 2, epoch: float = 10.0, budget_: float = 100.0) -> Pacer:
     pace = Pace(budget=budget_, least=budget_, epochs=epochs, epoch=epoch, model=0.0, ending=0.0)
-    standing = Standing(spent=0.0, waiting=0, epoch=epoch)
+    standing = Standing(spent=0.0, epoch=epoch, waiting_epochs=0.0, waiting_seconds=0.0)
     return Pacer(folder / "pace.json", pace, standing, steps_per_epoch=2, most_epochs=epochs, started=pacing.now())
 
 
@@ -217,8 +282,21 @@ def test_a_resumed_model_s_own_time_counts_once(tmp_path: Path) -> None:
         (tmp_path / model.folder).mkdir(parents=True)
         check = PaceCheck(step=8, seconds=40.0, epochs=6.0)
         record.write(tmp_path / model.folder / "pace.json", ModelPace(checks=(check,), seconds=seconds, epoch=20.0))
-    standing = BudgetSchedule(job, PACE, stages)._standing(killed)
+    standing = BudgetSchedule(job, PACE, stages)._standing(killed, ())
     assert (standing.spent, standing.epoch) == (106.0, 20.0), "the model itself adds its 40 seconds"
+
+
+def test_advice_after_a_cut_is_a_larger_budget(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    late(clock, monkeypatch, 10.0)
+    phase = trainers.Phase(name="all", trains="all", epochs=8)
+    for budget_, advised in ((100.0, "a larger --budget"), (1000.0, "all epochs=16")):
+        folder = tmp_path / str(budget_)
+        folder.mkdir()
+        made = trainers.trainer(folder, trainers.CALM.changed(learning_rate=1e-9))
+        made.train((phase,), lambda _: None, pacer=pacer(folder, epochs=8, budget_=budget_))
+        (advice,) = (line for line in trainers.said(made).splitlines() if line.startswith("under-fitting"))
+        assert advised in advice
+        assert ("epochs=" in advice) == (budget_ > 100), "no fewer epochs than were planned"
 
 
 # Whole commands
@@ -237,17 +315,26 @@ def test_a_run_that_falls_behind_says_what_it_leaves_out_and_is_a_whole_run(
     cli: Cli, command: tuple[str, ...], clock: Clock, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throughput, "measure", lambda *_, **__: Speed(step=3.0, forward=0.1))
+    totals: dict[str, Any] = {}
+    progress = Console.progress
     with monkeypatch.context() as patch:
+        patch.setattr(
+            Console,
+            "progress",
+            lambda self, task, total, unit: progress(self, task, totals.setdefault(task, total), unit),
+        )
         late(clock, patch, 60.0)  # of six images; it was measured at 3 seconds each
         done = succeeded(cli(*command))
     assert "3 folds at 32x32, one epoch" in done.out
     assert "10 min was too little on this machine: fold 2 is left out" in " ".join(done.out.split())
     run = finetuned.only_run(home)
+    assert totals["fold0-0"]() == 6 * len(finetuned.history(run)), "the bar ends full"
     assert not (run / "models" / "fold2-0").exists()
     folds = pd.read_parquet(run / "folds.parquet").set_index("id")["fold"]
     assert set(pd.read_parquet(run / "oof.parquet")["id"]) == set(folds.index[folds < 2])
     assert len(pd.read_csv(run / "submission.csv")) == 12
     assert "left out to end in time: folds 2" in succeeded(cli("info", run.name)).out
+    assert "this run has folds 0, 1; that one was left out" in failed(cli(*command, "--fold", "2"))
     before = finetuned.results(run)
     assert "already finished" in succeeded(cli(*command)).out
     lost = run / "models" / "fold1-0" / "all.safetensors"
@@ -255,8 +342,26 @@ def test_a_run_that_falls_behind_says_what_it_leaves_out_and_is_a_whole_run(
     (run / "result.json").unlink()
     succeeded(cli(*command))
     assert finetuned.results(run) == before, "the same decisions, whatever the clock says now"
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Run, "locked", after_another(store.Run.locked, run))
+        assert "already finished" in succeeded(cli(*command)).out
     succeeded(cli("report", run.name, "--text"))
     succeeded(cli("export", run.name))
+
+
+def after_another(locked: Any, run: Path) -> Callable[..., Any]:
+    """As if another command left folds out while this one waits for the lock."""
+    path = run / "left-out.json"
+    written = path.read_bytes()
+    path.unlink()
+
+    @contextmanager
+    def waited(*given: Any) -> Iterator[None]:
+        with locked(*given):
+            path.write_bytes(written)
+            yield
+
+    return waited
 
 
 def test_the_default_takes_the_smallest_plan_where_a_budget_of_the_user_is_refused(

@@ -330,13 +330,13 @@ def planned(speed: Speed, monkeypatch: pytest.MonkeyPatch, images: int, **more: 
 def fitted(minutes: float, speed: Speed, **more: Any) -> tuple[tuple[int, ...], int, int]:
     """(shape, folds, epochs) of recipe `quick`; a step takes as long as the image has pixels."""
 
-    def measure(shape: tuple[int, int]) -> Speed:
+    def measure(shape: tuple[int, int]) -> list[Speed]:
         share = shape[0] * shape[1] / 224**2
-        return Speed(speed.step * share, speed.forward * share)
+        return [Speed(speed.step * share, speed.forward * share)]
 
     recipe = Recipe.of(budget=f"{minutes}m", **more)
     work = Work(images=4000, test_images=1000, spent=10.0, native=(375, 500))
-    settings_ = budget._fit_quick(recipe, "resnet18", work, recipe.compute.budget_seconds("cpu"), measure).settings
+    settings_ = budget._fit_quick(recipe, ["resnet18"], work, recipe.compute.budget_seconds("cpu"), measure).settings
     changed = recipe.changed(plan="quick", phases=tuple(settings_["phases"]))
     return tuple(settings_["image_size"]), settings_["folds"], phases.of(changed.schedule)[0].epochs
 

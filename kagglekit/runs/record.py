@@ -7,7 +7,7 @@ names of the files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -278,6 +278,16 @@ class Manifest(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackbonePace(Plain):
+    """The expected times of a model of one backbone, in seconds."""
+
+    epoch: float
+    """Time of an epoch."""
+    model: float
+    """Time of the model besides its epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pace(Plain):
     """The expected times of a run that has to end within a budget. All times are in seconds."""
 
@@ -288,11 +298,20 @@ class Pace(Plain):
     epochs: int
     """Epochs of each model."""
     epoch: float
-    """Time of an epoch of one model."""
+    """Time of an epoch of one model of the first backbone."""
     model: float
-    """Time of one model besides its epochs."""
+    """Time of one model of the first backbone besides its epochs."""
     ending: float
     """Time from the last model to the end of the command."""
+    others: tuple[BackbonePace, ...] = ()
+    """The times of the other backbones' models."""
+
+    def of_backbone(self, number: int) -> Pace:
+        """Return the times for the models of one backbone, of which the first has number 0."""
+        if not number:
+            return self
+        other = self.others[number - 1]
+        return replace(self, epoch=other.epoch, model=other.model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,6 +324,8 @@ class PaceCheck(Plain):
     """Time of the model so far."""
     epochs: float
     """Epochs that the model trains in all, from here on."""
+    epoch: float | None = None
+    """Time of an epoch, measured since the comparison before, in seconds; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,14 @@ Everything is decided before training starts, from the time of a step, measured 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kagglekit.base import devices, distributed
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe, ScheduleSettings
-from kagglekit.runs.record import Pace
+from kagglekit.runs.record import BackbonePace, Pace
 from kagglekit.training import phases, throughput
 from kagglekit.training.pacing import RESERVE
 from kagglekit.training.throughput import Speed
@@ -51,6 +51,8 @@ class Work:
     """Seconds since the command began."""
     native: tuple[int, int]
     """Height and width of a typical image."""
+    valid_images: int = 0
+    """Number of training images that belong to the data's own validation set."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,11 @@ class Plan:
     """Expected times, if the run has to end within a budget."""
 
 
-Measure = Callable[[tuple[int, int]], Speed]
-"""Height and width of images -> speed."""
+Measure = Callable[[tuple[int, int]], Sequence[Speed]]
+"""Height and width of images -> the speed of each backbone."""
 
 
-def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> Plan:
+def plan(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device) -> Plan:
     """Choose the plan of fine-tuning; raise UserError if the budget is too small."""
     budget = recipe.compute.budget_seconds(device)
     limited = not math.isinf(budget)
@@ -87,35 +89,35 @@ def plan(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> P
         return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else unused}")
     if not limited:
         return Plan(settled, "plan quick, with the epochs of its phases")
-    found = _fit_quick(recipe, backbone, work, budget, _measuring(recipe, backbone, device))
+    found = _fit_quick(recipe, backbones, work, budget, _measuring(recipe, backbones, device))
     return replace(found, settings=settled | found.settings)
 
 
-def is_worth_training(recipe: Recipe, backbone: str, work: Work, device: devices.Device) -> tuple[bool, str]:
+def is_worth_training(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device) -> tuple[bool, str]:
     """Return whether images and budget are enough to train a backbone, and the reason."""
     budget = recipe.compute.budget_seconds(device)
     if work.images < MIN_IMAGES:
         return False, f"{work.images} training images are too few to train a backbone"
     if math.isinf(budget):
         return True, f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
-    return _is_worth_training_in(budget, recipe, backbone, work, device)
+    return _is_worth_training_in(budget, recipe, backbones, work, device)
 
 
 def _is_worth_training_in(
-    budget: float, recipe: Recipe, backbone: str, work: Work, device: devices.Device
+    budget: float, recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device
 ) -> tuple[bool, str]:
     """Return whether enough epochs fit, and the reason; measure a step unless the answer is clear."""
-    shape = recipe.features.shape or own_shape(backbone)
+    shape = recipe.features.shape or own_shape(backbones[0])
     area = shape[0] * shape[1] / 224**2
-    at_best = Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)
+    at_best = [Speed(area / (_MAX_RATE_PER_CORE * devices.cores()), 0.0)] * len(backbones)
     folds = _fold_counts(recipe.data)[-1]
     if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
         return False, f"{budget / 60:.0f} min on {devices.cores()} cores is too little time to train a backbone"
-    epochs = max(_epochs(recipe, work, folds, _measuring(recipe, backbone, device)(shape), budget), 0)
+    epochs = max(_epochs(recipe, work, folds, _measuring(recipe, backbones, device)(shape), budget), 0)
     return epochs >= MIN_EPOCHS, f"by a measured step, {epochs} epochs fit in {budget / 60:.0f} min"
 
 
-def _fit_quick(recipe: Recipe, backbone: str, work: Work, budget: float, measure_: Measure) -> Plan:
+def _fit_quick(recipe: Recipe, backbones: Sequence[str], work: Work, budget: float, measure_: Measure) -> Plan:
     """Return folds, image size and epochs that fit: enough epochs come first, then image size, then folds.
 
     If nothing fits, the default budget gives the smallest plan. Raises UserError for a budget that the user gave.
@@ -123,23 +125,23 @@ def _fit_quick(recipe: Recipe, backbone: str, work: Work, budget: float, measure
     shapes = (
         [recipe.features.shape]
         if recipe.features.shape
-        else shapes_for(own_shape(backbone), work.native, recipe.features.crop)
+        else shapes_for(own_shape(backbones[0]), work.native, recipe.features.crop)
     )
     fold_counts = _fold_counts(recipe.data)
     wanted = _wanted_epochs(recipe.schedule)
     for shape in shapes:
-        speed = measure_(shape)
+        speeds = measure_(shape)
         for folds in fold_counts:
-            cost = _cost(recipe, work, folds, speed)
+            cost = _cost(recipe, work, folds, speeds)
             epochs, is_last = cost.epochs(budget), (shape, folds) == (shapes[-1], fold_counts[-1])
             if epochs >= (wanted or MIN_EPOCHS) or (is_last and epochs >= (wanted or 1)):
-                return _quick(recipe, _Fit(shape, folds, wanted or min(epochs, MAX_EPOCHS), speed), cost, budget)
+                return _quick(recipe, _Fit(shape, folds, wanted or min(epochs, MAX_EPOCHS), speeds), cost, budget)
     least = cost.budget(wanted or 1)
     if recipe.compute.budget == "auto":
-        return _quick(recipe, _Fit(shape, folds, wanted or 1, speed), cost, budget)
+        return _quick(recipe, _Fit(shape, folds, wanted or 1, speeds), cost, budget)
     raise UserError(
         f"budget = {recipe.compute.budget!r}: {budget / 60:.0f} min is too little for {_epochs_text(wanted or 1)} of "
-        f"{work.images} images with {backbone}, {folds} folds at {shape[0]}x{shape[1]}: use --budget "
+        f"{work.images} images with {' and '.join(backbones)}, {folds} folds at {shape[0]}x{shape[1]}: use --budget "
         f"{math.ceil(least / 60)}m or more, or use --method features."
     )
 
@@ -155,23 +157,23 @@ class _Fit:
     shape: tuple[int, int]
     folds: int
     epochs: int
-    speed: Speed
+    speeds: Sequence[Speed]
 
 
 def _quick(recipe: Recipe, fit: _Fit, cost: _Cost, budget: float) -> Plan:
     """Return plan `quick` with the folds, image size and epochs that fit."""
     changed = (f"all epochs={fit.epochs}", *recipe.schedule.phases)
     training = phases.of(replace(recipe.schedule, plan="quick", phases=changed))
-    # epochs that the user set are trained, only one cycle can be stretched, and the speed is that of one backbone
-    is_paced = not _wanted_epochs(recipe.schedule) and len(recipe.features.backbone) == 1
-    is_paced = is_paced and len(training) == 1 and training[0].schedule == "one-cycle"
+    # epochs that the user set are trained, and only one cycle can be stretched
+    is_paced = not _wanted_epochs(recipe.schedule) and len(training) == 1 and training[0].schedule == "one-cycle"
+    rates = " and ".join(f"{1 / speed.step:.0f}" for speed in fit.speeds)
     minutes, least = f"{budget / 60:.0f} min", cost.budget(fit.epochs)
     if least > budget:
         minutes += f" is too little, so this takes about {least / 60:.0f} min"
     return Plan(
         {"folds": fit.folds, "image_size": list(fit.shape), "phases": list(changed)},
         f"plan quick: {fit.folds} folds at {fit.shape[0]}x{fit.shape[1]}, {_epochs_text(fit.epochs)}: a step was "
-        f"measured at {1 / fit.speed.step:.0f} images/s, budget {minutes}",
+        f"measured at {rates} images/s, budget {minutes}",
         cost.pace(budget, fit.epochs) if is_paced else None,
     )
 
@@ -192,20 +194,28 @@ class _Cost:
     shared: float
     """All besides the models."""
     models: int
-    """Number of models."""
-    model: float
-    """Per model, independent of the number of epochs."""
-    epoch: float
-    """Per epoch of one model."""
+    """Number of models of each backbone."""
+    backbones: Sequence[BackbonePace]
+    """Per model of each backbone."""
+
+    @property
+    def _model(self) -> float:
+        """Of a model of each backbone besides their epochs."""
+        return sum(each.model for each in self.backbones)
+
+    @property
+    def _epoch(self) -> float:
+        """Of an epoch of a model of each backbone."""
+        return sum(each.epoch for each in self.backbones)
 
     def epochs(self, budget: float) -> int:
         """Return how many epochs of all models fit; negative if not even the rest fits."""
-        left = budget * (1 - RESERVE) - self.shared - self.models * self.model
-        return math.floor(left / (self.models * self.epoch))
+        left = budget * (1 - RESERVE) - self.shared - self.models * self._model
+        return math.floor(left / (self.models * self._epoch))
 
     def budget(self, epochs: int) -> float:
         """Return the least budget in which so many epochs fit."""
-        return (self.shared + self.models * (self.model + epochs * self.epoch)) / (1 - RESERVE)
+        return (self.shared + self.models * (self._model + epochs * self._epoch)) / (1 - RESERVE)
 
     def pace(self, budget: float, epochs: int) -> Pace:
         """Return the expected times of a run with so many epochs."""
@@ -213,30 +223,38 @@ class _Cost:
             budget=budget,
             least=self.budget(epochs),
             epochs=epochs,
-            epoch=self.epoch,
-            model=self.model,
+            epoch=self.backbones[0].epoch,
+            model=self.backbones[0].model,
             ending=_ENDING,
+            others=tuple(self.backbones[1:]),
         )
 
 
-def _epochs(recipe: Recipe, work: Work, folds: int, speed: Speed, budget: float) -> int:
+def _epochs(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed], budget: float) -> int:
     """Return how many epochs of all folds' models fit."""
-    return _cost(recipe, work, folds, speed).epochs(budget)
+    return _cost(recipe, work, folds, speeds).epochs(budget)
 
 
-def _cost(recipe: Recipe, work: Work, folds: int, speed: Speed) -> _Cost:
+def _cost(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed]) -> _Cost:
     parts = folds if recipe.data.validation == "folds" else 1
-    held = {"folds": work.images / folds, "holdout": recipe.data.holdout, "valid": 0}[recipe.data.validation]
-    together = recipe.training.models * len(recipe.features.backbone)
+    held: float = {"folds": work.images / folds, "holdout": recipe.data.holdout, "valid": work.valid_images}[
+        recipe.data.validation
+    ]
+    together = recipe.training.models * len(speeds)
     trained = work.images - held
     validation = trained * recipe.training.validation_share
     views = (2 + recipe.finish.tta_views) if together > 1 else 1
     alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
     return _Cost(
-        shared=work.spent + _FIXED + 2 * work.images * speed.forward,
-        models=parts * together,
-        model=_FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike,
-        epoch=(trained - validation) * speed.step + validation * speed.forward,
+        shared=work.spent + _FIXED + 2 * work.images * sum(speed.forward for speed in speeds),
+        models=parts * recipe.training.models,
+        backbones=[
+            BackbonePace(
+                epoch=(trained - validation) * speed.step + validation * speed.forward,
+                model=_FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike,
+            )
+            for speed in speeds
+        ],
     )
 
 
@@ -269,6 +287,9 @@ def _rounded(side: float) -> int:
     return max(round(side / _MULTIPLE) * _MULTIPLE, 32)
 
 
-def _measuring(recipe: Recipe, backbone: str, device: devices.Device) -> Measure:
+def _measuring(recipe: Recipe, backbones: Sequence[str], device: devices.Device) -> Measure:
     train_batch, precision = recipe.training.train_batch, recipe.compute.precision
-    return lambda shape: throughput.measure(backbone, shape, device, train_batch=train_batch, precision=precision)
+    return lambda shape: [
+        throughput.measure(backbone, shape, device, train_batch=train_batch, precision=precision)
+        for backbone in backbones
+    ]

@@ -37,10 +37,12 @@ class Standing:
 
     spent: float
     """Time since the command started, in seconds."""
-    waiting: int
-    """Number of models that come after this one."""
     epoch: float
     """Time of an epoch as measured last, in seconds."""
+    waiting_epochs: float
+    """Time of an epoch of each model that comes after this one, in epochs of this one."""
+    waiting_seconds: float
+    """Time of the models that come after this one besides their epochs, as planned."""
 
 
 def stretch(pace: Pace, standing: Standing, seconds: float, epochs: float, of: float) -> float:
@@ -49,17 +51,14 @@ def stretch(pace: Pace, standing: Standing, seconds: float, epochs: float, of: f
     `epochs` remain `of` all the epochs of the current model; the waiting models are to have as many. A factor below 1
     means that the run is late.
     """
-    left = seconds - standing.spent - _slowness(pace, standing) * pace.ending
-    left -= (1 + standing.waiting) * _slowness(pace, standing) * pace.model
-    needed = (epochs + standing.waiting * of) * standing.epoch
+    left = seconds - standing.spent - _slowness(pace, standing) * (pace.ending + pace.model + standing.waiting_seconds)
+    needed = (epochs + standing.waiting_epochs * of) * standing.epoch
     return left / needed if needed else math.inf
 
 
-def affordable_models(pace: Pace, standing: Standing) -> int:
-    """Return how many models, with the current one, can train for an epoch each within the budget."""
-    slowness = _slowness(pace, standing)
-    left = latest(pace) - standing.spent - slowness * pace.ending
-    return math.floor(left / (slowness * pace.model + standing.epoch))
+def is_affordable(pace: Pace, standing: Standing) -> bool:
+    """Return whether the current model and those waiting can train for an epoch each within the budget."""
+    return stretch(pace, standing, latest(pace), 1.0, 1.0) >= 1
 
 
 def latest(pace: Pace) -> float:
@@ -88,29 +87,34 @@ class Pacer:
     ) -> None:
         """`path` is the file of the decisions, which are followed if there are any.
 
-        `standing` is the state at the start of the model, which was at `started`. If it does not decide, the file must
-        have decisions, and none are added.
+        `pace` has the times of this model's backbone. `standing` is the state at the start of the model, which was at
+        `started`. If it does not decide, the file must have decisions, and none are added.
         """
         self._path, self._pace, self._standing = path, pace, standing
         self._steps_per_epoch, self._most, self._decides = steps_per_epoch, most_epochs, decides
         self._decided: ModelPace = distributed.agree(of_model(path.parent))
         # a killed command's time counts up to its last decision
         self._started = started - (self._decided.checks[-1].seconds if self._decided.checks else 0.0)
-        self._speed = _Speed(steps_per_epoch)
+        self._speed = _Speed(steps_per_epoch, [check.epoch for check in self._decided.checks if check.epoch])
         if not self._decided.checks:
             self._decide(0, 0.0, self._first_length())
 
     def check(self, step: int) -> None:
         """Look at the clock before `step`, counted from the start of the model, if it is time to."""
         is_due = step % max(self._steps_per_epoch // _CHECKS_PER_EPOCH, 1) == 0
-        self._speed.note(step, ends_window=is_due)
+        measured = self._speed.note(step, ends_window=is_due)
         if is_due and self._decides and step > self._decided.checks[-1].step:
             seconds = now() - self._started
-            self._decide(step, seconds, self._length(step, seconds))
+            self._decide(step, seconds, self._length(step, seconds), measured)
 
-    def _decide(self, step: int, seconds: float, epochs: float) -> None:
-        check = PaceCheck(step=step, seconds=seconds, epochs=distributed.agree(epochs))
+    def _decide(self, step: int, seconds: float, epochs: float, measured: float | None = None) -> None:
+        check = PaceCheck(step=step, seconds=seconds, epochs=distributed.agree(epochs), epoch=measured)
         self._keep(replace(self._decided, checks=(*self._decided.checks, check)))
+
+    @property
+    def length(self) -> float:
+        """Epochs that the model trains in all, as decided last."""
+        return self._decided.checks[-1].epochs
 
     def epochs(self, step: int) -> float:
         """Return the epochs that the model trains in all, as decided by `step`."""
@@ -172,20 +176,24 @@ class Pacer:
 class _Speed:
     """Measures the time of an epoch in windows, from the second step of the process: the first one is slow."""
 
-    def __init__(self, steps_per_epoch: int) -> None:
+    def __init__(self, steps_per_epoch: int, windows: Sequence[float]) -> None:
+        """`windows` are the times of an epoch that killed commands measured."""
         self._steps_per_epoch = steps_per_epoch
         self._since: tuple[int, float] | None = None
-        self._windows: list[float] = []
+        self._windows = list(windows)
         self._is_warm = False
 
-    def note(self, step: int, *, ends_window: bool) -> None:
-        """Note that `step` is about to begin."""
+    def note(self, step: int, *, ends_window: bool) -> float | None:
+        """Note that `step` is about to begin; return the time of an epoch in the window that ends, if any."""
+        measured = None
         if self._since is not None and ends_window and step > self._since[0]:
             first, since = self._since
-            self._windows.append((now() - since) / (step - first) * self._steps_per_epoch)
+            measured = (now() - since) / (step - first) * self._steps_per_epoch
+            self._windows.append(measured)
         if (self._since is None and self._is_warm) or (self._since is not None and ends_window):
             self._since = (step, now())
         self._is_warm = True
+        return measured
 
     @property
     def epoch(self) -> float:

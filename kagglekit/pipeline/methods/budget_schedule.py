@@ -44,8 +44,8 @@ class BudgetSchedule:
             return None
         return Pacer(
             folder / filenames.PACE,
-            self._pace,
-            self._standing(model),
+            self._pace_of(model),
+            self._standing(model, self._waiting),
             started=started,
             steps_per_epoch=steps_per_epoch,
             most_epochs=budget.MAX_EPOCHS,
@@ -53,12 +53,11 @@ class BudgetSchedule:
         )
 
     def _leave_out(self, model: FoldModel) -> None:
-        affordable = pacing.affordable_models(self._pace, self._standing(model))
         # what is begun, perhaps by another command, is finished
         begun = {one.fold for one in self._all if self._folder(one).exists()} | {model.fold}
         kept, folds = list(self._waiting), sorted({one.fold for one in self._waiting} - begun)
         left_out: list[int] = []
-        while folds and 1 + len(kept) > affordable:
+        while folds and not pacing.is_affordable(self._pace_of(model), self._standing(model, kept)):
             left_out.append(folds.pop())
             kept = [one for one in kept if one.fold != left_out[-1]]
         if left_out:
@@ -75,16 +74,35 @@ class BudgetSchedule:
                 "are not scored; use a larger --budget"
             )
 
-    def _standing(self, model: FoldModel) -> Standing:
+    def _standing(self, model: FoldModel, waiting: Sequence[FoldModel]) -> Standing:
         stages = self._stages.seconds()
         before = sum(self._job.run.seconds.values()) + sum(stages.get(name, 0.0) for name in ("folds", "features"))
-        others = [pacing.of_model(self._folder(one)) for one in self._all if one.name != model.name]
-        epochs = [one.epoch for one in others if one.epoch is not None]
+        others = [(one, pacing.of_model(self._folder(one))) for one in self._all if one.name != model.name]
+        measured = [(self._backbone(one), other.epoch) for one, other in others if other.epoch is not None]
+        epoch = self._expected_epoch(model, measured)
         return Standing(
-            spent=before + pacing.spent(others),
-            waiting=len(self._waiting),
-            epoch=epochs[-1] if epochs else self._pace.epoch,
+            spent=before + pacing.spent([other for _, other in others]),
+            epoch=epoch,
+            waiting_epochs=sum(self._expected_epoch(one, measured) / epoch for one in waiting),
+            waiting_seconds=sum(self._pace_of(one).model for one in waiting),
         )
+
+    def _expected_epoch(self, model: FoldModel, measured: Sequence[tuple[int, float]]) -> float:
+        """Return the time of an epoch as `measured` last with this backbone, or as planned and as slow as another.
+
+        Each measurement has the number of its backbone.
+        """
+        same = [epoch for backbone, epoch in measured if backbone == self._backbone(model)]
+        if same:
+            return same[-1]
+        slowness = [epoch / self._pace.of_backbone(backbone).epoch for backbone, epoch in measured]
+        return self._pace_of(model).epoch * (slowness[-1] if slowness else 1.0)
+
+    def _pace_of(self, model: FoldModel) -> Pace:
+        return self._pace.of_backbone(self._backbone(model))
+
+    def _backbone(self, model: FoldModel) -> int:
+        return model.number // self._job.recipe.training.models
 
     def _folder(self, model: FoldModel) -> Path:
         return self._job.run.folder / model.folder

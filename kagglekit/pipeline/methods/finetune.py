@@ -49,11 +49,11 @@ class FineTuning(FoldByFold):
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:
         """Return whether images and time suffice for training, and why."""
-        return budget.is_worth_training(recipe, _first(recipe.features), work, device)
+        return budget.is_worth_training(recipe, _names(recipe.features), work, device)
 
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:
         """Choose steps, folds, image size and epochs within the budget."""
-        return budget.plan(recipe, _first(recipe.features), work, device)
+        return budget.plan(recipe, _names(recipe.features), work, device)
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages, one per model after the shared ones."""
@@ -110,9 +110,9 @@ class FineTuning(FoldByFold):
         return run
 
 
-def _first(seen: FeatureSettings) -> str:
-    """Return the name of the first backbone, whose speed is measured."""
-    return seen.backbone[0].partition("=")[0]
+def _names(seen: FeatureSettings) -> list[str]:
+    """Return the names of the backbones, whose speed is measured."""
+    return [spec.partition("=")[0] for spec in seen.backbone]
 
 
 def _last_weights(schedule: ScheduleSettings) -> str:
