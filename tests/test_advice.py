@@ -92,6 +92,9 @@ def test_under_fitting_asks_for_less_regularisation_and_more_epochs() -> None:
     assert advised(text) == wanted
     assert "unfreeze" not in text
     assert "unfreeze more" in said(0.3, 0.1, kind="head", name="head")
+    cut = said(0.3, 0.1, is_cut=True)
+    assert "a larger --budget" in cut
+    assert "phases" not in advised(cut), "fewer epochs than were planned"
     # without augmentation and dropout the two losses are measured alike
     assert "under-fitting:" in said(0.13, 0.1, settings=WEAKEST.as_dict(), train_is_augmented=False)
 

@@ -20,6 +20,7 @@ import torch
 
 from kagglekit.base import interrupts
 from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
 from kagglekit.cli import main
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.recipe import Recipe
@@ -292,6 +293,21 @@ def test_the_best_restart_survives_a_kill(tmp_path: Path, monkeypatch: pytest.Mo
                     trainers.train(trainer(folder, calm), PHASES[1])
         ended.append(trainers.train(trainer(folder, calm), PHASES[1]))
     assert trainers.same(*ended)
+
+
+def test_a_checkpoint_of_another_batch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with 16 images that two processes share, and then three."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", dies_at(3, Learner.step, after=False))
+        with pytest.raises(KilledError):
+            trainers.train(trainer(tmp_path), *PHASES)
+    other = trainers.trainer(tmp_path, DRAWN_ALL, of=trainers.data(recipe=DRAWN_ALL), batch=7)
+    with pytest.raises(UserError) as refused:
+        trainers.train(other, *PHASES)
+    line = str(refused.value)
+    assert "was begun with batches of 8 images in 1 process, and 1 would share batches of 7" in line
+    assert "go on with --processes 1, or remove" in line
+    assert "\n" not in line
 
 
 def test_ctrl_c_in_a_step_ends_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,11 +90,14 @@ class Console:
         self._record(f"{title}: " + "; ".join(" | ".join(row) for row in rows))
 
     @contextmanager
-    def progress(self, task: str, total: int, unit: str) -> Iterator[Advance]:
-        """Show the progress of a task of `total` units, with its rate and the time left."""
+    def progress(self, task: str, total: int | Callable[[], int], unit: str) -> Iterator[Advance]:
+        """Show the progress of a task of `total` units, with its rate and the time left.
+
+        A total that may change is a function.
+        """
         started = time.monotonic()
         done = 0
-        with self._bar(task, total, unit) as show:
+        with self._bar(task, total if callable(total) else lambda: total, unit) as show:
 
             def advance(count: int) -> None:
                 nonlocal done
@@ -108,26 +111,26 @@ class Console:
             self.say(line)
 
     @contextmanager
-    def _bar(self, task: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    def _bar(self, task: str, total: Callable[[], int], unit: str) -> Iterator[Callable[[int], None]]:
         if not self.rich.is_terminal:
             yield self._plain_bar(task, total, unit)
             return
         with _rich_progress(self.rich, unit) as progress:
-            bar = progress.add_task(task, total=total or None)
-            yield lambda done: progress.update(bar, completed=done)
+            bar = progress.add_task(task, total=total() or None)
+            yield lambda done: progress.update(bar, completed=done, total=total() or None)
 
-    def _plain_bar(self, task: str, total: int, unit: str) -> Callable[[int], None]:
+    def _plain_bar(self, task: str, total: Callable[[], int], unit: str) -> Callable[[int], None]:
         started = spoken = time.monotonic()
 
         def show(done: int) -> None:
             nonlocal spoken
             now = time.monotonic()
-            if now - spoken >= _PLAIN_INTERVAL and done < total:
+            if now - spoken >= _PLAIN_INTERVAL and done < total():
                 spoken = now
                 rate = done / (now - started)
-                left = (total - done) / rate
+                left = (total() - done) / rate
                 self.say(
-                    f"{task}: {_amount(done, unit)} of {_amount(total, unit)}, "
+                    f"{task}: {_amount(done, unit)} of {_amount(total(), unit)}, "
                     f"{_amount(rate, unit)}/s, {left:.0f} s left"
                 )
 

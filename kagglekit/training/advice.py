@@ -42,6 +42,8 @@ class PhaseLosses:
     spread: float = 0.0
     """Standard error of `valid_loss`."""
     train_is_augmented: bool = True
+    is_cut: bool = False
+    """Whether the phase was shortened to end within the budget."""
     trend: tuple[float, ...] = ()
     """Validation loss after each epoch."""
     settings: Mapping[str, Any]
@@ -135,7 +137,9 @@ def _against_under_fitting(losses: PhaseLosses) -> list[str]:
     found = _settings({k: v for k, v in less.items() if settings[k] > v})[:3]
     if losses.train_is_augmented and settings["augment"] in _WEAKER:
         found += _settings({"augment": _WEAKER[settings["augment"]]})
-    if 0 < losses.num_epochs < _MOST_EPOCHS:
+    if losses.is_cut:
+        found.append("a larger --budget")
+    elif 0 < losses.num_epochs < _MOST_EPOCHS:
         found.append(_epochs(losses, min(2 * losses.num_epochs, _MOST_EPOCHS)))
     if losses.kind != "all":
         found.append("to unfreeze more layers (`trains` of a phase in `phases`)")

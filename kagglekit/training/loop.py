@@ -301,6 +301,7 @@ class Trainer:
             train_is_augmented=phase.augment,
             kind=phase.trains,
             num_epochs=len(epochs),
+            is_cut=self._pacer is not None and self._pacer.length < phase.epochs,
             num_classes=self.data.classes,
             settings=self.recipe.as_dict(),
             trend=tuple(self.progress.trend),
@@ -339,12 +340,24 @@ class Trainer:
     def _save_progress(self) -> None:
         progress = dict(vars(self.progress))
         kept = {"progress": progress, "learner": self.learner.checkpoint(), "best": self._best_weights}
-        self.files.save_checkpoint(kept)
+        self.files.save_checkpoint(kept | {"batch": self.batch, "processes": self.world.size})
 
     def _resume(self) -> None:
         found = self.files.load_checkpoint()
         if found is not None:
+            self._check_batch(found.get("batch", self.batch), found.get("processes", self.world.size))
             self.progress = Progress(**found["progress"])
             self.learner.load_checkpoint(found["learner"])
             self._best_weights = found["best"]
             self.console.say(f"resuming at step {self.progress.num_steps}")
+
+    def _check_batch(self, batch: int, processes: int) -> None:
+        """Raise UserError if a checkpoint has batches of another size: its steps would be other parts of an epoch."""
+        if batch == self.batch:
+            return
+        begun = "1 process" if processes == 1 else f"{processes} processes"
+        raise UserError(
+            f"{self.files.path.name} was begun with batches of {batch} images in {begun}, and {self.world.size} would "
+            f"share batches of {self.batch}: go on with --processes {processes}, or remove "
+            f"{self.files.path / checkpoints.FILE} to train this model from its start."
+        )

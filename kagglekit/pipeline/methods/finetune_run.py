@@ -5,6 +5,7 @@ N: training images, M: test images, C: classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -177,7 +178,12 @@ class FinetuneRun(MethodRun):
         if epochs != planned:
             why = "to end in time" if epochs < planned else "since the machine is faster than measured"
             console.say(f"{model.name}: {epochs:g} epochs instead of {planned}, {why}")
-        with console.progress(model.name, round(epochs * trainer.steps_per_epoch) * trainer.batch, "images") as advance:
+
+        def images() -> int:
+            length = pacer.length if pacer else planned
+            return math.ceil(length * trainer.steps_per_epoch) * trainer.batch
+
+        with console.progress(model.name, images, "images") as advance:
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START, pacer)
         trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, console.warn)
         held = np.flatnonzero(self.fold == model.fold)
