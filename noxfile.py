@@ -85,5 +85,5 @@ def soak(session: nox.Session) -> None:
     """Kill runs at thirty random moments, one on real photographs and a training, go on to the end, compare bytes."""
     folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
     environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
-    files = ("tests/test_kills.py", "tests/test_resume.py", "tests/test_processes.py")
+    files = ("tests/test_kills.py", "tests/test_resume.py", "tests/test_processes.py", "tests/test_late_commands.py")
     session.run(sys.executable, "-m", "pytest", *files, "-s", f"--basetemp={folder}", env=environment)

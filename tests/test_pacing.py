@@ -26,23 +26,13 @@ from kagglekit.runs.record import BackbonePace, ModelPace, Pace, PaceCheck
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.training import budget, pacing, throughput
 from kagglekit.training.budget import Work
-from kagglekit.training.learner import Learner
 from kagglekit.training.pacing import Pacer, Standing
 from kagglekit.training.throughput import Speed
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
+from tests.late import Clock, late, measured
 
 MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-class Clock:
-    """A clock that goes on only where somebody works."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
@@ -241,17 +231,6 @@ def test_a_run_in_time_is_trained_as_without_a_budget(tmp_path: Path, clock: Clo
     assert trainers.same(free, trainers.state(paced))
 
 
-def late(clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Make each step take so long."""
-    step = Learner.step
-
-    def slow(self: Learner, *given: Any) -> Any:
-        clock.seconds += seconds
-        return step(self, *given)
-
-    monkeypatch.setattr(Learner, "step", slow)
-
-
 def test_the_rate_comes_down_however_short_the_training_becomes(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +293,7 @@ def command(tiny_export: tuple[str, Path], tmp_path: Path, home: Path) -> tuple[
 def test_a_run_that_falls_behind_says_what_it_leaves_out_and_is_a_whole_run(
     cli: Cli, command: tuple[str, ...], clock: Clock, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throughput, "measure", lambda *_, **__: Speed(step=3.0, forward=0.1))
+    measured(monkeypatch, step=3.0, forward=0.1)
     totals: dict[str, Any] = {}
     progress = Console.progress
     with monkeypatch.context() as patch:
@@ -367,7 +346,7 @@ def after_another(locked: Any, run: Path) -> Callable[..., Any]:
 def test_the_default_takes_the_smallest_plan_where_a_budget_of_the_user_is_refused(
     cli: Cli, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    monkeypatch.setattr(throughput, "measure", lambda *_, **__: Speed(step=20.0, forward=5.0))
+    measured(monkeypatch, step=20.0, forward=5.0)
     line = failed(cli(*command))
     assert "budget = '10m': 10 min is too little for one epoch of 40 images" in line
     assert "3 folds at 32x32: use --budget 46m or more" in line

@@ -112,6 +112,20 @@ def test_a_terminal_of_any_encoding_shows_tables_and_progress(encoding: str, mon
     assert "2/2" in terminal.shown()
 
 
+def test_a_piped_bar_says_how_much_of_a_total_that_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kagglekit.base.console._PLAIN_INTERVAL", 0.0)
+    printed, total = io.StringIO(), 8
+    with Console(printed).progress("fold0-0", lambda: total, "images") as advance:
+        advance(0)  # with no rate yet
+        advance(2)
+        total = 4
+        advance(1)
+    first, second, last = printed.getvalue().splitlines()
+    assert first.startswith("fold0-0: 2 images of 8 images, ")
+    assert second.startswith("fold0-0: 3 images of 4 images, ")
+    assert last.startswith("fold0-0: 3 images in ")
+
+
 def test_the_log_of_a_run_takes_names_that_are_no_text(tmp_path: Path) -> None:
     console = Console(Terminal("ascii"))
     with console.logging_to(tmp_path / "log.txt"):

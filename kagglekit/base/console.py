@@ -125,7 +125,7 @@ class Console:
         def show(done: int) -> None:
             nonlocal spoken
             now = time.monotonic()
-            if now - spoken >= _PLAIN_INTERVAL and done < total():
+            if now - spoken >= _PLAIN_INTERVAL and 0 < done < total():
                 spoken = now
                 rate = done / (now - started)
                 left = (total() - done) / rate
