@@ -22,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.audit import duplicates, label_errors, outliers
+from kagglekit.audit import duplicates, outliers
 from kagglekit.data import exclusions
 from kagglekit.images import appearance
+from kagglekit.tasks import label_errors
 from tests import damage, drawing
 from tests.browser import browser, open_page
 from tests.conftest import Cli, Done, failed, succeeded
@@ -592,17 +593,31 @@ def test_confident_learning_suspects_what_the_model_is_sure_of() -> None:
     rows = np.where(truth[:, None] == [0, 1], 0.9, 0.1)
     rows[3] = (0.02, 0.98)  # surely the other
     rows[14] = (0.6, 0.4)  # the other, but no surer than usual
-    (found,) = label_errors.find(truth, rows)
-    assert (found.index, found.label, found.suggested) == (3, 0, 1)
+    (found,) = label_errors.among_classes(truth, rows, "abcdefgh")
+    assert (found.index, found.label, found.suggested) == (3, "a", "b")
     assert found.margin == pytest.approx(0.96)
-    assert label_errors.find(truth, np.where(truth[:, None] == [0, 1], 0.9, 0.1)) == []
+    assert label_errors.among_classes(truth, np.where(truth[:, None] == [0, 1], 0.9, 0.1), "ab") == []
+
+
+def test_a_label_may_be_missing_or_too_many() -> None:
+    truth = np.array([[1.0, 0.0]] * 6 + [[0.0, 1.0]] * 6)
+    rows = np.where(truth > 0, 0.9, 0.1)
+    rows[2] = (0.95, 0.97)
+    rows[8] = (0.1, 0.05)
+    found = label_errors.among_labels(truth, rows, ("rust", "scab"))
+    assert [(one.index, one.label, one.suggested) for one in found] == [
+        (2, "not scab", "scab"),
+        (8, "scab", "not scab"),
+    ]
 
 
 @given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 9))
 def test_suspects_are_sorted_and_never_their_own_class(classes: int, count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     truth, rows = random.integers(0, classes, count), random.dirichlet(np.ones(classes), count)
-    found = label_errors.find(truth, rows)
-    assert all(one.suggested != one.label == truth[one.index] for one in found)
+    found = label_errors.among_classes(truth, rows, "abcdefgh")
+    assert all(one.suggested != one.label == "abcdefgh"[truth[one.index]] for one in found)
     assert [one.margin for one in found] == sorted((one.margin for one in found), reverse=True)
-    assert all(one.suggested in truth for one in found), "a class without images is suggested to nobody"
+    assert all("abcdefgh".index(one.suggested) in truth for one in found), (
+        "a class without images is suggested to nobody"
+    )

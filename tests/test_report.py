@@ -92,7 +92,7 @@ def test_names_cannot_inject_anything(page: Opened) -> None:
     assert page.page.evaluate("window.hacked") is None
     assert page.page.locator("main img[onerror], main script, main b > b").count() == 0
     assert page.page.locator("main u, main i").count() == 0
-    shown = page.page.locator("#classes tbody th").all_inner_texts()
+    shown = page.page.locator("#categories tbody th").all_inner_texts()
     assert "{{ 7*7 }}" in shown[0]
     assert '<img src=x onerror="window.hacked=1">' in shown[0]
     assert shown[1:] == ["plain", "third"]

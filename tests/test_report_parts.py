@@ -25,6 +25,10 @@ from kagglekit.pages import page, pictures
 from kagglekit.report import channels, galleries, gradcam, saliency, stats
 from kagglekit.report import charts as plots
 from kagglekit.runs import findings, store
+from kagglekit.tasks import kinds
+from kagglekit.tasks.cases import Cases, Confidence
+from kagglekit.tasks.targets import Classes, Labels, Numbers
+from kagglekit.tasks.task import Task
 from tests import damage, drawing
 from tests.conftest import Cli, succeeded
 
@@ -215,33 +219,48 @@ def test_an_overlay_is_clear_where_nothing_speaks_for_the_class() -> None:
 # views
 
 
+def classes_of(rows: np.ndarray) -> Task:
+    return kinds.of(Classes([str(n) for n in range(rows.shape[1])]))
+
+
+def cases_of(truth: np.ndarray, rows: np.ndarray) -> Cases:
+    task = classes_of(rows)
+    return task.cases(truth, rows, task.decide(rows))
+
+
+def confidence_of(truth: np.ndarray, rows: np.ndarray) -> Confidence:
+    task = classes_of(rows)
+    found = task.confidence(truth, rows, task.decide(rows))
+    assert found is not None
+    return found
+
+
 @given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 5))
 def test_views_show_what_they_say(classes: int, count: int, seed: int) -> None:
     truth, rows = probabilities(count, classes, seed)
-    losses = metrics.log_loss_rows(truth, rows)
-    chosen = galleries.choose(truth, rows, losses, seed)
+    chosen = galleries.choose(cases_of(truth, rows), seed)
     right = rows.argmax(axis=1) == truth
     top = np.sort(rows, axis=1)
     for view in galleries.VIEWS:
-        assert [row.label for row in chosen[view.key]] == np.unique(truth).tolist()
+        assert [row.category for row in chosen[view.key]] == np.unique(truth).tolist()
         for row in chosen[view.key]:
-            assert (truth[row.indices] == row.label).all()
-            assert len(set(row.indices.tolist())) == len(row.indices) <= row.of
+            assert (truth[row.cases] == row.category).all()
+            assert len(set(row.cases.tolist())) == len(row.cases) <= row.of
             if view.key.endswith("-correct"):
-                assert right[row.indices].all()
+                assert right[row.cases].all()
             if view.key.endswith("-incorrect"):
-                assert not right[row.indices].any()
+                assert not right[row.cases].any()
     for row in chosen["most-incorrect"]:
-        pool = np.flatnonzero((truth == row.label) & ~right)
+        pool = np.flatnonzero((truth == row.category) & ~right)
         assert row.of == len(pool)
         if len(pool):
-            assert rows.max(axis=1)[row.indices[0]] == rows.max(axis=1)[pool].max()
+            assert rows.max(axis=1)[row.cases[0]] == rows.max(axis=1)[pool].max()
     for row in chosen["most-uncertain"]:
-        pool = np.flatnonzero(truth == row.label)
+        pool = np.flatnonzero(truth == row.category)
         margin = top[:, -1] - top[:, -2]
-        assert margin[row.indices[0]] == margin[pool].min()
-    again = galleries.choose(truth, rows, losses, seed)
-    assert all((a.indices == b.indices).all() for key in chosen for a, b in zip(chosen[key], again[key], strict=True))
+        assert margin[row.cases[0]] == margin[pool].min()
+    again = galleries.choose(cases_of(truth, rows), seed)
+    assert all((a.cases == b.cases).all() for key in chosen for a, b in zip(chosen[key], again[key], strict=True))
 
 
 def test_with_many_classes_the_hardest_are_shown() -> None:
@@ -249,10 +268,10 @@ def test_with_many_classes_the_hardest_are_shown() -> None:
     rows = np.full((800, 200), 0.001)
     rows[np.arange(800), truth] = 1 - truth / 400  # later classes lose more
     rows /= rows.sum(axis=1, keepdims=True)
-    chosen = galleries.choose(truth, rows, metrics.log_loss_rows(truth, rows), 0)
-    shown = [row.label for row in chosen["most-uncertain"]]
+    chosen = galleries.choose(cases_of(truth, rows), 0)
+    shown = [row.category for row in chosen["most-uncertain"]]
     assert shown == list(range(200 - len(shown), 200))
-    assert sum(len(row.indices) for view in chosen.values() for row in view) <= galleries.MOST_PICTURES
+    assert sum(len(row.cases) for view in chosen.values() for row in view) <= galleries.MOST_PICTURES
 
 
 # numbers
@@ -262,13 +281,13 @@ def test_with_many_classes_the_hardest_are_shown() -> None:
 def test_confusion_and_parts_count_every_image_once(classes: int, count: int, seed: int) -> None:
     truth, rows = probabilities(count, classes, seed)
     predicted = rows.argmax(axis=1)
-    matrix = stats.confusion(truth, predicted, classes)
+    matrix = stats.confusion(cases_of(truth, rows))
     assert matrix.sum() == count
     assert np.trace(matrix) == (truth == predicted).sum()
     pairs = stats.most_confused(matrix, 3)
     assert [pair.images for pair in pairs] == sorted((pair.images for pair in pairs), reverse=True)
     assert all(matrix[pair.truth, pair.predicted] == pair.images > 0 for pair in pairs)
-    parts = stats.by_class(truth, rows, [str(n) for n in range(classes)])
+    parts = stats.by_category(cases_of(truth, rows))
     assert sum(part.images for part in parts) == count
     assert sum(part.share for part in parts) == pytest.approx(1)
     mean = sum(part.loss * part.images for part in parts) / count
@@ -278,7 +297,7 @@ def test_confusion_and_parts_count_every_image_once(classes: int, count: int, se
 @given(st.integers(2, 5), st.integers(1, 300), st.integers(0, 5))
 def test_reliability_bins_hold_every_image_once(classes: int, count: int, seed: int) -> None:
     truth, rows = probabilities(count, classes, seed)
-    bins = stats.reliability(truth, rows)
+    bins = stats.reliability(confidence_of(truth, rows))
     assert sum(entry.images for entry in bins) == count
     for entry in bins:
         assert entry.low <= entry.confidence + 1e-12
@@ -291,7 +310,7 @@ def test_reliability_bins_hold_every_image_once(classes: int, count: int, seed: 
 def test_bins_that_are_all_right_or_all_wrong_can_be_drawn(right: bool) -> None:
     for count in (6, 11, 21):
         rows = np.tile([0.9, 0.1], (count, 1))
-        bins = stats.reliability(np.full(count, 0 if right else 1), rows)
+        bins = stats.reliability(confidence_of(np.full(count, 0 if right else 1), rows))
         assert "<svg" in plots.calibration(bins, stats.calibration_error(bins))
 
 
@@ -300,9 +319,9 @@ def test_a_calibrated_model_has_a_small_error_and_a_bragging_one_a_large() -> No
     sure = random.uniform(0.5, 1, 20_000)
     rows = np.stack([sure, 1 - sure], axis=1)
     honest = (random.random(20_000) > sure).astype(int)
-    assert stats.calibration_error(stats.reliability(honest, rows)) < 0.02
+    assert stats.calibration_error(stats.reliability(confidence_of(honest, rows))) < 0.02
     bragging = random.integers(0, 2, 20_000)
-    assert stats.calibration_error(stats.reliability(bragging, rows)) > 0.2
+    assert stats.calibration_error(stats.reliability(confidence_of(bragging, rows))) > 0.2
 
 
 def test_the_worst_rows_come_first_and_add_up() -> None:
@@ -333,9 +352,52 @@ def test_shares_in_per_cent_never_round_to_certainty(share: float, text: str) ->
 
 def test_only_values_that_were_on_offer_are_drawn() -> None:
     truth, rows = np.zeros(50, int), np.tile([0.9, 0.1], (50, 1))
-    assert min(stats.loss_by_value(truth, rows, "temperature")) == 1  # no mistake says how much sharper is too much
+    assert (
+        min(stats.loss_by_value(classes_of(rows), truth, rows, "temperature")) == 1
+    )  # no mistake says how much sharper is too much
     truth[:20] = 1
-    assert min(stats.loss_by_value(truth, rows, "temperature")) < 1
+    assert min(stats.loss_by_value(classes_of(rows), truth, rows, "temperature")) < 1
+
+
+def test_labels_are_counted_once_for_each_that_an_image_has_or_was_given() -> None:
+    task = kinds.of(Labels({"a": "Rust", "b": "Scab", "c": "Spot"}))
+    truth = task.truth(["a|b", "", "c"])
+    rows = np.array([[0.9, 0.4, 0.1], [0.6, 0.1, 0.1], [0.1, 0.1, 0.8]])
+    found = task.cases(truth, rows, task.decide(rows))
+    assert found.images.tolist() == [0, 0, 1, 2]
+    assert found.true.tolist() == [0, 1, -1, 2]
+    assert found.predicted.tolist() == [0, -1, 0, 2]
+    assert found.confidence.tolist() == pytest.approx([0.9, 0.6, 0.6, 0.8])
+    parts = {part.name: (part.images, part.accuracy, part.precision) for part in stats.by_category(found)}
+    assert parts["Rust"] == (1, 1.0, 0.5)
+    assert parts["Scab"][:2] == (1, 0.0)
+    assert not stats.confusion(found).any()
+    assert task.words(truth) == ["Rust, Scab", "none", "Spot"]
+    assert task.correct(truth, task.decide(rows)).tolist() == [0, 0, 1]
+    chosen = galleries.choose(found, 0)
+    assert [row.category for row in chosen["most-incorrect"]] == [0, 1, 2]
+    assert [row.of for row in chosen["most-incorrect"]] == [1, 1, 0]
+
+
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 5))
+def test_numbers_are_shown_by_their_errors(count: int, columns: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    task = kinds.of(Numbers([f"n{column}" for column in range(columns)]))
+    truth = random.normal(size=(count, columns)).round(1)
+    rows = truth + random.normal(size=truth.shape)
+    found = task.cases(truth, rows, task.decide(rows))
+    assert len(found.images) == count * columns
+    assert set(found.true.tolist()) <= set(range(len(found.categories)))
+    chosen = galleries.choose(found, seed)
+    assert "most-uncertain" not in chosen
+    errors = np.abs(truth - rows)[found.images, found.columns]
+    for row in chosen["most-incorrect"]:
+        pool = np.flatnonzero((found.true == row.category) & ~found.right)
+        assert row.of == len(pool)
+        if len(pool):
+            assert errors[row.cases[0]] == errors[pool].max()
+    assert sum(part.images for part in stats.by_category(found)) == count * columns
+    assert task.confidence(truth, rows, task.decide(rows)) is None
 
 
 # plots

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit.audit import duplicates, label_errors, outliers
+from kagglekit.audit import duplicates, outliers
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
@@ -33,6 +33,7 @@ from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, DataSettings, FeatureSettings
 from kagglekit.runs import findings, store
 from kagglekit.runs.store import Run
+from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.task import Task
 
 _BACKBONE, _SEEN_SMALL = "tf_efficientnet_lite0", FeatureSettings(image_size=(96,), crop="squash")
@@ -59,7 +60,7 @@ class Inspection:
     odd: list[outliers.Odd]
     run: Run | None
     """Run whose out-of-fold probabilities were compared with the labels, if any."""
-    suspects: list[label_errors.Suspect]
+    suspects: list[Suspect]
     """Suspected label errors; indices are rows of `table`."""
     dropped: pd.DataFrame
     """Training images that runs exclude: `id`, `reason`."""
@@ -136,7 +137,7 @@ def inspect(
     table = _table(scanned, dropped, project.competition.task, data, console)
     seen = [scanned.seen[path] for path in table["path"]]
     odd = outliers.find(seen)
-    suspected = [] if run is None else _suspects(table, project.competition.labels, run)
+    suspected = [] if run is None else _suspects(table, run)
     import matplotlib.figure  # noqa: F401  the page needs it; load it while the export runs
 
     export.wait()
@@ -292,22 +293,14 @@ def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
     return Leak(random, right(copies.nearest_elsewhere), float(copies.crosses["fold"][train].mean()))
 
 
-def _suspects(table: pd.DataFrame, labels: Sequence[str], run: Run) -> list[label_errors.Suspect]:
+def _suspects(table: pd.DataFrame, run: Run) -> list[Suspect]:
     """Return suspected label errors among the scored images of a run that have not changed since."""
     judged = findings.read(run)
     rows = table[table["part"] == "train"]
     indices = dict(zip(zip(rows["id"], rows["label"], rows["content"], strict=True), rows.index.tolist(), strict=True))
     own = list(zip(judged.table["id"], judged.table["label"], judged.table["content"], strict=True))
-    found = []
-    for one in label_errors.find(judged.truth, judged.probabilities):
-        label, suggested = judged.labels[one.label], judged.labels[one.suggested]
-        if own[one.index] in indices and suggested in labels:
-            here = {
-                "label": labels.index(label),
-                "suggested": labels.index(suggested),
-            }  # the order of classes in the plugin may have changed
-            found.append(dataclasses.replace(one, index=indices[own[one.index]], **here))
-    return found
+    suspected = judged.task.suspects(judged.truth, judged.probabilities)
+    return [dataclasses.replace(one, index=indices[own[one.index]]) for one in suspected if own[one.index] in indices]
 
 
 def judge(project: Project, reference: str | None) -> Run | None:

@@ -86,12 +86,11 @@ def duplicates_table(found: Inspection) -> pd.DataFrame:
 
 def labels_table(found: Inspection) -> pd.DataFrame:
     """Return the suspected label errors, most suspect first."""
-    names = list(found.competition.labels)
     rows = [
         {
             "id": found.table["id"].iloc[one.index],
-            "label": names[one.label],
-            "suggested": names[one.suggested],
+            "label": one.label,
+            "suggested": one.suggested,
             "margin": round(one.margin, 6),
             "path": found.table["path"].iloc[one.index],
         }
@@ -114,12 +113,12 @@ def candidates(found: Inspection) -> pd.DataFrame:
     frames of films), suspected label errors and blank images.
     """
     listed = dict(zip(found.dropped["id"], found.dropped["reason"], strict=True))
-    ids, labels, names = found.table["id"], found.table["label"], found.competition.labels
+    ids, labels = found.table["id"], found.table["label"]
     for pair in found.copies.crossing["label"] if not found.copies.limits.films else ():
         for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
             listed.setdefault(ids[one], f"looks like {ids[other]}, which is {labels[other]}")
     for suspect in found.suspects:
-        listed.setdefault(ids[suspect.index], f"may be {names[suspect.suggested]}")
+        listed.setdefault(ids[suspect.index], f"may be {suspect.suggested}")
     for odd in found.odd:
         if odd.reason.startswith("blank") and found.table["part"][odd.index] == "train":
             listed.setdefault(ids[odd.index], odd.reason)
@@ -161,7 +160,6 @@ def _page(found: Inspection, name: str, candidates_file: Path) -> str:
     indices |= {index for pairs in crossing.values() for pair in pairs for index in (pair.first, pair.second)}
     indices |= {one.index for one in odd} | {one.index for one in suspects}
     shown = _pictures(found, sorted(indices))
-    names = found.competition.labels
 
     def thumb(index: int, *lines: str) -> Thumb:
         row = found.table.iloc[index]
@@ -187,9 +185,7 @@ def _page(found: Inspection, name: str, candidates_file: Path) -> str:
             for name, pairs in crossing.items()
         },
         odd=[thumb(one.index, one.reason) for one in odd],
-        suspects=[
-            thumb(one.index, f"may be {names[one.suggested]}", f"{one.margin:.1%} more probable") for one in suspects
-        ],
+        suspects=[thumb(one.index, f"may be {one.suggested}", f"{one.margin:.1%} more probable") for one in suspects],
         candidates=len(candidates(found)),
         command=shlex.join(["kagglekit", "audit", name, "--apply", str(candidates_file)]),
     )

@@ -62,10 +62,11 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
 def render(found: Findings, console: Console) -> str:
     """Render the page."""
     networks = cards.Networks(fitted_run.FittedRun(found.run, console), console)
-    matrix = stats.confusion(found.truth, found.predicted, len(found.labels))
-    bins = stats.reliability(found.truth, found.probabilities)
-    error = stats.calibration_error(bins)
-    curves = facts.finishing_curves(found)
+    matrix = stats.confusion(found.cases)
+    confidence = found.task.confidence(found.truth, found.probabilities, found.decided)
+    bins = [] if confidence is None else stats.reliability(confidence)
+    error = stats.calibration_error(bins) if bins else 0.0
+    curves = facts.finishing_curves(found) if bins else []
     return page.render(
         "report.html.j2",
         found=found,
@@ -80,38 +81,29 @@ def render(found: Findings, console: Console) -> str:
         inside=cards.look_inside(found, networks, console),
         problem=networks.unexplained,
         gates={gate.step: gate for gate in found.result.finish},
-        classes_shown=len(galleries.classes_shown(found.truth, found.losses)),
+        shown=len(galleries.categories_shown(found.cases)),
         most_answers=cards.MOST_ANSWERS,
-        matrix=matrix if len(found.labels) <= LARGEST_MATRIX else None,
+        matrix=matrix if len(matrix) <= LARGEST_MATRIX and found.cases.covers_images else None,
         pairs=stats.most_confused(matrix, MOST_PAIRS),
-        classes=stats.by_class(found.truth, found.probabilities, found.names),
-        groups=[] if found.groups is None else stats.by_group(found.truth, found.probabilities, found.groups),
+        categories=stats.by_category(found.cases),
+        groups=_groups(found),
         most_groups=MOST_GROUPS,
-        worst=_worst(found),
+        worst=facts.worst(found, WORST),
         mean_loss=float(found.losses.mean()),
         curves=curves,
-        finishing=charts.finishing(curves),
+        finishing=charts.finishing(curves, found.task.loss) if curves else "",
         calibration_error=error,
-        calibration=charts.calibration(bins, error),
+        calibration=charts.calibration(bins, error) if bins else "",
         trainings=_trainings(found),
         num_trainings=len(_trained(found.run)),
         sheet=_sheet(found.run),
     )
 
 
-def _worst(found: Findings) -> list[Mapping[str, Any]]:
-    ids, predicted = found.table["id"].tolist(), found.predicted
-    return [
-        {
-            "id": ids[row.index],
-            "truth": found.names[found.truth[row.index]],
-            "predicted": found.names[predicted[row.index]],
-            "probability": float(found.probabilities[row.index, found.truth[row.index]]),
-            "loss": row.loss,
-            "so_far": row.so_far,
-        }
-        for row in stats.worst_rows(found.losses, WORST)
-    ]
+def _groups(found: Findings) -> list[stats.Slice]:
+    if found.groups is None:
+        return []
+    return stats.by_group(found.losses, found.task.correct(found.truth, found.decided), found.groups)
 
 
 def _trainings(found: Findings) -> list[shown.Training]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from kagglekit.deploy import fitted_run
 from kagglekit.pages import pictures
 from kagglekit.report import channels, galleries, saliency, shown
 from kagglekit.runs.findings import Findings
+from kagglekit.tasks.cases import NOWHERE, Cases
 
 Result = TypeVar("Result")
 _LONGEST, _LONGEST_OF_MANY = 480, 320
@@ -71,14 +73,15 @@ class _Overlay:
 
 
 def make(found: Findings, networks: Networks, console: Console) -> list[shown.Gallery]:
-    """Return the galleries of the five views."""
-    chosen = galleries.choose(found.truth, found.probabilities, found.losses, found.recipe.data.seed)
-    places = {
-        view.key: {place for row in chosen[view.key] for place in row.indices.tolist()} for view in galleries.VIEWS
-    }
-    explained = set().union(*(places[view.key] for view in galleries.VIEWS if view.explained))
-    read = _read(found, networks, sorted(set().union(*places.values())), explained, console)
-    overlays = _explain(found, networks, {place: read[place] for place in sorted(explained)})
+    """Return the galleries of all views."""
+    cases, views = found.cases, galleries.views_of(found.cases)
+    chosen = galleries.choose(cases, found.recipe.data.seed)
+    shown_cases = {view.key: {case for row in chosen[view.key] for case in row.cases.tolist()} for view in views}
+    explained = sorted(set().union(*(shown_cases[view.key] for view in views if view.explained)))
+    places = sorted({int(cases.images[case]) for case in set().union(*shown_cases.values())})
+    read = _read(found, networks, places, {int(cases.images[case]) for case in explained}, console)
+    overlays = _explain(found, networks, read, explained)
+    words = _words(found, places)
     return [
         shown.Gallery(
             key=view.key,
@@ -86,17 +89,17 @@ def make(found: Findings, networks: Networks, console: Console) -> list[shown.Ga
             meaning=view.meaning,
             rows=[
                 shown.GalleryRow(
-                    name=found.names[row.label],
+                    name=cases.categories[row.category],
                     of=row.of,
                     cards=[
-                        _card(found, place, read[place], overlays.get(place) if view.explained else None)
-                        for place in row.indices.tolist()
+                        _card(found, case, words, read, overlays.get(case) if view.explained else None)
+                        for case in row.cases.tolist()
                     ],
                 )
                 for row in chosen[view.key]
             ],
         )
-        for view in galleries.VIEWS
+        for view in views
     ]
 
 
@@ -128,15 +131,17 @@ def _read(
     return read_all
 
 
-def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture]) -> dict[int, _Overlay]:
-    """Return attention maps as pictures, by index of the image."""
-    looked = networks.attention
-    predicted, folds = found.predicted, found.table["fold"].tolist()
-    asked = {
-        place: saliency.Asked(picture.prepared, _PART.format(folds[place]), int(predicted[place]))
-        for place, picture in read.items()
-        if picture.prepared is not None
-    }
+def _explain(
+    found: Findings, networks: Networks, read: Mapping[int, _Picture], explained: Sequence[int]
+) -> dict[int, _Overlay]:
+    """Return attention maps as pictures, by index of the case."""
+    looked, folds, cases = networks.attention, found.table["fold"].tolist(), found.cases
+    asked: dict[int, saliency.Asked] = {}
+    for case in explained:
+        place = int(cases.images[case])
+        prepared = read[place].prepared
+        if prepared is not None:
+            asked[case] = saliency.Asked(prepared, _PART.format(folds[place]), int(cases.columns[case]))
     if looked is None or not asked:
         return {}
 
@@ -149,25 +154,38 @@ def _explain(found: Findings, networks: Networks, read: Mapping[int, _Picture]) 
     made = networks.careful("attention maps", maps) or []
     pairs = zip(asked, made, strict=False)
     return {
-        place: _Overlay(pictures.overlay(evidence.values), evidence.box)
-        for place, evidence in pairs
+        case: _Overlay(pictures.overlay(evidence.values), evidence.box)
+        for case, evidence in pairs
         if evidence is not None
     }
 
 
-def _card(found: Findings, place: int, picture: _Picture, overlay: _Overlay | None) -> shown.Card:
-    row = found.table.iloc[place]
-    predicted, truth = int(found.predicted[place]), int(found.truth[place])
+def _words(found: Findings, places: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Return place -> truth and prediction in words."""
+    truth, predicted = (found.task.words(values[list(places)]) for values in (found.truth, found.decided))
+    return dict(zip(places, zip(truth, predicted, strict=True), strict=True))
+
+
+def _card(
+    found: Findings,
+    case: int,
+    words: Mapping[int, tuple[str, str]],
+    read: Mapping[int, _Picture],
+    overlay: _Overlay | None,
+) -> shown.Card:
+    cases = found.cases
+    place = int(cases.images[case])
+    row, picture, (truth, predicted) = found.table.iloc[place], read[place], words[place]
     overlay = overlay or _Overlay()
     top, left, tall, wide = overlay.box
     return shown.Card(
         id=str(row["id"]),
-        truth=found.names[truth],
-        predicted=found.names[predicted],
-        right=predicted == truth,
-        probability=float(found.probabilities[place, predicted]),
-        of_truth=float(found.probabilities[place, truth]),
-        loss=float(found.losses[place]),
+        truth=truth,
+        predicted=predicted,
+        right=bool(cases.right[case]),
+        probability=float(cases.confidence[case]) if cases.margin[case] >= 0 else math.nan,
+        of_truth=float(cases.of_truth[case]),
+        loss=float(cases.losses[case]),
         group=str(row["group"]) if "group" in found.table else "",
         source=picture.source,
         shape=picture.shape,
@@ -177,7 +195,7 @@ def _card(found: Findings, place: int, picture: _Picture, overlay: _Overlay | No
 
 
 def look_inside(found: Findings, networks: Networks, console: Console) -> list[shown.Inside]:
-    """Return filters, and the strongest channels for one example per class, of models not trained on it."""
+    """Return filters, and the strongest channels for one example per category, of models not trained on it."""
     if networks.attention is None:
         return []
     return networks.careful("filters and channels", lambda: _look_inside(found, networks, console)) or []
@@ -185,7 +203,8 @@ def look_inside(found: Findings, networks: Networks, console: Console) -> list[s
 
 def _look_inside(found: Findings, networks: Networks, console: Console) -> list[shown.Inside]:
     assert networks.attention is not None
-    places = _examples(found)
+    names = _examples(found.cases)
+    places = list(names)
     read = _read(found, networks, places, places, console)
     filters: dict[str, str | None] = {}
     answers: dict[str, list[shown.Answers]] = {}
@@ -200,7 +219,7 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
                 filters[backbone.sha256] = channels.filters(model)
             if picture.prepared is not None:
                 stages = channels.strongest_channels(model, backbone.preprocessing, picture.prepared)
-                name = found.names[int(found.truth[place])]
+                name = names[place]
                 answered = shown.Answers(name=name, source=picture.source, stages=stages)
                 answers.setdefault(backbone.sha256, []).append(answered)
     return [
@@ -211,11 +230,11 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
     ]
 
 
-def _examples(found: Findings) -> list[int]:
-    """Return, for each class, the index of the image with the highest probability of that class."""
-    own = found.probabilities[np.arange(len(found.truth)), found.truth]
-    best = []
-    for label in np.unique(found.truth)[:MOST_ANSWERS]:
-        places = np.flatnonzero(found.truth == label)
-        best.append(int(places[own[places].argmax()]))
+def _examples(found: Cases) -> dict[int, str]:
+    """Return, for each category, its most confident image -> its name."""
+    best: dict[int, str] = {}
+    for category in np.unique(found.true[found.true != NOWHERE])[:MOST_ANSWERS]:
+        cases = np.flatnonzero(found.true == category)
+        own = found.confidence if np.isnan(found.of_truth).all() else found.of_truth
+        best[int(found.images[cases[own[cases].argmax()]])] = found.categories[category]
     return best

@@ -47,7 +47,7 @@ def calibration(bins: Sequence[Bin], error: float) -> str:
         lower.set_yscale("log")
         lower.set_ylim(bottom=0.7)
         lower.set_ylabel("images")
-        lower.set_xlabel("probability of the predicted class")
+        lower.set_xlabel("probability of the prediction")
 
     return as_svg(draw, text, (8, 5.6))
 
@@ -58,23 +58,23 @@ class Curve:
 
     step: str
     losses: Mapping[float, float]
-    """Candidate value -> log loss of all scored rows."""
+    """Candidate value -> loss of all scored rows."""
     without: float
-    """Log loss without the step."""
+    """Loss without the step."""
     chosen: float | None
     """Chosen value; None if the step was not requested."""
     kept: bool
 
 
-def finishing(curves: Sequence[Curve]) -> str:
-    """Return a plot of the log loss by value of each step, with the chosen value marked, as SVG."""
+def finishing(curves: Sequence[Curve], loss: str) -> str:
+    """Return a plot of the `loss` by value of each step, with the chosen value marked, as SVG."""
     text = "; ".join(f"{curve.step}: {curve.without:.5f} without, {_said(curve)}" for curve in curves)
 
     def draw(figure: Figure) -> None:
         for axes, curve in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves, strict=True):
-            _draw_curve(axes, curve)
+            _draw_curve(axes, curve, loss)
 
-    return as_svg(draw, f"Log loss of all scored rows by finishing step. {text}", (9, 3.6))
+    return as_svg(draw, f"{loss.capitalize()} of all scored rows by finishing step. {text}", (9, 3.6))
 
 
 def _said(curve: Curve) -> str:
@@ -83,7 +83,7 @@ def _said(curve: Curve) -> str:
     return f"chosen: {curve.chosen:g}, {'kept' if curve.kept else 'not kept'}"
 
 
-def _draw_curve(axes: Axes, curve: Curve) -> None:
+def _draw_curve(axes: Axes, curve: Curve, loss: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.plot(list(curve.losses), list(curve.losses.values()), "o-", color=BLUE, markersize=3)
@@ -98,5 +98,5 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
     low = min(float(shown.min()), curve.without)
     axes.set_ylim(low * 0.98, min(float(shown.max()), max(low * 2, curve.without * 1.5)) * 1.02)
     axes.set_xlabel(curve.step)
-    axes.set_ylabel("log loss")
+    axes.set_ylabel(loss)
     legend(axes)

@@ -5,6 +5,7 @@ N: images that both runs scored, C: classes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from kagglekit import metrics, recipe
 from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.metrics import Metric
 from kagglekit.pipeline import postprocess, summary
 from kagglekit.runs import findings
 from kagglekit.runs.findings import Findings
@@ -28,10 +30,12 @@ class Difference:
     """A comparison of two runs on the images that both scored."""
 
     images: int
+    loss: str
+    """Name of the score that is compared."""
     before: float
-    """Log loss of the first run."""
+    """Score of the first run."""
     after: float
-    """Log loss of the second run."""
+    """Score of the second run."""
     gain: float
     """Gain of the second run over the first; positive is better."""
     low: float
@@ -42,9 +46,9 @@ class Difference:
     worse: list[str]
     """Ids that only the first run gets right, largest loss first."""
     correlation: float
-    """Correlation of the errors of both runs (truth minus probability), over images and classes."""
+    """Correlation of the errors of both runs (truth minus prediction), over images and columns."""
     blend: float
-    """Log loss of the mean of both runs' probabilities."""
+    """Score of the mean of both runs' predictions."""
     blend_gain: float
     """Gain of the mean over the better of the two runs."""
     blend_low: float
@@ -54,10 +58,10 @@ class Difference:
     def verdict(self) -> str:
         """The better run, if the interval excludes zero."""
         if self.low > 0:
-            return "by log loss the second is better: the interval excludes zero"
+            return f"by {self.loss} the second is better: the interval excludes zero"
         if self.high < 0:
-            return "by log loss the first is better: the interval excludes zero"
-        return "by log loss neither is proven better"
+            return f"by {self.loss} the first is better: the interval excludes zero"
+        return f"by {self.loss} neither is proven better"
 
     @property
     def blend_verdict(self) -> str:
@@ -77,35 +81,49 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     )
     if shared.empty:
         raise UserError(f"runs {first.run.id} and {second.run.id} have no scored image in common.")
+    task, metric = first.task, _metric(first)
     truth = first.truth[shared["first"]]
     one, other = first.probabilities[shared["first"]], second.probabilities[shared["second"]]
+    mean = (one + other) / 2
     clusters = shared["group"] if "group" in shared else shared["id"]
     numbers = np.unique(clusters.astype(str), return_inverse=True)[1].astype(np.int64)
     scored = postprocess.Scored(truth, one, numbers, np.zeros(len(truth), np.int64))
-    metric = metrics.resolve("log_loss")
+    scores = [postprocess.score(truth, rows, metric) for rows in (one, other, mean)]
+    sign = 1.0 if metric.lower_is_better else -1.0
+    first_wins = sign * scores[0] <= sign * scores[1]
     low, high = postprocess.gain_interval(scored, one, other, metric, seed)
-    losses = [metrics.log_loss_rows(truth, rows) for rows in (one, other)]
-    right = [metrics.correct_rows(truth, rows) > 0 for rows in (one, other)]
-    order = np.argsort(losses[1] - losses[0], kind="stable")  # largest gain first
+    blend_low, blend_high = postprocess.gain_interval(scored, one if first_wins else other, mean, metric, seed)
+    gains = task.losses(truth, one) - task.losses(truth, other)
+    right = [task.correct(truth, task.decide(rows)) > 0 for rows in (one, other)]
+    order = np.argsort(-gains, kind="stable")  # largest gain first
     ids = shared["id"].to_numpy(dtype=object)
-    mean, better_one = (one + other) / 2, one if losses[0].mean() <= losses[1].mean() else other
-    blend_low, blend_high = postprocess.gain_interval(scored, better_one, mean, metric, seed)
-    blend = float(metrics.log_loss_rows(truth, mean).mean())
-    known = np.eye(len(first.labels))[truth]
+    known = task.goals(truth)
     return Difference(
         images=len(truth),
-        before=float(losses[0].mean()),
-        after=float(losses[1].mean()),
-        gain=float((losses[0] - losses[1]).mean()),
+        loss=metric.name,
+        before=scores[0],
+        after=scores[1],
+        gain=sign * (scores[0] - scores[1]),
         low=low,
         high=high,
         better=[str(ids[index]) for index in order if right[1][index] and not right[0][index]],
         worse=[str(ids[index]) for index in order[::-1] if right[0][index] and not right[1][index]],
         correlation=_correlation((known - one).ravel(), (known - other).ravel()),
-        blend=blend,
-        blend_gain=min(float(losses[0].mean()), float(losses[1].mean())) - blend,
+        blend=scores[2],
+        blend_gain=sign * (scores[0 if first_wins else 1] - scores[2]),
         blend_low=blend_low,
         blend_high=blend_high,
+    )
+
+
+def _metric(found: Findings) -> Metric:
+    """Return the competition's metric, if it has a name, else the proper loss of the task."""
+    for name in (found.result.metric, found.result.metric.replace(" ", "_")):
+        with contextlib.suppress(ValueError):
+            return metrics.resolve(name)
+    losses = found.task.losses
+    return Metric(
+        name=found.task.loss, score=lambda truth, rows: float(losses(truth, rows).mean()), per_row=found.task.losses
     )
 
 
@@ -171,13 +189,13 @@ def _tell(first: Findings, second: Findings, found: Difference, console: Console
         f"{first.run.id} (first) and {second.run.id} (second), {found.images} images scored by both",
         ("", ">"),
         [
-            ("log loss of the first", f"{found.before:.5f}"),
-            ("log loss of the second", f"{found.after:.5f}"),
+            (f"{found.loss} of the first", f"{found.before:.5f}"),
+            (f"{found.loss} of the second", f"{found.after:.5f}"),
             ("gain of the second, 95% interval", f"{found.gain:+.5f} ({found.low:+.5f} to {found.high:+.5f})"),
             ("only the first is right", f"{len(found.worse)} images"),
             ("only the second is right", f"{len(found.better)} images"),
             ("correlation of their errors", f"{found.correlation:.3f}"),
-            ("log loss of their mean", f"{found.blend:.5f}"),
+            (f"{found.loss} of their mean", f"{found.blend:.5f}"),
             (
                 "gain of the mean over the better, 95% interval",
                 f"{found.blend_gain:+.5f} ({found.blend_low:+.5f} to {found.blend_high:+.5f})",

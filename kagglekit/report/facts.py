@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
-from kagglekit import metrics, recipe
+from kagglekit import recipe
 from kagglekit.pipeline import postprocess, summary
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import Recipe
@@ -55,7 +56,7 @@ def facts(found: Findings) -> Mapping[str, Facts]:
         "Data": [
             ("training images", str(record.train_images)),
             ("scored images", scored),
-            ("classes", str(len(found.labels))),
+            (found.task.target.kind, str(len(found.labels))),
             ("test images", str(record.test_images)),
             *([("left out", ", ".join(left_out))] if left_out else []),
         ],
@@ -99,7 +100,7 @@ def settings(found: Findings) -> tuple[Facts, Facts]:
 
 
 def finishing_curves(found: Findings) -> list[Curve]:
-    """Return the log loss by value of each finishing step, after the kept steps before it."""
+    """Return the loss by value of each finishing step, after the kept steps before it."""
     gates = {gate.step: gate for gate in found.result.finish}
     probabilities, curves = found.unfinished, []
     requested = list(found.recipe.finish.finish)
@@ -108,8 +109,8 @@ def finishing_curves(found: Findings) -> list[Curve]:
         curves.append(
             Curve(
                 step=step,
-                losses=stats.loss_by_value(found.truth, probabilities, step),
-                without=float(metrics.log_loss_rows(found.truth, probabilities).mean()),
+                losses=stats.loss_by_value(found.task, found.truth, probabilities, step),
+                without=float(found.task.losses(found.truth, probabilities).mean()),
                 chosen=None if gate is None else gate.value,
                 kept=gate is not None and gate.kept,
             )
@@ -117,3 +118,15 @@ def finishing_curves(found: Findings) -> list[Curve]:
         if gate is not None and gate.kept and gate.value is not None:
             probabilities = postprocess.STEPS[step][0](probabilities, gate.value)
     return curves
+
+
+def worst(found: Findings, count: int) -> list[dict[str, Any]]:
+    """Return the images with the largest loss: id, truth and prediction in words, loss and cumulative share."""
+    rows = stats.worst_rows(found.losses, count)
+    places = [row.index for row in rows]
+    truth, predicted = (found.task.words(values[places]) for values in (found.truth, found.decided))
+    ids = found.table["id"].iloc[places].tolist()
+    return [
+        {"id": image_id, "truth": own, "predicted": called, "loss": row.loss, "so_far": row.so_far}
+        for image_id, own, called, row in zip(ids, truth, predicted, rows, strict=True)
+    ]

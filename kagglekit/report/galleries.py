@@ -1,6 +1,6 @@
-"""Choose the pictures to show: the five views of fast.ai's first lesson, by true class.
+"""Choose the pictures to show: the five views of fast.ai's first lesson, by true category.
 
-N: images, C: classes.
+K: cases (see `tasks.cases`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Indices, Labels
+from kagglekit.base.arrays import Indices
+from kagglekit.tasks.cases import Cases
 
 MOST_PICTURES = 240
 """Largest number of pictures on a page."""
@@ -34,50 +35,62 @@ VIEWS = (
     View("random-incorrect", "Random incorrect", "A random sample of wrong predictions.", explained=True),
     View("most-correct", "Most correct", "Correct, with the highest confidence.", explained=False),
     View("most-incorrect", "Most incorrect", "Wrong, with the highest confidence.", explained=True),
-    View("most-uncertain", "Most uncertain", "The two most probable classes are nearly tied.", explained=True),
+    View("most-uncertain", "Most uncertain", "The two most probable decisions are nearly tied.", explained=True),
 )
+_OF_NUMBERS = (
+    View("random-correct", "Random close", "A random sample; errors are below the median.", explained=False),
+    View("random-incorrect", "Random far", "A random sample; errors are above the median.", explained=True),
+    View("most-correct", "Closest", "The smallest errors.", explained=False),
+    View("most-incorrect", "Furthest", "The largest errors.", explained=True),
+)
+
+
+def views_of(found: Cases) -> tuple[View, ...]:
+    """Return the views; predictions without probabilities are close or far instead of right or wrong."""
+    return _OF_NUMBERS if np.isnan(found.margin).all() else VIEWS
 
 
 @dataclass(frozen=True)
 class Row:
-    """The pictures of one view and one true class."""
+    """The pictures of one view and one category."""
 
-    label: int
-    indices: Indices
+    category: int
+    cases: Indices
+    """Chosen cases, by index."""
     of: int
-    """Number of pictures to choose from."""
+    """Number of cases to choose from."""
 
 
-def choose(truth: Labels, probabilities: Floats, losses: Floats, seed: int) -> Mapping[str, list[Row]]:
-    """Return key of the view -> one row per class with images, in class order.
+def choose(found: Cases, seed: int) -> Mapping[str, list[Row]]:
+    """Return key of the view -> one row per category with cases, in order.
 
-    With many classes, only those with the largest mean loss are shown. The same seed chooses the same pictures.
+    With many categories, only those with the largest mean loss are shown. The same seed chooses the same pictures.
     """
-    shown = classes_shown(truth, losses)
+    views = views_of(found)
+    shown = categories_shown(found)
     each = int(np.clip(MOST_PICTURES // (len(VIEWS) * len(shown)), _LEAST_EACH, _MOST_EACH))
     random = np.random.default_rng(seed)
-    right = probabilities.argmax(axis=1) == truth
-    confidence = probabilities.max(axis=1)
-    top = np.sort(probabilities, axis=1)
-    margin = top[:, -1] - top[:, -2]
-    chosen: dict[str, list[Row]] = {view.key: [] for view in VIEWS}
-    for label in shown:
-        here = truth == label
-        correct, incorrect, own = (np.flatnonzero(some) for some in (here & right, here & ~right, here))
+    # the most wrong numbers have the largest errors, the most wrong classes the highest confidence
+    wrongness = found.confidence if views is VIEWS else -found.confidence
+    chosen: dict[str, list[Row]] = {view.key: [] for view in views}
+    for category in shown:
+        here = found.shown_in == category
+        correct, incorrect, own = (np.flatnonzero(some) for some in (here & found.right, here & ~found.right, here))
         for key, pool, order in (
             ("random-correct", correct, random.permutation(len(correct))),
             ("random-incorrect", incorrect, random.permutation(len(incorrect))),
-            ("most-correct", correct, np.argsort(-confidence[correct], kind="stable")),
-            ("most-incorrect", incorrect, np.argsort(-confidence[incorrect], kind="stable")),
-            ("most-uncertain", own, np.argsort(margin[own], kind="stable")),
+            ("most-correct", correct, np.argsort(-found.confidence[correct], kind="stable")),
+            ("most-incorrect", incorrect, np.argsort(-wrongness[incorrect], kind="stable")),
+            ("most-uncertain", own, np.argsort(found.margin[own], kind="stable")),
         ):
-            chosen[key].append(Row(label, pool[order[:each]], len(pool)))
+            if key in chosen:
+                chosen[key].append(Row(category, pool[order[:each]], len(pool)))
     return chosen
 
 
-def classes_shown(truth: Labels, losses: Floats) -> list[int]:
-    """Return the classes to show, in class order: all, or those with the largest mean loss."""
-    labels = np.unique(truth)
+def categories_shown(found: Cases) -> list[int]:
+    """Return the categories to show, in order: all, or those with the largest mean loss."""
+    categories, place = np.unique(found.shown_in, return_inverse=True)
     most = MOST_PICTURES // (len(VIEWS) * _LEAST_EACH)
-    mean = np.array([losses[truth == label].mean() for label in labels])
-    return sorted(labels[np.argsort(-mean, kind="stable")[:most]].tolist())
+    mean = np.bincount(place, weights=found.losses) / np.bincount(place)
+    return sorted(categories[np.argsort(-mean, kind="stable")[:most]].tolist())

@@ -1,6 +1,6 @@
-"""Statistics of predictions: confusion, scores by class and group, and calibration.
+"""Statistics of predictions: confusion, scores by category and group, and calibration.
 
-N: images, C: classes, B: bins.
+N: images, C: categories, K: cases (see `tasks.cases`), B: bins.
 """
 
 from __future__ import annotations
@@ -13,17 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit import metrics
-from kagglekit.base.arrays import Floats, Labels
+from kagglekit.base.arrays import Floats
 from kagglekit.pipeline import postprocess
+from kagglekit.tasks.cases import NOWHERE, Cases, Confidence
+from kagglekit.tasks.task import Task, Truth
 
 BINS = 10
 
 
-def confusion(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """Return the confusion matrix: counts by true class (rows) and predicted class (columns), (C, C)."""
-    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
+def confusion(found: Cases) -> NDArray[np.int64]:
+    """Return the confusion matrix: counts by true category (rows) and predicted category (columns), (C, C).
+
+    It is zero where an image is several cases: then no category is taken for another.
+    """
+    count = len(found.categories)
+    if not found.covers_images:
+        return np.zeros((count, count), np.int64)
+    counts = np.bincount(found.true * count + found.predicted, minlength=count * count)
+    return counts.reshape(count, count).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -49,45 +56,38 @@ def most_confused(matrix: NDArray[np.int64], count: int) -> list[Confused]:
 
 @dataclass(frozen=True)
 class Slice:
-    """Scores on a slice of the images: a class or a group."""
+    """Scores on a slice of the images: a category or a group."""
 
     name: str
     images: int
     accuracy: float
-    """Share of correct predictions; for a class, its recall."""
+    """Share of correct predictions; for a category, its recall."""
     precision: float
-    """Share of predictions of this class that are correct; NaN if there are none, and for groups."""
+    """Share of predictions of this category that are correct; NaN if there are none, and for groups."""
     loss: float
-    """Mean log loss."""
+    """Mean loss."""
     share: float
-    """Share of the total log loss."""
+    """Share of the total loss."""
 
 
-def by_class(truth: Labels, probabilities: Floats, names: Sequence[str]) -> list[Slice]:
-    """Return one row per class with images, in class order."""
-    predicted = probabilities.argmax(axis=1)
-    rows = _rows(truth, probabilities)
+def by_category(found: Cases) -> list[Slice]:
+    """Return one row per category with images, in order."""
     slices = []
-    for index in np.unique(truth):
-        called = predicted == index
-        precision = float((truth[called] == index).mean()) if called.any() else math.nan
-        slices.append(_slice(names[index], truth == index, *rows, precision))
+    for index in np.unique(found.true[found.true != NOWHERE]):
+        called = found.predicted == index
+        precision = float((found.true[called] == index).mean()) if called.any() else math.nan
+        own = found.true == index
+        slices.append(_slice(found.categories[index], own, found.losses, found.right.astype(float), precision))
     return slices
 
 
-def by_group(truth: Labels, probabilities: Floats, groups: NDArray[np.object_]) -> list[Slice]:
-    """Return one row per group, largest loss first."""
-    rows = _rows(truth, probabilities)
+def by_group(losses: Floats, correct: Floats, groups: NDArray[np.object_]) -> list[Slice]:
+    """Return one row per group, largest loss first. `losses` and `correct` are of the images, (N,)."""
     order = np.argsort(groups, kind="stable")
     names, starts = np.unique(groups[order], return_index=True)
     indices = np.split(order, starts[1:])
-    slices = [_slice(str(name), here, *rows, math.nan) for name, here in zip(names, indices, strict=True)]
+    slices = [_slice(str(name), here, losses, correct, math.nan) for name, here in zip(names, indices, strict=True)]
     return sorted(slices, key=lambda each: -each.loss)
-
-
-def _rows(truth: Labels, probabilities: Floats) -> tuple[Floats, Floats]:
-    """Return the log loss of each row, and whether it is correct, (N,) each."""
-    return metrics.log_loss_rows(truth, probabilities), metrics.correct_rows(truth, probabilities)
 
 
 def _slice(name: str, here: NDArray[Any], losses: Floats, right: Floats, precision: float) -> Slice:
@@ -103,33 +103,34 @@ def _slice(name: str, here: NDArray[Any], losses: Floats, right: Floats, precisi
 
 @dataclass(frozen=True)
 class Bin:
-    """Images with similar probabilities of the predicted class."""
+    """Predictions with similar probabilities."""
 
     low: float
     high: float
     images: int
     confidence: float
-    """Mean probability of the predicted class."""
+    """Mean probability."""
     accuracy: float
+    """Share that came true."""
     least: float
     """Lower end of the 95% interval of the accuracy."""
     most: float
 
 
-def reliability(truth: Labels, probabilities: Floats) -> list[Bin]:
-    """Return the bins with images, sorted by confidence. Bins have equal widths, from 1 / C to 1.
+def reliability(found: Confidence) -> list[Bin]:
+    """Return the bins with predictions, sorted by confidence. Bins have equal widths, from the least value to 1.
 
     Intervals: E. B. Wilson, "Probable inference" (1927).
     """
-    confidence, right = probabilities.max(axis=1), metrics.correct_rows(truth, probabilities)
-    edges = np.linspace(1 / probabilities.shape[1], 1, BINS + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    edges = np.linspace(found.least, 1, BINS + 1)
+    index = np.clip(np.searchsorted(edges, found.values, side="left") - 1, 0, BINS - 1)
     bins = []
     for number in np.unique(index):
         here = index == number
-        accuracy, count = float(right[here].mean()), int(here.sum())
+        accuracy, count = float(found.right[here].mean()), int(here.sum())
         least, most = _wilson(accuracy, count)
-        bins.append(Bin(edges[number], edges[number + 1], count, float(confidence[here].mean()), accuracy, least, most))
+        confidence = float(found.values[here].mean())
+        bins.append(Bin(edges[number], edges[number + 1], count, confidence, accuracy, least, most))
     return bins
 
 
@@ -149,14 +150,14 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins) / total
 
 
-def loss_by_value(truth: Labels, probabilities: Floats, step: str) -> Mapping[float, float]:
-    """Return candidate value -> log loss of all rows after a finishing step with that value.
+def loss_by_value(task: Task, truth: Truth, probabilities: Floats, step: str) -> Mapping[float, float]:
+    """Return candidate value -> loss of all rows after a finishing step with that value.
 
     The lowest loss is optimistic, because it is chosen on the same rows.
     """
     apply, _ = postprocess.STEPS[step]
     values = sorted(postprocess.candidate_values(step, truth, probabilities))
-    return {value: float(metrics.log_loss_rows(truth, apply(probabilities, value)).mean()) for value in values}
+    return {value: float(task.losses(truth, apply(probabilities, value)).mean()) for value in values}
 
 
 @dataclass(frozen=True)

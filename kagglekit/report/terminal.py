@@ -11,9 +11,6 @@ from kagglekit.runs.findings import Findings
 _MOST = 10
 """Number of rows per table; the page has more."""
 
-_CLASS_COLUMNS = ("class", ">images", ">recall", ">precision", ">log loss", ">of the loss")
-_GROUP_COLUMNS = ("group", ">images", ">accuracy", ">log loss", ">of the loss")
-
 
 def tell(found: Findings, console: Console) -> None:
     """Print the main results of the report."""
@@ -22,15 +19,19 @@ def tell(found: Findings, console: Console) -> None:
     standing = facts.standing(found)
     if standing and not synthetic:
         console.say(f"this score is {standing}")
-    classes = stats.by_class(found.truth, found.probabilities, found.names)
-    console.table("classes", _CLASS_COLUMNS, [_cells(each, precision=True) for each in classes])
+    loss, kind = f">{found.task.loss}", found.task.target.kind
+    categories = [_cells(each, precision=True) for each in stats.by_category(found.cases)]
+    console.table(kind, ("", ">images", ">recall", ">precision", loss, ">of the loss"), categories)
     if found.groups is not None:
-        groups = stats.by_group(found.truth, found.probabilities, found.groups)[:_MOST]
-        console.table("groups, hardest first", _GROUP_COLUMNS, [_cells(each, precision=False) for each in groups])
-    _tell_confused(found, console)
+        groups = stats.by_group(found.losses, found.task.correct(found.truth, found.decided), found.groups)[:_MOST]
+        columns = ("group", ">images", ">accuracy", loss, ">of the loss")
+        console.table("groups, hardest first", columns, [_cells(each, precision=False) for each in groups])
+    if found.cases.covers_images:
+        _tell_confused(found, console)
     _tell_worst(found, console)
-    bins = stats.reliability(found.truth, found.probabilities)
-    console.say(f"expected calibration error {stats.calibration_error(bins):.4f}")
+    confidence = found.task.confidence(found.truth, found.probabilities, found.decided)
+    if confidence is not None:
+        console.say(f"expected calibration error {stats.calibration_error(stats.reliability(confidence)):.4f}")
     for gate in found.result.finish:
         value = "" if gate.value is None else f" {gate.value:g}"
         kept = "kept" if gate.kept else "not kept"
@@ -45,28 +46,19 @@ def _cells(each: stats.Slice, *, precision: bool) -> tuple[str, ...]:
 
 
 def _tell_confused(found: Findings, console: Console) -> None:
-    pairs = stats.most_confused(stats.confusion(found.truth, found.predicted, len(found.labels)), _MOST)
+    names = found.cases.categories
+    pairs = stats.most_confused(stats.confusion(found.cases), _MOST)
     if not pairs:
         console.say("no class is confused with another")
         return
-    rows = [
-        (found.names[pair.truth], found.names[pair.predicted], str(pair.images), percent(pair.share)) for pair in pairs
-    ]
-    console.table("most confused", ("class", "predicted as", ">images", ">of its class"), rows)
+    rows = [(names[pair.truth], names[pair.predicted], str(pair.images), percent(pair.share)) for pair in pairs]
+    console.table("most confused", ("truth", "predicted as", ">images", ">of its class"), rows)
 
 
 def _tell_worst(found: Findings, console: Console) -> None:
-    ids, predicted = found.table["id"].tolist(), found.predicted
     rows = [
-        (
-            ids[row.index],
-            found.names[found.truth[row.index]],
-            found.names[predicted[row.index]],
-            percent(float(found.probabilities[row.index, found.truth[row.index]])),
-            f"{row.loss:.4f}",
-            percent(row.so_far),
-        )
-        for row in stats.worst_rows(found.losses, _MOST)
+        (row["id"], row["truth"], row["predicted"], f"{row['loss']:.4f}", percent(row["so_far"]))
+        for row in facts.worst(found, _MOST)
     ]
-    columns = ("image", "class", "predicted as", ">probability of the class", ">log loss", ">cumulative share")
+    columns = ("image", "truth", "predicted as", f">{found.task.loss}", ">cumulative share")
     console.table("rows with the largest loss", columns, rows)

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Labels
+from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
 from kagglekit.runs.record import Record, Result
 from kagglekit.runs.store import Run
-from kagglekit.tasks.task import Task, Truth
+from kagglekit.tasks.cases import Cases
+from kagglekit.tasks.task import Decided, Task, Truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,14 @@ class Findings:
         return tuple(self.record.competition.classes.values())
 
     @cached_property
-    def predicted(self) -> Labels:
-        """The most probable class of each row, (N,)."""
-        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+    def decided(self) -> Decided:
+        """What the run decides for each image."""
+        return self.task.decide(self.probabilities)
+
+    @cached_property
+    def cases(self) -> Cases:
+        """What a report counts and shows."""
+        return self.task.cases(self.truth, self.probabilities, self.decided)
 
     @cached_property
     def losses(self) -> Floats:

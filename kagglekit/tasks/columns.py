@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32
-from kagglekit.tasks import targets
+from kagglekit.tasks import cases, label_errors, targets
 from kagglekit.tasks.activations import IDENTITY, SIGMOID
+from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import Decision, Range, Thresholds
+from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.one_of import shown
 from kagglekit.tasks.targets import SEPARATOR
-from kagglekit.tasks.task import Strata, Task, Truth
+from kagglekit.tasks.task import Decided, Strata, Task, Truth
 
 _EPSILON = 1e-15
 _BINS = 10
@@ -22,6 +24,11 @@ _BINS = 10
 
 class _ByColumn(Task):
     """The parts that all share."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns for people, (C,)."""
+        return tuple(self.target.meanings.values())
 
     def prior(self, truth: Truth) -> Floats:
         """Return the mean of each column, (C,)."""
@@ -50,8 +57,7 @@ class _Logistic(_ByColumn):
 
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
         """Return each row's mean binary log loss over the columns, (N,)."""
-        right = np.clip(predictions, _EPSILON, 1 - _EPSILON)
-        losses: Floats = -(truth * np.log(right) + (1 - truth) * np.log(1 - right)).mean(axis=1)
+        losses: Floats = _binary_losses(truth, predictions).mean(axis=1)
         return losses
 
 
@@ -101,6 +107,26 @@ class AnyOf(_Logistic):
         thresholds = (0.5,) * len(self.columns)
         return Thresholds(thresholds=thresholds, one_of=one_of, at_least_one=self.target.at_least_one)
 
+    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
+        """Return a case for each label that an image has or was given."""
+        return cases.of_labels(self.names, truth, decided, predictions, _binary_losses(truth, predictions))
+
+    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> Confidence:  # noqa: ARG002
+        """Return the probability of each label of each image."""
+        return Confidence(values=predictions.ravel(), right=truth.ravel() > 0.5, least=0.0)
+
+    def correct(self, truth: Truth, decided: Decided) -> Floats:
+        """Return 1 where all labels are right, (N,)."""
+        return np.asarray(((truth > 0.5) == decided).all(axis=1), dtype=np.float64)
+
+    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:
+        """Return images that may have a label too many or too few."""
+        return label_errors.among_labels(truth, predictions, self.columns)
+
+    def words(self, decided: Decided) -> list[str]:
+        """Return the names of each image's labels, (N,)."""
+        return [", ".join(self.names[column] for column in np.flatnonzero(row > 0.5)) or "none" for row in decided]
+
 
 class _OfNumbers(_ByColumn):
     """The column `label` of a table joins the numbers of an image by `|`."""
@@ -140,6 +166,26 @@ class _OfNumbers(_ByColumn):
         ranks = np.argsort(np.argsort(standard @ axes[:, -1], kind="stable"), kind="stable")
         return np.asarray(ranks * min(_BINS, len(truth)) // len(truth), dtype=np.int64)
 
+    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:  # noqa: ARG002
+        """Return a case for each number."""
+        return cases.of_numbers(self.names, truth, predictions, (truth - predictions) ** 2)
+
+    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> None:  # noqa: ARG002
+        """Return nothing: numbers have no probability."""
+        return
+
+    def correct(self, truth: Truth, decided: Decided) -> Floats:  # noqa: ARG002
+        """Return NaN: a number is never entirely right, (N,)."""
+        return np.full(len(truth), np.nan)
+
+    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:  # noqa: ARG002
+        """Return nothing: a large error may be the model's."""
+        return []
+
+    def words(self, decided: Decided) -> list[str]:
+        """Return the numbers, (N,)."""
+        return [", ".join(f"{value:.4g}" for value in row) for row in decided]
+
 
 class Counted(_OfNumbers):
     """Numbers. Models are trained towards numbers with mean 0 and standard deviation 1; predictions are the numbers."""
@@ -164,6 +210,13 @@ class Shared(_Logistic, _OfNumbers):
 
     metric = "rmse"
     low, high = 0.0, 1.0
+
+
+def _binary_losses(truth: Truth, predictions: Floats) -> Floats:
+    """Return the log loss of each column of each row, (N, C)."""
+    right = np.clip(predictions, _EPSILON, 1 - _EPSILON)
+    losses: Floats = -(truth * np.log(right) + (1 - truth) * np.log(1 - right))
+    return losses
 
 
 def _split(text: str) -> list[str]:

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32, Labels, class_indices
+from kagglekit.tasks import cases, label_errors
 from kagglekit.tasks.activations import SOFTMAX
+from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import CutPoints, Decision, MostProbable, TopLists
+from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.targets import Classes
-from kagglekit.tasks.task import Strata, Task, Truth
+from kagglekit.tasks.task import Decided, Strata, Task, Truth
 
 _EPSILON = 1e-15
 
@@ -62,6 +65,29 @@ class OneOf(Task):
         rows = predictions / predictions.sum(axis=1, keepdims=True)
         right = np.clip(rows[np.arange(len(truth)), _indices(truth)], _EPSILON, 1 - _EPSILON)
         return np.asarray(-np.log(right), dtype=np.float64)
+
+    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
+        """Return one case an image, by class."""
+        names = tuple(self.target.meanings.values())
+        return cases.of_images(names, _indices(truth), decided, predictions, self.losses(truth, predictions))
+
+    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> Confidence:
+        """Return the probability of each decision."""
+        values = predictions[np.arange(len(truth)), decided]
+        return Confidence(values=values, right=decided == truth, least=1 / len(self.columns))
+
+    def correct(self, truth: Truth, decided: Decided) -> Floats:
+        """Return 1 where the class is right, (N,)."""
+        return np.asarray(decided == truth, dtype=np.float64)
+
+    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:
+        """Return images that may be of another class."""
+        return label_errors.among_classes(_indices(truth), predictions, self.columns)
+
+    def words(self, decided: Decided) -> list[str]:
+        """Return the names of the classes, (N,)."""
+        names = list(self.target.meanings.values())
+        return [names[index] for index in decided]
 
     def usual(self) -> Decision:
         """Return the most probable class."""

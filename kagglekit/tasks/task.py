@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.tasks.activations import Activation
+from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import Decision, TopLists
+from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.targets import Target
 
 Truth = NDArray[Any]
@@ -77,6 +79,28 @@ class Task(ABC):
     @abstractmethod
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
         """Return the proper loss of each row, (N,)."""
+
+    # --- what a report shows
+
+    @abstractmethod
+    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
+        """Return what a report counts and shows."""
+
+    @abstractmethod
+    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> Confidence | None:
+        """Return the probabilities whose calibration can be judged; None for numbers."""
+
+    @abstractmethod
+    def correct(self, truth: Truth, decided: Decided) -> Floats:
+        """Return 1 for each row that is entirely right, 0 for others, (N,); NaN for numbers, which never are."""
+
+    @abstractmethod
+    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:
+        """Return images whose labels may be wrong, most suspect first; out-of-fold `predictions` contradict them."""
+
+    @abstractmethod
+    def words(self, decided: Decided) -> list[str]:
+        """Return truth or decisions in words, (N,)."""
 
     # --- decisions
 
