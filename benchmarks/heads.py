@@ -26,9 +26,11 @@ from kagglekit.competitions import plugins
 from kagglekit.data import archives
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.heads.layers import Head
-from kagglekit.heads.logistic import LogisticPaths, LogisticRows
+from kagglekit.heads.linear import LinearPaths
+from kagglekit.heads.linear_rows import LinearRows
 from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, FeatureSettings
+from kagglekit.tasks.activations import SOFTMAX
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARCHIVE = ARCHIVE / "state-farm-distracted-driver-detection" / "state-farm-distracted-driver-detection.zip"
@@ -90,8 +92,9 @@ class Fits:
         return taken
 
     def _fit(self) -> Head:
-        prepared = LogisticRows(self.rows, np.arange(len(self.shown)), self.shown, int(self.shown.max()) + 1)
-        paths = LogisticPaths(prepared, np.ones((1, len(self.shown)), bool))
+        one_hot = np.eye(int(self.shown.max()) + 1, dtype=np.float32)
+        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], np.arange(len(self.shown)), SOFTMAX)
+        paths = LinearPaths(prepared, np.ones((1, len(self.shown)), bool))
         paths.advance([0], [self.strength])
         prepared.close()
         return paths.head(0, "")

@@ -24,9 +24,12 @@ from kagglekit.base.console import Console
 from kagglekit.data import folds
 from kagglekit.heads import heads
 from kagglekit.heads.features import FeatureEngine
+from kagglekit.heads.training import Training
 from kagglekit.metrics import log_loss_rows
 from kagglekit.models import registry, timm_models, weights
 from kagglekit.recipe import ComputeSettings, FeatureSettings, HeadSettings
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
 
 VIEWS = ("plain", "mirror")
 
@@ -56,7 +59,8 @@ def loss(rows: np.ndarray, labels: np.ndarray) -> float:
     """Return the out-of-fold log loss of the default heads on these features."""
     classes = ((0, 1), (0, 1))
     fold = folds.split(labels, None, 5, 0)
-    training = heads.Training(rows, labels, None, classes)
+    task = kinds.of(Classes(["cat", "dog"]))
+    training = Training(task=task, rows=rows, truth=labels, groups=None, view_classes=classes)
     total = np.empty(len(labels))
     with threadpool_limits(1, user_api="blas"):
         for part in range(5):

@@ -14,14 +14,17 @@ from sklearn.linear_model import LogisticRegression
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
 from kagglekit.heads import head_file, heads, mlp
-from kagglekit.heads.layers import Head, Linear, Relu, Softmax, Standardise, scores_by_torch
-from kagglekit.heads.logistic import LogisticPaths, LogisticRows, softmax
+from kagglekit.heads.layers import Head, Linear, Relu, Standardise, scores_by_torch
+from kagglekit.heads.linear import LinearPaths
+from kagglekit.heads.linear_rows import LinearRows
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
+from kagglekit.heads.training import Training
 from kagglekit.metrics import Metric, log_loss_rows, resolve
 from kagglekit.pipeline import postprocess
 from kagglekit.recipe import DataSettings, HeadSettings
 from kagglekit.tasks import kinds
+from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.targets import Classes
 
 LOG_LOSS = resolve("log_loss")
@@ -37,24 +40,37 @@ def blobs(count: int = 90, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarr
     return (centres[labels] + random.normal(0, spread, (count, 8))).astype(np.float32), labels
 
 
-def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) -> heads.Training:
+def of_classes(
+    rows: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None, views: tuple[tuple[int, ...], ...] = SAME
+) -> Training:
+    """Return images (N, V, 8) of three classes as training data; by default all views show the same class."""
+    return Training(task=kinds.of(Classes(["a", "b", "c"])), rows=rows, truth=labels, groups=groups, view_classes=views)
+
+
+def training(count: int = 90, view_classes: tuple[tuple[int, ...], ...] = SAME) -> Training:
     """Return images with two views; in the second a class shows as `view_classes[1]` says."""
     rows, labels = blobs(count)
     centres = np.stack([rows[labels == c].mean(axis=0) for c in range(3)])
     shown = np.array(view_classes[1])[labels]
     mirrored = rows - centres[labels] + centres[shown]
-    return heads.Training(np.stack([rows, mirrored], axis=1), labels, None, view_classes)
+    return of_classes(np.stack([rows, mirrored], axis=1), labels, views=view_classes)
 
 
-def fit(data: heads.Training, chosen: HeadSettings) -> Head:
+def fit(data: Training, chosen: HeadSettings) -> Head:
     """Fit one head on all images."""
-    return heads.fit(data, np.ones(len(data.labels), bool), chosen, 0)
+    return heads.fit(data, np.ones(len(data.truth), bool), chosen, 0)
+
+
+def prepare(rows: np.ndarray, labels: np.ndarray) -> LinearRows:
+    """Return rows (N, D) for fits of their classes (N,)."""
+    one_hot = np.eye(int(labels.max()) + 1, dtype=np.float32)
+    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], np.arange(len(labels)), SOFTMAX)
 
 
 def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> Head:
     """Fit all rows (N, D) at one strength after the other."""
-    prepared = LogisticRows(rows[:, None], np.arange(len(labels)), labels[:, None], int(labels.max()) + 1)
-    paths = LogisticPaths(prepared, np.ones((1, len(labels)), bool))
+    prepared = prepare(rows, labels)
+    paths = LinearPaths(prepared, np.ones((1, len(labels)), bool))
     for strength in strengths:
         paths.advance([0], [strength])
     prepared.close()
@@ -72,35 +88,35 @@ def test_logistic_regression_finds_the_minimum_that_scikit_learn_finds(classes: 
     # with two classes scikit-learn regularises one vector of weights, we two that are opposite: twice as strong
     reference = LogisticRegression(C=strength * (2 if classes == 2 else 1), tol=1e-8, max_iter=5000)
     expected = reference.fit(standard, labels).predict_proba(standard)
-    assert np.abs(head.probabilities(rows) - expected).max() < 5e-3
+    assert np.abs(head.predictions(rows) - expected).max() < 5e-3
 
 
 def test_a_path_of_strengths_ends_where_a_direct_fit_does() -> None:
     rows, labels = blobs(200, spread=3.0)
     walked = logistic(rows, labels, 1e-3, 1e-2, 1e-1)
     direct = logistic(rows, labels, 1e-1)
-    assert np.abs(walked.probabilities(rows) - direct.probabilities(rows)).max() < 5e-3
+    assert np.abs(walked.predictions(rows) - direct.predictions(rows)).max() < 5e-3
 
 
 def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
     rows, labels = blobs(BLOCK + 300, spread=3.0)
     parts = np.stack([np.arange(len(labels)) % 4 != left for left in range(3)] + [np.arange(len(labels)) < 400])
-    prepared = LogisticRows(rows[:, None], np.arange(len(labels)), labels[:, None], 3)
-    paths = LogisticPaths(prepared, parts)
+    prepared = prepare(rows, labels)
+    paths = LinearPaths(prepared, parts)
     paths.advance(range(4), [1e-2, 1e-1, 1e-2, 1e-1])
     for number, (part, strength) in enumerate(zip(parts, (1e-2, 1e-1, 1e-2, 1e-1), strict=True)):
-        single = LogisticPaths(prepared, part[None])
+        single = LinearPaths(prepared, part[None])
         single.advance([0], [strength])
         alone, together = (fits.head(place, "") for fits, place in ((single, 0), (paths, number)))
-        assert np.abs(alone.probabilities(rows) - together.probabilities(rows)).max() < 5e-3
-    for places, found in paths.probabilities([3, 1]):
-        assert np.allclose(found[:, 0, 1], paths.head(1, "").probabilities(rows[places]), atol=1e-4)
+        assert np.abs(alone.predictions(rows) - together.predictions(rows)).max() < 5e-3
+    for places, found in paths.predictions([3, 1]):
+        assert np.allclose(found[:, 0, 1], paths.head(1, "").predictions(rows[places]), atol=1e-4)
     prepared.close()
 
 
 def test_a_head_sees_nothing_of_the_images_outside_its_part() -> None:
     data, part = training(90), np.arange(90) % 3 != 0
-    changed = heads.Training(np.where(part[:, None, None], data.rows, 1e3), data.labels * part, None, SAME)
+    changed = of_classes(np.where(part[:, None, None], data.rows, 1e3), data.truth * part)
     for chosen in (HeadSettings(), HeadSettings(head="mlp", mlp_epochs=3)):
         first, second = (head_file.arrays(heads.fit(one, part, chosen, 0)) for one in (data, changed))
         assert all(np.array_equal(first[key], second[key]) for key in first)
@@ -114,7 +130,7 @@ def test_few_rows_of_many_features_have_the_same_minimum(strength: float) -> Non
     standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     reference = LogisticRegression(C=strength, tol=1e-8, max_iter=5000).fit(standard, labels)
     expected = reference.predict_proba(standard)
-    assert np.abs(logistic(rows, labels, strength).probabilities(rows) - expected).max() < 5e-3
+    assert np.abs(logistic(rows, labels, strength).predictions(rows) - expected).max() < 5e-3
 
 
 def test_many_classes_have_the_same_minimum() -> None:
@@ -122,7 +138,7 @@ def test_many_classes_have_the_same_minimum() -> None:
     labels = np.arange(400) % 20
     standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     expected = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(standard, labels).predict_proba(standard)
-    assert np.abs(logistic(rows, labels, 0.1).probabilities(rows) - expected).max() < 5e-3
+    assert np.abs(logistic(rows, labels, 0.1).predictions(rows) - expected).max() < 5e-3
 
 
 def test_rows_on_disk_come_back_as_they_were(tmp_path: Path) -> None:
@@ -163,7 +179,7 @@ def test_the_minimiser_never_goes_up() -> None:
 def test_a_feature_that_never_changes_does_no_harm() -> None:
     rows, labels = blobs()
     rows[:, 3] = 7
-    assert np.isfinite(logistic(rows, labels, 0.1).probabilities(rows)).all()
+    assert np.isfinite(logistic(rows, labels, 0.1).predictions(rows)).all()
 
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
@@ -174,11 +190,11 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
     data = training(view_classes=views)
     fitted = fit(data, HeadSettings(head=head))
     probabilities = heads.predict(fitted, data.rows, views)
-    assert (probabilities.argmax(axis=1) == data.labels).mean() > 0.95
+    assert (probabilities.argmax(axis=1) == data.truth).mean() > 0.95
     assert np.allclose(probabilities.sum(axis=1), 1)
     if views == SWAP:  # read without swapping back, the two views contradict each other
         wrong = heads.predict(fitted, data.rows, SAME)
-        assert log_loss_rows(data.labels, wrong).mean() > 2 * log_loss_rows(data.labels, probabilities).mean()
+        assert log_loss_rows(data.truth, wrong).mean() > 2 * log_loss_rows(data.truth, probabilities).mean()
 
 
 @pytest.mark.parametrize("head", ["logistic", "mlp"])
@@ -195,14 +211,15 @@ def test_folded_batch_norms_predict_what_the_network_does() -> None:
     from torch import nn
 
     rows, labels = blobs()
-    *_, head = mlp.epochs(rows, labels, mlp.Settings(3, 16, 0.2, 0), 40)
+    network = mlp.Settings(SOFTMAX, 3, 16, 0.2, 0, np.zeros(3, np.float32))
+    *_, head = mlp.epochs(rows, lambda some: np.eye(3, dtype=np.float32)[labels[some]], network, 40)
     norm, linear = nn.BatchNorm1d(8), nn.Linear(8, 4)
     norm.running_mean, norm.running_var = torch.randn(8), torch.rand(8) + 0.1
     nn.init.normal_(norm.weight)
     folded = mlp._fold(norm.eval(), linear)
     expected = linear(norm(torch.from_numpy(rows))).detach().numpy()
     assert np.allclose(rows @ folded.weights + folded.bias, expected, atol=1e-4)
-    assert (head.probabilities(rows).argmax(axis=1) == labels).mean() > 0.9
+    assert (head.predictions(rows).argmax(axis=1) == labels).mean() > 0.9
 
 
 @pytest.mark.parametrize("kind", ["logistic", "mlp"])
@@ -213,21 +230,21 @@ def test_a_head_is_the_same_to_numpy_torch_and_its_file(kind: str, tmp_path: Pat
     head = fit(training(), HeadSettings(head=kind, mlp_epochs=3))
     with torch.no_grad():
         scores = scores_by_torch(head, "cpu")(torch.from_numpy(rows)).numpy()
-    assert np.allclose(softmax(scores.astype(np.float64)), head.probabilities(rows), atol=1e-6)
+    assert np.allclose(SOFTMAX.predictions(scores.astype(np.float64)), head.predictions(rows), atol=1e-6)
     head_file.save(tmp_path / "heads.safetensors", {"fold0": head, "all": head})
     read = head_file.load(tmp_path / "heads.safetensors")
     assert list(read) == ["fold0", "all"]
     assert read["all"].chosen == head.chosen
-    assert np.array_equal(read["all"].probabilities(rows), head.probabilities(rows))
+    assert np.array_equal(read["all"].predictions(rows), head.predictions(rows))
 
 
 def test_a_head_is_one_linear_map_where_it_can_be() -> None:
     rows, labels = blobs()
     head = logistic(rows, labels, 0.1)
     weights, bias = head.linear()
-    assert np.allclose(softmax(rows @ weights + bias), head.probabilities(rows), atol=1e-5)
+    assert np.allclose(SOFTMAX.predictions(rows @ weights + bias), head.predictions(rows), atol=1e-5)
     (linear,) = (layer for layer in head.layers if isinstance(layer, Linear))
-    hidden = Head((linear, Relu(), linear, Softmax()), "")
+    hidden = Head((linear, Relu(), linear, SOFTMAX), "")
     with pytest.raises(ValueError, match="not a linear head: Linear, Relu, Linear, Softmax"):
         hidden.linear()
 
@@ -235,17 +252,17 @@ def test_a_head_is_one_linear_map_where_it_can_be() -> None:
 def test_a_file_refuses_a_head_that_it_would_not_give_back() -> None:
     one = Linear(weights=np.eye(2, dtype=np.float32), bias=np.zeros(2, np.float32))
     scale = Standardise(mean=np.zeros(2, np.float32), scale=np.ones(2, np.float32))
-    deep = Head((scale, one, Relu(), one, Relu(), one, Softmax()), "")
+    deep = Head((scale, one, Relu(), one, Relu(), one, SOFTMAX), "")
     assert list(head_file.arrays(deep))[2::2] == ["hidden_hidden_weights", "hidden_weights", "weights"]
     with pytest.raises(ValueError, match="can't store these layers"):
-        head_file.arrays(Head((one, Relu(), scale, one, Softmax()), ""))
+        head_file.arrays(Head((one, Relu(), scale, one, SOFTMAX), ""))
 
 
 def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stronger_one() -> None:
     chosen = {}
     for spread in (0.5, 12.0):
         rows, labels = blobs(150, spread=spread)
-        data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
+        data = of_classes(rows[:, None], labels, views=((0, 1, 2),))
         chosen[spread] = float(fit(data, HeadSettings()).chosen.removeprefix("C "))
     assert chosen[0.5] > chosen[12.0]
 
@@ -338,16 +355,16 @@ def test_a_hold_out_takes_whole_groups() -> None:
 def test_one_group_in_a_training_part_is_no_obstacle() -> None:
     rows, labels = blobs()
     for groups in (np.full(90, "only", object), np.array(["a", "b"] * 45, object)):
-        data = heads.Training(rows[:, None], labels, groups, ((0, 1, 2),))
-        assert fit(data, HeadSettings()).probabilities(rows).shape == (90, 3)
+        data = of_classes(rows[:, None], labels, groups, ((0, 1, 2),))
+        assert fit(data, HeadSettings()).predictions(rows).shape == (90, 3)
 
 
 def test_a_class_with_a_single_image_is_no_obstacle() -> None:
     rows, labels = blobs()
     labels[labels == 2] = 1
     labels[5] = 2
-    data = heads.Training(rows[:, None], labels, None, ((0, 1, 2),))
-    assert fit(data, HeadSettings()).probabilities(rows).shape == (90, 3)
+    data = of_classes(rows[:, None], labels, views=((0, 1, 2),))
+    assert fit(data, HeadSettings()).predictions(rows).shape == (90, 3)
 
 
 def test_a_sample_keeps_rare_classes_and_the_valid_part() -> None:
@@ -392,9 +409,9 @@ def confident(count: int = 400, factor: float = 1.0) -> tuple[np.ndarray, np.nda
     """Return (probabilities, truth) drawn from them; a factor above one makes them over-confident."""
     random = np.random.default_rng(1)
     scores = random.normal(0, 2, (count, 2))
-    calibrated = softmax(scores)
+    calibrated = SOFTMAX.predictions(scores)
     truth = (random.random(count) < calibrated[:, 1]).astype(np.int64)
-    return softmax(scores * factor), truth
+    return SOFTMAX.predictions(scores * factor), truth
 
 
 def test_a_temperature_that_helps_is_kept_and_undoes_over_confidence() -> None:
@@ -440,7 +457,7 @@ def test_a_second_step_is_chosen_anew_with_the_first_on_other_folds() -> None:
 
 def test_rows_without_mistakes_are_not_made_more_confident() -> None:
     truth = np.arange(60) % 2
-    right = softmax(np.stack([1.0 - truth, truth], axis=1) * 3.0)
+    right = SOFTMAX.predictions(np.stack([1.0 - truth, truth], axis=1) * 3.0)
     after, (gate,) = postprocess.finish(scored(right, truth), ["temperature"], LOG_LOSS, 0)
     assert not gate.judgement.kept
     assert gate.value == 1
@@ -481,7 +498,7 @@ def test_a_metric_without_rows_is_bootstrapped_to_about_the_same_error() -> None
 
 @given(st.floats(0.3, 6), st.floats(0, 0.05), st.integers(0, 99))
 def test_finishing_steps_keep_rows_probabilities_and_their_order(temperature: float, edge: float, seed: int) -> None:
-    rows = softmax(np.random.default_rng(seed).normal(0, 5, (20, 3)))
+    rows = SOFTMAX.predictions(np.random.default_rng(seed).normal(0, 5, (20, 3)))
     for changed in (postprocess.temper(rows, temperature), postprocess.clip(rows, edge)):
         assert np.allclose(changed.sum(axis=1), 1)
         assert (changed >= 0).all()

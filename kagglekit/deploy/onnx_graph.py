@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
-from kagglekit.heads.layers import Head, Layer, Linear, Relu, Softmax, Standardise
+from kagglekit.heads.layers import Head, Linear, Relu, Standardise
 from kagglekit.models import onnx_export
 from kagglekit.pipeline.methods.fitted import WHOLE, Network
 from kagglekit.pipeline.views import PLAIN
+from kagglekit.tasks.activations import SIGMOID, SOFTMAX, Activation
 
 if TYPE_CHECKING:
     import onnx
@@ -159,16 +160,21 @@ class _Composer:
         return self._mean(back)
 
     def _head(self, head: Head, computed: Sequence[Sequence[str]]) -> str:
-        logs = []
+        scores = []
         for index in range(len(self._run.views)):
             beside = [network[index] for network in computed]
             rows = beside[0] if len(beside) == 1 else self._node("Concat", *beside, axis=1)  # (N, D)
             for layer in head.layers:
-                rows = self._layer(layer, rows)
-            logs.append(self._log(self._plain_classes(rows, index)))
-        return self._node("Softmax", self._mean(logs), axis=1)
+                rows = rows if isinstance(layer, Activation) else self._layer(layer, rows)
+            scores.append(self._plain_classes(rows, index))
+        return self._activated(head.activation, self._mean(scores))
 
-    def _layer(self, layer: Layer, rows: str) -> str:
+    def _activated(self, activation: Activation, scores: str) -> str:
+        if activation is SOFTMAX:
+            return self._node("Softmax", scores, axis=1)
+        return self._node("Sigmoid", scores) if activation is SIGMOID else scores
+
+    def _layer(self, layer: Standardise | Linear | Relu, rows: str) -> str:
         match layer:
             case Standardise():
                 return self._node(
@@ -178,15 +184,13 @@ class _Composer:
                 return self._node("Gemm", rows, self._constant(layer.weights), self._constant(layer.bias))
             case Relu():
                 return self._node("Relu", rows)
-            case Softmax():
-                return self._node("Softmax", rows, axis=1)
 
-    def _plain_classes(self, probabilities: str, view: int) -> str:
-        """Return the probabilities of a view, with mirrored classes mapped back."""
+    def _plain_classes(self, predicted: str, view: int) -> str:
+        """Return the scores or predictions of a view, with mirrored classes mapped back."""
         classes = self._run.view_classes[view]
         if classes == tuple(range(len(classes))):
-            return probabilities
-        return self._node("Gather", probabilities, self._constant(list(classes)), axis=1)
+            return predicted
+        return self._node("Gather", predicted, self._constant(list(classes)), axis=1)
 
     def _mean(self, values: Sequence[str]) -> str:
         return values[0] if len(values) == 1 else self._node("Mean", *values)

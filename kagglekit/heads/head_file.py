@@ -1,7 +1,8 @@
 """The file of a run's heads: their arrays as safetensors, each named HEAD.ARRAY.
 
 ARRAY is the name of the layer's field, prefixed with one `hidden_` for each linear layer that follows. A ReLU comes
-between two linear layers, and every head ends with a softmax.
+between two linear layers, and every head ends with the activation that the metadata names; if they name none, with a
+softmax.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import storage
-from kagglekit.heads.layers import Head, Layer, Linear, Relu, Softmax, Standardise
+from kagglekit.heads.layers import Head, Layer, Linear, Relu, Standardise
+from kagglekit.tasks.activations import ACTIVATIONS, SOFTMAX, Activation
 
 Arrays = dict[str, NDArray[Any]]
 _HIDDEN = "hidden_"
@@ -31,9 +33,9 @@ def save(path: Path, fitted: Mapping[str, Head]) -> None:
         for key, array in arrays(head).items()
     }
     # one entry: safetensors writes several in random order
-    chosen = json.dumps({name: head.chosen for name, head in fitted.items()})
+    described = json.dumps({name: _described(head) for name, head in fitted.items()})
     with storage.replacing(path) as temporary:
-        save_file(named, temporary, metadata={"heads": chosen})
+        save_file(named, temporary, metadata={"heads": described})
 
 
 def load(path: Path) -> dict[str, Head]:
@@ -41,12 +43,21 @@ def load(path: Path) -> dict[str, Head]:
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
-        chosen: dict[str, str] = json.loads(file.metadata()["heads"])
-        found: dict[str, Arrays] = {name: {} for name in chosen}
+        described: dict[str, str | list[str]] = json.loads(file.metadata()["heads"])
+        found: dict[str, Arrays] = {name: {} for name in described}
         for key in file.keys():  # noqa: SIM118  not a mapping
             name, _, part = key.partition(".")
             found[name][part] = file.get_tensor(key)
-    return {name: Head(_layers(found[name]), chosen[name]) for name in chosen}
+    heads = {}
+    for name, text in described.items():
+        chosen, activation = (text, SOFTMAX.name) if isinstance(text, str) else text
+        heads[name] = Head(_layers(found[name], ACTIVATIONS[activation]), chosen)
+    return heads
+
+
+def _described(head: Head) -> str | list[str]:
+    """Return what was chosen, and the activation unless it is the softmax, which earlier versions did not name."""
+    return head.chosen if head.activation is SOFTMAX else [head.chosen, head.activation.name]
 
 
 def arrays(head: Head) -> Arrays:
@@ -57,19 +68,19 @@ def arrays(head: Head) -> Arrays:
         to_come -= isinstance(layer, Linear)
         before = _HIDDEN * to_come if isinstance(layer, Linear) else ""
         found |= {before + name: array for name, array in vars(layer).items()}
-    if _kinds(_layers(found)) != _kinds(head.layers):
+    if _kinds(_layers(found, head.activation)) != _kinds(head.layers):
         raise ValueError(f"heads.safetensors can't store these layers: {_kinds(head.layers)}")
     return found
 
 
-def _layers(found: Mapping[str, NDArray[Any]]) -> tuple[Layer, ...]:
+def _layers(found: Mapping[str, NDArray[Any]], activation: Activation) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     if "mean" in found:
         layers.append(Standardise(mean=found["mean"], scale=found["scale"]))
     for to_come in reversed(range(1 + max(name.count(_HIDDEN) for name in found))):
         before = _HIDDEN * to_come
         layers.append(Linear(weights=found[f"{before}weights"], bias=found[f"{before}bias"]))
-        layers.append(Relu() if to_come else Softmax())
+        layers.append(Relu() if to_come else activation)
     return tuple(layers)
 
 

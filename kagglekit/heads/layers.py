@@ -1,7 +1,8 @@
-"""A head as data: the layers from features to probabilities.
+"""A head as data: the layers from features to predictions.
 
-N rows, D features, M hidden units, C classes. A head runs in numpy to predict and in torch to explain, both here;
-`deploy/onnx_graph.py` writes it as ONNX. A new kind of layer needs a class here and a case in each of the three.
+N rows, D features, M hidden units, C columns of the target. A head runs in numpy to predict and in torch to explain,
+both here; `deploy/onnx_graph.py` writes it as ONNX. A new kind of layer needs a class here and a case in each of the
+three.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Floats32, softmax
+from kagglekit.base.arrays import Floats, Floats32
+from kagglekit.tasks.activations import Activation
 
 if TYPE_CHECKING:
     import torch
@@ -44,25 +46,27 @@ class Relu:
     """Replace negative values by zero."""
 
 
-@dataclass(frozen=True)
-class Softmax:
-    """Turn scores into probabilities that sum to one: the final activation."""
-
-
-Layer = Standardise | Linear | Relu | Softmax
+Layer = Standardise | Linear | Relu | Activation
 
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted classifier of feature rows."""
+    """A fitted model of feature rows."""
 
     layers: tuple[Layer, ...]
     """From first to last; the last is the final activation."""
     chosen: str
     """The hyperparameters chosen on the training part, for the log."""
 
-    def probabilities(self, rows: Floats32) -> Floats:
-        """Return class probabilities: (N, D) -> (N, C)."""
+    @property
+    def activation(self) -> Activation:
+        """The final activation."""
+        last = self.layers[-1]
+        assert isinstance(last, Activation), "every head ends with its activation"
+        return last
+
+    def predictions(self, rows: Floats32) -> Floats:
+        """Return predictions, such as class probabilities: (N, D) -> (N, C)."""
         found: NDArray[Any] = rows
         for layer in self.layers:
             found = _by_numpy(layer, found)
@@ -74,7 +78,7 @@ class Head:
         Raises ValueError if the head is not linear.
         """
         match self.layers:
-            case (Standardise(mean=mean, scale=scale), Linear(weights=weights, bias=bias), Softmax()):
+            case (Standardise(mean=mean, scale=scale), Linear(weights=weights, bias=bias), Activation()):
                 folded = weights.astype(np.float64) / scale[:, None]
                 return folded, bias - mean @ folded
         raise ValueError(f"not a linear head: {', '.join(type(layer).__name__ for layer in self.layers)}")
@@ -88,13 +92,13 @@ def _by_numpy(layer: Layer, rows: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(rows @ layer.weights + layer.bias)
         case Relu():
             return np.asarray(np.maximum(rows, 0))
-        case Softmax():
-            return softmax(rows.astype(np.float64))
+        case Activation():
+            return layer.predictions(rows.astype(np.float64))
 
 
 def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function from rows (N, D) to scores (N, C) before the final activation, for gradients."""
-    steps = [_by_torch(layer, device) for layer in head.layers[:-1]]
+    steps = [_by_torch(layer, device) for layer in head.layers if not isinstance(layer, Activation)]
 
     def scores(rows: torch.Tensor) -> torch.Tensor:
         for step in steps:
@@ -104,7 +108,7 @@ def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.T
     return scores
 
 
-def _by_torch(layer: Layer, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _by_torch(layer: Standardise | Linear | Relu, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     import torch
 
     def constant(array: Floats32) -> torch.Tensor:
@@ -119,5 +123,3 @@ def _by_torch(layer: Layer, device: str) -> Callable[[torch.Tensor], torch.Tenso
             return lambda rows: rows @ weights + bias
         case Relu():
             return torch.relu
-        case Softmax():
-            return lambda rows: torch.softmax(rows, dim=1)

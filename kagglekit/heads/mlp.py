@@ -1,19 +1,24 @@
 """A small network on features: batch norm, dropout, one hidden layer; trained by torch.
 
-N rows, D features, C classes. As a head it is two linear maps with a ReLU between them: the batch norms are folded in.
+N rows, D features, C columns of the target. As a head it is two linear maps with a ReLU between them: the batch norms
+are folded in.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats32, Labels
-from kagglekit.heads.layers import Head, Linear, Relu, Softmax
+from kagglekit.base.arrays import Floats32, Indices
+from kagglekit.heads.layers import Head, Linear, Relu
+from kagglekit.tasks.activations import IDENTITY, SIGMOID, SOFTMAX, Activation
+
+if TYPE_CHECKING:
+    import torch
 
 _BATCH = 128
 _RATE = 1e-3
@@ -22,18 +27,22 @@ _DECAY = 1e-2
 
 @dataclass(frozen=True)
 class Settings:
-    """Size, dropout rate and seed of the network."""
+    """Final activation, size, dropout rate, seed and first bias of the network."""
 
-    classes: int
+    activation: Activation
+    columns: int
     width: int
     dropout: float
     seed: int
+    bias: Floats32
+    """What is added to the random bias of the scores, (C,)."""
 
 
-def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> Iterator[Head]:
+def epochs(rows: Floats32, goals: Callable[[Indices], Floats32], settings: Settings, count: int) -> Iterator[Head]:
     """Train for `count` epochs and yield the head after each; the same rows and seed give the same heads.
 
-    It draws from torch's global generator and restores its state: run one training at a time per process.
+    `rows` are (N, D); `goals` gives those of some rows, (B, C). It draws from torch's global generator and restores its
+    state: run one training at a time per process.
     """
     import torch
     from torch import nn
@@ -50,27 +59,41 @@ def epochs(rows: Floats32, labels: Labels, settings: Settings, count: int) -> It
             nn.ReLU(),
             nn.BatchNorm1d(settings.width),
             nn.Dropout(settings.dropout),
-            nn.Linear(settings.width, settings.classes),
+            nn.Linear(settings.width, settings.columns),
         )
+        with torch.no_grad():
+            network[6].bias.add_(torch.from_numpy(settings.bias))  # type: ignore[operator]
         optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
         generator = torch.Generator().manual_seed(settings.seed)
-        x, y = torch.from_numpy(rows), torch.from_numpy(labels)
+        x, loss_of = torch.from_numpy(rows), _loss(settings.activation)
         for epoch in range(1, count + 1):
             network.train()
             order = torch.randperm(len(x), generator=generator)
             # batch norm can't normalise a single row, so a last batch of one row is skipped
             for start in range(0, max(len(x) - 1, 1), _BATCH):
                 batch = order[start : start + _BATCH]
-                loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
+                loss = loss_of(network(x[batch]), torch.from_numpy(goals(batch.numpy())))
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-            yield _folded(network.eval(), f"{epoch} epochs")
+            yield _folded(network.eval(), settings.activation, f"{epoch} epochs")
 
 
-def _folded(network: Any, chosen: str) -> Head:
+def _loss(activation: Activation) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return the mean loss of scores (B, C) towards goals (B, C)."""
+    from torch.nn import functional
+
+    # a class index is faster than a one-hot row
+    return {
+        SOFTMAX: lambda scores, goals: functional.cross_entropy(scores, goals.argmax(dim=1)),
+        SIGMOID: functional.binary_cross_entropy_with_logits,
+        IDENTITY: functional.mse_loss,
+    }[activation]
+
+
+def _folded(network: Any, activation: Activation, chosen: str) -> Head:
     first, hidden, second, last = network[0], network[2], network[4], network[6]
-    return Head((_fold(first, hidden), Relu(), _fold(second, last), Softmax()), chosen)
+    return Head((_fold(first, hidden), Relu(), _fold(second, last), activation), chosen)
 
 
 def _fold(norm: Any, linear: Any) -> Linear:

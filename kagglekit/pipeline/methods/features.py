@@ -18,6 +18,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.data import folds
 from kagglekit.heads import features, head_file, heads
 from kagglekit.heads.layers import Head
+from kagglekit.heads.training import Training
 from kagglekit.models import registry
 from kagglekit.pipeline import views
 from kagglekit.pipeline.job import Job
@@ -111,10 +112,10 @@ class FeaturesRun(MethodRun):
         return engine.compute(paths, [*self.contents, *self.test_contents], job.console)
 
     @cached_property
-    def training(self) -> heads.Training:
+    def training(self) -> Training:
         """Training data of the heads."""
         rows = features.FeatureRows(self.features, 0, len(self.table))
-        return heads.Training(rows, self.truth, self.groups, self.view_classes)
+        return Training(task=self.task, rows=rows, truth=self.truth, groups=self.groups, view_classes=self.view_classes)
 
     def write_features(self) -> None:
         """Compute the features and record the device."""
@@ -150,7 +151,7 @@ class FeaturesRun(MethodRun):
 
 
 def fit_heads(
-    training: heads.Training,
+    training: Training,
     fold: folds.Fold,
     settings: HeadSettings,
     *,
@@ -159,7 +160,7 @@ def fit_heads(
     scratch: Path,
     console: Console,
 ) -> tuple[Floats, dict[str, Head]]:
-    """Return out-of-fold probabilities of the scored images (N, C), and the heads by name, `all` last."""
+    """Return out-of-fold predictions of the scored images (N, C), and the heads by name, `all` last."""
     import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited, or has no limit
 
     scoring: list[int] = folds.scored(fold).tolist()
@@ -177,7 +178,7 @@ def fit_heads(
         for name, head in zip(parts, work, strict=True):
             fitted[name] = head
             advance(1)
-        oof = np.full((len(fold), len(training.view_classes[0])), np.nan)
+        oof = np.full((len(fold), training.columns), np.nan)
         for part in scoring:
             indices = np.flatnonzero(fold == part)
             oof[indices] = heads.predict_rows(fitted[f"fold{part}"], training.rows, indices, training.view_classes)

@@ -21,6 +21,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.data import folds
 from kagglekit.heads import features, heads
 from kagglekit.heads.layers import Head
+from kagglekit.heads.training import Training
 from kagglekit.images import pixels
 from kagglekit.images.row_store import RowStore
 from kagglekit.models.backbone import Backbone
@@ -272,13 +273,14 @@ class FinetuneRun(MethodRun):
         import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited
 
         computed, _ = self._features(backbone)
-        training = heads.Training(
-            features.FeatureRows(computed, 0, len(self.table)), self.truth, self.groups, self.view_classes
+        rows = features.FeatureRows(computed, 0, len(self.table))
+        training = Training(
+            task=self.task, rows=rows, truth=self.truth, groups=self.groups, view_classes=self.view_classes
         )
         split = np.zeros(len(self.table), bool)
         split[chosen] = True
         with threadpool_limits(1, user_api="blas"):
-            return heads.fit_logistic(
+            return heads.fit_linear(
                 training, split, self.recipe.heads.regularisation_grid, self.recipe.data.seed, self.job.workspace.cache
             )
 

@@ -1,0 +1,154 @@
+"""Linear regressions on wide, correlated features, logistic or ridge: several at once, along a regularisation grid.
+
+N images, V views, D features, C columns of the target; K fits, each on a part of the same images; R, the rank of their
+rows. A fit with strength S minimises S * sum(loss) + |W|^2 / 2 on features that are standardised on its own part; the
+bias is not regularised. Plain L-BFGS needs hundreds of steps on features of a convolutional network, which are strongly
+correlated. Here it works in coordinates in which the Hessian's upper bound (X'X times that of the loss) is the
+identity, and needs about twenty. All fits step together and share each pass over the rows on disk, and one
+decomposition of their common rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from kagglekit.base.arrays import Floats, Floats32, Mask
+from kagglekit.heads.layers import Head, Linear, Standardise
+from kagglekit.heads.linear_rows import LinearRows
+from kagglekit.heads.minimise import Minimiser
+
+_STEPS = 200
+_TOLERANCE = 1e-6
+"""Change of the mean objective at which a fit has converged."""
+_MANY_COLUMNS = 16
+COLUMNS = 512
+"""Maximum number of scores per row computed at once: further fits take turns, to save memory with many columns."""
+
+
+class LinearPaths:
+    """Fits on parts of the same rows, each along the regularisation grid with warm starts."""
+
+    def __init__(self, rows: LinearRows, parts: Mask) -> None:
+        """`parts` (K, N) says which images each fit learns from."""
+        self._rows = rows
+        self._parts = parts
+        self._counts = parts.sum(axis=1) * rows.shape[1]
+        self._share = parts.mean(axis=1)
+        # The spread of a feature in a part differs a little from that in all rows, and the penalty is on weights at the
+        # part's own scale. At the scale of all rows it was too weak: inner folds saw the spread of held-out drivers.
+        self._penalty = None if parts.all() else rows.spreads(parts) ** 2  # (K, D)
+        self._weights = np.zeros((len(parts), rows.shape[2], rows.columns))  # in principal coordinates
+        self._bias, self._fixed = rows.loss.start(rows.sums(parts), self._counts)
+
+    def advance(self, fits: Sequence[int], strengths: Sequence[float]) -> None:
+        """Fit each of `fits` at its inverse regularisation strength."""
+        together = max(1, COLUMNS // self._rows.columns)
+        for start in range(0, len(fits), together):
+            self._advance(list(fits[start : start + together]), np.array(strengths[start : start + together]))
+
+    def _advance(self, fits: list[int], strengths: Floats) -> None:
+        curvature = (
+            strengths[:, None] * self._share[fits, None] * self._rows.curvature * self._rows.loss.bound
+        )  # (F, D)
+        unit = 1 / np.sqrt(curvature + 1)[:, :, None]  # (F, D, 1)
+        bias_unit = 1 / np.sqrt(strengths * self._counts[fits] * self._rows.loss.bound)[:, None]  # (F, 1)
+        starts = zip(self._weights[fits] / unit, self._bias[fits] / bias_unit, strict=True)
+        searches = [Minimiser(np.vstack([w, b]).ravel(), _TOLERANCE, _STEPS) for w, b in starts]
+        going = list(range(len(fits)))
+        while going:
+            points = np.stack([searches[index].point for index in going]).reshape(
+                len(going), -1, self._rows.columns
+            )  # (G, D + 1, C)
+            weights = points[:, :-1] * unit[going]
+            bias = points[:, -1] * bias_unit[going]
+            values, by_weights, by_bias = self._objective(
+                [fits[index] for index in going], strengths[going], weights, bias
+            )
+            gradients = np.concatenate([by_weights * unit[going], (by_bias * bias_unit[going])[:, None]], axis=1)
+            for number, index in enumerate(going):
+                searches[index].tell(float(values[number]), gradients[number].ravel())
+            going = [index for index in going if not searches[index].done]
+        for index, fit in enumerate(fits):
+            best = searches[index].best.reshape(-1, self._rows.columns)
+            self._weights[fit] = best[:-1] * unit[index]
+            self._bias[fit] = best[-1] * bias_unit[index]
+
+    def _objective(
+        self, fits: list[int], strengths: Floats, weights: Floats, bias: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return each fit's mean objective (F,), and its gradients: weights (F, D, C), bias (F, C)."""
+        losses, by_weights, by_bias = self._loss(fits, weights, bias)
+        pull = self._pull(fits, weights)
+        scale = strengths * self._counts[fits]
+        values = (strengths * losses + (pull * weights).sum(axis=(1, 2)) / 2) / scale
+        by_weights = (strengths[:, None, None] * by_weights + pull) / scale[:, None, None]
+        return values, by_weights, by_bias * (strengths / scale)[:, None]
+
+    def _pull(self, fits: list[int], weights: Floats) -> Floats:
+        """Return the gradient of the L2 penalty on the weights of standardised features, (F, R, C)."""
+        if self._penalty is None:
+            return weights
+        count, rank, classes = weights.shape
+        standard = self._rows.axes @ _side_by_side(weights)  # (D, F * C)
+        standard *= np.repeat(self._penalty[fits].T, classes, axis=1).astype(np.float32)
+        pulled = (self._rows.axes.T @ standard).astype(np.float64)
+        return pulled.reshape(rank, count, classes).transpose(1, 0, 2)
+
+    def _loss(self, fits: list[int], weights: Floats, bias: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return each fit's summed loss (F,), and its gradients: weights (F, R, C), bias (F, C)."""
+        # With few columns, one matrix product for all fits is fastest, though some fits do not use all of its rows.
+        # With many columns, each fit has its own product.
+        everyone = list(range(len(fits)))
+        shares = [[index] for index in everyone] if self._rows.columns >= _MANY_COLUMNS else [everyone]
+        columns = [_side_by_side(weights[share]) for share in shares]
+        losses, by_weights, by_bias = np.zeros(len(fits)), np.zeros(weights.shape), np.zeros(bias.shape)
+        for indices, block in self._rows.blocks():
+            flat = block.reshape(-1, block.shape[2])
+            goals = self._rows.goals(indices).reshape(len(flat), -1)
+            used = np.repeat(self._parts[fits][:, indices], block.shape[1], axis=1)  # (F, B * V)
+            for share, own in zip(shares, columns, strict=True):
+                some = used[share].any(axis=0)
+                rows = flat if some.all() else flat[some]
+                loss, first, second = self._block_loss(rows, goals[some], used[share][:, some].T, own, bias[share])
+                losses[share] += loss
+                by_weights[share] += first.reshape(len(first), len(share), -1).transpose(1, 0, 2)
+                by_bias[share] += second
+        fixed = self._fixed[fits]
+        if fixed.any():
+            by_weights, by_bias = np.where(fixed[:, None], 0, by_weights), np.where(fixed, 0, by_bias)
+        return losses, by_weights, by_bias
+
+    def _block_loss(
+        self, rows: Floats32, goals: Floats32, used: Mask, columns: Floats32, bias: Floats
+    ) -> tuple[Floats, Floats32, Floats32]:
+        """Return the summed loss of F fits on some rows (B, R), and its gradients (R, F * C) and (F, C).
+
+        `goals` are (B, C); `used` (B, F) says which rows each fit uses.
+        """
+        scores = (rows @ columns).reshape(len(rows), *bias.shape) + bias.astype(np.float32)
+        losses = np.where(used, self._rows.loss.rows(scores, goals), 0.0).sum(axis=0)
+        scores *= used[:, :, None]
+        return losses, rows.T @ scores.reshape(len(rows), bias.size), scores.sum(axis=0)
+
+    def predictions(self, fits: Sequence[int]) -> Iterator[tuple[slice, Floats]]:
+        """Yield (slice of the images, their predictions (B, V, F, C) under the current fits) block by block."""
+        columns = _side_by_side(self._weights[list(fits)])
+        bias = self._bias[list(fits)]
+        for indices, block in self._rows.blocks():
+            scores = (block.reshape(-1, block.shape[2]) @ columns).astype(np.float64)
+            scores = scores.reshape(*block.shape[:2], *bias.shape) + bias
+            yield indices, self._rows.loss.activation.predictions(self._rows.units.restored(scores))
+
+    def head(self, fit: int, chosen: str) -> Head:
+        """Return the head of a fit in its current state."""
+        weights = (self._rows.axes @ self._weights[fit]).astype(np.float32)
+        standardise = Standardise(mean=self._rows.mean, scale=self._rows.scale)
+        linear = Linear(weights=weights, bias=self._bias[fit].astype(np.float32))
+        return self._rows.units.folded(Head((standardise, linear, self._rows.loss.activation), chosen))
+
+
+def _side_by_side(weights: Floats) -> Floats32:
+    """Put the weights of all fits side by side: (F, R, C) -> (R, F * C)."""
+    return np.ascontiguousarray(weights.transpose(1, 0, 2).reshape(weights.shape[1], -1), dtype=np.float32)

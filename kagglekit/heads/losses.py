@@ -1,0 +1,97 @@
+"""Losses of linear heads, with their derivatives: on a block of rows, for several fits at once.
+
+B rows, F fits, C columns, K parts of the images.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from kagglekit.base.arrays import Floats, Floats32, Mask
+from kagglekit.tasks.activations import IDENTITY, SIGMOID, SOFTMAX, Activation
+
+
+class Loss(ABC):
+    """The loss whose minimum is where the predictions of an activation are, on average, the goals."""
+
+    activation: ClassVar[Activation]
+    bound: ClassVar[float]
+    """Upper bound of the eigenvalues of the second derivative by the scores."""
+
+    @abstractmethod
+    def rows(self, scores: Floats32, goals: Floats32) -> Floats:
+        """Return the loss of each row under each fit, (B, F), summed over the columns.
+
+        `scores` (B, F, C) become the derivative. `goals` are (B, C).
+        """
+
+    def start(self, sums: Floats, counts: Floats) -> tuple[Floats, Mask]:  # noqa: ARG002
+        """Return the bias that a fit starts from, (K, C), and where it stays, because no finite one is best.
+
+        `sums` (K, C) of the goals of each part, and `counts` (K,) of its rows.
+        """
+        return np.zeros(sums.shape), np.zeros(sums.shape, bool)
+
+
+class CrossEntropy(Loss):
+    """Log loss of one of several classes. Its bound is Böhning's (1992)."""
+
+    activation = SOFTMAX
+    bound = 1 / 2
+
+    def rows(self, scores: Floats32, goals: Floats32) -> Floats:
+        """Return the log losses."""
+        scores -= scores.max(axis=2, keepdims=True)
+        right = np.einsum("bfc,bc->bf", scores, goals)
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=2)  # (B, F)
+        scores /= total[:, :, None]
+        scores -= goals[:, None]
+        return np.asarray(np.log(total, dtype=np.float64) - right)
+
+
+class BinaryCrossEntropy(Loss):
+    """Log loss of each column by itself, towards goals from 0 to 1."""
+
+    activation = SIGMOID
+    bound = 1 / 4
+
+    def rows(self, scores: Floats32, goals: Floats32) -> Floats:
+        """Return the sums of the columns' log losses."""
+        small = np.exp(-np.abs(scores))
+        losses = np.maximum(scores, 0) + np.log1p(small) - goals[:, None] * scores
+        scores[...] = np.where(scores >= 0, 1, small) / (1 + small) - goals[:, None]
+        return np.asarray(losses.sum(axis=2, dtype=np.float64))
+
+    def start(self, sums: Floats, counts: Floats) -> tuple[Floats, Mask]:
+        """Return the log odds of the shares, with half a row more on each side; columns that never change stay there.
+
+        Without a single positive any smaller probability would be better, down to zero.
+        """
+        rows = counts[:, None]
+        return SIGMOID.scores((sums + 0.5) / (rows + 1)), (sums <= 0) | (sums >= rows)
+
+
+class SquaredError(Loss):
+    """Half the squared error, towards goals with mean 0 and standard deviation 1."""
+
+    activation = IDENTITY
+    bound = 1.0
+
+    def rows(self, scores: Floats32, goals: Floats32) -> Floats:
+        """Return half the sums of the columns' squared errors."""
+        scores -= goals[:, None]
+        return np.asarray(np.einsum("bfc,bfc->bf", scores, scores, dtype=np.float64) / 2)
+
+
+_LOSSES: dict[str, Loss] = {
+    loss.activation.name: loss for loss in (CrossEntropy(), BinaryCrossEntropy(), SquaredError())
+}
+
+
+def of(activation: Activation) -> Loss:
+    """Return the loss of a final activation."""
+    return _LOSSES[activation.name]

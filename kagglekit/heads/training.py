@@ -1,0 +1,73 @@
+"""What heads learn from. N images, V views, D features, C columns of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats, Floats32, Indices, Labels
+from kagglekit.data import folds
+from kagglekit.heads.row_file import Rows
+from kagglekit.tasks.activations import Activation
+from kagglekit.tasks.task import Strata, Task, Truth
+
+INNER_FOLDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Training images. Views are extra rows, with the truth that they show."""
+
+    task: Task
+    """What is predicted."""
+    rows: Rows
+    """Features, (N, V, D)."""
+    truth: Truth
+    """What is known of each image, (N,) or (N, C)."""
+    groups: NDArray[np.object_] | None
+    """Group of each image, (N,), or None."""
+    view_classes: tuple[tuple[int, ...], ...]
+    """For each view, the column that shows in it as column c, (V, C)."""
+
+    @property
+    def activation(self) -> Activation:
+        """The final activation of heads."""
+        return self.task.activation
+
+    @property
+    def columns(self) -> int:
+        """Number of columns, C."""
+        return len(self.view_classes[0])
+
+    def goals(self, indices: Indices) -> Floats32:
+        """Return what each view of the images at `indices` (N,) should give, (N, V, C)."""
+        truth = self.truth[indices]
+        return np.stack([self.task.goals(self.task.mirrored(truth, columns)) for columns in self.view_classes], axis=1)
+
+    def losses(self, indices: Indices, predictions: Floats) -> Floats:
+        """Return the proper loss of each image at `indices` (N,), (N,)."""
+        return self.task.losses(self.truth[indices], predictions)
+
+    def clusters(self, indices: Indices) -> Labels:
+        """Return the cluster of each image, (N,): its group, or the image itself if there are no groups."""
+        if self.groups is None or len(np.unique(self.groups[indices])) < 2:
+            return np.arange(len(indices))
+        return np.unique(self.groups[indices], return_inverse=True)[1].astype(np.int64)
+
+    def inner_parts(self, indices: Indices, seed: int) -> folds.Fold:
+        """Return the inner fold of each image at `indices`, (N,), for choices that must not see other images."""
+        strata = self.task.strata(self.truth[indices])
+        return _inner_parts(strata, None if self.groups is None else self.groups[indices], seed)
+
+
+def _inner_parts(strata: Strata, groups: NDArray[np.object_] | None, seed: int) -> folds.Fold:
+    if groups is not None and len(np.unique(groups)) >= 2:
+        return folds.split(strata, groups, min(INNER_FOLDS, len(np.unique(groups))), seed)
+    if strata.ndim == 2:
+        return folds.split(strata, None, INNER_FOLDS, seed)
+    rarest = int(np.unique(strata, return_counts=True)[1].min())
+    if rarest < 2:  # too few to stratify
+        return folds.split(np.zeros(len(strata), np.int64), None, INNER_FOLDS, seed)
+    return folds.split(strata, None, min(INNER_FOLDS, rarest), seed)
