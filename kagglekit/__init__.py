@@ -19,7 +19,16 @@ if TYPE_CHECKING:
         ProbabilityPerClass,
     )
     from kagglekit.competitions.hookspecs import hookimpl
-    from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
+    from kagglekit.competitions.label_columns import Columns, OneHot, RowPerLabel, Tags
+    from kagglekit.competitions.locations import (
+        CocoLabels,
+        CsvGroups,
+        CsvIds,
+        CsvLabels,
+        FilenameLabels,
+        FolderLabels,
+        Together,
+    )
     from kagglekit.metrics import Metric
     from kagglekit.tasks.targets import (
         Classes,
@@ -36,8 +45,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassLabel",
     "Classes",
+    "CocoLabels",
+    "Columns",
     "Competition",
     "CsvGroups",
+    "CsvIds",
     "CsvLabels",
     "FilenameLabels",
     "FolderLabels",
@@ -49,11 +61,15 @@ __all__ = [
     "Metric",
     "Number",
     "Numbers",
+    "OneHot",
     "OwnFormat",
     "PluginError",
     "Probability",
     "ProbabilityPerClass",
+    "RowPerLabel",
     "Shares",
+    "Tags",
+    "Together",
     "UserError",
     "hookimpl",
 ]
@@ -63,8 +79,9 @@ _HOMES = {
     "PluginError": "base.errors",
     "UserError": "base.errors",
     "hookimpl": "competitions.hookspecs",
+    **dict.fromkeys(("Columns", "OneHot", "RowPerLabel", "Tags"), "competitions.label_columns"),
     **dict.fromkeys(
-        ("CsvGroups", "CsvLabels", "FilenameLabels", "FolderLabels"),
+        ("CocoLabels", "CsvGroups", "CsvIds", "CsvLabels", "FilenameLabels", "FolderLabels", "Together"),
         "competitions.locations",
     ),
     **dict.fromkeys(

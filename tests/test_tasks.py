@@ -71,7 +71,7 @@ def test_names_may_come_from_the_data() -> None:
         (Labels(["a", "b", "c"], one_of=[["a", "b"]]), ["a|c", "a|b"], "'a|b' has 2 of the labels ['a', 'b']"),
         (Labels(["a", "b", "c"], one_of=[["a", "b"]]), ["c"], "'c' has 0 of the labels"),
         (Number(1, 100), ["100", "101"], "'101' is outside 1 to 100"),
-        (Number(), ["nan"], "'nan' is outside"),
+        (Number(), ["nan"], "'nan' is not a number"),
         (Numbers(["x", "y"]), ["1"], "'1' has 1 numbers, not 2"),
         (Number(), ["one"], "'one' is not a number"),
         (Shares(["a", "b"]), ["0.5|1.5"], "'1.5' is outside 0 to 1"),
@@ -79,8 +79,8 @@ def test_names_may_come_from_the_data() -> None:
 )
 def test_labels_that_can_not_be_meant_are_named(target: targets.Target, labels: list[str], message: str) -> None:
     task = kinds.of(target)
-    assert message in task.wrong(labels)
-    assert not task.wrong(labels[:-1])
+    assert message in task.faults(labels)[labels[-1]]
+    assert not task.faults(labels[:-1])
 
 
 def test_truth_prior_goals_and_mirror_of_each_kind() -> None:

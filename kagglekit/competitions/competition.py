@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kagglekit import metrics
 from kagglekit.base import patterns
-from kagglekit.competitions.locations import CsvGroups, FilenameLabels, FolderLabels, TrainLayout
+from kagglekit.competitions import locations
+from kagglekit.competitions.locations import CsvGroups, CsvIds, FilenameLabels, FolderLabels, TestImages, TrainLayout
 from kagglekit.tasks.targets import Classes, FromTrain, Target
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Competition:
     """Short form of `target=Classes(…)`: label in the data -> name for people; probabilities are in this order."""
     train: TrainLayout
     """Location of training images and their labels."""
-    test: str | tuple[str, ...]
+    test: TestImages
     """Path pattern(s) of test images, with `{id}`; the first that matches any image is used. Empty: no test set."""
     submission: Submission
     """Format of the submission."""
@@ -123,6 +124,7 @@ class Competition:
         if self.target.source is None:
             self._check_columns()
             self._check_flip()
+        self._check_locations()
         self._check_metric()
         for pattern in self.test_patterns:
             patterns.check_images(pattern, "id")
@@ -139,6 +141,19 @@ class Competition:
                 raise ValueError("classes is the short form of target=Classes(…): give one of the two")
             object.__setattr__(self, "target", self.target.named(self.classes))
         object.__setattr__(self, "classes", MappingProxyType(dict(self.target.meanings)))
+
+    def _check_locations(self) -> None:
+        """Raise ValueError if the labels are written as no such target is, or groups are declared twice or by half."""
+        label = getattr(self.train, "label", "")
+        if not isinstance(label, str) and self.target.kind not in label.kinds:
+            raise ValueError(
+                f"{type(label).__name__} is for targets of {' or '.join(label.kinds)}, not of {self.target.kind}: "
+                f"declare target={label.kinds[-1].title()}(…)"
+            )
+        if self.train.has_groups and self.groups is not None:
+            raise ValueError("groups are declared twice: in train and in groups")
+        if self.train.has_groups and self.valid is not None and not self.valid.has_groups:
+            raise ValueError("train declares each image's group, and valid does not: its pattern needs {group}")
 
     def _check_columns(self) -> None:
         form = self.submission
@@ -208,7 +223,19 @@ class Competition:
     @property
     def test_patterns(self) -> tuple[str, ...]:
         """All test patterns, in the order in which they are tried."""
-        return (self.test,) if isinstance(self.test, str) else tuple(self.test)
+        return sum(self.test_alternatives, ())
+
+    @property
+    def test_alternatives(self) -> locations.Alternatives:
+        """The test patterns of each layout, in the order in which they are tried."""
+        if isinstance(self.test, CsvIds):
+            return self.test.alternatives
+        return locations.alternatives_of(self.test if isinstance(self.test, tuple) else (self.test,))
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether each training image has a group, which folds never split."""
+        return self.groups is not None or self.train.has_groups
 
     @property
     def mirror_classes(self) -> tuple[int, ...] | None:
@@ -218,6 +245,11 @@ class Competition:
     def _described_target(self) -> dict[str, Any]:
         """Return the target as plain values, unless the classes say it all."""
         return {} if self.target == Classes(self.target.names) else {"target": self.target.to_plain()}
+
+    def _described_test(self) -> dict[str, Any]:
+        """Return where the test images are, unless the patterns say it all."""
+        told = isinstance(self.test, CsvIds) or any(len(layout) > 1 for layout in self.test_alternatives)
+        return {"test_images": repr(self.test)} if told else {}
 
     def describe(self) -> dict[str, Any]:
         """Return the description as plain values, for a run's record."""
@@ -229,6 +261,7 @@ class Competition:
             "train": repr(self.train),
             "valid": repr(self.valid),
             "test": list(self.test_patterns),
+            **self._described_test(),
             "groups": repr(self.groups),
             "flip": self.flip if isinstance(self.flip, str) else dict(self.flip),
             "submission": repr(self.submission),

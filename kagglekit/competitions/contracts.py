@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     """Return the table of training images with its columns in order. Errors are PluginError, which names `source`."""
     _check_images(table, ("id", "path", "label"), source)
     _check_labels(table, competition, source)
-    if competition.groups is not None and "group" not in table:
+    if competition.has_groups and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
     if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
         raise PluginError(f"{source}: column 'group' has empty values.")
@@ -52,14 +51,14 @@ _ON_WINDOWS = os.name == "nt"
 def _check_labels(table: pd.DataFrame, competition: Competition, source: str) -> None:
     """Raise PluginError for a label that the target does not allow, and for columns without an image."""
     task, labels = competition.task, table["label"].tolist()
-    wrong = task.wrong(labels)
-    if wrong:
-        # the first wrong row ends the shortest wrong table; to ask row by row would take rows times classes
-        place = bisect_left(range(len(labels)), True, key=lambda row: bool(task.wrong(labels[: row + 1])))
+    faults = task.faults(labels)
+    if faults:
+        count = sum(label in faults for label in labels)
+        first, why = next(iter(faults.items()))
         raise PluginError(
-            f"{source}: {wrong}, for example {table['path'].iloc[place]}"
-            f"{image_names.told_apart(labels[place], competition.labels)}: move the images away, or change the target "
-            "in the plugin."
+            f"{source}: {count} training images have a wrong label: {why}, for example "
+            f"{table['path'].iloc[labels.index(first)]}{image_names.told_apart(first, competition.labels)}: correct "
+            "the data or move the images away, or change the target in the plugin."
         )
     unused = task.unused(task.truth(labels))
     if unused:

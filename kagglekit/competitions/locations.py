@@ -5,66 +5,205 @@ The constructors check all values and raise ValueError. Importing this module lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from kagglekit.base import patterns
+from kagglekit.competitions.label_columns import LabelColumns
 
 
-@dataclass(frozen=True)
-class _LabelsInPaths:
-    pattern: str
-    """Path pattern below the data folder, with `{label}` and any other placeholders."""
-    also: tuple[str, ...] = ()
+@dataclass(frozen=True, init=False)
+class Together:
+    """Path patterns of images in several folders. All are used, where a tuple of patterns offers a choice."""
+
+    patterns: tuple[str, ...]
+
+    def __init__(self, *patterns: str) -> None:
+        object.__setattr__(self, "patterns", patterns)
+        if not patterns:
+            raise ValueError("Together must have a pattern")
+
+    def __repr__(self) -> str:
+        return f"Together({', '.join(map(repr, self.patterns))})"
+
+
+Pattern = str | Together
+Alternatives = tuple[tuple[str, ...], ...]
+"""Patterns of each layout in which archives have been delivered: all those of the first that matches are used."""
+
+
+def alternatives_of(layouts: Sequence[Pattern]) -> Alternatives:
+    """Return the patterns of each layout."""
+    return tuple(each.patterns if isinstance(each, Together) else (each,) for each in layouts)
+
+
+class _Described:
+    """Written as its constructor is called, without the keywords that have their defaults."""
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        values = {each.name: getattr(self, each.name) for each in fields}
+        unset = {each.name for each in fields if each.kw_only and not values[each.name]}
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items() if name not in unset)
+        return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True, repr=False)
+class _LabelsInPaths(_Described):
+    pattern: Pattern
+    """Path pattern below the data folder, with `{label}` and any other placeholders; `{group}` is the image's group."""
+    also: tuple[Pattern, ...] = ()
     """Patterns of other archive layouts in use; the first that matches any image is used."""
+    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Label in the data -> label that it means, where they differ."""
 
     def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check(pattern, "label")
+        self._check(patterns.check)
+
+    def _check(self, check: Callable[[str, str], None]) -> None:
+        for pattern in sum(self.alternatives, ()):
+            check(pattern, "label")
+        object.__setattr__(self, "labels", dict(self.labels))
 
     @property
-    def alternatives(self) -> tuple[str, ...]:
-        """All patterns, in the order in which they are tried."""
-        return (self.pattern, *self.also)
+    def alternatives(self) -> Alternatives:
+        """The patterns of each layout, in the order in which they are tried."""
+        return alternatives_of((self.pattern, *self.also))
+
+    @property
+    def image_patterns(self) -> Alternatives:
+        """The patterns of images; one that ends in a slash matches everything below."""
+        return self.alternatives
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the layout says each image's group."""
+        return _named_in_all("group", self.alternatives)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FilenameLabels(_LabelsInPaths):
     """Training images with the label in the file name: `train/{label}.{number}.jpg`."""
 
     def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check_images(pattern, "label")
+        self._check(patterns.check_images)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FolderLabels(_LabelsInPaths):
     """Training images in one folder per class, `imgs/train/{label}`; every image below it counts."""
 
+    @property
+    def image_patterns(self) -> Alternatives:
+        """The patterns of images: everything below the folders."""
+        return tuple(tuple(f"{pattern}/" for pattern in layout) for layout in self.alternatives)
 
-@dataclass(frozen=True)
-class CsvLabels:
-    """Training images in one folder, labels in a CSV file."""
+
+@dataclass(frozen=True, repr=False)
+class _Listed(_Described):
+    """Training images that a file lists with their labels."""
+
+    part: ClassVar[str] = "training"
+    """What the images are for."""
+    key: ClassVar[str]
+    """Placeholder that matches what the file calls an image."""
+
+    group: str = field(default="", kw_only=True)
+    """Column with the group of each image, if the file has it."""
+    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Label in the data -> label that it means, where they differ."""
+    only_listed: bool = field(default=False, kw_only=True)
+    """Whether images without a row are no training images, as where train and test share a folder."""
+    only_present: bool = field(default=False, kw_only=True)
+    """Whether rows without an image are left out."""
+
+    def __post_init__(self) -> None:
+        for pattern in sum(self.alternatives, ()):
+            in_parts = "group" in patterns.placeholders(pattern) and self.key not in patterns.placeholders(pattern)
+            patterns.check_images(pattern, "group" if in_parts else self.key)
+        patterns.check_relative(self.source)
+        object.__setattr__(self, "labels", dict(self.labels))
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Path of the file below the data folder."""
+
+    @property
+    @abstractmethod
+    def alternatives(self) -> Alternatives:
+        """The image patterns of each layout, in the order in which they are tried."""
+
+    @property
+    def image_patterns(self) -> Alternatives:
+        """The same."""
+        return self.alternatives
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the layout says each image's group."""
+        return bool(self.group) or _named_in_all("group", self.alternatives)
+
+
+@dataclass(frozen=True, repr=False)
+class CsvLabels(_Listed):
+    """Training images in one folder, or several, and labels in a CSV file."""
+
+    key = "id"
 
     csv: str
     """Path of the CSV below the data folder."""
-    images: str
-    """Path pattern with `{id}`: `train/{id}.jpg`."""
+    images: Pattern
+    """Path pattern with `{id}`: `train/{id}.jpg`; with `{group}` alone, as in `train/{group}_{eye}.jpg`, the id is all
+    below the folder."""
     id: str
     """Column of the CSV with the text that `{id}` matches, with or without the image extension."""
-    label: str
-    """Column of the CSV with the label."""
-    also: tuple[str, ...] = ()
+    label: LabelColumns
+    """Column of the CSV with the label or number; or `OneHot()`, `Tags("tags")`, `Columns()`, `RowPerLabel("tag")`."""
+    also: tuple[Pattern, ...] = ()
     """Image patterns of other archive layouts in use."""
 
-    def __post_init__(self) -> None:
-        for pattern in self.alternatives:
-            patterns.check_images(pattern, "id")
-        patterns.check_relative(self.csv)
+    @property
+    def source(self) -> str:
+        """Path of the file below the data folder."""
+        return self.csv
 
     @property
-    def alternatives(self) -> tuple[str, ...]:
-        """All image patterns, in the order in which they are tried."""
-        return (self.images, *self.also)
+    def alternatives(self) -> Alternatives:
+        """The image patterns of each layout, in the order in which they are tried."""
+        return alternatives_of((self.images, *self.also))
+
+
+@dataclass(frozen=True, repr=False)
+class CocoLabels(_Listed):
+    """Training images in one folder, or several, and labels in a JSON file as COCO has it.
+
+    It lists `images` (`id`, `file_name`), `annotations` (`image_id`, `category_id`) and `categories` (`id`, `name`).
+    """
+
+    key = "file_name"
+
+    json: str
+    """Path of the JSON file below the data folder."""
+    images: Pattern
+    """Path pattern with `{file_name}`, or `{file_name/}` if it has folders: `train/{file_name}`."""
+    category: str = "id"
+    """What of a category is the label: its `id`, or its `name`. The name is always that for people."""
+    also: tuple[Pattern, ...] = ()
+    """Image patterns of other archive layouts in use."""
+
+    @property
+    def source(self) -> str:
+        """Path of the file below the data folder."""
+        return self.json
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """The image patterns of each layout, in the order in which they are tried."""
+        return alternatives_of((self.images, *self.also))
 
 
 @dataclass(frozen=True)
@@ -82,4 +221,48 @@ class CsvGroups:
         patterns.check_relative(self.csv)
 
 
-TrainLayout = FilenameLabels | FolderLabels | CsvLabels
+@dataclass(frozen=True, repr=False)
+class CsvIds(_Described):
+    """Test images that a CSV file lists, in a folder that may have others too."""
+
+    part: ClassVar[str] = "test"
+    """What the images are for."""
+    key: ClassVar[str] = "id"
+    """Placeholder that matches what the file calls an image."""
+    only_listed: ClassVar[bool] = True
+    """Images without a row are no test images."""
+
+    csv: str
+    """Path of the CSV below the data folder."""
+    images: Pattern
+    """Path pattern with `{id}`, which is the test id."""
+    id: str
+    """Column of the CSV with the ids."""
+    also: tuple[Pattern, ...] = ()
+    """Image patterns of other archive layouts in use."""
+    only_present: bool = field(default=False, kw_only=True)
+    """Whether rows without an image are left out."""
+
+    def __post_init__(self) -> None:
+        for pattern in sum(self.alternatives, ()):
+            patterns.check_images(pattern, self.key)
+        patterns.check_relative(self.csv)
+
+    @property
+    def source(self) -> str:
+        """Path of the file below the data folder."""
+        return self.csv
+
+    @property
+    def alternatives(self) -> Alternatives:
+        """The image patterns of each layout, in the order in which they are tried."""
+        return alternatives_of((self.images, *self.also))
+
+
+TrainLayout = FilenameLabels | FolderLabels | CsvLabels | CocoLabels
+TestImages = Pattern | CsvIds | tuple[Pattern, ...]
+
+
+def _named_in_all(placeholder: str, alternatives: Alternatives) -> bool:
+    """Return whether all patterns have the placeholder."""
+    return all(placeholder in patterns.placeholders(pattern) for layout in alternatives for pattern in layout)

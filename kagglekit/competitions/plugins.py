@@ -214,6 +214,8 @@ class Plugin:
 
         Raises UserError if the data does not say it.
         """
+        import pandas as pd
+
         from kagglekit.competitions import resolving
 
         def table(described: Competition) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
-from kagglekit.competitions import csv_tables, samples
+from kagglekit.competitions import csv_tables, label_tables, samples
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.tasks.targets import SEPARATOR, FromCsv, FromSample, Labels, Numbers
@@ -45,10 +45,14 @@ def _names(competition: Competition, files: DataFiles, table: Table) -> dict[str
         return _of_csv(source, files)
     if isinstance(source, FromSample):
         return {name: name for name in _of_sample(competition, files)}
+    columns = label_tables.columns(competition, files)
+    if columns:
+        return {name: name for name in columns}
     labels = set(table(competition)["label"])
     if isinstance(competition.target, Labels):
         labels = _separate(labels, SEPARATOR)
-    return {name: name for name in sorted(labels, key=natural_key)}
+    meanings = label_tables.meanings(competition, files)
+    return {name: meanings.get(name, name) for name in sorted(labels, key=natural_key)}
 
 
 def _of_csv(source: FromCsv, files: DataFiles) -> dict[str, str]:
@@ -85,9 +89,10 @@ def _measured(competition: Competition, labels: Iterable[str]) -> Numbers:
     """Return the target with the mean and standard deviation of its columns."""
     target, task, texts = competition.target, competition.task, list(labels)
     assert isinstance(target, Numbers)
-    wrong = task.wrong(texts)
-    if wrong:
-        raise UserError(f"the training data has other labels: {wrong}: correct it, or change the plugin's target.")
+    faults = task.faults(texts)
+    if faults:
+        count, why = sum(text in faults for text in texts), next(iter(faults.values()))
+        raise UserError(f"{count} training images have a wrong label: {why}: correct it, or the plugin's target.")
     truth = task.truth(texts)
     scales = [float(scale) or 1.0 for scale in truth.std(axis=0)]  # a constant column must not divide by zero
     return replace(target, means=truth.mean(axis=0).tolist(), scales=scales)

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kagglekit.base import image_names, patterns, storage
+from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability, ProbabilityPerClass
-from kagglekit.competitions.locations import CsvLabels, FilenameLabels, FolderLabels
+from kagglekit.competitions.locations import Alternatives, CocoLabels, CsvLabels, FolderLabels, TrainLayout
 from kagglekit.recipe import DEFAULT_FOLDS
 
 DRAWING_VERSION = 1
@@ -33,8 +34,6 @@ _GROUPS = 6
 _WIDTH, _HEIGHT = 160, 120
 _WHEN = (2020, 1, 1, 0, 0, 0)
 _MARK = "SYNTHETIC"
-
-TrainLayout = FilenameLabels | FolderLabels | CsvLabels
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class _Pictures:
 
 def shapes(competition: Competition) -> int:
     """Return the number of archive layouts that the description declares."""
-    parts = (competition.train.alternatives, competition.test_patterns)
+    parts = (competition.train.alternatives, competition.test_alternatives)
     return max(len(part) for part in (*parts, competition.valid.alternatives if competition.valid else ()))
 
 
@@ -79,6 +78,7 @@ def draw(competition: Competition, folder: Path, folds: int = DEFAULT_FOLDS, sha
 
     `shape` selects one of the declared archive layouts. The same description gives the same bytes.
     """
+    _check(competition)
     planned = _plan(competition, folds, shape)
     described = [competition.describe(), folds, shape, DRAWING_VERSION]
     archive = folder / f"{competition.name}-synthetic-{storage.digest(described, 8)}.zip"
@@ -92,6 +92,17 @@ def draw(competition: Competition, folder: Path, folds: int = DEFAULT_FOLDS, sha
         groups={path: _group_name(group) for path, (_, group) in planned.train.items()} if competition.groups else {},
         test_ids=planned.test_ids,
     )
+
+
+def _check(competition: Competition) -> None:
+    """Raise UserError for a competition that can't be drawn."""
+    train, why = competition.train, ""
+    if competition.target.source is not None:
+        why = "its data says what is predicted"
+    elif isinstance(train, CocoLabels) or (isinstance(train, CsvLabels) and not isinstance(train.label, str)):
+        why = "its labels are not one column"
+    if why:
+        raise UserError(f"{competition.name} can't be drawn, because {why}: name its data with --data PATH.")
 
 
 def _plan(competition: Competition, folds: int, shape: int) -> _Pictures:
@@ -130,7 +141,7 @@ def _group_name(group: int) -> str:
 
 def _train_path(layout: TrainLayout, shape: int, label: str, number: int) -> tuple[str, str]:
     """Return (path, value of `{id}` in the CSV of labels)."""
-    pattern = layout.alternatives[min(shape, len(layout.alternatives) - 1)]
+    pattern = _pattern(layout.alternatives, shape, number)
     if isinstance(layout, FolderLabels):
         pattern += f"/img_{number}.jpg"
     path = _filled(pattern, {"label": label, "id": str(number)}, str(number))
@@ -141,12 +152,18 @@ def _train_path(layout: TrainLayout, shape: int, label: str, number: int) -> tup
 
 def _test_path(competition: Competition, shape: int, name: int, number: int) -> tuple[str, str]:
     """Return (path, test id)."""
-    pattern = competition.test_patterns[min(shape, len(competition.test_patterns) - 1)]
+    pattern = _pattern(competition.test_alternatives, shape, number)
     whole_name = not image_names.is_image(pattern.replace("{id}", "1"))
     path = _filled(pattern, {"id": f"img_{name}.jpg" if whole_name else str(number)}, "1")
     match = patterns.compile_pattern(pattern).fullmatch(path)
     assert match is not None
     return path, match["id"]
+
+
+def _pattern(layouts: Alternatives, shape: int, number: int) -> str:
+    """Return the pattern of an image: those of a layout take turns."""
+    together = layouts[min(shape, len(layouts) - 1)]
+    return together[number % len(together)]
 
 
 def _filled(pattern: str, values: Mapping[str, str], other: str) -> str:
@@ -193,6 +210,7 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
         table = columns.setdefault(competition.train.csv, {})
         labelled = planned.rows[: planned.labelled]
         table[competition.train.id] = [image_id for image_id, *_ in labelled]
+        assert isinstance(competition.train.label, str), "others are not drawn"
         table[competition.train.label] = [label for _, _, label, _ in labelled]
     if competition.groups is not None:
         table = columns.setdefault(competition.groups.csv, {})

@@ -10,6 +10,7 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 
 _NO_PATTERN = "in no pattern"
+_NO_TABLE = "in no table"
 _TOLD = ("not an image", "camera raw", _NO_PATTERN)
 """Reasons that may surprise: the line has an example."""
 
@@ -38,6 +39,11 @@ class FileCounts:
         return f" (such as {self.ignored[why][0]})" if why in _TOLD else ""
 
 
+def _why_unused(competition: Competition, files: DataFiles, path: str) -> str:
+    unlisted = _NO_TABLE if layout.fits_any(competition, path) else _NO_PATTERN
+    return files.why_no_image(path) or unlisted
+
+
 def count(competition: Competition, files: DataFiles, used: Iterable[str]) -> FileCounts:
     """Count the files below the folders of all images. `used` are the paths of the images in the tables."""
     folders = layout.folders(competition, files)
@@ -50,7 +56,7 @@ def count(competition: Competition, files: DataFiles, used: Iterable[str]) -> Fi
             if (place := files.absolute(path)) in images:
                 found.add(place)
             else:
-                ignored.setdefault(files.why_no_image(path) or _NO_PATTERN, []).append(path)
+                ignored.setdefault(_why_unused(competition, files, path), []).append(path)
     for path, why in files.ignored.items():
         if path.lower().startswith(starts):
             ignored.setdefault(why, []).append(path)

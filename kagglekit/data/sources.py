@@ -214,7 +214,7 @@ def _unpack(source: Path, workspace: Workspace, console: Console) -> Path:
 
 
 def _no_layout(competition: Competition, option: Path) -> UserError:
-    wanted = " or ".join(competition.train.alternatives)
+    wanted = " or ".join(" and ".join(each) for each in competition.train.alternatives)
     there = f"; it has {folder_layout.describe(DataFiles.from_folders([option], ''))}" if option.is_dir() else ""
     part = next((path.name for path in sorted(option.glob("*")) if is_part(path.name)), "")
     split = f"; {part} is one part of a split archive: {unpack_split(part)}" if part else ""

@@ -13,7 +13,7 @@ import pandas as pd
 from kagglekit.base import image_names
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import layout, submissions
+from kagglekit.competitions import matching, submissions
 from kagglekit.competitions.competition import Competition, OwnFormat
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import exclusions, file_counts, folds
@@ -188,7 +188,7 @@ def _as_listed(
     written = [(submissions.written_id(competition, a), submissions.written_id(competition, b)) for a, b in spelled]
     rows = image_names.match(written, wanted)
     pairs = [(image, wanted[row]) for image, row in zip(written, rows, strict=True) if row is not None]
-    layout.remark_loose(pairs, "the sample submission", files)
+    matching.remark_loose(pairs, "the sample submission", files)
     ids = [
         None if row is None else submissions.test_id(competition, wanted[row]) or image_id
         for image_id, row in zip(test["id"], rows, strict=True)

@@ -66,20 +66,18 @@ class AnyOf(_Logistic):
 
     target: targets.Labels
 
-    def wrong(self, labels: Sequence[str]) -> str:
-        """Return a remark on the first label that is unknown, and on sets that the target forbids."""
-        known = set(self.columns)
-        for text in labels:
-            own = _split(text)
-            unknown = [name for name in own if name not in known]
-            if unknown:
-                return f"{unknown[0]!r} in {text!r} is not one of the labels {shown(self.columns)}"
-            if not own and self.target.at_least_one:
-                return "an image has no label, and at least one is declared"
-            for some in self.target.one_of:
-                count = len(set(own) & set(some))
-                if count != 1:
-                    return f"{text!r} has {count} of the labels {shown(some)}, and exactly one is declared"
+    def fault(self, label: str) -> str:
+        """Return a remark on an unknown label, and on a set that the target forbids."""
+        own = _split(label)
+        unknown = [name for name in own if name not in self.known]
+        if unknown:
+            return f"{unknown[0]!r} in {label!r} is not one of the labels {shown(self.columns)}"
+        if not own and self.target.at_least_one:
+            return "an image has no label, and at least one is declared"
+        for some in self.target.one_of:
+            count = len(set(own) & set(some))
+            if count != 1:
+                return f"{label!r} has {count} of the labels {shown(some)}, and exactly one is declared"
         return ""
 
     def truth(self, labels: Iterable[str]) -> Floats:
@@ -134,19 +132,20 @@ class _OfNumbers(_ByColumn):
     low: float = -math.inf
     high: float = math.inf
 
-    def wrong(self, labels: Sequence[str]) -> str:
-        """Return a remark on the first label that is no number, or outside the range."""
-        for text in labels:
-            parts = text.split(SEPARATOR)
-            if len(parts) != len(self.columns):
-                return f"{text!r} has {len(parts)} numbers, not {len(self.columns)}"
-            for part in parts:
-                try:
-                    value = float(part)
-                except ValueError:
-                    return f"{part!r} is not a number"
-                if not self.low <= value <= self.high:  # also NaN
-                    return f"{part!r} is outside {self.low:g} to {self.high:g}"
+    def fault(self, label: str) -> str:
+        """Return a remark on what is no number, or outside the range."""
+        parts = label.split(SEPARATOR)
+        if len(parts) != len(self.columns):
+            return f"{label!r} has {len(parts)} numbers, not {len(self.columns)}"
+        for part in parts:
+            try:
+                value = float(part)
+            except ValueError:
+                return f"{part!r} is not a number"
+            if not math.isfinite(value):
+                return f"{part!r} is not a number"
+            if not self.low <= value <= self.high:
+                return f"{part!r} is outside {self.low:g} to {self.high:g}"
         return ""
 
     def truth(self, labels: Iterable[str]) -> Floats:

@@ -13,7 +13,7 @@ from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import CutPoints, Decision, MostProbable, TopLists
 from kagglekit.tasks.label_errors import Suspect
-from kagglekit.tasks.targets import Classes
+from kagglekit.tasks.targets import SEPARATOR, Classes
 from kagglekit.tasks.task import Decided, Strata, Task, Truth
 
 _EPSILON = 1e-15
@@ -26,11 +26,14 @@ class OneOf(Task):
     loss = "log loss"
     metric = "log_loss"
 
-    def wrong(self, labels: Sequence[str]) -> str:
-        """Return a remark on the first label that is no class."""
-        known = set(self.columns)
-        unknown = next((label for label in labels if label not in known), None)
-        return "" if unknown is None else f"label {unknown!r} is not one of the classes {shown(self.columns)}"
+    def fault(self, label: str) -> str:
+        """Return a remark on a label that is no class, or more than one."""
+        if label in self.known:
+            return ""
+        several = label.split(SEPARATOR)
+        if len(several) > 1 and self.known.issuperset(several):
+            return f"{label!r} has {len(several)} classes, and exactly one is declared"
+        return f"label {label!r} is not one of the classes {shown(self.columns)}"
 
     def truth(self, labels: Iterable[str]) -> Labels:
         """Return class indices, (N,)."""

@@ -41,16 +41,23 @@ class Task(ABC):
         self.target = target
         self.columns = target.columns
         """What is predicted of an image, (C,)."""
+        self.known = frozenset(target.columns)
+        """The same, to look them up."""
 
     # --- the column `label` of a table of training images
 
     @abstractmethod
-    def wrong(self, labels: Sequence[str]) -> str:
-        """Return why the first wrong label of a table is wrong; empty if none is."""
+    def fault(self, label: str) -> str:
+        """Return why a label of a table is wrong; empty if it is not."""
+
+    def faults(self, labels: Iterable[str]) -> dict[str, str]:
+        """Return label -> why it is wrong, for the wrong labels of a table."""
+        found = {label: self.fault(label) for label in dict.fromkeys(labels)}
+        return {label: why for label, why in found.items() if why}
 
     @abstractmethod
     def truth(self, labels: Iterable[str]) -> Truth:
-        """Return the truth of labels that are not `wrong`."""
+        """Return the truth of labels without a fault."""
 
     @abstractmethod
     def unused(self, truth: Truth) -> list[str]:

@@ -1,0 +1,198 @@
+"""Read labels from the cells of a CSV file, in each way in which a plugin may declare that they are written.
+
+N rows. Errors name the file, a value and a cure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kagglekit.base.arrays import Mask
+from kagglekit.base.errors import UserError
+from kagglekit.competitions import csv_tables
+from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.label_columns import Columns, LabelColumns, OneHot, RowPerLabel, Tags
+from kagglekit.competitions.locations import CsvLabels
+from kagglekit.competitions.spelling import joiner, speller
+from kagglekit.tasks.targets import SEPARATOR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
+_SEPARATORS = (",", ";", SEPARATOR, " ")
+"""What may separate tags, the more telling first."""
+
+
+def named_columns(label: LabelColumns) -> tuple[str, ...]:
+    """Return the columns that a declaration names."""
+    if isinstance(label, str):
+        return (label,)
+    if isinstance(label, Tags):
+        return (label.column,)
+    if isinstance(label, RowPerLabel):
+        return tuple(name for name in ("" if label.in_id else label.label, label.value) if name)
+    return tuple(label.columns)
+
+
+def used_columns(layout: CsvLabels, competition: Competition, columns: Iterable[str]) -> list[str]:
+    """Return the columns of the file's `columns` that have labels: those declared, of the target, or all others."""
+    named = named_columns(layout.label)
+    if named:
+        return list(named)
+    if competition.labels and not layout.labels:
+        return list(competition.labels)
+    return [name for name in columns if name and name not in (layout.id, layout.group)]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A CSV file of labels, and what reads its cells."""
+
+    layout: CsvLabels
+    competition: Competition
+    table: pd.DataFrame
+    """The file's content, (N,) rows of strings."""
+    columns: list[str]
+    """The columns with labels."""
+    files: DataFiles
+
+    def images(self) -> list[str]:
+        """Return the name of each row's image, (N,)."""
+        label = self.layout.label
+        if isinstance(label, RowPerLabel) and label.in_id:
+            return [image for image, _ in self._ids_and_labels(label)]
+        return self.table[self.layout.id].tolist()
+
+    def labels(self) -> dict[str, str]:
+        """Return name of an image -> its label; raise UserError for two of them."""
+        label = self.layout.label
+        if isinstance(label, RowPerLabel):
+            return self._long(label)
+        if isinstance(label, OneHot):
+            return self._once(self._one_hot())
+        if isinstance(label, Tags):
+            return self._once(self._tags(label))
+        if isinstance(label, Columns):
+            return self._once(self._numbers())
+        return self._once(map(speller(self.layout.labels, self.competition), self.table[label]))
+
+    def _once(self, labels: Iterable[str]) -> dict[str, str]:
+        """Return the label of each image, of which two rows may not have different ones."""
+        known: dict[str, str] = {}
+        for name, label in zip(self.table[self.layout.id], labels, strict=True):
+            if known.setdefault(name, label) != label:
+                raise UserError(f"{self.layout.csv} has {name!r} twice in column {self.layout.id!r}: remove one row.")
+        csv_tables.remark_twice(len(self.table) - len(known), self.layout.csv, self.files)
+        return known
+
+    def _one_hot(self) -> list[str]:
+        """Return the joined labels of each row, (N,)."""
+        spell, join = speller(self.layout.labels, self.competition), joiner(self.competition)
+        has = np.column_stack([self._is_one(column) for column in self.columns])  # (N, L)
+        packed, which = np.unique(np.packbits(has, axis=1), axis=0, return_inverse=True)
+        names = [spell(column) for column in self.columns]
+        sets = np.unpackbits(packed, axis=1, count=len(names)).astype(bool)
+        texts = [join(names[place] for place in np.flatnonzero(row)) for row in sets]
+        return [texts[place] for place in which.ravel()]
+
+    def _is_one(self, column: str) -> Mask:
+        """Return where a column has 1, (N,). Raises UserError for anything but 0 and 1."""
+        codes, values = self.table[column].factorize()
+        meant = [str(value).strip().lower() for value in values]
+        wrong = [place for place, value in enumerate(meant) if value not in _YES | _NO]
+        if wrong:
+            strange = np.isin(codes, wrong)
+            row = self.table.iloc[int(np.argmax(strange))]
+            raise UserError(
+                f"{self.layout.csv} has {row[column]!r} in column {column!r} of {row[self.layout.id]!r}, and in "
+                f"{int(strange.sum())} rows neither 0 nor 1: correct them, or name the columns of labels in the "
+                "plugin's train."
+            )
+        ones: Mask = np.array([value in _YES for value in meant], dtype=bool)[codes]
+        return ones
+
+    def _tags(self, tags: Tags) -> list[str]:
+        """Return the joined labels of each row, (N,)."""
+        spell, join = speller(self.layout.labels, self.competition), joiner(self.competition)
+        cells = self.table[tags.column].tolist()
+        parts = {cell: [part.strip() for part in cell.split(tags.sep)] for cell in dict.fromkeys(cells)}
+        texts = {cell: join(map(spell, own)) for cell, own in parts.items()}
+        if any(self.competition.task.fault(text) for text in texts.values()) or not self.competition.labels:
+            self._check_separator(tags, cells)
+        return [texts[cell] for cell in cells]
+
+    def _check_separator(self, tags: Tags, cells: Sequence[str]) -> None:
+        """Raise UserError if something else than declared separates tags that are wrong or not known."""
+        parts = {part.strip() for cell in cells for part in cell.split(tags.sep)}
+        for other in _SEPARATORS:
+            dividing = [cell for cell in cells if other in cell]
+            every = other != " " or not any(tags.sep in cell for cell in cells)
+            if other != tags.sep and dividing and every and any(other in part for part in parts):
+                raise UserError(
+                    f"{len(dividing)} rows of {self.layout.csv} have {other!r} in column {tags.column!r}, for example "
+                    f"{dividing[0]!r}, and the plugin's Tags are separated by {tags.sep!r}: set sep={other!r}, or "
+                    f"label={tags.column!r} if each row is one label."
+                )
+
+    def _numbers(self) -> list[str]:
+        """Return the joined numbers of each row, (N,)."""
+        columns = [self.table[column].str.strip().tolist() for column in self.columns]
+        return [SEPARATOR.join(row) for row in zip(*columns, strict=True)]
+
+    def _long(self, label: RowPerLabel) -> dict[str, str]:
+        """Return the joined labels of each image, which has several rows."""
+        spell, join = speller(self.layout.labels, self.competition), joiner(self.competition)
+        pairs = self._ids_and_labels(label)
+        has = self._is_one(label.value) if label.value else np.ones(len(pairs), dtype=bool)
+        said: dict[tuple[str, str], bool] = {}
+        sets: dict[str, list[str]] = defaultdict(list)
+        for (image, text), yes in zip(pairs, has.tolist(), strict=True):
+            if said.setdefault((image, text), yes) != yes:
+                raise UserError(
+                    f"{self.layout.csv} has two rows of {image!r} and label {text!r}, with 0 and with 1: remove one."
+                )
+            sets[image] += [spell(text)] if yes else []
+        csv_tables.remark_twice(len(pairs) - len(said), self.layout.csv, self.files)
+        return {image: join(labels) for image, labels in sets.items()}
+
+    def _ids_and_labels(self, label: RowPerLabel) -> list[tuple[str, str]]:
+        """Return the image and the label of each row, (N,)."""
+        ids = self.table[self.layout.id].tolist()
+        if not label.in_id:
+            return list(zip(ids, self.table[label.label].tolist(), strict=True))
+        expression = _expression(label.label, {*self.competition.labels, *self.layout.labels})
+        matches = [expression.fullmatch(text) for text in ids]
+        wrong = [text for text, match in zip(ids, matches, strict=True) if match is None]
+        if wrong:
+            raise UserError(
+                f"{len(wrong)} rows of {self.layout.csv} have an id that is not like {label.label!r} with a label of "
+                f"the competition, for example {wrong[0]!r}: correct them, or the plugin's RowPerLabel."
+            )
+        return [(match["id"], match["label"]) for match in matches if match is not None]
+
+
+def _expression(pattern: str, labels: Iterable[str]) -> re.Pattern[str]:
+    """Return what takes an id apart that joins image and label, of which some may be known."""
+    known = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
+    parts = {"{id}": "(?P<id>.+)", "{label}": f"(?P<label>{known or '[^_]+'})"}
+    return re.compile("".join(parts.get(each, re.escape(each)) for each in re.split(r"(\{[a-z]+\})", pattern)))
+
+
+def group_of(images: Iterable[str], groups: Iterable[str], source: str) -> dict[str, str]:
+    """Return name of an image -> its group. Raises UserError for two groups of an image, and for none."""
+    known: dict[str, str] = {}
+    for image, text in zip(images, groups, strict=True):
+        group = text.strip()
+        before = known.setdefault(image, group)
+        if before != group or not group:
+            what = f"two groups, {before!r} and {group!r}" if group else "no group"
+            raise UserError(f"{source} gives {image!r} {what}: folds can't keep groups together.")
+    return known
