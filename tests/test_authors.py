@@ -528,6 +528,11 @@ def test_check_says_in_one_line_what_is_wrong(cli: Cli, tiny: str, here: Path, c
         ('"Oak"', 'f"Oak {next(TIMES)}"', ["'./leaf.py', hook 'competition'", "a different competition each time"]),
         ("test/{id}.jpg", "test/{id}.jgp", ["test/{id}.jgp"]),
         ('FolderLabels("train/{label}")', 'FolderLabels("train")', ["hook 'competition'", "'train' must have {label}"]),
+        (
+            '"Elm"}',
+            '"Elm"}, metric=lambda truth, rows: float((rows.argmax(axis=1) == truth).mean())',
+            ["hook 'competition'", "metric 'own metric'", "higher is better", "lower_is_better=False"],
+        ),
         ('"Elm"}', '"Elm"}, metric="logloss"', ["hook 'competition'", "metric 'logloss' is not one of accuracy, auc"]),
     ],
 )

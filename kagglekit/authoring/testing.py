@@ -54,6 +54,9 @@ def check_plugin(
         say("it can be imported, and its hooks exist")
         competition = check_description(loaded)
         say(f"the description is valid: {len(competition.classes)} classes, metric {competition.scored_by.name}")
+        if competition.target.source is None:
+            check_metric(loaded, competition)
+            say("its metric tells perfect predictions from shuffled ones")
         check_recipe(loaded)
         say("its settings are valid")
         if data is None:
@@ -160,6 +163,8 @@ def check_run(
         quiet = console or Console(nowhere)
         project = Project.of(plugin)
         job = prepare(project, data, chosen, quiet, synthetic=data is None, remember=False)
+        if plugin.competition().target.source is not None:  # only the data has the names
+            check_metric(plugin, job.competition)
         run = go(job)
         written = _ending(run)
         again = go(prepare(project, data, chosen, Console(nowhere), synthetic=data is None, remember=False))
@@ -173,6 +178,21 @@ def check_run(
 def _ending(run: Run) -> list[bytes]:
     """Return the files of a finished run that must not change."""
     return [path.read_bytes() for path in (run.submission, run.folder / filenames.OOF) if path.is_file()]
+
+
+def check_metric(plugin: Plugin, competition: Competition) -> None:
+    """Try the metric on perfect, shuffled, one-class and two-row predictions."""
+    from kagglekit.authoring import metric_probe
+
+    target = competition.target
+    low, high = (getattr(target, name, None) for name in ("low", "high"))
+    low = 0 if low is None else low
+    try:
+        metric_probe.check(
+            competition.scored_by, target.kind, len(target.columns), low, low + 1 if high is None else high
+        )
+    except PluginError as error:
+        raise PluginError(f"plugin {plugin.name!r}, hook 'competition': {error}") from error
 
 
 def check_submission(plugin: Plugin, tables: Tables) -> None:

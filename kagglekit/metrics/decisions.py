@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kagglekit.base.arrays import Floats, Labels
-    from kagglekit.metrics.metric import Kind, Metric, Predicted
+    from kagglekit.metrics.metric import Metric, Predicted
 
 
-def plain_decision(metric: Metric, predictions: Floats, kind: Kind = "classes") -> Predicted:
+def plain_decision(metric: Metric, predictions: Floats, kind: str = "classes") -> Predicted:
     """Return what `metric` needs, from the predictions (N, C) for a target of this kind.
 
     A class is the most probable one, a label is set at 0.5, a grade is the mean grade rounded half up, and a list has

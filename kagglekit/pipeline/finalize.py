@@ -53,7 +53,9 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     metric = job.competition.scored_by
 
     def finish_() -> None:
-        _warn_of_left_out(job, scored, metric)
+        remark = postprocess.left_out(scored, metric, labels)
+        if remark:
+            job.console.warn(remark)
         start, test, tried = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
         # the input of temperature and clip: the report plots the loss for each of their values
         run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
@@ -96,16 +98,6 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     if not job.tables.test.empty:
         stages.make("submission", submission_)
     stages.make("result", result)
-
-
-def _warn_of_left_out(job: Job, scored: postprocess.Scored, metric: metrics.Metric) -> None:
-    labels = job.competition.labels
-    left_out = [labels[index] for index in metric.left_out(scored.truth, len(labels))] if metric.left_out else []
-    if left_out:
-        job.console.warn(
-            f"{metric.name}: the mean leaves out {len(left_out)} of {len(labels)} labels, which all scored images "
-            f"have or none, for example {left_out[0]!r}"
-        )
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:

@@ -75,9 +75,13 @@ class Gate:
         j = self.judgement
         value = "" if self.value is None else f" {self.value:g}"
         return (
-            f"finish: {self.step}{value}: {j.before:.5f} -> {j.after:.5f}, gain {j.gain:.5f}, "
-            f"lower bound {j.low:.5f}: {'kept' if j.kept else 'not kept'}"
+            f"finish: {self.step}{value}: {j.before:.5f} -> {j.after:.5f}, gain {_shown(j.gain)}, "
+            f"lower bound {_shown(j.low)}: {'kept' if j.kept else 'not kept'}"
         )
+
+
+def _shown(gain: float) -> str:
+    return f"{round(gain, 5) + 0.0:.5f}"  # never -0.00000
 
 
 def temper(probabilities: Floats, temperature: float) -> Floats:
@@ -204,9 +208,22 @@ def score(truth: Labels, probabilities: Floats, metric: Metric) -> float:
         found = float(metric.score(truth, plain_decision(metric, probabilities)))
     except UndefinedScoreError as error:
         raise UserError(f"{error}: use more images, or another metric in the plugin.") from error
+    except ValueError as error:
+        raise UserError(f"the metric {metric.name!r} fails ({error}): `kagglekit check` probes it.") from error
     if not np.isfinite(found):
         raise UserError(f"the metric {metric.name!r} is {found} on {len(truth)} images: `kagglekit check` probes it.")
     return found
+
+
+def left_out(scored: Scored, metric: Metric, labels: Sequence[str]) -> str:
+    """Return a remark on the labels that a mean over labels leaves out; empty if there are none."""
+    found = metric.left_out(scored.truth, len(labels)) if metric.left_out else []
+    if not found:
+        return ""
+    return (
+        f"{metric.name}: the mean leaves out {len(found)} of {len(labels)} labels, which all scored images have, or "
+        f"none, for example {labels[found[0]]!r}"
+    )
 
 
 def _parts(scored: Scored, seed: int) -> folds.Fold:
