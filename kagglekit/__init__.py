@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kagglekit.base.errors import PluginError, UserError
     from kagglekit.competitions.competition import (
-        ClassLabel,
         Competition,
-        OwnFormat,
-        Probability,
-        ProbabilityPerClass,
     )
     from kagglekit.competitions.hookspecs import hookimpl
     from kagglekit.competitions.label_columns import Columns, OneHot, RowPerLabel, Tags
@@ -28,6 +24,18 @@ if TYPE_CHECKING:
         FilenameLabels,
         FolderLabels,
         Together,
+    )
+    from kagglekit.formats import (
+        ClassAndScore,
+        ClassLabel,
+        JoinedLabels,
+        Long,
+        OwnFormat,
+        Probability,
+        ProbabilityPerClass,
+        TopClasses,
+        Value,
+        Values,
     )
     from kagglekit.metrics import Metric
     from kagglekit.tasks.targets import (
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ClassAndScore",
     "ClassLabel",
     "Classes",
     "CocoLabels",
@@ -57,7 +66,9 @@ __all__ = [
     "FromSample",
     "FromTrain",
     "Grades",
+    "JoinedLabels",
     "Labels",
+    "Long",
     "Metric",
     "Number",
     "Numbers",
@@ -70,7 +81,10 @@ __all__ = [
     "Shares",
     "Tags",
     "Together",
+    "TopClasses",
     "UserError",
+    "Value",
+    "Values",
     "hookimpl",
 ]
 
@@ -83,6 +97,21 @@ _HOMES = {
     **dict.fromkeys(
         ("CocoLabels", "CsvGroups", "CsvIds", "CsvLabels", "FilenameLabels", "FolderLabels", "Together"),
         "competitions.locations",
+    ),
+    **dict.fromkeys(
+        (
+            "ClassAndScore",
+            "ClassLabel",
+            "JoinedLabels",
+            "Long",
+            "OwnFormat",
+            "Probability",
+            "ProbabilityPerClass",
+            "TopClasses",
+            "Value",
+            "Values",
+        ),
+        "formats",
     ),
     **dict.fromkeys(
         ("Classes", "FromCsv", "FromSample", "FromTrain", "Grades", "Labels", "Number", "Numbers", "Shares"),

@@ -19,10 +19,11 @@ import pytest
 
 from kagglekit.authoring import testing
 from kagglekit.base.errors import PluginError, UserError
-from kagglekit.competitions import installed, plugins, samples, synthetic
-from kagglekit.competitions.competition import ClassLabel, Competition, Probability, ProbabilityPerClass
+from kagglekit.competitions import installed, plugins, synthetic
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
+from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
 from tests import drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
 
@@ -791,7 +792,9 @@ def test_a_class_may_be_called_as_the_id_column_is(here: Path) -> None:
     folder(here / "pets")
     for before, after in (("cat", "id"), ("dog", "label")):
         (here / "pets" / "train" / before).rename(here / "pets" / "train" / after)
-    assert samples.columns(plugins.load("./pets").competition()) == ["id_", "id", "label"]
+    pets = plugins.load("./pets").competition()
+    pets = plugins.load("./pets").competition()
+    assert pets.submission.columns(pets.target) == ["id_", "id", "label"]
 
 
 def test_a_folder_with_a_sample_submission_that_fits_no_class_is_no_guess(here: Path) -> None:

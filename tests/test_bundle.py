@@ -243,8 +243,8 @@ def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "model.onnx", "recipe.toml", "bundle.json", "notebook.ipynb",
-        "csv_files.py", "decoding.py", "depth.py", "image_names.py", "mounted.py", "opening.py",
-        "standalone.py", "walking.py",
+        "csv_files.py", "decisions.py", "decoding.py", "depth.py", "image_names.py", "mounted.py", "opening.py",
+        "rows.py", "standalone.py", "walking.py",
     }  # fmt: skip
     notebook = json.loads((tmp_path / "out" / "notebook.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)

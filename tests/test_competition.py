@@ -14,9 +14,10 @@ import pytest
 
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import installed, plugins
-from kagglekit.competitions.competition import ClassLabel, Competition, Probability, ProbabilityPerClass
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import CsvLabels, FilenameLabels, FolderLabels
+from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
 from kagglekit.metrics import Metric
 
 THREE = {"c0": "safe", "c1": "right", "c2": "left"}

@@ -14,9 +14,9 @@ import pytest
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import folder_layout, plugins, submissions
-from kagglekit.competitions.competition import ProbabilityPerClass
+from kagglekit.competitions import folder_layout, plugins, samples
 from kagglekit.data import sources
+from kagglekit.formats import ProbabilityPerClass
 from tests import damage, drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
 
@@ -162,7 +162,7 @@ def test_a_sample_submission_may_lie_beside_the_folder_of_all_images(tmp_path: P
     assert competition.submission == ProbabilityPerClass(id="img")
     assert understood(pets) == Understood(PETS, {"dog": 2}, ONE_FOLDER)
     found = sources.find(competition, pets, Workspace.of("pets"), Console(io.StringIO()))
-    sample = submissions.read_sample(competition, found)
+    sample = samples.read(competition, found)
     assert sample is not None
     assert sample["img"].tolist() == ["1.jpg", "0.jpg"]
 

@@ -22,11 +22,12 @@ from kagglekit.base.errors import PluginError, UserError
 from kagglekit.base.image_names import composed
 from kagglekit.base.walking import natural_key
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import contracts, layout, plugins, submissions
-from kagglekit.competitions.competition import Competition, Probability, ProbabilityPerClass
+from kagglekit.competitions import contracts, layout, plugins, samples
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.data import sources
+from kagglekit.formats import Probability, ProbabilityPerClass
 
 Files = Mapping[str, str | bytes]
 
@@ -132,7 +133,7 @@ def test_dogs_vs_cats_is_read_from_every_shape(shape: str, wrapper: str, tmp_pat
     assert [i.rpartition("/")[2].partition(".")[0] for i in train["id"]] == train["label"].tolist()
     assert test["id"].tolist() == ["1", "2", "10"]
     assert all(Path(path).is_file() for path in [*train["path"], *test["path"]])
-    sample = submissions.read_sample(competition, files)
+    sample = samples.read(competition, files)
     assert sample is not None
     assert sample["id"].tolist() == ["1", "2", "10"]
 
@@ -159,7 +160,7 @@ def test_state_farm_is_read_from_every_shape(shape: str, wrapper: str, tmp_path:
     assert train["group"].tolist() == [f"p{n:03}" for n in range(10)]
     assert test["id"].tolist() == ["img_20.jpg", "img_100.jpg"]
     assert all(Path(path).is_file() for path in [*train["path"], *test["path"]])
-    sample = submissions.read_sample(competition, files)
+    sample = samples.read(competition, files)
     assert sample is not None
     assert sample["img"].tolist() == ["img_100.jpg", "img_20.jpg"]
 
@@ -295,7 +296,7 @@ def test_an_archive_that_can_not_be_read_beside_the_images_is_left_out_and_named
 def test_a_packed_sample_beside_the_images_is_used_and_its_archive_s_other_files_are_known(tmp_path: Path) -> None:
     packed = zipped({"sample_submission.csv": SAMPLE, "__MACOSX/note": ""})
     _, competition, files = found("dogs-vs-cats", written(tmp_path, DOGS_TRAIN | DOGS_TEST | {"sample.zip": packed}))
-    assert submissions.read_sample(competition, files) is not None
+    assert samples.read(competition, files) is not None
     assert "__MACOSX/note" in files.ignored
 
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import samples, submissions
-from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability, ProbabilityPerClass
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import FilenameLabels
+from kagglekit.formats import ClassLabel, OwnFormat, Probability, ProbabilityPerClass
 
 PETS = {"cat": "cat", "dog": "dog"}
 FARM = {"c0": "safe", "c1": "texting", "c2": "phone"}
@@ -78,7 +79,7 @@ def test_a_class_is_the_most_probable_one() -> None:
 @pytest.mark.parametrize("described", [ONE, EACH, CLASS])
 def test_the_sample_s_order_of_rows_and_columns_wins(described: Competition) -> None:
     probabilities = THREE if described is not ONE else np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
-    id_column, *others = samples.columns(described)
+    id_column, *others = described.submission.columns(described.target)
     asked = sample(**{name: ["0", "0"] for name in reversed(others)}, **{id_column: ["10", "1"]})
     frame = laid_out(described, probabilities, asked)
     assert list(frame.columns) == list(asked.columns)
@@ -177,7 +178,8 @@ def test_one_probability_must_be_a_number_from_0_to_1(value: float) -> None:
 @pytest.mark.parametrize("label", ["c9", "", None, "C0"])
 def test_a_class_must_be_one_of_the_competition_s(label: str | None) -> None:
     frame = pd.DataFrame({"image": IDS, "kind": ["c0", label, "c1"]})
-    assert "rows of 1 ids ('2') have no class of the competition" in refused(frame, CLASS)
+    what = "have no value" if label is None else "have no class of the competition"
+    assert f"rows of 1 ids ('2') {what}" in refused(frame, CLASS)
 
 
 def test_probabilities_that_sum_to_1_but_for_rounding_are_accepted() -> None:
@@ -198,7 +200,7 @@ def test_an_id_with_two_rows_is_found_after_the_sample_s_order_was_taken() -> No
 
 def read(folder: Path, content: str, described: Competition = ONE, name: str = "sample_submission.csv") -> Any:
     (folder / name).write_text(content, encoding="utf-8")
-    return submissions.read_sample(described, DataFiles.from_folders([folder], "the data"))
+    return samples.read(described, DataFiles.from_folders([folder], "the data"))
 
 
 @pytest.mark.parametrize("name", ["sample_submission.csv", "sampleSubmission.csv", "SAMPLE_SUBMISSION.CSV"])
@@ -208,7 +210,7 @@ def test_a_sample_is_read_as_text(name: str, tmp_path: Path) -> None:
 
 
 def test_no_sample_is_none(tmp_path: Path) -> None:
-    assert submissions.read_sample(ONE, DataFiles.from_folders([tmp_path], "the data")) is None
+    assert samples.read(ONE, DataFiles.from_folders([tmp_path], "the data")) is None
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_a_sample_of_another_name_is_found_by_its_columns(name: str, tmp_path: P
     asked = read(tmp_path, " id; label \n1;0.5\n", name=name)
     assert asked.to_dict("list") == {"id": ["1"], "label": ["0.5"]}
     (tmp_path / name).write_text("id,other\n1,0.5\n")
-    assert submissions.read_sample(ONE, DataFiles.from_folders([tmp_path], "the data")) is None
+    assert samples.read(ONE, DataFiles.from_folders([tmp_path], "the data")) is None
 
 
 def test_two_samples_of_other_names_are_not_chosen_between(tmp_path: Path) -> None:
@@ -261,7 +263,7 @@ def test_labels_and_earlier_submissions_are_no_sample(tmp_path: Path) -> None:
 def test_rows_of_a_sample_that_are_there_twice_count_once_and_are_remarked(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("id,label\n1,0.5\n2,0.5\n1,0.5\n")
     files = DataFiles.from_folders([tmp_path], "the data")
-    asked = submissions.read_sample(ONE, files)
+    asked = samples.read(ONE, files)
     assert asked is not None
     assert asked["id"].tolist() == ["1", "2"]
     assert files.remarks == ["sample_submission.csv has 1 rows twice: each is used once"]

@@ -26,14 +26,15 @@ from kagglekit.authoring import testing
 from kagglekit.base import storage
 from kagglekit.base.workspace import Workspace
 from kagglekit.cli import main
-from kagglekit.competitions import plugins, submissions, synthetic
-from kagglekit.competitions.competition import ClassLabel, Competition, Probability, ProbabilityPerClass
+from kagglekit.competitions import plugins, samples, submissions, synthetic
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import archives, folds, sources
 from kagglekit.data.project import Project
+from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
 from kagglekit.pipeline import rehearsal
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings
 from tests import drawing
@@ -601,7 +602,7 @@ def is_found_again(plugin: Plugin, drawn: synthetic.Drawn, parts: int) -> None:
     assert truth == drawn.test
     assert set(truth.values()) == set(competition.labels)
 
-    sample = submissions.read_sample(competition, files)
+    sample = samples.read(competition, files)
     written = [submissions.written_id(competition, test_id) for test_id in drawn.test]
     if competition.submission.sample:
         assert sample is not None

@@ -69,7 +69,7 @@ def check_plugin(
             say(f"a whole run ends with a score, and without a submission: {run.folder}")
             return run
         say(f"a whole run ends with a submission that Kaggle would accept: {run.submission}")
-        check_submission(loaded, tables)
+        check_submission(loaded, run, tables)
         say("submission rows are matched by id, not by position")
     return run
 
@@ -99,7 +99,7 @@ def draw_all(competition: Competition, folder: Path) -> Iterator[Drawn]:
 
 def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     """Unpack a drawn competition, call the plugin's table hooks, and compare the tables with what was drawn."""
-    from kagglekit.competitions import submissions
+    from kagglekit.competitions import samples
     from kagglekit.competitions.datafiles import DataFiles
     from kagglekit.data import archives
 
@@ -120,7 +120,7 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
         _compare(plugin, "train_table", "group", drawn.groups, groups)
     ids = {names.get(path, path): test_id for path, test_id in zip(test["path"], test["id"], strict=True)}
     _compare(plugin, "test_table", "id", drawn.test_ids, ids)
-    submissions.read_sample(competition, files)
+    samples.read(competition, files)
 
 
 def _compare(plugin: Plugin, hook: str, what: str, drawn: Mapping[str, str], found: Mapping[str, str]) -> None:
@@ -195,16 +195,19 @@ def check_metric(plugin: Plugin, competition: Competition) -> None:
         raise PluginError(f"plugin {plugin.name!r}, hook 'competition': {error}") from error
 
 
-def check_submission(plugin: Plugin, tables: Tables) -> None:
-    """Call the submission hook with the rows in another order. Each id must keep its own row."""
+def check_submission(plugin: Plugin, run: Run, tables: Tables) -> None:
+    """Call the submission hook with the rows of `run` in another order. Each id must keep its own row."""
     import numpy as np
 
     from kagglekit.competitions import submissions
 
-    competition = plugin.competition()
+    competition = plugin.competition().with_target(run.record.competition.task.target)
+    task = competition.task
     ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
     random = np.random.default_rng(0)
-    rows = random.dirichlet(np.ones(len(competition.labels)), len(ids))
+    goals = task.goals(task.truth(tables.train["label"]))
+    noise = random.dirichlet(np.ones(len(competition.labels)), len(ids))
+    rows = 0.6 * goals[random.integers(len(goals), size=len(ids))] + 0.4 * noise
     order = random.permutation(len(ids))
 
     def laid_out(indices: NDArray[np.int64]) -> pd.DataFrame:

@@ -77,7 +77,19 @@ def parse(content: bytes) -> Table:
         header.pop()
     rows = [_fitted(row, len(header), number) for number, row in enumerate(lines, 2)]
     separated = "" if separator == "," else f"separated by {_SEPARATORS[separator]}"
-    return Table(header, rows, ", ".join(filter(None, (encoding, separated))))
+    numbered = _is_numbered(header, rows)
+    if numbered:
+        header, rows = header[1:], [row[1:] for row in rows]
+    assumed = (encoding, separated, "a table whose first column numbers its rows" if numbered else "")
+    return Table(header, rows, ", ".join(filter(None, assumed)))
+
+
+def _is_numbered(header: list[str], rows: list[list[str]]) -> bool:
+    """Return whether the first column is the index that pandas writes: it has no name and holds different numbers."""
+    if len(header) == 1 or header[0].strip():
+        return False
+    cells = {row[0] for row in rows}
+    return len(cells) == len(rows) and all(cell.isdecimal() for cell in cells)
 
 
 def _decoded(content: bytes) -> tuple[str, str]:

@@ -39,6 +39,7 @@ def _looks_like_run(target: str) -> bool:
 def _info_competition(project: Project, console: Console) -> None:
     competition, workspace = project.competition, project.workspace
     described = competition.describe() | {"page": competition.url, "workspace": str(workspace.folder)}
+    described["submission"] = f"a row has {competition.submission.words(competition.target)}"
     classes = described.pop("classes")
     console.table(competition.name, ("", ""), [(key, _plain(value)) for key, value in described.items()])
     console.table("classes", ("label", "meaning"), list(classes.items()))

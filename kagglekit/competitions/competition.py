@@ -17,6 +17,7 @@ from kagglekit import metrics
 from kagglekit.base import patterns
 from kagglekit.competitions import locations
 from kagglekit.competitions.locations import CsvGroups, CsvIds, FilenameLabels, FolderLabels, TestImages, TrainLayout
+from kagglekit.formats import Submission
 from kagglekit.tasks.targets import Classes, FromTrain, Target
 
 if TYPE_CHECKING:
@@ -25,55 +26,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[^\W_]+(-[^\W_]+)*")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Submission:
-    id: str = "id"
-    """Name of the id column."""
-    id_format: str = "{id}"
-    """How the submission writes a test id: `{id}.jpg` adds an extension."""
-    sample: tuple[str, ...] = ("sample_submission.csv", "sampleSubmission.csv")
-    """Paths of the sample submission in the data folder; the first that exists determines the ids."""
-
-    def __post_init__(self) -> None:
-        if not self.id:
-            raise ValueError("the submission's id column must have a name")
-        if patterns.placeholders(self.id_format) != ("id",):
-            raise ValueError(f"id_format {self.id_format!r} must have the placeholder {{id}} once, and no other")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probability(_Submission):
-    """One probability per row: the probability of one class."""
-
-    of: str
-    """The class whose probability is submitted."""
-    label: str = "label"
-    """Name of the column with the probability."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbabilityPerClass(_Submission):
-    """One column per class, in the order of the sample submission, if any, else of `Competition.classes`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassLabel(_Submission):
-    """The most probable class of each row."""
-
-    label: str = "label"
-    """Name of the column with the class."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnFormat(_Submission):
-    """Any other format: the plugin's hook `submission` writes the rows."""
-
-    one_row_per_id: bool = True
-    """Whether the id column has each id exactly once; if not, an id may have several rows, or none."""
-
-
 _FROM_TRAIN = Classes(FromTrain())
-Submission = Probability | ProbabilityPerClass | ClassLabel | OwnFormat
 FlipRule = Literal["allowed", "forbidden"] | Mapping[str, str]
 
 
@@ -121,8 +74,8 @@ class Competition:
         if not _NAME.fullmatch(self.name) or self.name != self.name.lower():
             raise ValueError(f"name {self.name!r} must be lower-case letters, digits and single hyphens")
         self._take_classes()
+        self.submission.check_target(self.target)
         if self.target.source is None:
-            self._check_columns()
             self._check_flip()
         self._check_locations()
         self._check_metric()
@@ -155,20 +108,6 @@ class Competition:
         if self.train.has_groups and self.valid is not None and not self.valid.has_groups:
             raise ValueError("train declares each image's group, and valid does not: its pattern needs {group}")
 
-    def _check_columns(self) -> None:
-        form = self.submission
-        labels = (form.label,) if isinstance(form, Probability | ClassLabel) else ()
-        taken = self.classes if isinstance(form, ProbabilityPerClass) else labels
-        if form.id in taken:
-            raise ValueError(
-                f"submission.id {form.id!r} is the name of another column too: name the id column as Kaggle does"
-            )
-        if isinstance(form, Probability):
-            if form.of not in self.classes:
-                raise ValueError(f"submission.of {form.of!r} is not one of the classes")
-            if len(self.classes) != 2:
-                raise ValueError(f"Probability needs two classes, not {len(self.classes)}: use ProbabilityPerClass")
-
     def _check_flip(self) -> None:
         if isinstance(self.flip, str):
             if self.flip not in ("allowed", "forbidden"):
@@ -190,8 +129,7 @@ class Competition:
                 raise ValueError(f"metric {metric.name!r} scores {', '.join(metric.kinds)}, not {self.target.kind}")
 
     def _scored_by(self, metric: str | metrics.Metric | Callable[..., float]) -> metrics.Metric:
-        form = self.submission
-        return metrics.resolve(metric, self.labels, form.of if isinstance(form, Probability) else "")
+        return metrics.resolve(metric, self.labels, self.submission.positive)
 
     @cached_property
     def scored_by(self) -> metrics.Metric:

@@ -46,9 +46,13 @@ def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 @hookimpl(trylast=True)
 def submission(
-    competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
+    competition: Competition,
+    ids: list[str],
+    probabilities: NDArray[np.float64],
+    sample: pd.DataFrame | None,
+    decided: NDArray[Any],
 ) -> pd.DataFrame:
     """Format rows as declared."""
     from kagglekit.competitions import submissions
 
-    return submissions.lay_out(competition, ids, probabilities, sample)
+    return submissions.lay_out(competition, ids, probabilities, sample, decided)

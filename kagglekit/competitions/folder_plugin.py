@@ -10,10 +10,11 @@ from kagglekit.base import image_names
 from kagglekit.base.columns import beside
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import csv_tables, folder_layout, folder_workspaces, samples
-from kagglekit.competitions.competition import ClassLabel, Competition, Probability, ProbabilityPerClass, Submission
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.locations import FolderLabels
+from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass, Submission
 
 
 class FolderPlugin:

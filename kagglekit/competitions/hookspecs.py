@@ -70,12 +70,19 @@ def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 @hookspec(firstresult=True)
 def submission(
-    competition: Competition, ids: list[str], probabilities: NDArray[np.float64], sample: pd.DataFrame | None
+    competition: Competition,
+    ids: list[str],
+    probabilities: NDArray[np.float64],
+    sample: pd.DataFrame | None,
+    decided: NDArray[Any],
 ) -> pd.DataFrame:
     """Format the submission. Called last, and for some rows of class priors before anything is computed.
 
-    `ids` (N) and `probabilities` (N, C) are matched row by row. `sample` is the sample submission, if any, with all
-    values as strings; the first call has only the rows of `ids`. Return exactly the rows and columns of the CSV file,
-    in the format that the description declares: `OwnFormat` for any but the three.
+    `ids` (N), `probabilities` (N, C) and `decided` are matched row by row. `decided` is what the run decided of each
+    image: the index of its class or grade (N,), whether it has each label (N, C), or its numbers (N, C). `sample` is
+    the sample submission, if any, with all values as strings; the first call has only the rows of `ids`.
+
+    Return exactly the rows and columns of the CSV file, in the format that the description declares: `OwnFormat` for
+    any that kagglekit does not know.
     """
     raise NotImplementedError

@@ -21,7 +21,7 @@ import pluggy
 from kagglekit.base import storage
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import hookspecs
-from kagglekit.competitions.competition import Competition, OwnFormat
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.installed import GROUP
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kagglekit.competitions.datafiles import DataFiles
+    from kagglekit.tasks.task import Decided
 
 
 FILE_MODULE = "kagglekit_plugin_"
@@ -192,7 +193,7 @@ class Plugin:
         described = self.call("competition", (Competition, type(None)))
         if not isinstance(described, Competition):
             raise PluginError(f"plugin {self.name!r} has no hook 'competition' that returns a Competition")
-        if isinstance(described.submission, OwnFormat) and not self.has("submission"):
+        if described.submission.by_hook and not self.has("submission"):
             raise PluginError(f"plugin {self.name!r}: OwnFormat needs the hook 'submission', which formats the rows")
         return described
 
@@ -250,10 +251,16 @@ class Plugin:
         ids: list[str],
         probabilities: NDArray[np.float64],
         sample: pd.DataFrame | None,
+        decided: Decided | None = None,
     ) -> pd.DataFrame:
-        """Return the submission as the plugin formats it; `submissions.check` checks it."""
+        """Return the submission as the plugin formats it; `submissions.check` checks it.
+
+        `decided` is what is decided of each image; by default the usual decision.
+        """
         import pandas as pd
 
+        if decided is None:
+            decided = competition.submission.usual(competition.task).apply(probabilities)
         frame: pd.DataFrame = self.call(
             "submission",
             pd.DataFrame,
@@ -261,5 +268,6 @@ class Plugin:
             ids=ids,
             probabilities=probabilities,
             sample=sample,
+            decided=decided,
         )
         return frame

@@ -1,23 +1,60 @@
-"""Find the sample submission in a competition's data."""
+"""Find and read the sample submission in a competition's data."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from kagglekit.base import csv_files
 from kagglekit.base.errors import UserError
-from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability
+from kagglekit.competitions import csv_tables
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def columns(competition: Competition) -> list[str]:
-    """Return the column names of the submission, id first; for a format of the plugin's own, only the id."""
-    form = competition.submission
-    if isinstance(form, OwnFormat):
-        return [form.id]
-    if isinstance(form, Probability | ClassLabel):
-        return [form.id, form.label]
-    return [form.id, *competition.labels]
+
+def read(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
+    """Return the sample submission as strings, or None if the data has none.
+
+    Raises UserError if its columns or values don't match the competition's format, or an id occurs twice. What its
+    values make doubtful becomes a remark of `files`.
+    """
+    name = find(competition, files)
+    if name is None:
+        return None
+    form, target = competition.submission, competition.target
+    wanted = form.columns(target)
+    sample = csv_tables.read(files, name, wanted)
+    if sample.empty:
+        raise UserError(f"{name} has no rows: download the competition's data again.")
+    if form.by_hook:
+        csv_tables.require_columns(sample, wanted, name)
+        return sample
+    if not form.fits(target, list(sample.columns)):
+        raise UserError(
+            f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
+            f"{', '.join(wanted)}: make the two agree."
+        )
+    sample = _once(sample, form.id, name, files)
+    fault = form.sample_fault(sample, target)
+    if fault:
+        raise UserError(
+            f"{name} is not in the plugin's submission format, {form.words(target)}: {fault}; make the two agree."
+        )
+    files.remarks.extend(filter(None, [form.sample_remark(sample, target)]))
+    return sample
+
+
+def _once(sample: pd.DataFrame, column: str, name: str, files: DataFiles) -> pd.DataFrame:
+    """Return a sample without rows that repeat others. Raises UserError if an id in `column` still occurs twice."""
+    once = sample.drop_duplicates(ignore_index=True)
+    csv_tables.remark_twice(len(sample) - len(once), name, files)
+    twice = once[column][once[column].duplicated()]
+    if len(twice):
+        raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")
+    return once
 
 
 def find(competition: Competition, files: DataFiles) -> str | None:
@@ -30,12 +67,9 @@ def find(competition: Competition, files: DataFiles) -> str | None:
     named = next((name for name in declared if files.first([name]) is not None), None)
     if named is not None or not declared:
         return named
-    wanted = columns(competition)
-    own = isinstance(competition.submission, OwnFormat)
-    found = usual(files, wanted)
-    return only(
-        [name for name in found if (wanted[0] in found[name] if own else sorted(found[name]) == sorted(wanted))]
-    )
+    form, target = competition.submission, competition.target
+    found = usual(files, form.columns(target))
+    return only([name for name, columns in found.items() if form.fits(target, columns)])
 
 
 def usual(files: DataFiles, expected: Collection[str] = ()) -> dict[str, list[str]]:

@@ -5,22 +5,20 @@ N rows, C classes.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
+from pandas.api.types import is_string_dtype
 
 from kagglekit.base import image_names, patterns, storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import csv_tables, samples
-from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability
-from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.competition import Competition
+from kagglekit.formats import rows
+from kagglekit.tasks.task import Decided
 
 HOOKS = ("submission", "test_table")
 """Hooks that a plugin may implement and a bundle can't contain."""
@@ -37,41 +35,8 @@ class RefusedError(UserError):
         self.reason = reason
 
 
-def read_sample(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
-    """Return the sample submission as strings, or None if the data has none.
-
-    Raises UserError if its columns don't match the competition's format or an id occurs twice.
-    """
-    name = samples.find(competition, files)
-    if name is None:
-        return None
-    wanted = samples.columns(competition)
-    sample = csv_tables.read(files, name, wanted)
-    if sample.empty:
-        raise UserError(f"{name} has no rows: download the competition's data again.")
-    if isinstance(competition.submission, OwnFormat):
-        csv_tables.require_columns(sample, wanted, name)
-        return sample
-    if sorted(sample.columns) != sorted(wanted):
-        raise UserError(
-            f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
-            f"{', '.join(wanted)}: make the two agree."
-        )
-    return _once(sample, wanted[0], name, files)
-
-
-def _once(sample: pd.DataFrame, column: str, name: str, files: DataFiles) -> pd.DataFrame:
-    """Return a sample without rows that repeat others. Raises UserError if an id in `column` still occurs twice."""
-    once = sample.drop_duplicates(ignore_index=True)
-    csv_tables.remark_twice(len(sample) - len(once), name, files)
-    twice = once[column][once[column].duplicated()]
-    if len(twice):
-        raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")
-    return once
-
-
 def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.DataFrame | None) -> list[str]:
-    """Return the ids that need a row, as in the submission: those of the sample, else of all test images.
+    """Return the ids of the images that need rows, as in the submission: those of the sample, else of all test images.
 
     In a format of the plugin's own, the sample's ids need not be images: then they are those of all test images too.
     """
@@ -79,10 +44,18 @@ def expected_ids(competition: Competition, test_ids: Sequence[str], sample: pd.D
     if sample is None:
         return written
     listed = [str(value) for value in sample[competition.submission.id].unique()]
-    if isinstance(competition.submission, OwnFormat):
-        found = sum(row is not None for row in rows_of(written, listed))
-        return listed if found * 2 >= len(listed) else written
-    return listed
+    return competition.submission.expected_ids(listed, competition.target, written)
+
+
+def images_of(competition: Competition, sample: pd.DataFrame) -> list[str]:
+    """Return the ids of the images whose rows a sample submission has."""
+    return competition.submission.image_ids(sample[competition.submission.id].unique().tolist(), competition.target)
+
+
+def of_images(competition: Competition, sample: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a sample submission that belong to images with these ids."""
+    form = competition.submission
+    return sample[sample[form.id].isin(form.row_ids(ids, competition.target))].reset_index(drop=True)
 
 
 def rows_of(written: Sequence[str], ids: Sequence[str]) -> list[int | None]:
@@ -103,18 +76,21 @@ def test_id(competition: Competition, written: str) -> str | None:
 
 
 def lay_out(
-    competition: Competition, ids: Sequence[str], probabilities: Floats, sample: pd.DataFrame | None
+    competition: Competition,
+    ids: Sequence[str],
+    predictions: Floats,
+    sample: pd.DataFrame | None,
+    decided: Decided | None = None,
 ) -> pd.DataFrame:
-    """Return the submission, with rows and columns in the order of the sample, if any."""
+    """Return the submission of images with these ids, with rows and columns in the order of the sample, if any.
+
+    `decided` is what is decided of each image, as `formats.rows` takes it; by default the usual decision.
+    """
     form = competition.submission
-    frame = pd.DataFrame({form.id: pd.Series(list(ids), dtype="str")})
-    if isinstance(form, Probability):
-        frame[form.label] = probabilities[:, competition.labels.index(form.of)]
-    elif isinstance(form, ClassLabel):
-        frame[form.label] = [competition.labels[index] for index in probabilities.argmax(axis=1)]
-    else:
-        values = pd.DataFrame(probabilities, columns=list(competition.labels))
-        frame = pd.concat([frame, values], axis=1)
+    if decided is None:
+        decided = form.usual(competition.task).apply(predictions)
+    frame = pd.DataFrame(rows.lay_out(form.plain(competition.target), list(ids), predictions, decided))
+    frame[form.id] = frame[form.id].astype("str")
     if sample is None:
         return frame
     by_id = frame.set_index(form.id)
@@ -132,82 +108,12 @@ def check(
 ) -> None:
     """Raise RefusedError, which names the rows, for a submission that Kaggle would refuse.
 
-    Each of `ids` must have exactly one row. Each row of probabilities must sum to 1 within `tolerance`. A format of the
-    plugin's own must have the columns and ids of the `sample`, if any, and no missing values.
+    Each image of `ids` must have exactly its rows. Probabilities of classes must sum to 1 within `tolerance`. A format
+    of the plugin's own must have the columns and ids of the `sample`, if any, and no missing values.
     """
-    form = competition.submission
-    if isinstance(form, OwnFormat):
-        _check_own(frame, form, ids, sample)
-        return
-    _check_columns(frame, samples.columns(competition))
-    _check_ids([str(value) for value in frame[form.id]], ids)
-    if isinstance(form, ClassLabel):
-        strange = ~frame[form.label].astype("str").isin(competition.labels)
-        _refuse_rows(frame, form.id, strange.to_numpy(), "have no class of the competition")
-    else:
-        _check_probabilities(frame, competition, tolerance)
-
-
-def _check_own(frame: pd.DataFrame, form: OwnFormat, ids: Sequence[str], sample: pd.DataFrame | None) -> None:
-    if not frame.columns.is_unique:
-        _refuse(f"two of its columns {list(frame.columns)} have one name")
-    _check_columns(frame, list(frame.columns) if sample is None else list(sample.columns))
-    if frame.empty:
-        _refuse("it has no rows")
-    empty = [name for name in frame.columns if frame[name].isna().any()]
-    if empty:
-        _refuse(f"column {empty[0]!r} has missing values")
-    if not form.one_row_per_id:
-        return
-    if form.id not in frame:
-        _refuse(f"its columns {list(frame.columns)} have no {form.id!r}")
-    _check_ids([str(value) for value in frame[form.id]], ids if sample is None else list(map(str, sample[form.id])))
-
-
-def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
-    names = list(frame.columns)
-    if not all(isinstance(name, str) for name in names) or sorted(names) != sorted(wanted):
-        _refuse(f"its columns are {names}, not {list(wanted)}")
-
-
-def _check_ids(written: Sequence[str], ids: Sequence[str]) -> None:
-    twice = sorted({value for value, again in zip(written, pd.Series(written).duplicated(), strict=True) if again})
-    if twice:
-        _refuse(f"{_some(twice)} more than once")
-    present, requested = set(written), set(ids)
-    missing = [value for value in ids if value not in present]
-    if missing:
-        _refuse(f"{_some(missing)} missing")
-    extra = [value for value in written if value not in requested]
-    if extra:
-        _refuse(f"{_some(extra)} not in the test set")
-
-
-def _check_probabilities(frame: pd.DataFrame, competition: Competition, tolerance: float) -> None:
-    form = competition.submission
-    values = frame.drop(columns=form.id)
-    if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) and kind.kind != "c" for kind in values.dtypes):
-        _refuse(f"columns {list(values.columns)} must hold numbers")
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse_rows(frame, form.id, np.any(~np.isfinite(numbers), axis=1), "hold no number")
-    _refuse_rows(frame, form.id, np.any((numbers < 0) | (numbers > 1), axis=1), "are outside 0 to 1")
-    if not isinstance(form, Probability):
-        off = np.abs(numbers.sum(axis=1) - 1) > tolerance
-        _refuse_rows(frame, form.id, off, "do not sum to 1")
-
-
-def _refuse_rows(frame: pd.DataFrame, column: str, wrong: Any, what: str) -> None:
-    if wrong.any():
-        _refuse(f"rows of {_some([str(value) for value in frame[column][wrong]])} {what}")
-
-
-def _some(ids: Sequence[str]) -> str:
-    shown = ", ".join(repr(value) for value in ids[:3])
-    return f"{len(ids)} ids ({shown}{', …' if len(ids) > 3 else ''})"
-
-
-def _refuse(reason: str) -> None:
-    raise RefusedError(reason)
+    reason = competition.submission.refusal(frame, competition.target, ids, sample, tolerance)
+    if reason:
+        raise RefusedError(reason)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
@@ -239,12 +145,11 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
 
     Runs store it, so that an export needs no plugin. `own_hooks` are those of `HOOKS` that the plugin implements.
     """
-    form = competition.submission
-    return dataclasses.asdict(form) | {
-        "kind": type(form).__name__,
+    form, target = competition.submission, competition.target
+    return form.plain(target) | {
         "samples": list(form.sample),
-        "columns": samples.columns(competition),
-        "labels": list(competition.labels),
+        "columns": form.columns(target),
+        "decision": form.usual(competition.task).to_plain(),
         "test": list(competition.test_patterns),
         "test_expressions": [patterns.compile_pattern(pattern).pattern for pattern in competition.test_patterns],
         "slug": competition.kaggle,

@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw
 
 from kagglekit.base import image_names, patterns, storage
 from kagglekit.base.errors import UserError
-from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat, Probability, ProbabilityPerClass
+from kagglekit.competitions import submissions
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.locations import Alternatives, CocoLabels, CsvLabels, FolderLabels, TrainLayout
 from kagglekit.recipe import DEFAULT_FOLDS
 
@@ -220,20 +221,16 @@ def _tables(competition: Competition, planned: _Pictures) -> Iterator[tuple[str,
         table[competition.groups.group] = [group for *_, group in grouped]
     for name, values in columns.items():
         yield name, pd.DataFrame(values).to_csv(index=False, lineterminator="\n").encode()
-    own = isinstance(competition.submission, OwnFormat)
-    if competition.submission.sample and planned.test and not own:
+    if competition.submission.sample and planned.test and not competition.submission.by_hook:
         yield competition.submission.sample[0], _sample(competition, planned).encode()
 
 
 def _sample(competition: Competition, planned: _Pictures) -> str:
-    form = competition.submission
-    frame = pd.DataFrame({form.id: [form.id_format.replace("{id}", test_id) for test_id in planned.test_labels]})
-    if isinstance(form, ProbabilityPerClass):
-        even = np.full((len(frame), len(competition.labels)), 1 / len(competition.labels))
-        frame = pd.concat([frame, pd.DataFrame(even, columns=list(competition.labels))], axis=1)
-    elif isinstance(form, Probability | ClassLabel):
-        frame[form.label] = competition.labels[0] if isinstance(form, ClassLabel) else 0.5
-    return frame.to_csv(index=False, lineterminator="\n")
+    """Return a sample submission with the same predictions in all rows."""
+    ids = [submissions.written_id(competition, test_id) for test_id in planned.test_labels]
+    columns = len(competition.labels)
+    even = np.full((len(ids), columns), 1 / columns if competition.target.exclusive else 0.5)
+    return submissions.lay_out(competition, ids, even, None).to_csv(index=False, lineterminator="\n")
 
 
 def _seed(name: str) -> int:

@@ -13,12 +13,13 @@ from kagglekit.base import image_names, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import samples, submissions
-from kagglekit.competitions.competition import Competition, Submission
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.folder_plugin import FolderPlugin
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data import exclusions, folds, tables
 from kagglekit.data.project import Project
+from kagglekit.formats import Submission
 from kagglekit.images import files as files_on_disk
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pandas as pd
 from kagglekit.base import image_names
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import matching, submissions
-from kagglekit.competitions.competition import Competition, OwnFormat
+from kagglekit.competitions import matching, samples, submissions
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import exclusions, file_counts, folds
 from kagglekit.data.file_counts import FileCounts
@@ -80,7 +80,7 @@ def read(
     try:
         train = plugin.train_table(competition, files)
         test = plugin.test_table(competition, files)
-        sample = submissions.read_sample(competition, files)
+        sample = samples.read(competition, files)
     finally:  # a remark may say why a table is missing
         say_remarks(files, console)
     _warn_of_lookalikes(train["label"], console)
@@ -152,11 +152,11 @@ def _requested(
 
     Raises UserError if most of them are missing.
     """
-    wanted = sample[competition.submission.id].unique().tolist()
+    wanted = submissions.images_of(competition, sample)
     ids = _as_listed(competition, test, wanted, files)
     requested = test.assign(id=pd.Series(ids, dtype="str")).dropna(subset="id").reset_index(drop=True)
     if len(requested) * 2 < len(wanted):
-        if isinstance(competition.submission, OwnFormat):  # its ids need not be images
+        if competition.submission.by_hook:  # its ids need not be images
             return test
         raise UserError(
             f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(requested)} of "

@@ -12,10 +12,12 @@ from kagglekit.base import csv_files, image_names, storage, walking
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import mounted, standalone
 from kagglekit.deploy.fitted_run import FittedRun
+from kagglekit.formats import rows
 from kagglekit.images import decoding, depth, opening
 from kagglekit.runs import filenames
+from kagglekit.tasks import decisions
 
-MODULES = (csv_files, decoding, depth, image_names, mounted, opening, standalone, walking)
+MODULES = (csv_files, decisions, decoding, depth, image_names, mounted, opening, rows, standalone, walking)
 """What a bundle contains unchanged: these files import each other by name there, and nothing else of kagglekit."""
 WHEELS = "wheels"
 

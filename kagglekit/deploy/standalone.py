@@ -1,8 +1,8 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file, `mounted.py`, `csv_files.py`, `decoding.py` with `depth.py` and `opening.py`, `image_names.py` and
-`walking.py` are copied unchanged into the bundle. They import nothing else of kagglekit, so that a notebook without
-network needs only numpy, Pillow, OpenCV and onnxruntime.
+This file, `mounted.py`, `csv_files.py`, `decisions.py`, `decoding.py` with `depth.py` and `opening.py`,
+`image_names.py`, `rows.py` and `walking.py` are copied unchanged into the bundle. They import nothing else of
+kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,18 +25,26 @@ from numpy.typing import NDArray
 if TYPE_CHECKING or __package__:
     from kagglekit.base import csv_files, image_names, walking
     from kagglekit.deploy import mounted
+    from kagglekit.formats import rows
     from kagglekit.images import decoding
+    from kagglekit.tasks import decisions
 else:  # in a bundle, whose modules lie side by side
     import csv_files
+    import decisions
     import decoding
     import image_names
     import mounted
+    import rows
     import walking
 
 Read = mounted.Read
 Test = tuple[str, Read]
 """Path of a test image, and how to read it."""
 Rows = NDArray[np.float64]
+_WRITTEN_AT_ONCE = 1000
+"""Number of images whose rows are laid out together."""
+_MOST_PROBABLE = {"kind": "most probable"}
+"""The decision of bundles whose run knew no other."""
 
 
 def main(bundle: Path, data: Path, output: Path) -> None:
@@ -62,13 +70,17 @@ def main(bundle: Path, data: Path, output: Path) -> None:
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
     header, ids, reads = requested_rows(about, files, tests)
     on_gpu = session.get_providers()[0].startswith("CUDA")
-    print(f"{len(tests)} test images, {len(ids)} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
+    count = len(rows.row_ids(about, ids))
+    print(f"{len(tests)} test images, {count} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
     found, bad = predict(session, about, {i: reads[i] for i in ids if i in reads}, 64 if on_gpu else 2)
     for name, reason in bad.items():
         print(f"WARNING: {name} {reason}: its row gets the class prior")
     prior = np.array(about["prior"])
-    write(output, about, header, ((i, found.get(i, prior)) for i in ids))
-    print(f"{output}: {len(ids)} rows, {len(ids) - len(found)} of them the class prior")
+    predictions = np.stack([found.get(name, prior) for name in ids])
+    if about.get("exclusive", True):
+        predictions /= predictions.sum(axis=1, keepdims=True)
+    write(output, about, header, ids, predictions)
+    print(f"{output}: {count} rows, {len(ids) - len(found)} of {len(ids)} images with the class prior")
 
 
 def has_gpu() -> bool:
@@ -147,7 +159,7 @@ def find_sample(about: Mapping[str, Any], files: Mapping[str, Read]) -> csv_file
 def requested_rows(
     about: Mapping[str, Any], files: Mapping[str, Read], tests: Mapping[str, Test]
 ) -> tuple[list[str], list[str], dict[str, Read]]:
-    """Return the submission's columns, its ids and the test images by id, as the sample submission has them, if any.
+    """Return the submission's columns, the ids of its images and the test images by id, as the sample has them, if any.
 
     Raises SystemExit for two images of one row.
     """
@@ -159,7 +171,8 @@ def requested_rows(
     if sample is not None:
         columns = sample.named(about["columns"])
         place = columns.index(about["id"])
-        ids = list(dict.fromkeys(image_names.to_text(row[place]) for row in sample.rows))
+        listed = dict.fromkeys(image_names.to_text(row[place]) for row in sample.rows)
+        ids = rows.image_ids(about, listed)
         spelled = [image_names.spellings(test_id, path) for test_id, (path, _) in tests.items()]
         places = image_names.match([(written(whole), written(bare)) for whole, bare in spelled], ids)
         found: dict[str, Test] = {}
@@ -188,7 +201,7 @@ def predict(
                 errors[name] = str(error)
                 continue
             prepared.append({key: value.apply(image) for key, value in preprocessings.items()})
-        rows = iter(())
+        outputs = iter(())
         if prepared:
             feeds = {key: np.stack([image[key] for image in prepared]) for key in preprocessings}
             if batch > 2:  # a GPU computes one batch at a time
@@ -196,8 +209,8 @@ def predict(
                     (computed,) = session.run(["probabilities"], feeds)
             else:
                 (computed,) = session.run(["probabilities"], feeds)
-            rows = iter(computed.astype(np.float64))
-        return [(name, None if name in errors else next(rows), errors.get(name, "")) for name in ids]
+            outputs = iter(computed.astype(np.float64))
+        return [(name, None if name in errors else next(outputs), errors.get(name, "")) for name in ids]
 
     found: dict[str, Rows] = {}
     bad: dict[str, str] = {}
@@ -222,24 +235,27 @@ def _take(results: Sequence[tuple[str, Rows | None, str]], found: dict[str, Rows
         elif not np.isfinite(row).all():
             bad[name] = "has no finite probabilities: the model's precision overflows"
         else:
-            found[name] = row / row.sum()
+            found[name] = row
 
 
-def write(output: Path, about: Mapping[str, Any], header: Sequence[str], rows: Iterator[tuple[str, Rows]]) -> None:
-    """Write the submission atomically. Ids and classes are written as the file names that they are."""
-    name = image_names.from_text
-    labels: list[str] = about["labels"]
+def write(output: Path, about: Mapping[str, Any], header: Sequence[str], ids: Sequence[str], predictions: Rows) -> None:
+    """Write the rows of the images `ids` (N) with their predictions (N, C) to the submission, atomically.
+
+    Ids and classes are written as the file names that they are.
+    """
+    decision = decisions.from_plain(about.get("decision", _MOST_PROBABLE))
     temporary = output.with_name(f".{output.name}.partial")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(map(name, header))
-        for test_id, row in rows:
-            if about["kind"] == "Probability":
-                values: dict[str, Any] = {about["label"]: row[labels.index(about["of"])]}
-            elif about["kind"] == "ClassLabel":
-                values = {about["label"]: name(labels[int(row.argmax())])}
-            else:
-                values = dict(zip(labels, row.tolist(), strict=True))
-            values[about["id"]] = name(test_id)
-            table.writerow([values[column] for column in header])
+        table.writerow(map(image_names.from_text, header))
+        for start in range(0, len(ids), _WRITTEN_AT_ONCE):
+            some = slice(start, start + _WRITTEN_AT_ONCE)
+            cells = rows.lay_out(about, ids[some], predictions[some], decision.apply(predictions[some]))
+            table.writerows(zip(*(_plain(cells[column]) for column in header), strict=True))
     temporary.replace(output)
+
+
+def _plain(cells: Any) -> list[Any]:
+    """Return a column's cells as Python's own values, and texts as the file names that they are."""
+    values = cells.tolist() if isinstance(cells, np.ndarray) else cells
+    return [image_names.from_text(value) if isinstance(value, str) else value for value in values]

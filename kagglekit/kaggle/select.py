@@ -10,8 +10,8 @@ import pandas as pd
 from kagglekit.base import storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import submissions
-from kagglekit.competitions.competition import ClassLabel, Competition, OwnFormat
+from kagglekit.competitions import samples, submissions
+from kagglekit.competitions.competition import Competition
 from kagglekit.data.project import Project
 from kagglekit.pipeline import summary
 from kagglekit.runs import store
@@ -101,9 +101,8 @@ def _unchanged(run: store.Run) -> store.Run:
 
 def check(choice: Choice, project: Project, console: Console) -> None:
     """Raise UserError for a file that Kaggle would refuse. Nothing is sent."""
-    competition = project.competition
-    sample = _sample(project, choice.run, console)
-    ids, source = _ids(project, choice.run, sample)
+    competition, sample = _on_data(project, choice.run, console)
+    ids, source = _ids(competition, choice.run, sample)
     tolerance = submissions.ROUNDED_SUM_TOLERANCE if choice.run is None else submissions.ROW_SUM_TOLERANCE
     try:
         frame = read(choice.file, competition)
@@ -120,31 +119,32 @@ def read(file: Path, competition: Competition) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file.name} can't be read as CSV ({reason}): name a submission file.") from error
-    if isinstance(competition.submission, ClassLabel | OwnFormat):
-        return frame
-    for column in frame.columns:
-        if column != competition.submission.id:
-            frame[column] = pd.to_numeric(frame[column], errors="coerce")
-    return frame
+    return competition.submission.typed(frame)
 
 
-def _sample(project: Project, run: store.Run | None, console: Console) -> pd.DataFrame | None:
-    """Return the sample submission; None if it is not here, or if it can't be read and there is a `run` to ask."""
+def _on_data(project: Project, run: store.Run | None, console: Console) -> tuple[Competition, pd.DataFrame | None]:
+    """Return the competition, with what the data or else the run says of its target, and the sample submission.
+
+    There is no sample if it is not here, or if it can't be read and there is a `run` to ask.
+    """
+    recorded = project.competition
+    if run is not None and recorded.target.source is not None:
+        recorded = recorded.with_target(run.record.competition.task.target)
     try:
         if project.lacks_data(None):
-            return None
+            return recorded, None
         files = project.find_data(None, console)
-        return submissions.read_sample(project.on(files).competition, files)
+        found = project.on(files).competition
+        return found, samples.read(found, files)
     except UserError as error:
         if run is None:
             raise
         console.warn(str(error))
-        return None
+        return recorded, None
 
 
-def _ids(project: Project, run: store.Run | None, sample: pd.DataFrame | None) -> tuple[list[str], str]:
-    """Return the ids that need a row, and their source: the sample submission, else the run's test images."""
-    competition = project.competition
+def _ids(competition: Competition, run: store.Run | None, sample: pd.DataFrame | None) -> tuple[list[str], str]:
+    """Return the ids of images that need rows, and their source: the sample submission, else the run's test images."""
     if sample is not None:
         return submissions.expected_ids(competition, [], sample), "the sample submission"
     if run is None:

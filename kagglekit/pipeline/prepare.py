@@ -15,7 +15,7 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
-from kagglekit.competitions.competition import ClassLabel, Competition, Probability
+from kagglekit.competitions.competition import Competition
 from kagglekit.data import exclusions, tables
 from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
@@ -66,7 +66,8 @@ def prepare(
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)
-        row = f"each row of the submission has {_row(competition)}" if competition.test_patterns else "no test set"
+        has = competition.submission.words(competition.target)
+        row = f"each row of the submission has {has}" if competition.test_patterns else "no test set"
         console.say(f"no plugin: the classes are {labels}; {row}")
     with _timed(seconds, "data"):
         if synthetic:
@@ -125,13 +126,6 @@ def _settle(
     except UserError:  # for example, the hub does not answer: the next command may decide differently
         store.forget(workspace, key)
         raise
-
-
-def _row(competition: Competition) -> str:
-    form = competition.submission
-    if isinstance(form, Probability):
-        return f"the probability of {form.of}"
-    return "the class" if isinstance(form, ClassLabel) else "one probability per class"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import submissions
-from kagglekit.competitions.competition import Competition, OwnFormat
+from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data.tables import Tables
 from kagglekit.pipeline.job import Job
@@ -29,9 +29,9 @@ def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
         return
     ids = submissions.expected_ids(competition, found.test["id"].tolist(), found.sample)
     sample = found.sample
-    if sample is None or set(ids) <= set(sample[competition.submission.id]):
+    if sample is None or len(submissions.of_images(competition, sample, ids)):
         ids = ids[:_REHEARSED]
-        sample = None if sample is None else sample[sample[competition.submission.id].isin(ids)].reset_index(drop=True)
+        sample = None if sample is None else submissions.of_images(competition, sample, ids)
     task = competition.task
     prior = task.prior(task.truth(found.train["label"]))
     _formatted(plugin, competition, ids, np.tile(prior, (len(ids), 1)), sample)
@@ -63,6 +63,6 @@ def _formatted(
     except UserError as error:
         if not plugin.has("submission"):
             raise
-        cure = "" if isinstance(competition.submission, OwnFormat) else " Any other format is declared as OwnFormat."
+        cure = "" if competition.submission.by_hook else " Any other format is declared as OwnFormat."
         raise PluginError(f"plugin {plugin.name!r}, hook 'submission': {error}{cure}") from error
     return frame

@@ -48,7 +48,13 @@ class Target:
     """Base class of targets. Its columns are what a model predicts of an image."""
 
     kind: ClassVar[str]
-    """Name of the kind of target, as metrics list those that they can score."""
+    """Name of the kind of target, as metrics and formats list those that they are for."""
+    noun: ClassVar[str]
+    """What a column of it is called in messages."""
+    predicts: ClassVar[str] = "probability"
+    """What is predicted of each column."""
+    exclusive: ClassVar[bool] = False
+    """Whether an image has exactly one of the columns: then their predictions sum to one."""
 
     names: Names
     """Label in the data -> name for people, or labels that are their own names, or where the data lists them."""
@@ -79,6 +85,11 @@ class Target:
         """What a model predicts of an image, (C,)."""
         return tuple(self.meanings)
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Smallest and largest possible prediction; None if there is none."""
+        return 0.0, 1.0
+
     def named(self, names: Mapping[str, str]) -> Self:
         """Return the target with the names that the data lists."""
         return dataclasses.replace(self, names=names)
@@ -94,6 +105,8 @@ class Classes(Target):
     """One of several classes: probabilities that sum to one."""
 
     kind = "classes"
+    noun = "class"
+    exclusive = True
 
     unseen: str = field(default="", kw_only=True)
     """The class of images that belong to none of the others, if any, such as `new_whale`."""
@@ -111,6 +124,7 @@ class Labels(Target):
     """Any of several labels, also called tags: a probability for each."""
 
     kind = "labels"
+    noun = "label"
 
     one_of: Sequence[Sequence[str]] = field(default=(), kw_only=True)
     """Sets of labels of which each image has exactly one, such as the weather in a satellite image."""
@@ -136,6 +150,8 @@ class Grades(Target):
     """Ordered classes, such as the stages of a disease, from the lowest to the highest."""
 
     kind = "grades"
+    noun = "grade"
+    exclusive = True
 
     names: Names | int  # type: ignore[assignment]
     """Number of grades, which the data writes as 0, 1, …; or their labels as for classes."""
@@ -153,6 +169,8 @@ class Numbers(Target):
     """One number or several."""
 
     kind = "numbers"
+    noun = "column"
+    predicts = "number"
 
     low: float | None = field(default=None, kw_only=True)
     """Smallest possible number, if it is known; predictions are clipped to it."""
@@ -170,6 +188,11 @@ class Numbers(Target):
         object.__setattr__(self, "means", tuple(self.means))
         object.__setattr__(self, "scales", tuple(self.scales))
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The range, as far as it is known."""
+        return self.low, self.high
+
 
 def Number(low: float | None = None, high: float | None = None, *, name: str = "number") -> Numbers:  # noqa: N802
     """Return the target of one number: from `low` to `high`, if they are known."""
@@ -181,6 +204,8 @@ class Shares(Target):
     """Several numbers from 0 to 1, such as the shares of votes; they need not sum to one."""
 
     kind = "shares"
+    noun = "answer"
+    predicts = "share"
 
 
 KINDS: dict[str, type[Target]] = {each.kind: each for each in (Classes, Labels, Grades, Numbers, Shares)}
