@@ -81,7 +81,9 @@ def test_a_missing_sample_is_said(cli: Cli, pets: Given, cheap: None) -> None:
     assert "no sample submission was found: each test image gets a row" in succeeded(cli("audit", pets.data)).out
 
 
-@pytest.mark.parametrize(("count", "said"), [(10, "ClassLabel(id='id'"), (2, "may be a class or a probability")])
+@pytest.mark.parametrize(
+    ("count", "said"), [(10, "id, label: a row has the class"), (2, "may be a class or a probability")]
+)
 def test_a_zero_in_every_row_is_a_class_unless_there_are_two(cli: Cli, tmp_path: Path, count: int, said: str) -> None:
     names = [(label, n) for label in range(count) for n in range(2)]
     files = {f"digits/train/{label}/{n}.png": drawing.image(label % 3, n, ".png") for label, n in names}

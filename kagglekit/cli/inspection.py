@@ -8,11 +8,15 @@ from kagglekit import recipe
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
+from kagglekit.competitions.competition import Competition
 from kagglekit.data.project import Project
 from kagglekit.pipeline import summary
 from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
 from kagglekit.runs.record import Sent
+
+_SHOWN_COLUMNS = 4
+"""Number of columns of a submission that `info` names."""
 
 
 def info(target: str) -> None:
@@ -39,7 +43,7 @@ def _looks_like_run(target: str) -> bool:
 def _info_competition(project: Project, console: Console) -> None:
     competition, workspace = project.competition, project.workspace
     described = competition.describe() | {"page": competition.url, "workspace": str(workspace.folder)}
-    described["submission"] = f"a row has {competition.submission.words(competition.target)}"
+    described["submission"] = _submission(competition)
     classes = described.pop("classes")
     console.table(competition.name, ("", ""), [(key, _plain(value)) for key, value in described.items()])
     console.table("classes", ("label", "meaning"), list(classes.items()))
@@ -47,6 +51,14 @@ def _info_competition(project: Project, console: Console) -> None:
         lines = [(name, f"{score:.5f}") for name, score in competition.leaderboard.items()]
         console.table("leaderboard", ("rank", ">score"), lines)
     _settings_table(project, console)
+
+
+def _submission(competition: Competition) -> str:
+    """Return the first columns of the submission, and what a row has."""
+    form, target = competition.submission, competition.target
+    columns = form.columns(target)
+    shown = columns if len(columns) <= _SHOWN_COLUMNS else [*columns[:_SHOWN_COLUMNS], "…"]
+    return f"{', '.join(shown)}: a row has {form.words(target)}"
 
 
 def _settings_table(project: Project, console: Console) -> None:
