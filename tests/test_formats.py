@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +36,15 @@ from kagglekit import (
     Value,
     Values,
 )
+from kagglekit.base.console import Console
 from kagglekit.competitions import samples, submissions
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.data.project import Project
 from kagglekit.deploy import standalone
 from kagglekit.formats import Submission
+from kagglekit.kaggle import select
 from kagglekit.tasks.targets import Target
+from tests import drawing
 
 PETS, WHALES = Classes(["cat", "dog"]), Classes(["w1", "w2", "w3", "new_whale"])
 GRADES, PAWS = Grades(5), Number(1, 100)
@@ -358,3 +363,55 @@ def test_a_submission_of_five_thousand_rows_is_one_of_the_bundle_too(tmp_path: P
     with path.open(encoding="utf-8", newline="") as file:
         back = [(row["id"], float(row["label"])) for row in csv.DictReader(file)]
     assert back == list(zip(ids, predictions[:, 1].tolist(), strict=True))
+
+
+# files from elsewhere
+
+PLUGIN = """
+from kagglekit import *
+
+@hookimpl
+def competition():
+    return Competition(name="leaf", kaggle="leaf", target=TARGET, train=FolderLabels("train/{label}"),
+        test="test/{id}.jpg", submission=FORM)
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "form", "sample", "good", "bad", "words"),
+    [
+        ("Labels(FromCsv('tags.csv', 'tags', sep=' '))", "Tags()", "7,clear\n8,\n",
+         "8,road clear\n7,\n", "8,rain\n7,\n",
+         "rows of 1 ids ('8') have no label of the competition"),
+        ("Classes(FromCsv('tags.csv', 'id'))", "TopClasses(k=2)", "7,1\n8,1\n", "7,1 2\n8,3\n", "7,1 2 3\n8,3\n",
+         "rows of 1 ids ('7') have more than 2 guesses"),
+        ("Number(1, 100)", "Value()", "7,0\n8,0\n", "7,55.5\n8,1\n", "7,55.5\n8,0\n",
+         "rows of 1 ids ('8') are outside 1 to 100"),
+        ("Labels(['a', 'b'])", "Long()", "7_a,0\n7_b,0\n", "7_b,0.5\n7_a,1\n", "7_a,0\n",
+         "1 ids ('7_b') missing"),
+        ("Classes(['a', 'b'])", "ClassLabel(write={'a': '0', 'b': '1'})", "7,0\n", "7,1\n", "7,a\n",
+         "rows of 1 ids ('7') have no class of the competition"),
+    ],
+)  # fmt: skip
+def test_a_file_of_any_format_is_checked_against_the_data(
+    target: str, form: str, sample: str, good: str, bad: str, words: str, tmp_path: Path, home: Path
+) -> None:
+    data = home / "leaf" / "data"
+    (data / "test").mkdir(parents=True)
+    (data / "test" / "7.jpg").write_bytes(drawing.image(0, 7))
+    for place in range(6):
+        folder = data / "train" / str(place % 3 + 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.jpg").write_bytes(drawing.image(place % 3, place))
+    (data / "tags.csv").write_text("id,tags\n1,clear road\n2,clear\n3,\n")
+    (data / "sample_submission.csv").write_text(f"id,label\n{sample}")
+    (tmp_path / "leaf.py").write_text(PLUGIN.replace("TARGET", target).replace("FORM", form))
+    project, said = Project.load(str(tmp_path / "leaf.py")), io.StringIO()
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"id,label\n{good}")
+    select.check(select.Choice(mine, None), project, Console(said))
+    assert "mine.csv is valid: " in said.getvalue()
+    mine.write_text(f"id,label\n{bad}")
+    with pytest.raises(UserError, match="mine.csv was not sent, Kaggle would refuse it: ") as caught:
+        select.check(select.Choice(mine, None), project, Console(said))
+    assert words in str(caught.value)
