@@ -17,10 +17,10 @@ from kagglekit import (
     FromCsv,
     FromSample,
     Grades,
+    JoinedLabels,
     Labels,
     Probability,
     ProbabilityPerClass,
-    Tags,
 )
 from kagglekit.competitions import resolving, samples, submissions
 from kagglekit.competitions.datafiles import DataFiles
@@ -44,10 +44,10 @@ ARCHIVES: dict[str, tuple[Target, Submission, tuple[str, ...]]] = {
     "dogs-vs-cats-redux-kernels-edition": (DOGS, Probability(of="dog"), ("test/",)),
     "leaf-classification": (Classes(FromSample()), ProbabilityPerClass(), ("images/",)),
     "planet-understanding-the-amazon-from-space": (
-        Labels(PLANET), Tags(id="image_name", label="tags"), ("test-jpg/",),
+        Labels(PLANET), JoinedLabels(id="image_name", label="tags"), ("test-jpg/",),
     ),
     "plant-pathology-2021-fgvc8": (
-        Labels(PLANTS), Tags(id="image", label="labels", id_format="{id}.jpg"), ("test_images/",),
+        Labels(PLANTS), JoinedLabels(id="image", label="labels", id_format="{id}.jpg"), ("test_images/",),
     ),
     "plant-seedlings-classification": (
         Classes(SEEDLINGS), ClassLabel(id="file", label="species", id_format="{id}.png"), ("test/",),
