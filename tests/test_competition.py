@@ -19,6 +19,7 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
 from kagglekit.metrics import Metric
+from kagglekit.tasks.targets import Classes, Grades, Labels, Number, Shares
 
 THREE = {"c0": "safe", "c1": "right", "c2": "left"}
 
@@ -33,6 +34,37 @@ def described(**changes: Any) -> Competition:
         "submission": ProbabilityPerClass(),
     }
     return Competition(**settings | changes)
+
+
+def test_without_a_metric_the_target_has_its_usual_one() -> None:
+    usual = {kind: described(classes={}, target=target).scored_by.name for kind, target in TARGETS.items()}
+    assert usual == {
+        "classes": "log loss",
+        "labels": "log loss",
+        "grades": "quadratic weighted kappa",
+        "numbers": "RMSE",
+        "shares": "RMSE",
+    }
+
+
+TARGETS = {each.kind: each for each in (Classes(["a", "b"]), Labels(["a"]), Grades(3), Number(), Shares(["a", "b"]))}
+
+
+def test_a_metric_that_names_labels_is_checked_when_the_data_has_named_them() -> None:
+    unknown = described(classes={}, metric="log_loss(weights={'a': 2})")
+    truth, rows = np.array([0, 1]), np.array([[0.5, 0.5], [0.25, 0.75]])
+    known = unknown.with_target(unknown.target.named({"a": "a", "b": "b"}))
+    assert known.scored_by.score(truth, rows) == pytest.approx((2 * np.log(2) - np.log(0.75)) / 3)
+    with pytest.raises(ValueError, match="log_loss: weights name 'a', which is not one of x, y"):
+        unknown.with_target(unknown.target.named({"x": "x", "y": "y"}))
+
+
+def test_the_class_that_is_submitted_is_the_positive_one() -> None:
+    two = {"cat": "Cat", "dog": "Dog"}
+    truth, decided = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])
+    for positive, expected in (("cat", 0.8), ("dog", 2 / 3)):
+        metric = described(classes=two, submission=Probability(of=positive), metric="f1(binary)").scored_by
+        assert metric.score(truth, decided) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

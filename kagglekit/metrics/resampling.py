@@ -34,8 +34,8 @@ class _Strata:
 def draw(truth: Truth, clusters: Labels, number: int, seed: int) -> Iterator[Resamples]:
     """Yield blocks of resamples of clusters (N,), `number` in all. The same seed gives the same resamples.
 
-    Resamples are stratified by the rarest class, and each has at least one
-    cluster with every rare class.
+    They are stratified by the rarest class of each cluster, and each has at least one cluster with every rare class.
+    A class that only one cluster has is thus in all of them alike: the spread of scores lacks what it would vary.
     """
     random = np.random.default_rng(seed)
     names, places = np.unique(clusters, return_inverse=True)
