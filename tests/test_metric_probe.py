@@ -58,7 +58,7 @@ def in_place(truth: Any, rows: Any) -> float:
     ("metric", "message"),
     [
         (dogs(sk.average_precision_score), r"'own metric': perfect predictions score 1 and shuffled ones 0\.\d+, but "),
-        (dogs(sk.average_precision_score), r"lower counts as better: higher is better, so write metric=Metric\(name="),
+        (dogs(sk.roc_auc_score), r"lower counts as better: higher is better, so write metric=Metric\(name="),
         (own(brier, lower_is_better=False), "so write .*lower_is_better=True"),
         (own(lambda truth, rows: float("nan")), "'own', with perfect predictions: it is nan: raise a ValueError"),
         (own(lambda truth, rows: rows[:, 0]), r"it returns an array of shape \(300,\), not a number"),

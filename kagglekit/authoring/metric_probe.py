@@ -41,10 +41,10 @@ def check(metric: Metric, kind: str, num_columns: int, low: float = 0, high: flo
     one = np.broadcast_to(truth[:1], truth.shape).copy()
     good = _score(metric, kind, _Probe("perfect predictions", truth, perfect))
     bad = _score(metric, kind, _Probe("shuffled predictions", truth, shuffled))
-    _score(metric, kind, _Probe("images of one class", one, shuffled, may_be_undefined=True))
-    _score(metric, kind, _Probe("two images", truth[:2], perfect[:2], may_be_undefined=True))
     _check_direction(metric, good, bad)
     _check_rows(metric, kind, truth, shuffled, bad)
+    _score(metric, kind, _Probe("images of one class", one, shuffled, may_be_undefined=True))
+    _score(metric, kind, _Probe("two images", truth[:2], perfect[:2], may_be_undefined=True))
 
 
 def _drawn(kind: str, width: int, low: float, high: float) -> tuple[Truth, Floats]:
