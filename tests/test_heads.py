@@ -21,7 +21,7 @@ from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
 from kagglekit.heads.training import Training
 from kagglekit.metrics import Metric, log_loss_rows, resolve
-from kagglekit.pipeline import postprocess
+from kagglekit.pipeline import gates, postprocess
 from kagglekit.recipe import DataSettings, HeadSettings
 from kagglekit.tasks import kinds
 from kagglekit.tasks.activations import SOFTMAX
@@ -398,11 +398,9 @@ def test_a_sample_keeps_the_classes_in_proportion_and_the_order(count: int, seed
     assert shares.max() - shares.min() <= 1
 
 
-def scored(probabilities: np.ndarray, truth: np.ndarray, clusters: np.ndarray | None = None) -> postprocess.Scored:
+def scored(probabilities: np.ndarray, truth: np.ndarray, clusters: np.ndarray | None = None) -> gates.Scored:
     count = len(truth)
-    return postprocess.Scored(
-        truth, probabilities, np.arange(count) if clusters is None else clusters, np.arange(count) % 5
-    )
+    return gates.Scored(truth, probabilities, np.arange(count) if clusters is None else clusters, np.arange(count) % 5)
 
 
 def confident(count: int = 400, factor: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -446,13 +444,14 @@ def test_a_second_step_is_chosen_anew_with_the_first_on_other_folds() -> None:
     probabilities, truth = confident(factor=6.0)
     before = scored(probabilities, truth)
     here = before.fold == 1
-    after, gates = postprocess.finish(before, ["temperature", "clip"], LOG_LOSS, 0)
-    chain, _ = postprocess._fit_chain(before, [gate.step for gate in gates if gate.judgement.kept], ~here, LOG_LOSS)
-    assert np.array_equal(after[here], chain[here])
-    other = postprocess.Scored(np.where(here, 1 - truth, truth), probabilities, before.clusters, before.fold)
-    blind, _ = postprocess._fit_chain(other, ["temperature", "clip"], ~here, LOG_LOSS)
-    seeing, _ = postprocess._fit_chain(before, ["temperature", "clip"], ~here, LOG_LOSS)
-    assert np.array_equal(blind, seeing)  # answers of the fold that is scored are never looked at
+    after, kept = postprocess.finish(before, ["temperature", "clip"], LOG_LOSS, 0)
+    chain = [gate.step for gate in kept if gate.judgement.kept]
+    values = postprocess._fit(before, chain, ~here, LOG_LOSS, SOFTMAX)
+    assert np.array_equal(after[here], postprocess._apply(probabilities[here], chain, values, SOFTMAX))
+    other = gates.Scored(np.where(here, 1 - truth, truth), probabilities, before.clusters, before.fold)
+    blind = postprocess._fit(other, ["temperature", "clip"], ~here, LOG_LOSS, SOFTMAX)
+    seeing = postprocess._fit(before, ["temperature", "clip"], ~here, LOG_LOSS, SOFTMAX)
+    assert blind == seeing  # answers of the fold that is scored are never looked at
 
 
 def test_rows_without_mistakes_are_not_made_more_confident() -> None:
@@ -478,22 +477,20 @@ def test_clusters_that_move_together_need_more_proof_than_single_rows() -> None:
     shift = np.repeat([0.25, 0.2, -0.12, 0.22, -0.1, -0.05], 50) + random.normal(0, 0.01, 300)
     before = np.stack([np.full(300, 0.5), np.full(300, 0.5)], axis=1)
     after = np.stack([0.5 + shift, 0.5 - shift], axis=1)
-    alone = postprocess.judge(scored(before, truth), before, after, LOG_LOSS, 0)
-    together = postprocess.judge(scored(before, truth, clusters), before, after, LOG_LOSS, 0)
+    alone = gates.judge(scored(before, truth), before, after, LOG_LOSS, 0)
+    together = gates.judge(scored(before, truth, clusters), before, after, LOG_LOSS, 0)
     assert alone.gain == pytest.approx(together.gain)
     assert alone.kept
     assert not together.kept
-    loose = postprocess.standard_error(scored(before, truth, clusters), after, LOG_LOSS, 0)
-    assert loose > 3 * postprocess.standard_error(scored(before, truth), after, LOG_LOSS, 0)
+    loose = gates.standard_error(scored(before, truth, clusters), after, LOG_LOSS, 0)
+    assert loose > 3 * gates.standard_error(scored(before, truth), after, LOG_LOSS, 0)
 
 
 def test_a_metric_without_rows_is_bootstrapped_to_about_the_same_error() -> None:
     probabilities, truth = confident()
     opaque = Metric(name="opaque", score=LOG_LOSS.score)
-    exact = postprocess.standard_error(scored(probabilities, truth), probabilities, LOG_LOSS, 0)
-    assert postprocess.standard_error(scored(probabilities, truth), probabilities, opaque, 0) == pytest.approx(
-        exact, rel=0.2
-    )
+    exact = gates.standard_error(scored(probabilities, truth), probabilities, LOG_LOSS, 0)
+    assert gates.standard_error(scored(probabilities, truth), probabilities, opaque, 0) == pytest.approx(exact, rel=0.2)
 
 
 @given(st.floats(0.3, 6), st.floats(0, 0.05), st.integers(0, 99))

@@ -263,8 +263,8 @@ def test_a_readable_image_without_numbers_is_no_unreadable_one(
 ) -> None:
     applied = postprocess.apply_kept
 
-    def overflowing(test: Any, gates: Any) -> Any:
-        found = applied(test, gates)
+    def overflowing(test: Any, *given: Any) -> Any:
+        found = applied(test, *given)
         found[1] = np.nan
         return found
 

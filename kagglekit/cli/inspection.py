@@ -14,6 +14,7 @@ from kagglekit.pipeline import summary
 from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
 from kagglekit.runs.record import Sent
+from kagglekit.tasks.seconds import ACCURACY
 
 _SHOWN_COLUMNS = 4
 """Number of columns of a submission that `info` names."""
@@ -184,7 +185,8 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
             "",
         )
     score = summary.scored(result)
-    cells = (run.id, score, *_leaderboard(run), f"{result.accuracy:.2%}", backbones, method)
+    second = ", ".join(value if name == ACCURACY else f"{name} {value}" for name, value in summary.second(result))
+    cells = (run.id, score, *_leaderboard(run), second, backbones, method)
     images = f"{result.scored_images}{' (sample)' if result.sample else ''}"
     return (run.synthetic, False, result.sample > 0, result.loss), (*cells, images, f"{result.all_seconds:.0f}")
 

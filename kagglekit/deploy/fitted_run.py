@@ -30,6 +30,7 @@ from kagglekit.pipeline.views import PLAIN, ViewClasses
 from kagglekit.recipe import FeatureSettings
 from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.store import Run
+from kagglekit.tasks import decisions
 
 
 class FittedRun:
@@ -50,6 +51,8 @@ class FittedRun:
         self.mirror = mirror_classes(self.labels, self.record.competition.flip)
         self.steps = alone.steps
         """Finishing steps that need no other images -> value."""
+        self.decision = self.task.usual() if alone.decision is None else decisions.from_plain(alone.decision)
+        """What is decided from the predictions."""
         self.left_out = alone.left_out
         """Steps that need other images, and were kept for the submission only."""
         self.out_of_fold = alone.out_of_fold
@@ -125,7 +128,7 @@ class FittedRun:
         found = fitted.probabilities(outputs, self.view_classes)
         for step, value in self.steps.items():
             if value is not None:
-                found = postprocess.STEPS[step][0](found, value)
+                found = postprocess.STEPS[step][0](found, value, self.task.activation)
         return found
 
 

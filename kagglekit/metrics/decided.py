@@ -5,7 +5,7 @@ Decisions on classes and grades are (N,) int64, on labels (N, L) bool.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -84,7 +84,7 @@ def fbeta(beta: float, average: Average, *, positive: str = "") -> Metric:
         per_row = partial(rows.fbeta_rows, beta=beta)
         return rows_metric(per_row, lower_is_better=False, needs="decisions", **fields)
     if average != "binary":
-        return _of_decisions(_fbeta(beta, average, 0), **fields)
+        return _of_decisions(_fbeta(beta, average, 0), of_counts=_of_counts(beta, average), **fields)
 
     def for_labels(labels: Sequence[str], of: str) -> Metric:
         return _of_decisions(_fbeta(beta, average, positive_index(called, positive or of, labels)), **fields)
@@ -101,6 +101,15 @@ def _fbeta(beta: float, average: Average, positive: int) -> Resample:
         return decided_sums.fbeta(truth, decided, beta, resamples, macro=average == "macro")
 
     return resample
+
+
+def _of_counts(beta: float, average: Average) -> Callable[[Any, Any, Any], Floats]:
+    def of_counts(right: Any, true: Any, decided: Any) -> Floats:
+        from kagglekit.metrics import decided_sums
+
+        return decided_sums.fbeta_of_counts(right, true, decided, beta=beta, macro=average == "macro")
+
+    return of_counts
 
 
 def qwk() -> Metric:

@@ -46,21 +46,31 @@ def weighted_recall(
 def fbeta(truth: Truth, decided: Predicted, beta: float, resamples: Resamples, *, macro: bool) -> Floats:
     """Return F-beta over all decisions or, with `macro`, its mean over classes or labels, (B,)."""
 
-    def ratio(right: Floats, true: Floats, decided_as: Floats) -> Floats:
-        below = beta**2 * true + decided_as
-        found: Floats = (1 + beta**2) * right / np.where(below > 0, below, 1)
-        return found
-
     def combine(totals: Floats) -> Floats:
         right, true, decided_as = sums.split(totals)
-        if not macro:
-            return ratio(right.sum(axis=1), true.sum(axis=1), decided_as.sum(axis=1))
-        counted = (true + decided_as > 0) | (
-            truth.ndim == 2
-        )  # as scikit-learn: every label, but no class that is absent
-        return sums.mean_where(ratio(right, true, decided_as), counted)
+        if truth.ndim == 2:  # as scikit-learn: every label, but no class that is absent
+            return fbeta_of_counts(right, true, decided_as, beta=beta, macro=macro)
+        ratio = _ratio(right, true, decided_as, beta)
+        return sums.mean_where(ratio, true + decided_as > 0) if macro else _micro(right, true, decided_as, beta)
 
     return sums.resampled(sums.hits(truth, decided, sums.num_classes(truth, decided)), combine, resamples)
+
+
+def fbeta_of_counts(right: Floats, true: Floats, decided: Floats, *, beta: float, macro: bool) -> Floats:
+    """Return F-beta, (B,), from how often each label is right, true and decided, (B, L)."""
+    if not macro:
+        return _micro(right, true, decided, beta)
+    return np.asarray(_ratio(right, true, decided, beta).mean(axis=1))
+
+
+def _micro(right: Floats, true: Floats, decided: Floats, beta: float) -> Floats:
+    return _ratio(right.sum(axis=1), true.sum(axis=1), decided.sum(axis=1), beta)
+
+
+def _ratio(right: Floats, true: Floats, decided: Floats, beta: float) -> Floats:
+    below = beta**2 * true + decided
+    found: Floats = (1 + beta**2) * right / np.where(below > 0, below, 1)
+    return found
 
 
 def quadratic_kappa(truth: Labels, decided: Labels, resamples: Resamples) -> Floats:

@@ -76,6 +76,9 @@ class Metric:
     """The length of the lists, for a metric that needs `top`."""
     resample: Resample | None = None
     """A fast way to score resamples; without it, the rows of each are scored anew."""
+    of_counts: Callable[[Counts, Counts, Counts], Floats] | None = None
+    """(how often each label is right, true and decided, (B, L) each) -> scores (B,), if a score of labels needs no
+    more; decisions are then fitted without the rows."""
     for_labels: Callable[[Sequence[str], str], Metric] | None = None
     """(labels, positive label or "") -> the metric of these labels, if it names some. Raises ValueError."""
     left_out: Callable[[Truth, int], Sequence[int]] | None = None

@@ -54,8 +54,10 @@ def fbeta_rows(truth: Truth, decided: Predicted, beta: float) -> Floats:
     """Return each row's F-beta, (N,), of its labels (N, L); 0 where nothing is true and nothing decided."""
     import numpy as np
 
-    right = (np.asarray(truth, bool) & np.asarray(decided, bool)).sum(axis=1)
-    below = beta**2 * np.asarray(truth, bool).sum(axis=1) + np.asarray(decided, bool).sum(axis=1)
+    true, own = np.asarray(truth, bool), np.asarray(decided, bool)
+    ones = np.ones(true.shape[1], np.float32)  # a product adds up short rows faster than `sum`
+    right, number, guessed = ((flags @ ones).astype(np.float64) for flags in (true & own, true, own))
+    below = beta**2 * number + guessed
     return np.asarray((1 + beta**2) * right / np.where(below > 0, below, 1), dtype=np.float64)
 
 

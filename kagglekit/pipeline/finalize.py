@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,13 @@ from kagglekit.base import storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.pipeline import postprocess, submission
+from kagglekit.pipeline import deciding, gates, postprocess, submission
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
-from kagglekit.runs import filenames, record
+from kagglekit.runs import decided, filenames, record
 from kagglekit.runs.record import Alone, Result
 from kagglekit.runs.stages import Stage, Stages
+from kagglekit.tasks.seconds import ACCURACY
 from kagglekit.tasks.task import Task
 
 
@@ -33,7 +34,15 @@ def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
     device = tuple(stage.name for stage in method if filenames.PROVIDER in stage.files)
     finish = Stage(
         "finish",
-        (filenames.UNFINISHED, filenames.OOF, filenames.TEST, filenames.FINISH, filenames.ALONE),
+        (
+            filenames.UNFINISHED,
+            filenames.OOF,
+            filenames.TEST,
+            filenames.FINISH,
+            filenames.DECIDED,
+            filenames.DECISION,
+            filenames.ALONE,
+        ),
         after=before,
     )
     if job.tables.test.empty:
@@ -47,57 +56,88 @@ def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
 
 def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     """Apply the finishing steps, check and write the submission, and write the final numbers."""
-    run, labels = job.run, job.competition.labels
+    run, labels, task = job.run, job.competition.labels, job.competition.task
     train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
-    scored = _scored(train, predictions.oof, job.competition.task)
+    ids = train["id"].tolist()
+    scored = _scored(train, predictions.oof, task)
     metric = job.competition.scored_by
 
     def finish_() -> None:
-        remark = postprocess.left_out(scored, metric, labels)
+        remark = gates.left_out(scored, metric, labels)
         if remark:
             job.console.warn(remark)
-        start, test, tried = postprocess.choose(scored, predictions, metric, job.recipe.data.seed)
+        done = _finish(job, scored, predictions)
         # the input of temperature and clip: the report plots the loss for each of their values
-        run.write_probabilities(filenames.UNFINISHED, train["id"].tolist(), start.probabilities, labels)
-        oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
-        test = postprocess.apply_kept(test, gates)
+        run.write_probabilities(filenames.UNFINISHED, ids, done.unfinished, labels)
+        test = postprocess.apply_kept(done.test, done.gates, task.activation)
         test[_unread(job, test)] = predictions.prior
-        gates = [*tried, *gates]
-        for gate in gates:
+        for gate in (*done.gates, *done.made.gates):
             job.console.say(gate.line())
         truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
-        run.write_probabilities(filenames.OOF, train["id"].tolist(), oof, labels, **truth)
+        run.write_probabilities(filenames.OOF, ids, done.oof, labels, **truth)
         run.write_probabilities(filenames.TEST, job.tables.requested["id"].tolist(), test, labels)
-        storage.write_json(run.folder / filenames.FINISH, [gate.record().to_plain() for gate in gates])
-        record.write(run.folder / filenames.ALONE, _alone(gates, oof))
-
-    def _alone(gates: list[postprocess.Gate], oof: Floats) -> Alone:
-        """Return the finishing steps of an exported file, which sees one image at a time, and its out-of-fold score."""
-        together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
-        left_out = [gate.step for gate in gates if gate.judgement.kept and gate.step in together]
-        if left_out:
-            alone = tuple(candidate for candidate in predictions.candidates if candidate.alone)
-            rest = replace(predictions, candidates=alone)
-            start, _, tried = postprocess.choose(scored, rest, metric, job.recipe.data.seed)
-            oof, gates = postprocess.finish(start, job.recipe.finish.finish, metric, job.recipe.data.seed)
-            gates = [*tried, *gates]
-        return Alone(
-            steps={gate.step: gate.value for gate in gates if gate.judgement.kept},
-            left_out=tuple(left_out),
-            out_of_fold=postprocess.score(scored.truth, oof, metric),
-        )
+        decided.write(run, ids, done.made.decided)
+        decided.write_decision(run, done.made.decision)
+        steps = [gate.record().to_plain() for gate in (*done.gates, *done.made.gates)]
+        storage.write_json(run.folder / filenames.FINISH, steps)
+        record.write(run.folder / filenames.ALONE, _alone(job, scored, predictions, done))
 
     def submission_() -> None:
         submission.write(job, run.test().of(job.tables.requested["id"].tolist()), predictions.prior)
 
     def result() -> None:
-        closing = _closing_numbers(job, scored, run.oof().of(train["id"].tolist()), metric)
+        closing = _closing_numbers(job, scored, ids, run.oof().of(ids))
         record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | stages.seconds()))
 
     stages.make("finish", finish_)
     if not job.tables.test.empty:
         stages.make("submission", submission_)
     stages.make("result", result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Finished:
+    """Predictions after the finishing steps, and what is decided of them."""
+
+    unfinished: Floats
+    """Out-of-fold predictions before temperature and clip, (N, C)."""
+    oof: Floats
+    """The same after them."""
+    test: Floats
+    """Predictions of the test set before temperature and clip, (M, C)."""
+    gates: list[gates.Gate]
+    made: deciding.Made
+
+
+def _finish(job: Job, scored: gates.Scored, predictions: Predictions) -> _Finished:
+    """Choose among the candidates, then temperature and clip, then the decision."""
+    task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
+    usual = deciding.usual(task, metric)
+
+    def needed(rows: Floats) -> metrics.Predicted:
+        return deciding.needed(metric, rows, usual)
+
+    start, test, tried = postprocess.choose(scored, predictions, metric, seed, needed)
+    oof, steps = postprocess.finish(start, job.recipe.finish.finish, metric, seed, task.activation)
+    made = deciding.make(replace(start, probabilities=oof), task, metric, seed)
+    return _Finished(unfinished=start.probabilities, oof=oof, test=test, gates=[*tried, *steps], made=made)
+
+
+def _alone(job: Job, scored: gates.Scored, predictions: Predictions, done: _Finished) -> Alone:
+    """Return the finishing steps of an exported file, which sees one image at a time, and its out-of-fold score."""
+    together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
+    left_out = [gate.step for gate in done.gates if gate.judgement.kept and gate.step in together]
+    if left_out:
+        alone = tuple(candidate for candidate in predictions.candidates if candidate.alone)
+        done = _finish(job, scored, replace(predictions, candidates=alone))
+    metric = job.competition.scored_by
+    needed = done.oof if deciding.sees_predictions(metric) else done.made.decided
+    return Alone(
+        steps={gate.step: gate.value for gate in done.gates if gate.judgement.kept},
+        decision=done.made.decision.to_plain(),
+        left_out=tuple(left_out),
+        out_of_fold=gates.score(scored.truth, needed, metric),
+    )
 
 
 def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
@@ -114,17 +154,24 @@ def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
     return without
 
 
-def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: metrics.Metric) -> Result:
-    error = postprocess.standard_error(scored, oof, metric, job.recipe.data.seed)
+def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Floats) -> Result:
+    task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
+    own = decided.read(job.run, ids)
     provider = job.run.provider
-    assert provider is not None, "a file of the stage before"
+    assert own is not None, "files of the stages before"
+    assert provider is not None, "files of the stages before"
+    needed = oof if deciding.sees_predictions(metric) else own
+    error = gates.standard_error(scored, needed, metric, seed)
+    name, second = task.second(scored.truth, task.decide(oof) if metric.needs == "top" else own)
+    before = deciding.needed(metric, scored.probabilities, deciding.usual(task, metric))
     return Result(
         metric=metric.name,
         lower_is_better=metric.lower_is_better,
-        out_of_fold=postprocess.score(scored.truth, oof, metric),
+        out_of_fold=gates.score(scored.truth, needed, metric),
         standard_error=None if math.isnan(error) else error,
-        accuracy=float(metrics.correct_rows(scored.truth, oof).mean()),
-        before_finish=postprocess.score(scored.truth, scored.probabilities, metric),
+        accuracy=second if name == ACCURACY else None,
+        also={} if name == ACCURACY else {name: second},
+        before_finish=gates.score(scored.truth, before, metric),
         finish=job.run.finishing,
         clusters=len(np.unique(scored.clusters)),
         folds_left_out=job.run.left_out or None,
@@ -142,9 +189,9 @@ def _closing_numbers(job: Job, scored: postprocess.Scored, oof: Floats, metric: 
     )
 
 
-def _scored(train: pd.DataFrame, oof: Floats, task: Task) -> postprocess.Scored:
+def _scored(train: pd.DataFrame, oof: Floats, task: Task) -> gates.Scored:
     clusters = train["group"] if "group" in train else train["id"]
-    return postprocess.Scored(
+    return gates.Scored(
         task.truth(train["label"]),
         oof,
         pd.factorize(clusters)[0].astype(np.int64),

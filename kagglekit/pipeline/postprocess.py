@@ -1,291 +1,199 @@
-"""Finishing steps on probabilities, and the test that each must pass to be kept.
+"""Finishing steps on predictions: each is kept only if its out-of-fold gain is proven.
 
-The value of a step is chosen on other folds than the ones it is scored on. A step is kept if the lower bound of its
-gain, from a paired bootstrap over groups, is above zero.
+The value of a step is chosen on other folds than the ones it is scored on.
 
-N: scored images, M: test images, C: classes.
+N: scored images, M: test images, C: columns of the target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Labels
-from kagglekit.base.errors import UserError
-from kagglekit.data import folds
-from kagglekit.metrics import Metric, UndefinedScoreError, clustered_error, plain_decision, resampling
-from kagglekit.metrics.metric import Resamples
+from kagglekit.base.arrays import Floats
+from kagglekit.metrics import Metric, Predicted
+from kagglekit.pipeline.gates import Gate, Scored, judge, parts
 from kagglekit.pipeline.predictions import Predictions
-from kagglekit.runs.record import FinishingStep
+from kagglekit.tasks.activations import SOFTMAX, Activation
 from kagglekit.tasks.task import Truth
 
-RESAMPLES = 2000
-SLOW_RESAMPLES = 400
-"""Number of resamples for metrics without per-row values."""
-CONFIDENCE = 0.95
-CROSS_FITTED_PARTS = 5
 MISTAKES_TO_SHARPEN = 10
 """Below this number of wrong rows, temperatures below 1 are not tried: the right confidence is unknown."""
 
 TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
 CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
+_MOST = 1 << 21
+"""With more predictions, a sample of the rows chooses the values, and not every value is tried."""
+_LEAST_ROWS = 1000
+"""Least number of rows in that sample."""
+_COARSE = 6
+"""Every which value is tried first."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Rows with true labels (N,), probabilities (N, C), and the clusters that the bootstrap resamples, (N,)."""
-
-    truth: Truth
-    probabilities: Floats
-    clusters: NDArray[np.int64]
-    fold: folds.Fold
+def temper(predictions: Floats, temperature: float, activation: Activation = SOFTMAX) -> Floats:
+    """Divide the scores of predictions (N, C), such as their logarithms or log odds, by `temperature`."""
+    return _in_blocks(predictions, lambda rows: activation.predictions(activation.scores(rows) / temperature))
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The out-of-fold gain of a change, in units of the metric (positive is better), and whether it is kept."""
-
-    before: float
-    after: float
-    gain: float
-    low: float
-    """Lower bound of the gain."""
-    kept: bool
+def clip(predictions: Floats, edge: float, activation: Activation = SOFTMAX) -> Floats:
+    """Clip probabilities (N, C) to [edge, 1 - edge]; those of classes are normalised. An edge of 0 changes nothing."""
+    return _in_blocks(predictions, lambda rows: activation.clipped(rows, edge))
 
 
-@dataclass(frozen=True)
-class Gate:
-    """A finishing step and its judgement."""
-
-    step: str
-    value: float | None
-    """Value of the step for the test set, chosen on all scored rows; None if it has none."""
-    judgement: Judgement
-
-    def record(self) -> FinishingStep:
-        """Return the record for the run's files."""
-        return FinishingStep(step=self.step, value=self.value, **asdict(self.judgement))
-
-    def line(self) -> str:
-        """Return a line for the log."""
-        j = self.judgement
-        value = "" if self.value is None else f" {self.value:g}"
-        return (
-            f"finish: {self.step}{value}: {j.before:.5f} -> {j.after:.5f}, gain {_shown(j.gain)}, "
-            f"lower bound {_shown(j.low)}: {'kept' if j.kept else 'not kept'}"
-        )
+def _in_blocks(predictions: Floats, change: Callable[[Floats], Floats]) -> Floats:
+    """Change rows (N, C), few at a time: the steps on the way need several times the memory."""
+    if predictions.size <= _MOST:
+        return change(predictions)
+    changed = np.empty_like(predictions)
+    step = max(1, _MOST // predictions.shape[1])
+    for start in range(0, len(predictions), step):
+        changed[start : start + step] = change(predictions[start : start + step])
+    return changed
 
 
-def _shown(gain: float) -> str:
-    return f"{round(gain, 5) + 0.0:.5f}"  # never -0.00000
+class Step(Protocol):
+    """A step with a value."""
+
+    def __call__(self, predictions: Floats, value: float, /, activation: Activation = ...) -> Floats:
+        """Return the predictions (N, C) after the step."""
 
 
-def temper(probabilities: Floats, temperature: float) -> Floats:
-    """Divide the log probabilities (N, C) by `temperature`, and normalise the rows."""
-    scores = np.log(np.clip(probabilities, 1e-15, None)) / temperature
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    result: Floats = scores / scores.sum(axis=1, keepdims=True)
-    return result
-
-
-def clip(probabilities: Floats, edge: float) -> Floats:
-    """Clip probabilities (N, C) to [edge, 1 - edge], and normalise the rows. An edge of 0 changes nothing."""
-    clipped = np.clip(probabilities, edge, 1 - edge)
-    result: Floats = clipped / clipped.sum(axis=1, keepdims=True)
-    return result
-
-
-STEPS: dict[str, tuple[Callable[[Floats, float], Floats], Sequence[float]]] = {
-    "temperature": (temper, TEMPERATURES),
-    "clip": (clip, CLIPS),
-}
+STEPS: dict[str, tuple[Step, Sequence[float]]] = {"temperature": (temper, TEMPERATURES), "clip": (clip, CLIPS)}
 """Step -> (function, candidate values)."""
 
 
-def finish(scored: Scored, steps: Sequence[str], metric: Metric, seed: int) -> tuple[Floats, list[Gate]]:
-    """Try the steps in turn. Return out-of-fold probabilities after the kept steps, and all gates."""
+def finish(
+    scored: Scored, steps: Sequence[str], metric: Metric, seed: int, activation: Activation = SOFTMAX
+) -> tuple[Floats, list[Gate]]:
+    """Try the steps in turn. Return out-of-fold predictions after the kept steps, and all gates.
+
+    A metric of ranks, decisions or numbers gets none: what it does not see must not be changed for it.
+    """
     gates: list[Gate] = []
     current = scored.probabilities
-    parts = _parts(scored, seed)
-    for step in steps:
+    fold = parts(scored, seed)
+    seen = _rows_to_choose_on(scored, seed)
+    for step in steps if metric.needs == "probabilities" else ():
         chain = [gate.step for gate in gates if gate.judgement.kept] + [step]
         after = np.empty_like(current)
-        for part in np.unique(parts):
-            here = parts == part
+        for part in np.unique(fold):
+            here = fold == part
             # refit the whole chain: earlier steps were chosen on this fold too
-            after[here] = _fit_chain(scored, chain, ~here, metric)[0][here]
+            values = _fit(scored, chain, seen & ~here, metric, activation)
+            after[here] = _apply(scored.probabilities[here], chain, values, activation)
         judgement = judge(scored, current, after, metric, seed)
-        gates.append(Gate(step, _fit_chain(scored, chain, np.ones(len(parts), bool), metric)[1], judgement))
+        gates.append(Gate(step, _fit(scored, chain, seen, metric, activation)[-1], judgement))
         if judgement.kept:
             current = after
     return current, gates
 
 
-def choose(scored: Scored, predictions: Predictions, metric: Metric, seed: int) -> tuple[Scored, Floats, list[Gate]]:
+def choose(
+    scored: Scored,
+    predictions: Predictions,
+    metric: Metric,
+    seed: int,
+    needed: Callable[[Floats], Predicted] = lambda rows: rows,
+) -> tuple[Scored, Floats, list[Gate]]:
     """Try the candidates, which are other predictions of the same rows, such as test-time augmentation.
 
-    Returns the rows with the kept predictions, the matching probabilities of the test set (M, C), and all gates.
+    `needed` returns what the metric needs of predictions. Returns the rows with the kept predictions, the matching
+    predictions of the test set (M, C), and all gates.
     """
     gates: list[Gate] = []
     test = predictions.test
     for candidate in predictions.candidates:
-        judgement = judge(scored, scored.probabilities, candidate.oof, metric, seed)
+        judgement = judge(scored, needed(scored.probabilities), needed(candidate.oof), metric, seed)
         gates.append(Gate(candidate.name, None, judgement))
         if judgement.kept:
             scored, test = replace(scored, probabilities=candidate.oof), candidate.test
     return scored, test, gates
 
 
-def _fit_chain(
-    scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric
-) -> tuple[Floats, float]:
-    """Fit a chain of steps on the rows of a mask. Return all rows (N, C) after it, and the last step's value."""
-    rows, value = scored.probabilities, float("nan")
-    for step in chain:
-        apply, _ = STEPS[step]
-        truth, seen = scored.truth[chosen_on], rows[chosen_on]
-        value = _best(truth, seen, apply, candidate_values(step, truth, seen), metric)
-        rows = apply(rows, value)
-    return rows, value
+def apply_kept(predictions: Floats, gates: Sequence[Gate], activation: Activation = SOFTMAX) -> Floats:
+    """Apply the kept steps to other rows (N, C), such as those of the test set."""
+    kept = [(gate.step, gate.value) for gate in gates if gate.judgement.kept and gate.value is not None]
+    return _apply(predictions, [step for step, _ in kept], [value for _, value in kept], activation)
 
 
-def candidate_values(step: str, truth: Labels, probabilities: Floats) -> Sequence[float]:
+def candidate_values(step: str, truth: Truth, predictions: Floats) -> Sequence[float]:
     """Return the candidate values of a step for these rows."""
     values = STEPS[step][1]
-    if step == "temperature" and (probabilities.argmax(axis=1) != truth).sum() < MISTAKES_TO_SHARPEN:
+    if step == "temperature" and _mistakes(truth, predictions) < MISTAKES_TO_SHARPEN:
         return [value for value in values if value >= 1]
     return values
 
 
-def apply_kept(probabilities: Floats, gates: Sequence[Gate]) -> Floats:
-    """Apply the kept steps to other rows (N, C), such as those of the test set."""
-    for gate in gates:
-        if gate.judgement.kept and gate.value is not None:
-            probabilities = STEPS[gate.step][0](probabilities, gate.value)
-    return probabilities
+def _mistakes(truth: Truth, predictions: Floats) -> int:
+    if truth.ndim == 1:
+        return int((predictions.argmax(axis=1) != truth).sum())
+    return int(((predictions >= 0.5) != (truth > 0.5)).any(axis=1).sum())
 
 
-def judge(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Judgement:
-    """Compare two sets of probabilities of the same rows. This is the test that every step must pass."""
-    gains = _bootstrap_gains(scored, before, after, metric, seed)
-    score_before, score_after = score(scored.truth, before, metric), score(scored.truth, after, metric)
-    sign = 1.0 if metric.lower_is_better else -1.0
-    low = float(np.quantile(gains, 1 - CONFIDENCE))
-    gain = sign * (score_before - score_after)
-    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # a single group proves nothing about others
-    return Judgement(score_before, score_after, gain, low, kept=proven)
+def _rows_to_choose_on(scored: Scored, seed: int) -> NDArray[np.bool_]:
+    """Return a mask of the rows that choose values, (N,): all, or a sample of very many predictions."""
+    rows, columns = scored.probabilities.shape
+    wanted = max(_LEAST_ROWS, _MOST // columns)
+    if rows * columns <= _MOST or rows <= wanted:
+        return np.ones(rows, bool)
+    chosen = np.zeros(rows, bool)
+    chosen[np.random.default_rng(seed).choice(rows, wanted, replace=False)] = True
+    return chosen
 
 
-def gain_interval(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of the gain of `after` (N, C) over `before`, resampling whole clusters.
-
-    The interval is infinite for a single cluster, which proves nothing about others.
-    """
-    if len(np.unique(scored.clusters)) < 2:
-        return -float("inf"), float("inf")
-    low, high = np.quantile(_bootstrap_gains(scored, before, after, metric, seed), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def standard_error(scored: Scored, probabilities: Floats, metric: Metric, seed: int) -> float:
-    """Return the standard error of the score. The rows of a cluster count as one observation; of one, it is NaN."""
-    decided = plain_decision(metric, probabilities)
-    if metric.per_row is not None:
-        return clustered_error(metric.per_row(scored.truth, decided), scored.clusters)
-    if len(np.unique(scored.clusters)) < 2:
-        return float("nan")
-    scores = [metric.resampled(scored.truth, decided, resamples) for resamples in _resamples(scored, seed)]
-    return float(np.std(_defined(np.concatenate(scores)), ddof=1))
+def _fit(
+    scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric, activation: Activation
+) -> list[float]:
+    """Return the values of a chain of steps, each chosen on the rows of a mask after the steps before it."""
+    truth, rows = scored.truth[chosen_on], scored.probabilities[chosen_on]
+    values = []
+    for step in chain:
+        apply, _ = STEPS[step]
+        value = _best(truth, rows, apply, candidate_values(step, truth, rows), metric, activation=activation)
+        rows = apply(rows, value, activation)
+        values.append(value)
+    return values
 
 
-def score(truth: Labels, probabilities: Floats, metric: Metric) -> float:
-    """Return the score of the plain decisions on probabilities (N, C). Raises UserError if there is none."""
-    try:
-        found = float(metric.score(truth, plain_decision(metric, probabilities)))
-    except UndefinedScoreError as error:
-        raise UserError(f"{error}: use more images, or another metric in the plugin.") from error
-    except ValueError as error:
-        raise UserError(f"the metric {metric.name!r} fails ({error}): `kagglekit check` probes it.") from error
-    if not np.isfinite(found):
-        raise UserError(f"the metric {metric.name!r} is {found} on {len(truth)} images: `kagglekit check` probes it.")
-    return found
-
-
-def left_out(scored: Scored, metric: Metric, labels: Sequence[str]) -> str:
-    """Return a remark on the labels that a mean over labels leaves out; empty if there are none."""
-    found = metric.left_out(scored.truth, len(labels)) if metric.left_out else []
-    if not found:
-        return ""
-    return (
-        f"{metric.name}: the mean leaves out {len(found)} of {len(labels)} labels, which all scored images have, or "
-        f"none, for example {labels[found[0]]!r}"
-    )
-
-
-def _parts(scored: Scored, seed: int) -> folds.Fold:
-    """Return the folds. A hold-out set is split into parts that keep clusters whole."""
-    if len(np.unique(scored.fold)) > 1:
-        return scored.fold
-    clusters = np.unique(scored.clusters)
-    if len(clusters) < 2:
-        return np.arange(len(scored.truth)) % CROSS_FITTED_PARTS
-    shuffled = np.random.default_rng(seed).permutation(len(clusters)) % min(CROSS_FITTED_PARTS, len(clusters))
-    parts: folds.Fold = shuffled[np.searchsorted(clusters, scored.clusters)]
-    return parts
+def _apply(rows: Floats, chain: Sequence[str], values: Sequence[float], activation: Activation) -> Floats:
+    for step, value in zip(chain, values, strict=True):
+        rows = STEPS[step][0](rows, value, activation)
+    return rows
 
 
 def _best(
-    truth: Labels,
-    probabilities: Floats,
-    apply: Callable[[Floats, float], Floats],
+    truth: Truth,
+    rows: Floats,
+    apply: Step,
     values: Sequence[float],
     metric: Metric,
+    *,
+    activation: Activation = SOFTMAX,
 ) -> float:
-    changed = [apply(probabilities, value) for value in values]
-    scores = np.array([_score_or_nan(truth, rows, metric) for rows in changed])
-    if np.isnan(scores).all():  # these rows have no score: the value that changes least
-        return values[int(np.argmin([np.abs(rows - probabilities).sum() for rows in changed]))]
-    return values[int(np.nanargmin(scores) if metric.lower_is_better else np.nanargmax(scores))]
+    """Return the value with the best score; of very many predictions, of every sixth value and those next to it."""
+    sign = 1.0 if metric.lower_is_better else -1.0
+    losses = np.full(len(values), np.nan)
+
+    def try_(places: Sequence[int]) -> None:
+        for place in places:
+            losses[place] = sign * _score_or_nan(truth, apply(rows, values[place], activation), metric)
+
+    many = rows.size > _MOST // 2 and len(values) > 2 * _COARSE
+    try_(range(0, len(values), _COARSE if many else 1))
+    if many and not np.isnan(losses).all():
+        best = int(np.nanargmin(losses))
+        try_([place for place in range(best - _COARSE + 1, best + _COARSE) if 0 <= place < len(values)])
+    if np.isnan(losses).all():  # these rows have no score: the value that changes least
+        return min(values, key=lambda value: float(np.abs(apply(rows, value, activation) - rows).sum()))
+    return values[int(np.nanargmin(losses))]
 
 
-def _score_or_nan(truth: Labels, probabilities: Floats, metric: Metric) -> float:
+def _score_or_nan(truth: Truth, needed: Predicted, metric: Metric) -> float:
     try:
-        return float(metric.score(truth, plain_decision(metric, probabilities)))
+        return float(metric.score(truth, needed))
     except ValueError:
         return float("nan")
-
-
-def _bootstrap_gains(scored: Scored, before: Floats, after: Floats, metric: Metric, seed: int) -> Floats:
-    sign = 1.0 if metric.lower_is_better else -1.0
-    if metric.per_row is None:
-        pair = [plain_decision(metric, rows) for rows in (before, after)]
-        scores = [
-            [metric.resampled(scored.truth, decided, resamples) for decided in pair]
-            for resamples in _resamples(scored, seed)
-        ]
-        first, second = np.concatenate(scores, axis=1)
-        return _defined(sign * (first - second))
-    losses = [metric.per_row(scored.truth, plain_decision(metric, rows)) for rows in (before, after)]
-    gains = sign * (losses[0] - losses[1])
-    sums = np.bincount(scored.clusters, weights=gains)
-    sizes = np.bincount(scored.clusters)
-    random = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    for draw in range(RESAMPLES):
-        chosen = random.integers(0, len(sums), len(sums))
-        means[draw] = sums[chosen].sum() / sizes[chosen].sum()
-    return means
-
-
-def _resamples(scored: Scored, seed: int) -> Iterator[Resamples]:
-    return resampling.draw(scored.truth, scored.clusters, SLOW_RESAMPLES, seed)
-
-
-def _defined(values: Floats) -> Floats:
-    """Return the values of the resamples that have one. A plugin's own metric may have none for some; 0 if all."""
-    found = values[np.isfinite(values)]
-    return found if len(found) > 1 else np.zeros(2)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kagglekit.base.console import Console
+from kagglekit.base.scores import shown
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.runs import store
 from kagglekit.runs.record import Result
+from kagglekit.tasks import seconds
 
 
 def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> None:
@@ -51,7 +53,7 @@ SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation s
 def scored(result: Result) -> str:
     """Format the score with its standard error, which is unknown for a single group."""
     error, unknown = result.standard_error, "unknown, one group" if result.clusters == 1 else "unknown"
-    return f"{result.out_of_fold:.5f} ± {unknown if error is None else f'{error:.5f}'}"
+    return f"{shown(result.out_of_fold)} ± {unknown if error is None else shown(error)}"
 
 
 def facts(result: Result) -> list[tuple[str, str]]:
@@ -59,8 +61,8 @@ def facts(result: Result) -> list[tuple[str, str]]:
     error = scored(result)
     facts = [
         (f"{SCORERS[result.validation]} {result.metric} ± standard error", error),
-        ("accuracy", f"{result.accuracy:.2%}"),
-        ("before finishing", f"{result.before_finish:.5f}"),
+        *second(result),
+        ("before finishing", shown(result.before_finish)),
         ("scored", _scored(result)),
         ("method", result.method),
         ("backbone", ", ".join(result.backbones)),
@@ -69,6 +71,12 @@ def facts(result: Result) -> list[tuple[str, str]]:
     ]
     facts += [(f"stage {name}", f"{seconds:.1f} s") for name, seconds in result.seconds.items()]
     return [*facts, ("all stages", f"{result.all_seconds:.1f} s")]
+
+
+def second(result: Result) -> list[tuple[str, str]]:
+    """Return the accuracy, or what says as much where something else is predicted, as (name, value)."""
+    accuracy = {} if result.accuracy is None else {seconds.ACCURACY: result.accuracy}
+    return [(name, seconds.shown(name, value)) for name, value in (accuracy | dict(result.also)).items()]
 
 
 def _scored(result: Result) -> str:

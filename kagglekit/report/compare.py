@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kagglekit import metrics, recipe
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.metrics import Metric
-from kagglekit.pipeline import postprocess, summary
+from kagglekit.metrics import Metric, Predicted
+from kagglekit.pipeline import deciding, gates, summary
 from kagglekit.runs import findings
 from kagglekit.runs.findings import Findings
 from kagglekit.runs.store import Run
@@ -87,14 +87,19 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     mean = (one + other) / 2
     clusters = shared["group"] if "group" in shared else shared["id"]
     numbers = np.unique(clusters.astype(str), return_inverse=True)[1].astype(np.int64)
-    scored = postprocess.Scored(truth, one, numbers, np.zeros(len(truth), np.int64))
-    scores = [postprocess.score(truth, rows, metric) for rows in (one, other, mean)]
+    places = (shared["first"].to_numpy(), shared["second"].to_numpy())
+    usual = deciding.usual(task, metric)
+    pair = [_needed(found, metric, rows) for found, rows in zip((first, second), places, strict=True)]
+    plain = [deciding.needed(metric, rows, usual) for rows in (one, other, mean)]
+    scored = gates.Scored(truth, one, numbers, np.zeros(len(truth), np.int64))
+    scores = [gates.score(truth, needed, metric) for needed in pair]
+    blends = [gates.score(truth, needed, metric) for needed in plain]  # no decision was fitted for the mean
     sign = 1.0 if metric.lower_is_better else -1.0
-    first_wins = sign * scores[0] <= sign * scores[1]
-    low, high = postprocess.gain_interval(scored, one, other, metric, seed)
-    blend_low, blend_high = postprocess.gain_interval(scored, one if first_wins else other, mean, metric, seed)
+    better = 0 if sign * blends[0] <= sign * blends[1] else 1
+    low, high = gates.gain_interval(scored, pair[0], pair[1], metric, seed)
+    blend_low, blend_high = gates.gain_interval(scored, plain[better], plain[2], metric, seed)
     gains = task.losses(truth, one) - task.losses(truth, other)
-    right = [task.correct(truth, task.decide(rows)) > 0 for rows in (one, other)]
+    right = [task.correct(truth, found.decided[rows]) > 0 for found, rows in zip((first, second), places, strict=True)]
     order = np.argsort(-gains, kind="stable")  # largest gain first
     ids = shared["id"].to_numpy(dtype=object)
     known = task.goals(truth)
@@ -109,11 +114,16 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
         better=[str(ids[index]) for index in order if right[1][index] and not right[0][index]],
         worse=[str(ids[index]) for index in order[::-1] if right[0][index] and not right[1][index]],
         correlation=_correlation((known - one).ravel(), (known - other).ravel()),
-        blend=scores[2],
-        blend_gain=sign * (scores[0 if first_wins else 1] - scores[2]),
+        blend=blends[2],
+        blend_gain=sign * (blends[better] - blends[2]),
         blend_low=blend_low,
         blend_high=blend_high,
     )
+
+
+def _needed(found: Findings, metric: Metric, rows: Indices) -> Predicted:
+    """Return what the metric needs of some of a run's rows: predictions, or what the run decided."""
+    return (found.probabilities if deciding.sees_predictions(metric) else found.submitted)[rows]
 
 
 def _metric(found: Findings) -> Metric:

@@ -100,10 +100,12 @@ def settings(found: Findings) -> tuple[Facts, Facts]:
 
 
 def finishing_curves(found: Findings) -> list[Curve]:
-    """Return the loss by value of each finishing step, after the kept steps before it."""
+    """Return the loss by value of each finishing step, after the kept steps before it, if the metric has such steps."""
     gates = {gate.step: gate for gate in found.result.finish}
     probabilities, curves = found.unfinished, []
     requested = list(found.recipe.finish.finish)
+    if requested and not any(step in gates for step in requested):
+        return []
     for step in [*requested, *(step for step in postprocess.STEPS if step not in requested)]:
         gate = gates.get(step)
         curves.append(
@@ -116,7 +118,7 @@ def finishing_curves(found: Findings) -> list[Curve]:
             )
         )
         if gate is not None and gate.kept and gate.value is not None:
-            probabilities = postprocess.STEPS[step][0](probabilities, gate.value)
+            probabilities = postprocess.STEPS[step][0](probabilities, gate.value, found.task.activation)
     return curves
 
 

@@ -157,7 +157,7 @@ def loss_by_value(task: Task, truth: Truth, probabilities: Floats, step: str) ->
     """
     apply, _ = postprocess.STEPS[step]
     values = sorted(postprocess.candidate_values(step, truth, probabilities))
-    return {value: float(task.losses(truth, apply(probabilities, value)).mean()) for value in values}
+    return {value: float(task.losses(truth, apply(probabilities, value, task.activation)).mean()) for value in values}
 
 
 @dataclass(frozen=True)

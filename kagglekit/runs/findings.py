@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
-from kagglekit.runs import filenames
+from kagglekit.runs import decided, filenames
 from kagglekit.runs.record import Record, Result
 from kagglekit.runs.store import Run
 from kagglekit.tasks.cases import Cases
+from kagglekit.tasks.decisions import TopLists
 from kagglekit.tasks.task import Decided, Task, Truth
 
 
@@ -55,9 +56,16 @@ class Findings:
         return tuple(self.record.competition.classes.values())
 
     @cached_property
+    def submitted(self) -> Decided:
+        """What the run would submit of each image, by values chosen on other folds."""
+        own = decided.read(self.run, self.table["id"].tolist())
+        return self.task.decide(self.probabilities) if own is None else own
+
+    @cached_property
     def decided(self) -> Decided:
-        """What the run decides for each image."""
-        return self.task.decide(self.probabilities)
+        """What the run decides for each image; of lists, the usual decision."""
+        is_list = isinstance(decided.read_decision(self.run), TopLists)
+        return self.task.decide(self.probabilities) if is_list else self.submitted
 
     @cached_property
     def cases(self) -> Cases:

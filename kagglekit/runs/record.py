@@ -136,7 +136,9 @@ class FinishingStep(Plain):
 
     step: str
     value: float | None
-    """Parameter of the step; None if it has none."""
+    """Parameter of the step; None if it has none, or several."""
+    text: str | None = left_out()
+    """Several parameters, for people."""
     before: float
     """Score without the step."""
     after: float
@@ -154,6 +156,8 @@ class Alone(Plain):
 
     steps: Mapping[str, float | None]
     """Finishing steps that need no other images -> value."""
+    decision: Mapping[str, Any] | None = left_out()
+    """What is decided from predictions, for `decisions.from_plain`; older runs have none."""
     left_out: tuple[str, ...] = ()
     """Steps that need other images, and were kept for the submission only."""
     out_of_fold: float
@@ -182,9 +186,12 @@ class Result(Plain):
     """Score, in units of the metric."""
     standard_error: float | None = None
     """Standard error of the score; None if there is only one group."""
-    accuracy: float
+    accuracy: float | None = None
+    """Share of right classes or grades; None if something else is predicted."""
+    also: Mapping[str, float] = field(default_factory=dict)
+    """What says how good the predictions are instead of an accuracy: name -> number."""
     before_finish: float
-    """Score before the finishing steps."""
+    """Score before the finishing steps, of the usual decisions."""
     finish: tuple[FinishingStep, ...] = ()
     clusters: int
     """Number of groups of the scored images; of images if there are no groups."""

@@ -30,6 +30,11 @@ class Activation(ABC):
     def scores(self, predictions: Floats) -> Floats:
         """Return scores (…, C) that give these predictions."""
 
+    def clipped(self, predictions: Floats, edge: float) -> Floats:
+        """Return the predictions at least `edge` away from 0 and 1."""
+        found: Floats = np.clip(predictions, edge, 1 - edge)
+        return found
+
     def mean(self, predictions: Floats, axis: int) -> Floats:
         """Return the predictions of the mean score along an axis: for probabilities, the geometric mean."""
         return self.predictions(self.scores(predictions).mean(axis=axis))
@@ -48,6 +53,12 @@ class Softmax(Activation):
         """Return the logarithms."""
         logs: Floats = np.log(np.clip(predictions, _TINY, None))
         return logs
+
+    def clipped(self, predictions: Floats, edge: float) -> Floats:
+        """Return the predictions at least `edge` away from 0 and 1, divided by their sum."""
+        clipped = super().clipped(predictions, edge)
+        found: Floats = clipped / clipped.sum(axis=-1, keepdims=True)
+        return found
 
 
 class Sigmoid(Activation):

@@ -14,6 +14,7 @@ from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import Decision, Range, Thresholds
 from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.one_of import shown
+from kagglekit.tasks.seconds import ABSOLUTE_ERROR, EXACT_MATCH
 from kagglekit.tasks.targets import SEPARATOR
 from kagglekit.tasks.task import Decided, Strata, Task, Truth
 
@@ -98,6 +99,10 @@ class AnyOf(_Logistic):
         """Return the labels, (N, C): their shares are kept alike in all folds."""
         return np.asarray(truth > 0.5)
 
+    def second(self, truth: Truth, decided: Decided) -> tuple[str, float]:
+        """Return the share of rows whose labels are all right."""
+        return EXACT_MATCH, float(((truth > 0.5) == decided).all(axis=1).mean())
+
     def usual(self) -> Decision:
         """Return the labels of probability one half or more, and what the target demands."""
         place = {name: index for index, name in enumerate(self.columns)}
@@ -151,6 +156,10 @@ class _OfNumbers(_ByColumn):
     def truth(self, labels: Iterable[str]) -> Floats:
         """Return the numbers, (N, C)."""
         return np.array([[float(part) for part in text.split(SEPARATOR)] for text in labels], dtype=np.float64)
+
+    def second(self, truth: Truth, decided: Decided) -> tuple[str, float]:
+        """Return the mean absolute error."""
+        return ABSOLUTE_ERROR, float(np.abs(truth - decided).mean())
 
     def usual(self) -> Decision:
         """Return the numbers within the range."""

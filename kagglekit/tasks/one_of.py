@@ -13,6 +13,7 @@ from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import CutPoints, Decision, MostProbable, TopLists
 from kagglekit.tasks.label_errors import Suspect
+from kagglekit.tasks.seconds import ACCURACY
 from kagglekit.tasks.targets import SEPARATOR, Classes
 from kagglekit.tasks.task import Decided, Strata, Task, Truth
 
@@ -91,6 +92,10 @@ class OneOf(Task):
         """Return the names of the classes, (N,)."""
         names = list(self.target.meanings.values())
         return [names[index] for index in decided]
+
+    def second(self, truth: Truth, decided: Decided) -> tuple[str, float]:
+        """Return the share of right rows."""
+        return ACCURACY, float((decided == truth).mean())
 
     def usual(self) -> Decision:
         """Return the most probable class."""

@@ -24,7 +24,10 @@ Truth = NDArray[Any]
 Strata = NDArray[Any]
 """By what folds are stratified: (N,) names or numbers, or (N, L) booleans."""
 Decided = NDArray[Any]
-"""What is submitted of each image: (N,) column indices of one-of tasks, else (N, C) booleans or numbers."""
+"""What is submitted of each image: (N,) column indices of one-of tasks, else (N, C) booleans or numbers.
+
+Lists are (N, k): column indices, where -1 is no guess.
+"""
 
 
 class Task(ABC):
@@ -118,6 +121,10 @@ class Task(ABC):
     def lists(self, k: int) -> Decision:
         """Return the decision that lists the k most probable columns."""
         return TopLists(k=k)
+
+    @abstractmethod
+    def second(self, truth: Truth, decided: Decided) -> tuple[str, float]:
+        """Return what people ask for besides the metric, such as the accuracy: its name in `seconds`, and its value."""
 
     def decide(self, predictions: Floats) -> Decided:
         """Return what the usual decision makes of predictions (N, C)."""

@@ -14,8 +14,8 @@ from kagglekit import metrics
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.metrics import Metric
-from kagglekit.pipeline import postprocess, summary
-from kagglekit.pipeline.postprocess import Scored
+from kagglekit.pipeline import gates, postprocess, summary
+from kagglekit.pipeline.gates import Scored
 from kagglekit.runs.record import Result
 
 
@@ -52,39 +52,39 @@ def improved(scored: Scored) -> Floats:
 )
 def test_rare_positives_have_a_standard_error_and_gains(metric: Metric, positives: int, rows: int, groups: int) -> None:
     scored = rare(positives, rows, groups)
-    assert postprocess.standard_error(scored, scored.probabilities, metric, 0) > 0
-    judgement = postprocess.judge(scored, scored.probabilities, improved(scored), metric, 0)
+    assert gates.standard_error(scored, scored.probabilities, metric, 0) > 0
+    judgement = gates.judge(scored, scored.probabilities, improved(scored), metric, 0)
     assert np.isfinite([judgement.before, judgement.after, judgement.gain, judgement.low]).all()
     assert judgement.gain > 0
-    low, high = postprocess.gain_interval(scored, scored.probabilities, improved(scored), metric, 0)
+    low, high = gates.gain_interval(scored, scored.probabilities, improved(scored), metric, 0)
     assert -1 < low <= high < 1
 
 
 def test_one_group_has_no_standard_error_and_proves_nothing() -> None:
     scored = rare(30, 100, 1)
-    assert np.isnan(postprocess.standard_error(scored, scored.probabilities, metrics.auc(), 0))
-    assert not postprocess.judge(scored, scored.probabilities, improved(scored), metrics.auc(), 0).kept
+    assert np.isnan(gates.standard_error(scored, scored.probabilities, metrics.auc(), 0))
+    assert not gates.judge(scored, scored.probabilities, improved(scored), metrics.auc(), 0).kept
 
 
 def test_the_errors_of_both_ways_agree() -> None:
     scored = rare(300, 1000, 100)
-    fast, slow = (postprocess.standard_error(scored, scored.probabilities, each, 0) for each in (metrics.auc(), OWN))
+    fast, slow = (gates.standard_error(scored, scored.probabilities, each, 0) for each in (metrics.auc(), OWN))
     assert fast == pytest.approx(slow)
-    exact = postprocess.standard_error(scored, scored.probabilities, metrics.log_loss(), 0)
+    exact = gates.standard_error(scored, scored.probabilities, metrics.log_loss(), 0)
     opaque = Metric(name="opaque", score=metrics.log_loss().score)
-    assert postprocess.standard_error(scored, scored.probabilities, opaque, 0) == pytest.approx(exact, rel=0.15)
+    assert gates.standard_error(scored, scored.probabilities, opaque, 0) == pytest.approx(exact, rel=0.15)
 
 
 def test_a_metric_of_decisions_is_judged_on_decisions() -> None:
     scored = rare(300, 1000)
-    judgement = postprocess.judge(scored, scored.probabilities, improved(scored), metrics.f1("binary"), 0)
     decided = scored.probabilities.argmax(axis=1)
+    judgement = gates.judge(scored, decided, improved(scored).argmax(axis=1), metrics.f1("binary"), 0)
     assert judgement.before == pytest.approx(sk.f1_score(scored.truth, decided))
 
 
 def test_steps_are_fitted_where_the_metric_is_undefined_on_the_other_folds() -> None:
     scored = rare(1, 60)
-    _, (temperature, clip) = postprocess.finish(scored, ["temperature", "clip"], metrics.auc(), 0)
+    _, (temperature, clip) = postprocess.finish(scored, ["temperature", "clip"], OWN, 0)
     assert not temperature.judgement.kept
     assert not clip.judgement.kept
 
@@ -108,28 +108,28 @@ def failing(truth: Any, rows: Any) -> float:
 def test_a_score_that_is_undefined_is_one_line(score: Callable[..., float], message: str) -> None:
     scored = rare(0, 20)
     with pytest.raises(UserError, match=message):
-        postprocess.score(scored.truth, scored.probabilities, Metric(name="own", score=score))
+        gates.score(scored.truth, scored.probabilities, Metric(name="own", score=score))
 
 
 def test_a_score_in_single_precision_is_a_plain_number() -> None:
     single = Metric(name="own", score=lambda truth, rows: np.float32(0.5))
-    assert type(postprocess.score(np.zeros(2, np.int64), np.ones((2, 2)), single)) is float
+    assert type(gates.score(np.zeros(2, np.int64), np.ones((2, 2)), single)) is float
 
 
 def test_labels_that_a_mean_leaves_out_are_said() -> None:
     truth = np.array([[1, 0, 0], [0, 0, 1], [1, 0, 1]])
     scored = Scored(truth, np.ones((3, 3)), np.arange(3), np.arange(3))
-    remark = postprocess.left_out(scored, metrics.auc("mean"), ("a", "b", "c"))
+    remark = gates.left_out(scored, metrics.auc("mean"), ("a", "b", "c"))
     assert remark == (
         "AUC (mean): the mean leaves out 1 of 3 labels, which all scored images have, or none, for example 'b'"
     )
-    assert postprocess.left_out(scored, metrics.log_loss(), ("a", "b", "c")) == ""
-    assert postprocess.left_out(scored, metrics.average_precision("macro"), ("a", "b", "c")) != ""
+    assert gates.left_out(scored, metrics.log_loss(), ("a", "b", "c")) == ""
+    assert gates.left_out(scored, metrics.average_precision("macro"), ("a", "b", "c")) != ""
 
 
 def test_a_gain_of_nothing_has_no_sign() -> None:
-    judgement = postprocess.Judgement(before=0.5, after=0.5, gain=-1e-9, low=-1e-9, kept=False)
-    line = postprocess.Gate("clip", 0.1, judgement).line()
+    judgement = gates.Judgement(before=0.5, after=0.5, gain=-1e-9, low=-1e-9, kept=False)
+    line = gates.Gate("clip", 0.1, judgement).line()
     assert "gain 0.00000, lower bound 0.00000" in line
 
 

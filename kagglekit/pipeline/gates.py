@@ -1,0 +1,194 @@
+"""The test that every change of predictions or decisions must pass to be kept.
+
+A change is kept if the lower bound of its gain, from a paired bootstrap over groups, is above zero. What is compared is
+what the metric needs: predictions (N, C), or what is decided of them.
+
+N: scored images, C: columns of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kagglekit.base.arrays import Floats
+from kagglekit.base.errors import UserError
+from kagglekit.base.scores import shown
+from kagglekit.data import folds
+from kagglekit.metrics import Metric, Predicted, UndefinedScoreError, clustered_error, resampling
+from kagglekit.metrics.metric import Resamples
+from kagglekit.runs.record import FinishingStep
+from kagglekit.tasks.task import Truth
+
+RESAMPLES = 2000
+SLOW_RESAMPLES = 400
+"""Number of resamples for metrics without per-row values."""
+CONFIDENCE = 0.95
+CROSS_FITTED_PARTS = 5
+_BLOCK = 1 << 22
+"""Most predictions whose rows are scored together."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows with true labels (N,), probabilities (N, C), and the clusters that the bootstrap resamples, (N,)."""
+
+    truth: Truth
+    probabilities: Floats
+    clusters: NDArray[np.int64]
+    fold: folds.Fold
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The out-of-fold gain of a change, in units of the metric (positive is better), and whether it is kept."""
+
+    before: float
+    after: float
+    gain: float
+    low: float
+    """Lower bound of the gain."""
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A finishing step and its judgement."""
+
+    step: str
+    value: float | None
+    """Value of the step for the test set, chosen on all scored rows; None if it has none, or several."""
+    judgement: Judgement
+    text: str = ""
+    """Several values, for people."""
+
+    def record(self) -> FinishingStep:
+        """Return the record for the run's files."""
+        return FinishingStep(step=self.step, value=self.value, text=self.text or None, **asdict(self.judgement))
+
+    def line(self) -> str:
+        """Return a line for the log."""
+        j = self.judgement
+        value = (
+            f" {self.text}" if self.value is None and self.text else "" if self.value is None else f" {self.value:g}"
+        )
+        before, after, gain, low = map(shown, (j.before, j.after, j.gain, j.low))
+        kept = "kept" if j.kept else "not kept"
+        return f"finish: {self.step}{value}: {before} -> {after}, gain {gain}, lower bound {low}: {kept}"
+
+
+def judge(scored: Scored, before: Predicted, after: Predicted, metric: Metric, seed: int) -> Judgement:
+    """Compare what the metric needs of the same rows before and after a change."""
+    gains = _bootstrap_gains(scored, before, after, metric, seed)
+    score_before, score_after = score(scored.truth, before, metric), score(scored.truth, after, metric)
+    sign = 1.0 if metric.lower_is_better else -1.0
+    low = float(np.quantile(gains, 1 - CONFIDENCE))
+    gain = sign * (score_before - score_after)
+    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # a single group proves nothing about others
+    return Judgement(score_before, score_after, gain, low, kept=proven)
+
+
+def gain_interval(
+    scored: Scored, before: Predicted, after: Predicted, metric: Metric, seed: int
+) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the gain of `after` over `before`, resampling whole clusters.
+
+    The interval is infinite for a single cluster, which proves nothing about others.
+    """
+    if len(np.unique(scored.clusters)) < 2:
+        return -float("inf"), float("inf")
+    low, high = np.quantile(_bootstrap_gains(scored, before, after, metric, seed), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def standard_error(scored: Scored, needed: Predicted, metric: Metric, seed: int) -> float:
+    """Return the standard error of the score. The rows of a cluster count as one observation; of one, it is NaN."""
+    if metric.per_row is not None:
+        return clustered_error(_row_scores(scored.truth, needed, metric), scored.clusters)
+    if len(np.unique(scored.clusters)) < 2:
+        return float("nan")
+    scores = [metric.resampled(scored.truth, needed, resamples) for resamples in _resamples(scored, seed)]
+    return float(np.std(_defined(np.concatenate(scores)), ddof=1))
+
+
+def score(truth: Truth, needed: Predicted, metric: Metric) -> float:
+    """Return the score. Raises UserError if there is none."""
+    try:
+        if metric.per_row is not None and needed.size > _BLOCK:
+            found = float(_row_scores(truth, needed, metric).mean())
+        else:
+            found = float(metric.score(truth, needed))
+    except UndefinedScoreError as error:
+        raise UserError(f"{error}: use more images, or another metric in the plugin.") from error
+    except ValueError as error:
+        raise UserError(f"the metric {metric.name!r} fails ({error}): `kagglekit check` probes it.") from error
+    if not np.isfinite(found):
+        raise UserError(f"the metric {metric.name!r} is {found} on {len(truth)} images: `kagglekit check` probes it.")
+    return found
+
+
+def left_out(scored: Scored, metric: Metric, labels: Sequence[str]) -> str:
+    """Return a remark on the labels that a mean over labels leaves out; empty if there are none."""
+    found = metric.left_out(scored.truth, len(labels)) if metric.left_out else []
+    if not found:
+        return ""
+    return (
+        f"{metric.name}: the mean leaves out {len(found)} of {len(labels)} labels, which all scored images have, or "
+        f"none, for example {labels[found[0]]!r}"
+    )
+
+
+def parts(scored: Scored, seed: int) -> folds.Fold:
+    """Return the folds. A hold-out set is split into parts that keep clusters whole."""
+    if len(np.unique(scored.fold)) > 1:
+        return scored.fold
+    clusters = np.unique(scored.clusters)
+    if len(clusters) < 2:
+        return np.arange(len(scored.truth)) % CROSS_FITTED_PARTS
+    shuffled = np.random.default_rng(seed).permutation(len(clusters)) % min(CROSS_FITTED_PARTS, len(clusters))
+    found: folds.Fold = shuffled[np.searchsorted(clusters, scored.clusters)]
+    return found
+
+
+def _bootstrap_gains(scored: Scored, before: Predicted, after: Predicted, metric: Metric, seed: int) -> Floats:
+    sign = 1.0 if metric.lower_is_better else -1.0
+    if metric.per_row is None:
+        scores = [
+            [metric.resampled(scored.truth, needed, resamples) for needed in (before, after)]
+            for resamples in _resamples(scored, seed)
+        ]
+        first, second = np.concatenate(scores, axis=1)
+        return _defined(sign * (first - second))
+    losses = [_row_scores(scored.truth, needed, metric) for needed in (before, after)]
+    gains = sign * (losses[0] - losses[1])
+    sums = np.bincount(scored.clusters, weights=gains)
+    sizes = np.bincount(scored.clusters)
+    random = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    for draw in range(RESAMPLES):
+        chosen = random.integers(0, len(sums), len(sums))
+        means[draw] = sums[chosen].sum() / sizes[chosen].sum()
+    return means
+
+
+def _row_scores(truth: Truth, needed: Predicted, metric: Metric) -> Floats:
+    """Return the score of each row, (N,), of a metric that has them. Few rows are copied at a time."""
+    assert metric.per_row is not None
+    step = max(1, _BLOCK * len(needed) // max(1, needed.size))
+    starts = range(0, max(1, len(needed)), step)
+    return np.concatenate(
+        [metric.per_row(truth[start : start + step], needed[start : start + step]) for start in starts]
+    )
+
+
+def _resamples(scored: Scored, seed: int) -> Iterator[Resamples]:
+    return resampling.draw(scored.truth, scored.clusters, SLOW_RESAMPLES, seed)
+
+
+def _defined(values: Floats) -> Floats:
+    """Return the values of the resamples that have one. A plugin's own metric may have none for some; 0 if all."""
+    found = values[np.isfinite(values)]
+    return found if len(found) > 1 else np.zeros(2)
