@@ -22,7 +22,7 @@ from benchmarks.features import ARCHIVE, photographs
 from benchmarks.timing import machine
 from kagglekit.base.console import Console
 from kagglekit.data import folds
-from kagglekit.heads import heads
+from kagglekit.heads import heads, prediction
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.heads.training import Training
 from kagglekit.metrics import log_loss_rows
@@ -66,7 +66,7 @@ def loss(rows: np.ndarray, labels: np.ndarray) -> float:
         for part in range(5):
             here = fold == part
             head = heads.fit(training, ~here, HeadSettings(), 0)
-            total[here] = log_loss_rows(labels[here], heads.predict(head, rows[here], classes))
+            total[here] = log_loss_rows(labels[here], prediction.predict(head, rows[here], classes))
     return float(total.mean())
 
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import head_file, heads, mlp
+from kagglekit.heads import head_file, heads, mlp, prediction, strengths
 from kagglekit.heads.layers import Head, Linear, Relu, Standardise, scores_by_torch
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
@@ -189,11 +189,11 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
 ) -> None:
     data = training(view_classes=views)
     fitted = fit(data, HeadSettings(head=head))
-    probabilities = heads.predict(fitted, data.rows, views)
+    probabilities = prediction.predict(fitted, data.rows, views)
     assert (probabilities.argmax(axis=1) == data.truth).mean() > 0.95
     assert np.allclose(probabilities.sum(axis=1), 1)
     if views == SWAP:  # read without swapping back, the two views contradict each other
-        wrong = heads.predict(fitted, data.rows, SAME)
+        wrong = prediction.predict(fitted, data.rows, SAME)
         assert log_loss_rows(data.truth, wrong).mean() > 2 * log_loss_rows(data.truth, probabilities).mean()
 
 
@@ -263,7 +263,7 @@ def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stro
     for spread in (0.5, 12.0):
         rows, labels = blobs(150, spread=spread)
         data = of_classes(rows[:, None], labels, views=((0, 1, 2),))
-        chosen[spread] = float(fit(data, HeadSettings()).chosen.removeprefix("C "))
+        chosen[spread] = float(fit(data, HeadSettings()).chosen.split()[1])
     assert chosen[0.5] > chosen[12.0]
 
 
@@ -500,3 +500,55 @@ def test_finishing_steps_keep_rows_probabilities_and_their_order(temperature: fl
         assert np.allclose(changed.sum(axis=1), 1)
         assert (changed >= 0).all()
         assert (np.take_along_axis(changed, rows.argmax(axis=1)[:, None], 1)[:, 0] >= changed.max(axis=1) - 1e-12).all()
+
+
+class Curve:
+    """Losses of 40 images that are lowest at a strength."""
+
+    def __init__(self, best: float) -> None:
+        self.best, self.tried = best, []
+
+    def losses(self, strength: float) -> np.ndarray:
+        self.tried.append(strength)
+        return 1 + (np.log(strength / self.best) ** 2) * np.linspace(0.9, 1.1, 40)
+
+
+@pytest.mark.parametrize("best", [1e-6, 1e-3, 1e-2, 1.0, 10.0, 1e4])
+def test_the_best_strength_is_found_also_beyond_the_grid(best: float) -> None:
+    curve = Curve(best)
+    grid = HeadSettings().regularisation_grid
+    assert strengths.choose(curve, grid, np.arange(40)) == pytest.approx(best, rel=3)
+    inside = [strength for strength in curve.tried if grid[0] <= strength <= grid[-1]]
+    assert inside == sorted(inside)
+    assert max(curve.tried) <= max(best * 100, grid[2])
+
+
+def test_a_grid_goes_on_in_its_own_ratio() -> None:
+    curve = Curve(1e3)
+    strengths.choose(curve, (0.1, 0.3, 1.0), np.arange(40))
+    assert np.allclose(curve.tried, [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000])
+    curve = Curve(1e3)
+    strengths.choose(curve, (0.1, 1.0), np.arange(40))
+    assert np.allclose(curve.tried, [0.1, 1, 10, 100, 1000, 10000])
+
+
+def test_a_grid_whose_end_gains_next_to_nothing_ends() -> None:
+    class Flat(Curve):
+        def losses(self, strength: float) -> np.ndarray:
+            return super().losses(strength) * 0 + 1 + 1e-4 / strength
+
+    curve = Flat(1.0)
+    strengths.choose(curve, (0.1, 0.3, 1.0), np.arange(40))
+    assert curve.tried == [0.1, 0.3, 1.0]
+
+
+def test_few_rows_choose_the_strength_that_they_choose_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    rows = (random.normal(0, 1, (3, 90))[labels] + random.normal(0, 3, (60, 90))).astype(np.float32)
+    data = of_classes(rows[:, None], labels, views=((0, 1, 2),))
+    alone = fit(data, HeadSettings())
+    monkeypatch.setattr(LinearRows, "are_few", False)
+    together = fit(data, HeadSettings())
+    assert alone.chosen == together.chosen
+    assert np.abs(alone.predictions(rows) - together.predictions(rows)).max() < 5e-3

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
-from kagglekit.heads import head_file, heads, losses
+from kagglekit.heads import head_file, heads, losses, prediction
 from kagglekit.heads.layers import Head, scores_by_torch
 from kagglekit.heads.training import Training
 from kagglekit.recipe import HeadSettings
@@ -67,7 +67,7 @@ def test_labels_are_one_logistic_regression_each(features: int, strength: float)
     data = training("labels", features=features)
     model = OneVsRestClassifier(LogisticRegression(C=strength, tol=1e-8, max_iter=5000))
     expected = model.fit(standardised(data), data.truth).predict_proba(standardised(data))
-    found = heads.predict(fit(data, regularisation_grid=(strength,)), data.rows, ONE_VIEW)
+    found = prediction.predict(fit(data, regularisation_grid=(strength,)), data.rows, ONE_VIEW)
     assert np.abs(found - expected).max() < 5e-3
 
 
@@ -76,7 +76,7 @@ def test_labels_are_one_logistic_regression_each(features: int, strength: float)
 def test_numbers_are_a_ridge_regression(features: int, strength: float) -> None:
     data = training("numbers", features=features)
     expected = Ridge(alpha=1 / strength).fit(standardised(data), data.truth).predict(standardised(data))
-    found = heads.predict(fit(data, regularisation_grid=(strength,)), data.rows, ONE_VIEW)
+    found = prediction.predict(fit(data, regularisation_grid=(strength,)), data.rows, ONE_VIEW)
     assert np.abs(found - expected).max() < 2e-2 * data.truth.std()
 
 
@@ -86,7 +86,7 @@ def test_a_head_learns_every_task(kind: str, head: str) -> None:
     data, part = training(kind, 300), np.arange(300) % 4 != 0
     fitted = fit(data, part=part, head=head, mlp_epochs=40, mlp_dropout=0.1, mlp_width=64)
     others = np.flatnonzero(~part)
-    loss = data.losses(others, heads.predict_rows(fitted, data.rows, others, ONE_VIEW)).mean()
+    loss = data.losses(others, prediction.predict_rows(fitted, data.rows, others, ONE_VIEW)).mean()
     prior = data.losses(others, np.tile(data.task.prior(data.truth[part]), (len(others), 1))).mean()
     entropy = data.losses(others, np.clip(data.truth[others], 1e-9, 1 - 1e-9)).mean() if kind == "shares" else 0.0
     assert loss - entropy < (prior - entropy) / 2
@@ -97,8 +97,8 @@ def test_views_that_swap_columns_are_read_swapped(kind: str) -> None:
     data = training(kind, views=((0, 1, 2), (1, 0, 2)))
     fitted = fit(data)
     everyone = np.arange(len(data.truth))
-    right = data.losses(everyone, heads.predict(fitted, data.rows, data.view_classes)).mean()
-    wrong = data.losses(everyone, heads.predict(fitted, data.rows, ((0, 1, 2), (0, 1, 2)))).mean()
+    right = data.losses(everyone, prediction.predict(fitted, data.rows, data.view_classes)).mean()
+    wrong = data.losses(everyone, prediction.predict(fitted, data.rows, ((0, 1, 2), (0, 1, 2)))).mean()
     assert right < 0.9 * wrong
 
 
@@ -106,7 +106,7 @@ def test_views_that_swap_columns_are_read_swapped(kind: str) -> None:
 def test_a_label_that_no_image_or_every_image_has_keeps_its_share(head: str) -> None:
     data = training("labels")
     data.truth[:, 0], data.truth[:, 1] = 0, 1
-    found = heads.predict(fit(data, head=head, mlp_epochs=30), data.rows, ONE_VIEW)
+    found = prediction.predict(fit(data, head=head, mlp_epochs=30), data.rows, ONE_VIEW)
     assert np.all(found[:, 0] < 0.1)
     assert np.all(found[:, 1] > 0.9)
     if head == "logistic":
@@ -116,7 +116,7 @@ def test_a_label_that_no_image_or_every_image_has_keeps_its_share(head: str) -> 
 def test_a_label_with_one_positive_does_no_harm_to_the_inner_fold_without_it() -> None:
     data = training("labels")
     data.truth[:, 0] = np.arange(150) == 7
-    found = heads.predict(fit(data), data.rows, ONE_VIEW)
+    found = prediction.predict(fit(data), data.rows, ONE_VIEW)
     assert np.all(found[:, 0] < 0.6)
     assert found[:, 0].mean() == pytest.approx(1 / 150, abs=2e-3)
 
@@ -125,7 +125,7 @@ def test_a_label_with_one_positive_does_no_harm_to_the_inner_fold_without_it() -
 def test_a_number_that_never_changes_is_predicted(head: str) -> None:
     data = training("numbers")
     data.truth[:, 1] = 7
-    found = heads.predict(fit(data, head=head, mlp_epochs=60), data.rows, ONE_VIEW)
+    found = prediction.predict(fit(data, head=head, mlp_epochs=60), data.rows, ONE_VIEW)
     assert np.abs(found[:, 1] - 7).max() < (1e-3 if head == "logistic" else 1)
 
 
@@ -133,7 +133,9 @@ def test_numbers_of_any_unit_give_the_same_head() -> None:
     data = training("numbers")
     large = Training(**(vars(data) | {"truth": 1e4 * data.truth - 3e5}))
     for head in ("logistic", "mlp"):
-        small, other = (heads.predict(fit(one, head=head, mlp_epochs=3), one.rows, ONE_VIEW) for one in (data, large))
+        small, other = (
+            prediction.predict(fit(one, head=head, mlp_epochs=3), one.rows, ONE_VIEW) for one in (data, large)
+        )
         assert np.allclose(1e4 * small - 3e5, other, rtol=1e-3, atol=300)
 
 
@@ -171,4 +173,4 @@ def test_a_derivative_is_that_of_its_loss_and_keeps_its_bound(name: str, seed: i
     first = (slope * step).sum(axis=2)
     assert np.allclose((moved - values) / 1e-4, first, atol=2e-3 * (step**2).sum(axis=2).max())
     curvature = ((near - slope) * step).sum(axis=2) / 1e-4
-    assert np.all(curvature <= (loss.bound + 1e-3) * (step**2).sum(axis=2))
+    assert np.all(curvature <= (loss.curvature(3) + 1e-3) * (step**2).sum(axis=2))

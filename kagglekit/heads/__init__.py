@@ -1,1 +1,1 @@
-"""Classifiers on frozen features, and the features themselves."""
+"""Heads on frozen features, and the features themselves."""

@@ -7,18 +7,20 @@ predictions are mapped back to the unmirrored columns and averaged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Floats32, Indices, Mask
+from kagglekit.base.arrays import Floats32, Indices, Mask
 from kagglekit.heads import losses, mlp, strengths, units
+from kagglekit.heads.inner_fits import Apart, Together
 from kagglekit.heads.layers import Head
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
-from kagglekit.heads.row_file import Rows, blocks, read
+from kagglekit.heads.prediction import predict
+from kagglekit.heads.row_file import blocks
 from kagglekit.heads.training import Training
-from kagglekit.heads.views import ViewClasses, joined
 from kagglekit.recipe import HeadSettings
 
 
@@ -38,29 +40,24 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
     `scratch` is a folder for temporary files.
     """
     indices = np.flatnonzero(part)
-    rows = LinearRows(training.rows, training.goals, indices, training.activation, scratch)
-    try:
+    with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
         grid = sorted(grid)
-        strength = grid[0] if len(grid) == 1 else strengths.choose(training, rows, indices, grid, seed)
+        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)
         whole = LinearPaths(rows, np.ones((1, len(indices)), bool))
         whole.advance([0], [strength])
-        return whole.head(0, f"C {strength:g}")
-    finally:
-        rows.close()
+        beyond = "" if grid[0] <= strength <= grid[-1] else " beyond the grid"
+        return whole.head(0, f"C {strength:g}{beyond}")
 
 
-def predict(head: Head, rows: Floats32, view_classes: ViewClasses) -> Floats:
-    """Return predictions from all views, mapped back to the plain view's columns: (N, V, D) -> (N, C)."""
-    count, views, width = rows.shape
-    flat = head.predictions(rows.reshape(-1, width)).reshape(count, views, -1)  # (N, V, C)
-    return joined(head.activation, flat, view_classes)
-
-
-def predict_rows(head: Head, rows: Rows, indices: Indices, view_classes: ViewClasses) -> Floats:
-    """Predict the images at `indices` (N,) of rows that need not be in memory: (N, C)."""
-    if not len(indices):
-        return np.empty((0, len(view_classes[0])))
-    return np.concatenate([predict(head, block, view_classes) for block in read(rows, indices)])
+def _choose(training: Training, rows: LinearRows, indices: Indices, grid: Sequence[float], seed: int) -> float:
+    """Return the strength for the images at `indices` (N,), whose rows are `rows`."""
+    inner = training.inner_parts(indices, seed)
+    held = np.stack([inner == part for part in np.unique(inner)])  # (F, N)
+    clusters = training.clusters(indices)
+    if not rows.are_few:
+        return strengths.choose(Together(training, rows, indices, held), grid, clusters)
+    with ExitStack() as stack:
+        return strengths.choose(Apart(training, indices, held, rows.scratch, stack), grid, clusters)
 
 
 def _fit_mlp(training: Training, indices: Indices, settings: HeadSettings, seed: int) -> Head:

@@ -3,9 +3,9 @@
 N images, V views, D features, C columns of the target; K fits, each on a part of the same images; R, the rank of their
 rows. A fit with strength S minimises S * sum(loss) + |W|^2 / 2 on features that are standardised on its own part; the
 bias is not regularised. Plain L-BFGS needs hundreds of steps on features of a convolutional network, which are strongly
-correlated. Here it works in coordinates in which the Hessian's upper bound (X'X times that of the loss) is the
-identity, and needs about twenty. All fits step together and share each pass over the rows on disk, and one
-decomposition of their common rows.
+correlated. Here it works in coordinates in which an estimate of the Hessian (X'X times the curvature of the loss, for
+few columns an upper bound) is the identity, and needs about twenty. All fits step together and share each pass over the
+rows on disk, and one decomposition of their common rows.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from kagglekit.base.arrays import Floats, Floats32, Mask
 from kagglekit.heads.layers import Head, Linear, Standardise
 from kagglekit.heads.linear_rows import LinearRows
+from kagglekit.heads.losses import MANY_COLUMNS
 from kagglekit.heads.minimise import Minimiser
 
 _STEPS = 200
 _TOLERANCE = 1e-6
 """Change of the mean objective at which a fit has converged."""
-_MANY_COLUMNS = 16
 COLUMNS = 512
 """Maximum number of scores per row computed at once: further fits take turns, to save memory with many columns."""
 
@@ -49,11 +49,10 @@ class LinearPaths:
             self._advance(list(fits[start : start + together]), np.array(strengths[start : start + together]))
 
     def _advance(self, fits: list[int], strengths: Floats) -> None:
-        curvature = (
-            strengths[:, None] * self._share[fits, None] * self._rows.curvature * self._rows.loss.bound
-        )  # (F, D)
+        bend = self._rows.loss.curvature(self._rows.columns)
+        curvature = strengths[:, None] * self._share[fits, None] * self._rows.curvature * bend  # (F, R)
         unit = 1 / np.sqrt(curvature + 1)[:, :, None]  # (F, D, 1)
-        bias_unit = 1 / np.sqrt(strengths * self._counts[fits] * self._rows.loss.bound)[:, None]  # (F, 1)
+        bias_unit = 1 / np.sqrt(strengths * self._counts[fits] * bend)[:, None]  # (F, 1)
         starts = zip(self._weights[fits] / unit, self._bias[fits] / bias_unit, strict=True)
         searches = [Minimiser(np.vstack([w, b]).ravel(), _TOLERANCE, _STEPS) for w, b in starts]
         going = list(range(len(fits)))
@@ -101,7 +100,7 @@ class LinearPaths:
         # With few columns, one matrix product for all fits is fastest, though some fits do not use all of its rows.
         # With many columns, each fit has its own product.
         everyone = list(range(len(fits)))
-        shares = [[index] for index in everyone] if self._rows.columns >= _MANY_COLUMNS else [everyone]
+        shares = [[index] for index in everyone] if self._rows.columns >= MANY_COLUMNS else [everyone]
         columns = [_side_by_side(weights[share]) for share in shares]
         losses, by_weights, by_bias = np.zeros(len(fits)), np.zeros(weights.shape), np.zeros(bias.shape)
         for indices, block in self._rows.blocks():

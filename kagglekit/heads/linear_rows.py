@@ -29,7 +29,7 @@ class LinearRows:
     ) -> None:
         """Read the images at `indices` (N,) of `rows` three times. `scratch` is a folder for temporary files."""
         self._source, self._goals, self._indices = rows, goals, indices
-        self.loss = losses.of(activation)
+        self.loss, self.scratch = losses.of(activation), scratch
         self.columns = goals(indices[:1]).shape[2]
         self.units = units.of(activation, (goals(indices[block]) for block in blocks(len(indices))))
         self.mean, self.scale = self._moments()
@@ -42,6 +42,12 @@ class LinearRows:
     def shape(self) -> tuple[int, ...]:
         """(N, V, R)."""
         return self._turned.shape
+
+    @property
+    def are_few(self) -> bool:
+        """Whether there are fewer rows than features, so that they, and all weights, lie in a subspace."""
+        count, views, _ = self.shape
+        return count * views < self._source.shape[2]
 
     def close(self) -> None:
         """Delete the rows from the disk."""

@@ -1,59 +1,61 @@
-"""The choice of a linear head's regularisation strength, by inner folds of its own training images.
+"""The choice of a linear head's regularisation strength. Strengths are inverse: the smallest number regularises most.
 
-N images, F inner folds. Strengths are inverse: the smallest number regularises most.
+N images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-import numpy as np
-
-from kagglekit.base.arrays import Floats, Indices, Mask
-from kagglekit.heads.linear import COLUMNS, LinearPaths
-from kagglekit.heads.linear_rows import LinearRows
-from kagglekit.heads.training import Training
-from kagglekit.heads.views import joined
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.metrics import clustered_error
 
 PATIENCE = 2
+_NEGLIGIBLE = 1e-3
+"""Share of the largest loss that is too small a gain to go on beyond the grid."""
+_Losses = dict[float, Floats]
+"""Strength -> each image's loss, (N,), in the order in which strengths were tried."""
 
 
-def choose(training: Training, rows: LinearRows, indices: Indices, grid: Sequence[float], seed: int) -> float:
+class Inner(Protocol):
+    """Fits on parts of the training images."""
+
+    def losses(self, strength: float) -> Floats:
+        """Return each image's loss, (N,), under a fit at a strength that has not seen it."""
+
+
+def choose(inner: Inner, grid: Sequence[float], clusters: Labels) -> float:
     """Return the strongest regularisation whose loss is within one standard error of the best one's.
 
-    `rows` are those of the images at `indices` (N,). A weaker regularisation that wins by chance costs more than it
-    gains: on dogs and cats this rule gave a log loss of 0.0284, the plain minimum 0.0293 (mean of four splits).
-    Strengths are tried from strong to weak regularisation, until `PATIENCE` in a row have not improved the loss: the
-    weakest take the longest.
+    A weaker one that wins by chance costs more than it gains: on dogs and cats this rule gave a log loss of 0.0284, the
+    plain minimum 0.0293 (mean of four splits). The strengths of `grid`, two or more in ascending order, are tried from
+    strong to weak regularisation, until `PATIENCE` in a row have not improved the loss: the weakest take the longest.
+    If an end of the grid is best, the search goes on beyond it. `clusters` (N,) are images whose losses correlate.
     """
-    inner = training.inner_parts(indices, seed)
-    held = np.stack([inner == part for part in np.unique(inner)])  # (F, N)
-    paths = LinearPaths(rows, ~held)
-    losses: list[Floats] = []
-    best = 0
+    losses: _Losses = {}
     for strength in grid:
-        paths.advance(range(len(held)), [strength] * len(held))
-        losses.append(_held_out_losses(training, paths, indices, held))
-        if losses[-1].mean() < losses[best].mean():
-            best = len(losses) - 1
-        if len(losses) - 1 - best >= PATIENCE:
+        losses[strength] = inner.losses(strength)
+        if len(losses) - 1 - list(losses).index(_best(losses)) >= PATIENCE:
             break
-    clusters = training.clusters(indices)
-    excesses = [rows_ - losses[best] for rows_ in losses[:best]]
-    fine = [excess.mean() <= clustered_error(excess, clusters) for excess in excesses]
-    return grid[[*fine, True].index(True)]
+    _go_on(inner, losses, sorted(losses))
+    _go_on(inner, losses, sorted(losses, reverse=True))
+    best = losses[_best(losses)]
+    stronger = (strength for strength in sorted(losses) if strength < _best(losses))
+    excesses = ((strength, losses[strength] - best) for strength in stronger)
+    fine = (strength for strength, excess in excesses if excess.mean() <= clustered_error(excess, clusters))
+    return next(fine, _best(losses))
 
 
-def _held_out_losses(training: Training, paths: LinearPaths, indices: Indices, held: Mask) -> Floats:
-    """Return each image's loss under the fit that has not seen it, (N,), which `held` (F, N) marks."""
-    losses = np.empty(len(indices))
-    together = max(1, COLUMNS // training.columns)
-    for start in range(0, len(held), together):
-        some = range(start, min(start + together, len(held)))
-        for block, by_view in paths.predictions(some):
-            predictions = joined(training.activation, by_view, training.view_classes).transpose(1, 0, 2)
-            for fit, rows in zip(some, predictions, strict=True):
-                here = held[fit, block]
-                losses[block][here] = training.losses(indices[block][here], rows[here])
-    return losses
+def _best(losses: _Losses) -> float:
+    """Return the strength with the lowest mean loss; the first of equals."""
+    return min(losses, key=lambda strength: float(losses[strength].mean()))
+
+
+def _go_on(inner: Inner, losses: _Losses, tried: list[float]) -> None:
+    """Try strengths beyond the last of those `tried`, in their own ratios, as long as that is best and gains enough."""
+    enough = _NEGLIGIBLE * max(float(each.mean()) for each in losses.values())
+    while _best(losses) == tried[-1] and losses[tried[-2]].mean() - losses[tried[-1]].mean() > enough:
+        # of the last two steps, which may differ: 0.1, 0.3, 1 goes on with 3
+        tried.append(tried[-2] * tried[-1] / tried[-3] if len(tried) > 2 else tried[-1] ** 2 / tried[-2])
+        losses[tried[-1]] = inner.losses(tried[-1])

@@ -96,15 +96,16 @@ class FeatureSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSettings(Section):
-    """The classifier on frozen features."""
+    """The head on frozen features."""
 
     head: Literal["logistic", "mlp"] = setting(
         "logistic",
-        "Classifier on the features: regularised multinomial logistic regression, or a small neural network.",
+        "Head on the features: regularised regression (logistic; for numbers, ridge), or a small neural network.",
     )
     regularisation_grid: tuple[float, ...] = setting(
         (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),
-        "Inverse regularisation strengths (C) that the logistic head tries, by inner cross-validation.",
+        "Inverse regularisation strengths (C) that the logistic head tries, by inner cross-validation; if the first or "
+        "last wins, it goes on beyond.",
         POSITIVE_NUMBERS,
         formerly="strengths",
     )

@@ -16,7 +16,7 @@ from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import features, head_file, heads
+from kagglekit.heads import features, head_file, heads, prediction
 from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
 from kagglekit.models import registry
@@ -140,7 +140,7 @@ class FeaturesRun(MethodRun):
         head = head_file.load(self.run.folder / filenames.HEADS)[WHOLE]
         rows = features.FeatureRows(self.features, len(self.table), len(self.readable))
         with threadpool_limits(1, user_api="blas"):
-            test = heads.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (R, C)
+            test = prediction.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (R, C)
         self.run.write_probabilities(filenames.TEST_OF_HEADS, self.readable["id"].tolist(), test, self.labels)
 
     def read_predictions(self) -> Predictions:
@@ -181,6 +181,6 @@ def fit_heads(
         oof = np.full((len(fold), training.columns), np.nan)
         for part in scoring:
             indices = np.flatnonzero(fold == part)
-            oof[indices] = heads.predict_rows(fitted[f"fold{part}"], training.rows, indices, training.view_classes)
+            oof[indices] = prediction.predict_rows(fitted[f"fold{part}"], training.rows, indices, training.view_classes)
     console.say(f"heads: {settings.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
     return oof[fold != folds.TRAIN_ONLY], fitted

