@@ -34,6 +34,8 @@ from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.models import timm_models, weights
 from kagglekit.recipe import Recipe, ScheduleSettings
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
 from kagglekit.training import batches, loop, phases, policies
 from kagglekit.training.augmenter import Augmenter
 
@@ -134,7 +136,7 @@ class Contest:
             labels=np.arange(count, dtype=np.int64) % CLASSES,
             validation_contents=[],
             validation_labels=np.empty(0, np.int64),
-            classes=CLASSES,
+            task=kinds.of(Classes([str(number) for number in range(CLASSES)])),
             augmenter=Augmenter(
                 transforms=policies.resolve(recipe.augmentation.augment, size, {}),
                 mirror=MIRROR,

@@ -31,7 +31,7 @@ WEAKEST = Recipe.of(plan="eight-step", augment="none")
 
 
 def said(train: float, valid: float | None, **more: Any) -> str:
-    known = {"name": "all", "kind": "all", "num_epochs": 7, "num_classes": 10, "spread": 0.005}
+    known = {"name": "all", "kind": "all", "num_epochs": 7, "guessing": math.log(10), "spread": 0.005}
     known |= {"settings": Recipe.of(plan="eight-step").as_dict()} | more
     lines = judge(PhaseLosses(train_loss=train, valid_loss=valid, **known))
     assert 1 <= len(lines) <= 3
@@ -101,7 +101,7 @@ def test_under_fitting_asks_for_less_regularisation_and_more_epochs() -> None:
 
 def test_what_only_guesses_is_under_fitting_however_alike_its_losses_are() -> None:
     assert "hardly better than guessing" in said(2.3, 2.3)
-    assert "hardly better than guessing" in said(0.69, None, num_classes=2)
+    assert "hardly better than guessing" in said(0.69, None, guessing=math.log(2))
     assert "guessing" not in said(0.69, 0.69)
 
 

@@ -29,6 +29,8 @@ from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
 from kagglekit.report import saliency
 from kagglekit.runs import store
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
 from kagglekit.training import batches, learner, loop
 from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.phases import Phase
@@ -83,7 +85,7 @@ def data(folder: Path) -> batches.TrainingData:
         labels=labels,
         validation_contents=[],
         validation_labels=labels[:0],
-        classes=2,
+        task=kinds.of(Classes(["dim", "bright"])),
         augmenter=Augmenter(transforms=[], mirror=None, mirror_share=0.0, erasing=0.0, seed=0),
     )
 

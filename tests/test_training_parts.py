@@ -21,12 +21,15 @@ from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import AugmentationSettings, Recipe, ScheduleSettings
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
 from kagglekit.training import (
     batches,
     budget,
     checkpoints,
     initial_weights,
     layers,
+    losses,
     phases,
     precisions,
     schedules,
@@ -204,13 +207,18 @@ def test_ctrl_c_is_not_for_the_workers() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def goals(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:
+    task = kinds.of(Classes([str(number) for number in range(classes)]))
+    return losses.of(task, smoothing).goals(labels)
+
+
 @FEW
 @given(st.integers(1, 9), st.integers(2, 7), st.floats(0, 0.9), st.floats(0, 4), st.floats(0, 1), st.integers(0, 10**9))
 def test_mixed_truth_is_still_a_probability(
     count: int, classes: int, smoothing: float, mixup: float, cutmix: float, key: int
 ) -> None:
     torch.manual_seed(0)
-    truth = batches.targets(torch.arange(count) % classes, classes, smoothing)
+    truth = goals(torch.arange(count) % classes, classes, smoothing)
     images = torch.rand(count, 3, 12, 10)
     augmentation = AugmentationSettings(mixup=mixup, cutmix=cutmix)
     mixed, rows = batches.mix(images, truth, augmentation, (1, key))
@@ -225,7 +233,7 @@ def test_mixed_truth_is_still_a_probability(
 def test_cut_mix_pastes_a_rectangle_and_counts_its_area() -> None:
     labels = torch.arange(6)
     images = labels.float().view(6, 1, 1, 1).expand(6, 3, 16, 16).contiguous()  # each image is its number
-    mixed, truth = batches.mix(images, batches.targets(labels, 6, 0.0), AugmentationSettings(cutmix=1.0), (3, 0))
+    mixed, truth = batches.mix(images, goals(labels, 6, 0.0), AugmentationSettings(cutmix=1.0), (3, 0))
     for number in range(6):
         shares = torch.stack([(mixed[number, 0] == other).float().mean() for other in range(6)])
         assert torch.allclose(shares, truth[number], atol=1e-6)
@@ -235,13 +243,13 @@ def test_cut_mix_pastes_a_rectangle_and_counts_its_area() -> None:
 def test_mix_up_weighs_images_and_truth_alike() -> None:
     labels = torch.arange(5)
     images = torch.eye(5).view(5, 5, 1, 1).expand(5, 5, 4, 4).contiguous()
-    mixed, truth = batches.mix(images, batches.targets(labels, 5, 0.0), AugmentationSettings(mixup=1.0), (2, 7))
+    mixed, truth = batches.mix(images, goals(labels, 5, 0.0), AugmentationSettings(mixup=1.0), (2, 7))
     assert torch.allclose(mixed[:, :, 0, 0], truth)
     assert not torch.equal(mixed, images)
 
 
 def test_smoothing_spreads_a_share_over_all_classes() -> None:
-    assert batches.targets(torch.tensor([1]), 4, 0.2).tolist() == [pytest.approx([0.05, 0.85, 0.05, 0.05])]
+    assert goals(torch.tensor([1]), 4, 0.2).tolist() == [pytest.approx([0.05, 0.85, 0.05, 0.05])]
 
 
 # Steps by name

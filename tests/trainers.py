@@ -20,6 +20,8 @@ from kagglekit.base.distributed import World
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import Recipe
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
 from kagglekit.training import loop, plots, policies, throughput
 from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.batches import TrainingData
@@ -62,7 +64,7 @@ def data(count: int = 16, validation: int = 4, *, classes: int = 2, recipe: Reci
         "labels": pixels.labels[:count],
         "validation_contents": pixels.contents[count:],
         "validation_labels": pixels.labels[count:],
-        "classes": classes,
+        "task": kinds.of(Classes([str(number) for number in range(classes)])),
         "augmenter": Augmenter(
             transforms=policies.resolve(recipe.augmentation.augment, SIZE, {}),
             mirror=None,
@@ -90,7 +92,7 @@ def trainer(
 ) -> Trainer:
     of = of or data(recipe=recipe)
     return Trainer(
-        net or model(of.classes),
+        net or model(len(of.task.columns)),
         of,
         recipe,
         World("cpu", "float32"),
@@ -98,7 +100,7 @@ def trainer(
         console=Console(io.StringIO()),
         seed=5,
         batch=batch,
-        description={"model": TINY, "classes": [str(number) for number in range(of.classes)]},
+        description={"model": TINY, "classes": list(of.task.columns)},
     )
 
 

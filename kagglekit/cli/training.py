@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+import numpy as np
+
 from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -19,8 +21,9 @@ from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.finetune import FineTuning, find_rate
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import DataSettings, FeatureSettings
+from kagglekit.tasks.task import Task
 from kagglekit.training import contact_sheet, layers, lr_finder, policies, rate_limits
-from kagglekit.training.augmenter import Augmenter
+from kagglekit.training.augmenter import Augmenter, Label, label_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +70,7 @@ def augmentations(
     """Write a contact sheet of augmented images as in the first epochs of training. Return the PNG file."""
     console = Console()
     project = Project.load(name)
+    folder = project.workspace.folder
     chosen = table.resolve(project, settings, console.say)
     preprocessing = _preprocessing(chosen.features, chosen.compute.provider)
     size = preprocessing.size
@@ -80,15 +84,15 @@ def augmentations(
         erasing=chosen.augmentation.erasing,
         seed=chosen.data.seed,
     )
-    chosen_images = list(_some(images, competition.labels, num_images, chosen.data))
+    chosen_images = list(_some(images, competition.task, num_images, chosen.data))
     used = [depth.used_values(content) for content, _ in chosen_images]
     levels = depth.levels_of(values for values in used if values is not None)
     some = (
         (preprocessing.apply(decoding.decode(content, levels)), label, files.digest(content))
         for content, label in chosen_images
     )
-    sheet = project.workspace.folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
-    contact_sheet.draw_sheet(augmenter, some, competition.caption, num_views, sheet)
+    sheet = folder / f"augmentations-{Path(chosen.augmentation.augment).stem}.png"
+    contact_sheet.draw_sheet(augmenter, some, contact_sheet.captions(competition), num_views, sheet)
     console.say(
         f"{chosen.augmentation.augment} at {size[0]} x {size[1]}: {policies.describe(policy)}; {_beside(augmenter)}"
     )
@@ -126,17 +130,18 @@ def _training_images(
         tables.say_remarks(found, console)
 
 
-def _some(table: pd.DataFrame, labels: tuple[str, ...], count: int, data: DataSettings) -> Iterator[tuple[bytes, int]]:
-    """Yield (content, class) of `count` readable images, spread over the classes. Raises UserError if none exist."""
+def _some(table: pd.DataFrame, task: Task, count: int, data: DataSettings) -> Iterator[tuple[bytes, Label]]:
+    """Yield (content, label) of `count` readable images, spread over the labels. Raises UserError if none exist."""
     shuffled = table.sample(frac=1, random_state=data.seed)
-    readable = [_readable(shuffled["path"][shuffled["label"] == label], data.max_megapixels) for label in labels]
+    labels, kind = np.unique(task.truth(shuffled["label"]), axis=0, return_inverse=True)
+    chosen = [place * len(labels) // count for place in range(count)]
+    readable = {place: _readable(shuffled["path"][kind == place], data.max_megapixels) for place in set(chosen)}
     found = False
-    for place in range(count):
-        label = place * len(labels) // count
-        content = next(readable[label], None)
+    for place in chosen:
+        content = next(readable[place], None)
         if content is not None:
             found = True
-            yield content, label
+            yield content, label_at(labels, place)
     if not found:
         raise UserError(f"no training image can be read, for example {table['path'].iloc[0]}.")
 

@@ -1,11 +1,13 @@
 """Final activations: from the scores that a head or a network computes to predictions, and back.
 
-C: columns of the target. Scores and predictions are (…, C).
+D: features, C: columns of the target. Scores and predictions are (…, C).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -34,6 +36,10 @@ class Activation(ABC):
         """Return the predictions at least `edge` away from 0 and 1."""
         found: Floats = np.clip(predictions, edge, 1 - edge)
         return found
+
+    def linear(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """Return the linear map (D, C), (C,) to scores, of the one that a linear head with this activation has."""
+        return weights, bias
 
     def mean(self, predictions: Floats, axis: int) -> Floats:
         """Return the predictions of the mean score along an axis: for probabilities, the geometric mean."""
@@ -89,6 +95,32 @@ class Identity(Activation):
     def scores(self, predictions: Floats) -> Floats:
         """Return the predictions."""
         return predictions
+
+
+@dataclass(frozen=True)
+class Standardised(Activation):
+    """Numbers, of scores with mean 0 and standard deviation 1."""
+
+    name = "standardised"
+
+    means: Sequence[float]
+    """Mean of each number, (C,)."""
+    scales: Sequence[float]
+    """Standard deviation of each number, (C,)."""
+
+    def predictions(self, scores: Floats) -> Floats:
+        """Return the numbers."""
+        numbers: Floats = scores * np.array(self.scales) + np.array(self.means)
+        return numbers
+
+    def scores(self, predictions: Floats) -> Floats:
+        """Return the standardised numbers."""
+        standardised: Floats = (predictions - np.array(self.means)) / np.array(self.scales)
+        return standardised
+
+    def linear(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """Return the linear map to standardised numbers, of one to numbers."""
+        return weights / np.array(self.scales), self.scores(bias)
 
 
 SOFTMAX, SIGMOID, IDENTITY = Softmax(), Sigmoid(), Identity()

@@ -9,7 +9,7 @@ import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.tasks import cases, label_errors, targets
-from kagglekit.tasks.activations import IDENTITY, SIGMOID
+from kagglekit.tasks.activations import IDENTITY, SIGMOID, Activation, Standardised
 from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import Decision, Range, Thresholds
 from kagglekit.tasks.label_errors import Suspect
@@ -196,7 +196,7 @@ class _OfNumbers(_ByColumn):
 
 
 class Counted(_OfNumbers):
-    """Numbers. Models are trained towards numbers with mean 0 and standard deviation 1; predictions are the numbers."""
+    """Numbers. Networks are trained towards numbers with mean 0 and standard deviation 1."""
 
     activation = IDENTITY
     loss = "squared error"
@@ -206,10 +206,22 @@ class Counted(_OfNumbers):
         super().__init__(target)
         self.low = -math.inf if target.low is None else target.low
         self.high = math.inf if target.high is None else target.high
+        self._means = tuple(target.means) or (0.0,) * len(self.columns)
+        self._scales = tuple(target.scales) or (1.0,) * len(self.columns)
+
+    @property
+    def network_activation(self) -> Activation:
+        """From standardised numbers, which a network learns sooner, to numbers."""
+        return Standardised(self._means, self._scales)
+
+    @property
+    def units(self) -> Floats:
+        """The standard deviation of each column, (C,)."""
+        return np.array(self._scales)
 
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
-        """Return each row's mean squared error over the columns, (N,)."""
-        losses: Floats = ((truth - predictions) ** 2).mean(axis=1)
+        """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted."""
+        losses: Floats = (((truth - predictions) / self.units) ** 2).mean(axis=1)
         return losses
 
 

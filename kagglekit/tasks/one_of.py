@@ -70,6 +70,11 @@ class OneOf(Task):
         right = np.clip(rows[np.arange(len(truth)), _indices(truth)], _EPSILON, 1 - _EPSILON)
         return np.asarray(-np.log(right), dtype=np.float64)
 
+    def guessing(self, truth: Truth) -> float:
+        """Return the entropy of the classes: rows of all of them would take much memory."""
+        shares = self.prior(truth)
+        return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
     def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
         """Return one case an image, by class."""
         names = tuple(self.target.meanings.values())

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32
@@ -46,6 +47,16 @@ class Task(ABC):
         """What is predicted of an image, (C,)."""
         self.known = frozenset(target.columns)
         """The same, to look them up."""
+
+    @property
+    def network_activation(self) -> Activation:
+        """From the scores of a fine-tuned network to predictions."""
+        return self.activation
+
+    @property
+    def units(self) -> Floats:
+        """In what units differences of predictions are judged, (C,)."""
+        return np.ones(len(self.columns))
 
     # --- the column `label` of a table of training images
 
@@ -89,6 +100,10 @@ class Task(ABC):
     @abstractmethod
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
         """Return the proper loss of each row, (N,)."""
+
+    def guessing(self, truth: Truth) -> float:
+        """Return the loss of predicting the prior of every image."""
+        return float(self.losses(truth, np.broadcast_to(self.prior(truth), (len(truth), len(self.columns)))).mean())
 
     # --- what a report shows
 

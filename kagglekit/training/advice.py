@@ -16,7 +16,7 @@ _CLEAR = 1.2
 _CLEAR_INFLATED = 1.5
 """The same for a training loss that augmentation or dropout inflates."""
 _GUESSING = 0.9
-"""Share of the loss of uniform guessing above which nothing counts as learnt."""
+"""Share of the loss of guessing above which nothing counts as learnt."""
 _MOST_EPOCHS = 50
 _STRONGER = {"none": "light", "light": "strong", "side-on": "strong", "top-down": "strong"}
 _WEAKER = {"strong": "light", "side-on": "light", "top-down": "light", "light": "none"}
@@ -24,7 +24,7 @@ _WEAKER = {"strong": "light", "side-on": "light", "top-down": "light", "light": 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseLosses:
-    """The results of a phase of fine-tuning; losses are mean cross-entropies in nats."""
+    """The results of a phase of fine-tuning; losses are means of the task's loss, such as cross-entropies in nats."""
 
     name: str
     """Name in the setting `phases`."""
@@ -32,7 +32,10 @@ class PhaseLosses:
     """What was trained: `head`, `late`, `later` or `all`."""
     num_epochs: int
     """0 if `phases` has no such phase: the head on precomputed features."""
-    num_classes: int
+    guessing: float
+    """Loss of predicting the same of every image."""
+    smooths: bool = True
+    """Whether label smoothing has an effect."""
     train_loss: float
     """Loss over the last epoch, including augmentation, dropout, mixup and label smoothing if they are on."""
     valid_loss: float | None = None
@@ -70,7 +73,7 @@ def _numbers(losses: PhaseLosses) -> str:
 
 def _verdict(losses: PhaseLosses) -> str:
     train, valid, settings = losses.train_loss, losses.valid_loss, losses.settings
-    if min(train, math.inf if valid is None else valid) >= _GUESSING * math.log(losses.num_classes):
+    if min(train, math.inf if valid is None else valid) >= _GUESSING * losses.guessing:
         return f"under-fitting: hardly better than guessing. {_try(_against_under_fitting(losses))}"
     if valid is None:
         cure = _try(["--set validation_share=0.1"]) if settings["validation_share"] == 0 else ""
@@ -121,7 +124,7 @@ def _against_over_fitting(losses: PhaseLosses) -> list[str]:
     wanted = {
         "dropout": 0.2 if settings["dropout"] == 0 else 0.5,
         "weight_decay": 0.05,
-        "label_smoothing": 0.1,
+        "label_smoothing": 0.1 if losses.smooths else 0.0,
         "drop_path": 0.0 if losses.kind == "head" else 0.1,
         "ema": 0.999,
     }

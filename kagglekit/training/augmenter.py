@@ -1,7 +1,7 @@
 """Augmentation of one training image: mirroring, a policy, erasing.
 
-H, W: height and width in pixels; C classes. Images are uint8 RGB (H, W, 3) of the network's input size, before and
-after. The result depends only on the seed, the epoch and the image's content.
+H, W: height and width in pixels; C: columns of the target. Images are uint8 RGB (H, W, 3) of the network's input size,
+before and after. The result depends only on the seed, the epoch and the image's content.
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from kagglekit.images.decoding import Pixels
+from kagglekit.tasks.task import Truth
 from kagglekit.training import policies
 
+Label = int | NDArray[np.float32]
+"""What is known of an image: its class, or a value for each column, (C,)."""
 cv2.setNumThreads(0)  # images are augmented in parallel already
+
+
+def label_at(labels: Truth, index: int) -> Label:
+    """Return one of the labels (N,) or (N, C)."""
+    return int(labels[index]) if labels.ndim == 1 else labels[index]
 
 
 class _Private(threading.local):
@@ -58,7 +67,7 @@ class Augmenter:
     transforms: Sequence[Any]
     """The policy, see `policies`; its transforms must use their own random generators, as all of albumentations do."""
     mirror: tuple[int, ...] | None
-    """For each class the class of the mirrored image, (C,); None where flips are forbidden."""
+    """For each column the column of the mirrored image, (C,); None where flips are forbidden."""
     mirror_share: float
     """Share of the images that are mirrored, from 0 to 1."""
     erasing: float
@@ -78,8 +87,12 @@ class Augmenter:
     def _private(self) -> _Private:
         return _Private(self.transforms)
 
-    def __call__(self, image: Pixels, label: int, *, epoch: int, content: bytes) -> tuple[Pixels, int]:
-        """Return the augmented image, a new array, and its class, which mirroring may change.
+    def _mirrored(self, label: Label) -> Label:
+        assert self.mirror is not None
+        return label[list(self.mirror)] if isinstance(label, np.ndarray) else self.mirror[label]
+
+    def __call__(self, image: Pixels, label: Label, *, epoch: int, content: bytes) -> tuple[Pixels, Label]:
+        """Return the augmented image, a new array, and its label, which mirroring may change.
 
         `content` identifies the image, such as a hash of its file. Raises UserError if the policy does not
         return a uint8 image of the same size.
@@ -90,7 +103,7 @@ class Augmenter:
         # drawn before the policy uses the generator, so that every policy mirrors and erases the same images
         mirroring, erasing = private.random.random(2)
         if self.mirror is not None and mirroring < self.mirror_share:
-            pixels, label = cv2.flip(image, 1), self.mirror[label]
+            pixels, label = cv2.flip(image, 1), self._mirrored(label)
         else:
             pixels = image.copy()
         for transform in private.transforms:

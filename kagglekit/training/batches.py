@@ -1,7 +1,7 @@
 """Training batches: shuffled, augmented and mixed, the same for any number of workers.
 
-B images per batch, H x W pixels, C classes. The order depends only on the seed and the epoch, a sample only on the
-seed, the epoch and the image. So a killed command can resume inside an epoch.
+B images per batch, H x W pixels, C columns of the target. The order depends only on the seed and the epoch, a sample
+only on the seed, the epoch and the image. So a killed command can resume inside an epoch.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kagglekit.base import parallel
-from kagglekit.base.arrays import Labels
 from kagglekit.competitions import plugins
 from kagglekit.images.decoding import Pixels, Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import AugmentationSettings
+from kagglekit.tasks.task import Task, Truth
+from kagglekit.training.augmenter import Augmenter, Label, label_at
 
 if TYPE_CHECKING:
     import torch
 
-    from kagglekit.training.augmenter import Augmenter
-
 Stream = Iterator[tuple["torch.Tensor", "torch.Tensor"]]
-"""uint8 images (B, H, W, 3) and labels (B,), batch by batch."""
+"""uint8 images (B, H, W, 3) and labels, int64 (B,) or float32 (B, C), batch by batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +40,18 @@ class TrainingData:
     preprocessing: Preprocessing
     contents: Sequence[bytes]
     """Content hashes of the N training images."""
-    labels: Labels
-    """Classes of the training images, (N,)."""
+    labels: Truth
+    """What is known of the training images, (N,) or (N, C)."""
     validation_contents: Sequence[bytes]
     """Content hashes of the validation images; empty without a validation split."""
-    validation_labels: Labels
-    classes: int
+    validation_labels: Truth
+    task: Task
     augmenter: Augmenter
+
+    @property
+    def goals(self) -> Truth:
+        """What training images are labelled with in batches: class indices, int64 (N,), or float32 (N, C)."""
+        return self.labels if self.labels.ndim == 1 else self.task.goals(self.labels)
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,15 @@ class Samples:
 
     pixels: RowStore
     contents: Sequence[bytes]
-    labels: Labels
+    labels: Truth
     augmenter: Augmenter | None
 
     def __len__(self) -> int:
         return len(self.contents)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Pixels, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Pixels, Label]:
         epoch, index = key
-        image, label = np.asarray(self.pixels.row(self.contents[index])), int(self.labels[index])
+        image, label = np.asarray(self.pixels.row(self.contents[index])), label_at(self.labels, index)
         if self.augmenter is None:
             return image, label
         return self.augmenter(image, label, epoch=epoch, content=self.contents[index])
@@ -111,7 +115,7 @@ class _Epochs:
 
 
 def load(samples: Samples, orders: Sequence[Order], workers: int, *, pinned: bool) -> Stream:
-    """Yield uint8 images (B, H, W, 3) and labels (B,), epoch after epoch, without restarting workers."""
+    """Yield uint8 images (B, H, W, 3) and labels (B,) or (B, C), epoch after epoch, without restarting workers."""
     epochs = _Epochs(orders)
     if not workers or not _can_travel(samples.augmenter):
         # one thread loads ahead: between training steps there is a core to spare
@@ -139,11 +143,11 @@ def _can_travel(augmenter: Augmenter | None) -> bool:
     return multiprocessing.get_start_method() == "fork" or plugins.FILE_MODULE.encode() not in pickle.dumps(augmenter)
 
 
-def _collate(rows: Sequence[tuple[Pixels, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _collate(rows: Sequence[tuple[Pixels, Label]]) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     images, labels = zip(*rows, strict=True)
-    return torch.from_numpy(np.stack(images)), torch.tensor(labels)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
 def _start_worker(_number: int) -> None:
@@ -155,31 +159,24 @@ def _start_worker(_number: int) -> None:
     torch.set_num_threads(1)
 
 
-def targets(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:
-    """Return one-hot targets with label smoothing, (B, C) (Szegedy et al. 2016)."""
-    from torch.nn.functional import one_hot
-
-    return one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
-
-
 def mix(
-    images: torch.Tensor, truth: torch.Tensor, augmentation: AugmentationSettings, key: tuple[int, ...]
+    images: torch.Tensor, goals: torch.Tensor, augmentation: AugmentationSettings, key: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix images (B, 3, H, W) and their targets (B, C) within the batch, by mixup or CutMix.
+    """Mix images (B, 3, H, W) and their goals (B, C) within the batch, by mixup or CutMix.
 
     Mixup: Zhang et al. 2018; CutMix: Yun et al. 2019. The randomness depends only on `key`.
     """
     random = np.random.default_rng(key)
     if augmentation.cutmix and random.random() < augmentation.cutmix:
-        return _cutmix(images, truth, random)
+        return _cutmix(images, goals, random)
     if augmentation.mixup:
         share = float(random.beta(augmentation.mixup, augmentation.mixup))
         other = random.permutation(len(images))
-        return images * share + images[other] * (1 - share), truth * share + truth[other] * (1 - share)
-    return images, truth
+        return images * share + images[other] * (1 - share), goals * share + goals[other] * (1 - share)
+    return images, goals
 
 
-def _cutmix(images: torch.Tensor, truth: torch.Tensor, random: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _cutmix(images: torch.Tensor, goals: torch.Tensor, random: Any) -> tuple[torch.Tensor, torch.Tensor]:
     height, width = images.shape[2:]
     side = float(np.sqrt(1 - random.beta(1.0, 1.0)))
     tall, wide = int(height * side), int(width * side)
@@ -188,4 +185,4 @@ def _cutmix(images: torch.Tensor, truth: torch.Tensor, random: Any) -> tuple[tor
     mixed = images.clone()
     mixed[:, :, top : top + tall, left : left + wide] = images[other, :, top : top + tall, left : left + wide]
     kept = 1 - tall * wide / (height * width)
-    return mixed, truth * kept + truth[other] * (1 - kept)
+    return mixed, goals * kept + goals[other] * (1 - kept)

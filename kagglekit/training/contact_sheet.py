@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kagglekit.base import storage
+from kagglekit.competitions.competition import Competition
 from kagglekit.images.decoding import Pixels
-from kagglekit.training.augmenter import Augmenter
+from kagglekit.training.augmenter import Augmenter, Label
 
 _WIDEST, _TALLEST = 200, 280
 """Maximum width and height of a picture in pixels; most class names fit below."""
@@ -21,22 +23,34 @@ _INK, _PALE, _ACCENT = (34, 34, 34), (120, 120, 120), (178, 60, 20)
 
 def draw_sheet(
     augmenter: Augmenter,
-    images: Iterable[tuple[Pixels, int, bytes]],
-    caption: Callable[[int], str],
+    images: Iterable[tuple[Pixels, Label, bytes]],
+    caption: Callable[[Label], str],
     num_views: int,
     path: Path,
 ) -> None:
     """Write a PNG of images as augmented in the first `num_views` epochs of training.
 
-    `images` are (the pixels that the backbone would see, class, content hash); `caption` names a class.
+    `images` are (the pixels that the backbone would see, label, content hash); `caption` names a label.
     """
     rows, captions, notes = [], [], []
     for plain, label, content in images:
         made = [augmenter(plain, label, epoch=epoch, content=content) for epoch in range(num_views)]
         rows.append([plain, *(pixels for pixels, _ in made)])
         captions.append(caption(label))
-        notes.append(["", *(f"→ {caption(new)}" if new != label else "" for _, new in made)])
+        said = [caption(new) for _, new in made]
+        notes.append(["", *(f"→ {new}" if new != captions[-1] else "" for new in said)])
     contact_sheet(rows, captions, path, notes=notes)
+
+
+def captions(competition: Competition) -> Callable[[Label], str]:
+    """Return a function from a label to its caption."""
+
+    def caption(label: Label) -> str:
+        if isinstance(label, np.ndarray):
+            return competition.task.words(label[None])[0]
+        return competition.caption(label)
+
+    return caption
 
 
 def contact_sheet(

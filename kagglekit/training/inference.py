@@ -1,6 +1,6 @@
 """Prediction with a trained model, by onnxruntime, on decoded pixels.
 
-N images, C classes, D features.
+N images, C columns of the target, D features.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import parallel
-from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.arrays import Floats
 from kagglekit.models import batch_sizes, onnx_export, sessions
 from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import ComputeSettings
@@ -42,13 +42,13 @@ class TrainedModel:
         self._workers = max(compute.num_threads // trainer.world.size, 1)
 
     def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
-        """Return probabilities (N, C) and pooled features (N, D) of images, given by content hash.
+        """Return predictions (N, C) and pooled features (N, D) of images, given by content hash.
 
         `view` changes each image's pixels.
         """
-        world, pixels = self.trainer.world, self.trainer.data.pixels
+        world, pixels, task = self.trainer.world, self.trainer.data.pixels, self.trainer.data.task
         if not contents:
-            return np.empty((0, self.trainer.data.classes)), np.empty((0, 1), np.float16)
+            return np.empty((0, len(task.columns))), np.empty((0, 1), np.float16)
         own = world.own_share(contents)
 
         def compute(chunk: Sequence[bytes]) -> list[NDArray[Any]]:
@@ -60,4 +60,4 @@ class TrainedModel:
         computed = list(parallel.overlapped(parallel.chunks(own, self._batch), compute, self._workers))
         logits = world.all_rows(np.concatenate([rows for rows, _ in computed]), len(contents))
         pooled = world.all_rows(np.concatenate([rows for _, rows in computed]), len(contents))
-        return softmax(logits.astype(np.float64)), pooled.astype(np.float16)
+        return task.network_activation.predictions(logits.astype(np.float64)), pooled.astype(np.float16)

@@ -1,6 +1,6 @@
 """A model and its optimiser: one training step, in any precision, memory and number of processes.
 
-B images per batch, M per micro-batch (computed at once), N in a table, H x W pixels, C classes, D features.
+B images per batch, M per micro-batch (computed at once), N in a table, H x W pixels, C columns of the target.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from kagglekit.base.errors import OwnError, UserError
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import AugmentationSettings, ScheduleSettings, TrainingSettings
-from kagglekit.training import batches, layers
+from kagglekit.tasks.task import Task
+from kagglekit.training import batches, layers, losses
 from kagglekit.training.phases import Phase
 from kagglekit.training.snapshots import TrainingState
 
@@ -43,6 +44,7 @@ class Learner:
         preprocessing: Preprocessing,
         world: World,
         *,
+        task: Task,
         training: TrainingSettings,
         schedule: ScheduleSettings,
         augmentation: AugmentationSettings,
@@ -54,6 +56,8 @@ class Learner:
         import torch
 
         self.training, self.schedule, self.augmentation = training, schedule, augmentation
+        self._activation, self._plain_loss = task.network_activation, losses.of(task)
+        self.loss = losses.of(task, augmentation.label_smoothing)
         self.world, self.seed, self.micro_batch = world, seed, micro_batch
         self._whole = micro_batch * training.accumulate
         self._size, self._say = preprocessing.size, say
@@ -105,7 +109,7 @@ class Learner:
         layers.set_mode(self.model, self.training.batch_norm)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
-        """Take one step on uint8 images (B, H, W, 3) and labels (B,); return the loss, still on the device.
+        """Take one step on uint8 images (B, H, W, 3) and labels (B,) or (B, C); return the loss, still on the device.
 
         `key` seeds it. If memory runs out, the micro-batch is halved from then on.
         """
@@ -134,15 +138,14 @@ class Learner:
 
     def _gradients(self, images: torch.Tensor, labels: torch.Tensor, key: tuple[int, ...]) -> torch.Tensor:
         import torch
-        from torch.nn.functional import cross_entropy
 
         torch.manual_seed(seed_of(self.seed, *key, self.world.rank))  # dropout and the like
         on_device = labels.to(self.world.device, non_blocking=True)
-        truth = batches.targets(on_device, self.model.num_classes, self.augmentation.label_smoothing)  # (B, C)
+        goals = self.loss.goals(on_device)  # (B, C)
         mixed = None
         if self.augmentation.mixes:  # images are mixed across micro-batches
-            mixed, truth = batches.mix(
-                self._normalised(images), truth, self.augmentation, (self.seed, *key, self.world.rank)
+            mixed, goals = batches.mix(
+                self._normalised(images), goals, self.augmentation, (self.seed, *key, self.world.rank)
             )
         total = torch.zeros((), device=self.world.device)
         for start in range(0, len(images), self.micro_batch):
@@ -152,7 +155,7 @@ class Learner:
                 pixels = self._normalised(images[some]) if mixed is None else mixed[some]  # (M, 3, H, W)
                 with self.world.autocast():
                     scores = self._wrapped(pixels)  # (M, C)
-                loss = cross_entropy(scores.float(), truth[some], reduction="sum") / len(images)
+                loss = self.loss.total(scores.float(), goals[some]) / len(images)
                 self.world.backward(loss)
             total += loss.detach()
         return total
@@ -208,7 +211,7 @@ class Learner:
         images = torch.zeros((count, *self._size, 3), dtype=torch.uint8)
         try:
             with self.world.alone(self._wrapped):
-                self._gradients(images, torch.zeros(count, dtype=torch.int64), (0, 0))
+                self._gradients(images, self.loss.blank(count), (0, 0))
             self.optimiser.step()  # its moments take memory too
             fits = True
         except torch.OutOfMemoryError:
@@ -224,22 +227,22 @@ class Learner:
         """Scale down a head that is overconfident with the batch statistics of training; return the factor.
 
         It was fitted on features from running statistics, which don't fit small or unusual images. `stream` yields
-        uint8 images (B, H, W, 3) and labels (B,).
+        uint8 images (B, H, W, 3) and labels (B,) or (B, C).
         """
         import torch
-        from torch.nn.functional import cross_entropy
 
         head = self.model.get_classifier()
         if not isinstance(head, torch.nn.Linear):
             return 1.0
-        losses = torch.zeros(len(_TEMPERS), device=self.world.device)
+        totals = torch.zeros(len(_TEMPERS), device=self.world.device)
         with self.state.restored(), torch.no_grad(), self.world.autocast():
             self.set_mode()
             for images, labels in stream:
                 scores = self.model(self._normalised(images[: self.micro_batch])).float()
-                truth = labels[: self.micro_batch].to(self.world.device)
-                losses += torch.stack([cross_entropy(scores * temper, truth) for temper in _TEMPERS])
-        temper = _TEMPERS[int(self.world.mean(losses).argmin())]
+                goals = self._plain_loss.goals(labels[: self.micro_batch].to(self.world.device))
+                found = [self._plain_loss.total(scores * temper, goals) for temper in _TEMPERS]
+                totals += torch.stack(found) / len(scores)
+        temper = _TEMPERS[int(self.world.mean(totals).argmin())]
         with torch.no_grad():
             head.weight.mul_(temper)
             head.bias.mul_(temper)
@@ -248,7 +251,7 @@ class Learner:
     # --- predicting
 
     def predict(self, pixels: RowStore, contents: Sequence[bytes]) -> Floats:
-        """Return probabilities (N, C) of images, given by content hash, while the model is in training.
+        """Return predictions (N, C) of images, given by content hash, while the model is in training.
 
         Each process predicts its share of the images, and gets all results.
         """
@@ -262,8 +265,9 @@ class Learner:
         with torch.inference_mode(), self.world.autocast():
             for some in parallel.chunks(own, together):
                 images = torch.from_numpy(np.stack([pixels.row(content) for content in some]))
-                scores.append(model(self._normalised(images)).float().softmax(1))
-        return self.world.all_rows(torch.cat(scores).cpu().numpy(), len(contents)).astype(np.float64)
+                scores.append(model(self._normalised(images)).float())
+        whole = self.world.all_rows(torch.cat(scores).cpu().numpy(), len(contents))
+        return self._activation.predictions(whole.astype(np.float64))
 
     # --- saved state
 

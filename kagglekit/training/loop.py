@@ -1,6 +1,6 @@
 """The training loop: phases of epochs of steps, for one model on one training split.
 
-B images per batch, N in a table, H x W pixels, C classes. A step depends only on the seed and its number, and all
+B images per batch, N in a table, H x W pixels. A step depends only on the seed and its number, and all
 state is in checkpoints: a killed run resumes with the same results (bit for bit on a CPU).
 """
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kagglekit import metrics
 from kagglekit.base import devices, interrupts
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.distributed import World
@@ -66,6 +65,7 @@ class Trainer:
             model,
             data.preprocessing,
             world,
+            task=data.task,
             training=recipe.training,
             schedule=recipe.schedule,
             augmentation=recipe.augmentation,
@@ -254,7 +254,7 @@ class Trainer:
         rows, labels = self.data.validation_contents, self.data.validation_labels
         if not len(rows):
             return None, 0.0
-        losses = metrics.log_loss_rows(labels, self.learner.predict(self.data.pixels, rows))
+        losses = self.data.task.losses(labels, self.learner.predict(self.data.pixels, rows))
         return float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
 
     def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None]:
@@ -302,7 +302,8 @@ class Trainer:
             kind=phase.trains,
             num_epochs=len(epochs),
             is_cut=self._pacer is not None and self._pacer.length < phase.epochs,
-            num_classes=self.data.classes,
+            guessing=self.data.task.guessing(self.data.labels),
+            smooths=self.learner.loss.smooths,
             settings=self.recipe.as_dict(),
             trend=tuple(self.progress.trend),
         )
@@ -328,7 +329,7 @@ class Trainer:
     def _batches(self, epochs: range, first_step: int, *, augmented: bool) -> batches.Stream:
         """Yield the batches of several epochs of this phase, the first epoch from `first_step` on."""
         data, world = self.data, self.world
-        samples = batches.Samples(data.pixels, data.contents, data.labels, data.augmenter if augmented else None)
+        samples = batches.Samples(data.pixels, data.contents, data.goals, data.augmenter if augmented else None)
         orders = [
             batches.Order(len(data.contents), self.batch, self.seed, self._number(epoch), start, world.rank, world.size)
             for epoch, start in zip(epochs, (first_step, *[0] * len(epochs)), strict=False)

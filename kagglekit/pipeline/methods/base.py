@@ -27,7 +27,7 @@ from kagglekit.runs import filenames, record
 from kagglekit.runs.record import Provider
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
-from kagglekit.tasks.task import Truth
+from kagglekit.tasks.task import Task, Truth
 from kagglekit.training.budget import Plan, Work
 
 
@@ -43,8 +43,12 @@ class FinishedRun(Protocol):
         """Settings of the run."""
 
     @property
+    def task(self) -> Task:
+        """All that depends on what is predicted."""
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the classes, in the order of probabilities."""
+        """What is predicted, such as the labels of the classes, in the order of predictions."""
 
     @property
     def mirror(self) -> tuple[int, ...] | None:

@@ -96,7 +96,13 @@ class FineTuning(FoldByFold):
         weights = _last_weights(run.recipe.schedule)
         return Fitted(
             networks=tuple(
-                Network(model.name, model.backbone, run.run.folder / model.folder / weights, len(run.labels))
+                Network(
+                    model.name,
+                    model.backbone,
+                    run.run.folder / model.folder / weights,
+                    len(run.labels),
+                    run.task.network_activation,
+                )
                 for model in fold_models(run.run, run.recipe, run.backbones)
                 if part in (WHOLE, f"fold{model.fold}")
             )

@@ -40,6 +40,7 @@ from kagglekit.training import (
     contact_sheet,
     inference,
     initial_weights,
+    losses,
     pacing,
     policies,
     precisions,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from kagglekit.training.loop import Trainer
 
 
-_SHEET_CLASSES, _SHEET_VIEWS = 6, 7
+_SHEET_ROWS, _SHEET_VIEWS = 6, 7
 """Rows of the contact sheet of augmented images, and pictures per row."""
 
 
@@ -99,6 +100,8 @@ class FinetuneRun(MethodRun):
             warn(f"train_batch = {batch} is rounded: {distributed.count()} processes share it evenly")
         if recipe.finish.tta_views and recipe.augmentation.augment == "none":
             warn("tta_views only costs time: with augment = none all views are the same")
+        if recipe.augmentation.label_smoothing and not losses.of(self.task).smooths:
+            warn(f"label_smoothing has no effect: {self.task.loss} towards numbers is not smoothed")
         if recipe.heads.head != "logistic" and self.on_features:
             warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic head")
 
@@ -148,16 +151,18 @@ class FinetuneRun(MethodRun):
         self.write_device(self.device, features=sorted(used))
 
     def _draw_augmented(self) -> None:
-        """Draw augmented images as in training, of one image per class for some classes."""
+        """Draw augmented images as in training, of some images with different labels."""
         from kagglekit.training import learner
+        from kagglekit.training.augmenter import label_at
 
         first = self.fold_models[0]
         augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.data.seed, first.fold, first.number))
         store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
-        shown = [int(np.flatnonzero(self.truth == label)[0]) for label in np.unique(self.truth)[:_SHEET_CLASSES]]
-        some = [(store.row(self.contents[index]), int(self.truth[index]), self.contents[index]) for index in shown]
+        different = np.unique(self.truth, axis=0, return_index=True)[1]
+        shown = different[np.linspace(0, len(different) - 1, min(_SHEET_ROWS, len(different))).astype(int)].tolist()
+        some = [(store.row(self.contents[index]), label_at(self.truth, index), self.contents[index]) for index in shown]
         sheet = self.run.folder / filenames.AUGMENTATIONS
-        contact_sheet.draw_sheet(augmenter, some, self.job.competition.caption, _SHEET_VIEWS, sheet)
+        contact_sheet.draw_sheet(augmenter, some, contact_sheet.captions(self.job.competition), _SHEET_VIEWS, sheet)
 
     def train(self, model: FoldModel, schedule: BudgetSchedule | None = None) -> None:
         """Train one model, and predict its held-out fold and the test images."""
@@ -213,7 +218,7 @@ class FinetuneRun(MethodRun):
             labels=self.truth[training],
             validation_contents=self._some(validation),
             validation_labels=self.truth[validation],
-            classes=len(self.labels),
+            task=self.task,
             augmenter=self._augmenter(backbone, seed),
         )
         versions = {name: environment.installed_version(name) for name in ("kagglekit", "timm", "torch")}
@@ -237,10 +242,12 @@ class FinetuneRun(MethodRun):
         groups = None if self.groups is None else self.groups[others]
         if groups is not None and len(np.unique(groups)) < 2:
             groups = None
+        strata = self.task.strata(self.truth[others])
+        least = len(np.unique(strata)) if strata.ndim == 1 else 1
         # each model of the fold gets other validation images
         seed = self.recipe.data.seed + model.number
         try:
-            return folds.held_out(self.task.strata(self.truth[others]), groups, max(count, len(self.labels)), seed)
+            return folds.held_out(strata, groups, max(count, least), seed)
         except UserError:
             self.job.console.warn(f"{model.name}: too few images for a validation split: epochs are not chosen")
             return np.zeros(len(others), bool)
@@ -263,7 +270,7 @@ class FinetuneRun(MethodRun):
             return
         head = self._head(model.backbone, training) if distributed.is_first() else None
         head = distributed.agree(head)
-        if not classifier.set_head(network, *head.linear()):
+        if not classifier.set_head(network, *self.task.network_activation.linear(*head.linear())):
             self.job.console.say(
                 f"{model.backbone.name} has no linear head on pooled features: the head starts untrained"
             )

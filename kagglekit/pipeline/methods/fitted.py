@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.arrays import Floats
 from kagglekit.heads import prediction
 from kagglekit.heads.layers import Head
 from kagglekit.models import backbone, onnx_export, timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.views import ViewClasses
+from kagglekit.tasks.activations import SOFTMAX, Activation
 from kagglekit.training import checkpoints
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Network:
     weights: Path | None = None
     """File of the trained weights; None for a frozen backbone."""
     classes: int = 0
-    """Number of classes of a trained network's own head; 0 for a frozen backbone."""
+    """Number of columns of a trained network's own head; 0 for a frozen backbone."""
+    activation: Activation = SOFTMAX
+    """From the scores of its own head to predictions."""
 
     def graph(self) -> onnx.ModelProto:
         """Return the ONNX graph."""
@@ -86,9 +89,9 @@ class Fitted:
             by_view = [np.concatenate(beside, axis=1) for beside in zip(*read, strict=True)]
             return prediction.predict(self.head, np.stack(by_view, axis=1), view_classes)
         plain = [
-            softmax(logits.astype(np.float64))[:, list(classes)]
-            for network in read
-            for logits, classes in zip(network, view_classes, strict=True)
+            network.activation.predictions(logits.astype(np.float64))[:, list(classes)]
+            for network, by_view in zip(self.networks, read, strict=True)
+            for logits, classes in zip(by_view, view_classes, strict=True)
         ]
         mean: Floats = np.mean(plain, axis=0)
         return mean
