@@ -23,6 +23,7 @@ from kagglekit.competitions import installed, plugins, synthetic
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
+from kagglekit.competitions.synthetic import pictures
 from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
 from tests import drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
@@ -42,7 +43,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody looks at the drawn images: one small image a class."""
-    monkeypatch.setattr(synthetic, "_image", lambda _, place, *__: np.full((8, 8, 3), 20 * place % 256, np.uint8))
+    monkeypatch.setattr(
+        pictures, "draw", lambda _, subject, *__: np.full((8, 8, 3), 20 * subject.amounts[0][0] % 256, np.uint8)
+    )
 
 
 def quickly(tiny: str) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
+from kagglekit.competitions.synthetic import pictures, plan, scenes, subjects
+from kagglekit.competitions.synthetic.subjects import Subject
 from kagglekit.data import archives, folds, sources
 from kagglekit.data.project import Project
 from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
@@ -537,9 +539,9 @@ def competitions(draw: st.DrawFn, kind: str, has_valid: bool) -> Competition:
     )
 
 
-def plain(competition: Competition, place: int, group: int, seed: int) -> Pixels:
+def plain(competition: Competition, subject: Subject, group: int, seed: int) -> Pixels:
     """Stand in for an image: its grey says the class."""
-    return np.full((8, 8, 3), place * 8, np.uint8)
+    return np.full((8, 8, 3), subject.amounts[0][0] * 8, np.uint8)
 
 
 def class_of(path: str, competition: Competition) -> str:
@@ -555,9 +557,9 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_cheap(patch: pytest.MonkeyPatch) -> None:
     """Draw few and small images, and let no disk wait for them."""
-    patch.setattr(synthetic, "_image", plain)
-    patch.setattr(synthetic, "_TRAIN_IMAGES", 8)
-    patch.setattr(synthetic, "_GROUPS", 3)
+    patch.setattr(pictures, "draw", plain)
+    patch.setattr(subjects, "TRAIN_IMAGES", 8)
+    patch.setattr(plan, "_GROUPS", 3)
     patch.setattr(storage, "_sync", lambda path: None)
     patch.setattr(os, "sync", lambda: None)
 
@@ -643,10 +645,15 @@ MARK = 104
 """Row at which the mark begins: it is never mirrored."""
 
 
+def picture(competition: Competition, place: int, group: int, seed: int) -> Pixels:
+    """Draw one image of a class."""
+    return pictures.draw(competition, Subject(competition.labels[place], ((place, 1.0),)), group, seed)
+
+
 def images(competition: Competition, label: str, count: int) -> Pixels:
     """Draw images of one class in six groups, without the rows of the mark, (N, H, W, 3)."""
     place = competition.labels.index(label)
-    drawn = [synthetic._image(competition, place, seed % 6, seed) for seed in range(count)]
+    drawn = [picture(competition, place, seed % 6, seed) for seed in range(count)]
     return np.stack(drawn)[:, :MARK]
 
 
@@ -669,7 +676,7 @@ def test_the_mark_is_never_mirrored() -> None:
 
 def mark(competition: Competition, place: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return where something bright is written below the images of a class, (H, W)."""
-    drawn = [synthetic._image(competition, place, 0, seed)[MARK:] for seed in range(40)]
+    drawn = [picture(competition, place, 0, seed)[MARK:] for seed in range(40)]
     return np.asarray(np.mean(drawn, axis=(0, 3)) > 190)
 
 
@@ -706,7 +713,7 @@ def test_images_have_a_side_exactly_where_a_mirror_changes_the_class(flip: Any, 
 
 def test_images_of_all_classes_differ_and_one_of_a_class_differs_from_another(tmp_path: Path) -> None:
     leaf = dataclasses.replace(described(), classes={f"c{number}": "a class" for number in range(130)})
-    means = [synthetic._scene(place, 0, False, np.random.default_rng(0)).tobytes() for place in range(130)]
+    means = [scenes.of_class(place, 0, False, np.random.default_rng(0)).tobytes() for place in range(130)]
     assert len(set(means)) == 130
-    one, other = (synthetic._image(leaf, 3, 0, seed) for seed in (1, 2))
+    one, other = (picture(leaf, 3, 0, seed) for seed in (1, 2))
     assert not np.array_equal(one, other)

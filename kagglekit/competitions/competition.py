@@ -182,7 +182,8 @@ class Competition:
 
     def _described_target(self) -> dict[str, Any]:
         """Return the target as plain values, unless the classes say it all."""
-        return {} if self.target == Classes(self.target.names) else {"target": self.target.to_plain()}
+        plain = isinstance(self.target, Classes) and self.target == Classes(self.target.names)
+        return {} if plain else {"target": self.target.to_plain()}
 
     def _described_test(self) -> dict[str, Any]:
         """Return where the test images are, unless the patterns say it all."""
