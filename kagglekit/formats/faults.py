@@ -84,11 +84,6 @@ def of_sums(values: pd.DataFrame, tolerance: float) -> Iterator[Fault]:
     yield Fault(np.abs(numbers.sum(axis=1) - 1) > tolerance, "do not sum to 1")
 
 
-def texts(cells: pd.Series[Any]) -> list[str | None]:
-    """Return cells as text, (N,); None for missing ones."""
-    return [None if missing else str(cell) for cell, missing in zip(cells, cells.isna(), strict=True)]
-
-
 def of_names(cells: Iterable[Sequence[str] | None], known: Collection[str], noun: str) -> Iterator[Fault]:
     """Yield the faults of rows with several names each; None is a missing cell. Each name is a `noun`."""
     import numpy as np

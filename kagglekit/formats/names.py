@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from kagglekit.formats import faults
+from kagglekit.formats import faults, texts
 from kagglekit.formats.faults import Fault
 from kagglekit.formats.submission import Submission, check_renaming, renamed
 from kagglekit.tasks.targets import Target
@@ -41,7 +41,7 @@ class _OfNames(Submission):
 
     def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:
         """Yield rows with a name that is none, or twice there."""
-        cells = [None if text is None else self.split(text) for text in faults.texts(values[self.label])]
+        cells = [None if text is None else self.split(text) for text in texts.of_cells(values[self.label])]
         yield from faults.of_names(cells, renamed(self.write, target), target.noun)
 
 
@@ -143,7 +143,7 @@ class TopClasses(_Separated):
         """Return the number of guesses of each row, (N,)."""
         import numpy as np
 
-        return np.array([len(self.split(text or "")) for text in faults.texts(values[self.label])], dtype=np.int64)
+        return np.array([len(self.split(text or "")) for text in texts.of_cells(values[self.label])], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class ClassAndScore(_Separated):
         """Yield rows whose cell is neither empty nor a class and a number."""
         import numpy as np
 
-        cells = [None if text is None else self.split(text) for text in faults.texts(values[self.label])]
+        cells = [None if text is None else self.split(text) for text in texts.of_cells(values[self.label])]
         one = [None if parts is None else parts[:1] for parts in cells]
         yield from faults.of_names(one, renamed(self.write, target), target.noun)
         wrong = [parts is not None and len(parts) > 0 and not _scored(parts) for parts in cells]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kagglekit.base import patterns
-from kagglekit.formats import faults
+from kagglekit.formats import faults, texts
 from kagglekit.formats.faults import Fault
 from kagglekit.tasks.targets import Target
 
@@ -154,13 +154,16 @@ class Submission(ABC):
 
         if not self.holds_numbers:
             return frame
-        others = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns if name != self.id}
-        return frame.assign(**others)
+        places = [place for place, name in enumerate(frame.columns) if name != self.id]
+        ids = [place for place, name in enumerate(frame.columns) if name == self.id]
+        numbers = pd.DataFrame(texts.numbers(frame.iloc[:, places]), frame.index, frame.columns[places])
+        order = sorted(range(len(frame.columns)), key=[*ids, *places].__getitem__)
+        return pd.concat([frame.iloc[:, ids], numbers], axis=1).iloc[:, order]
 
     def sample_fault(self, sample: pd.DataFrame, target: Target) -> str:
         """Return why values of a sample submission can't be of the format; empty if they can. Cells may be empty."""
         values = sample.drop(columns=self.id)
-        filled = (values.apply(lambda cells: cells.str.strip()) != "").any(axis=1).to_numpy()
+        filled = texts.filled(values)
         table, ids = self.typed(sample[filled]), sample[self.id][filled]
         for wrong, what in self.faults(table.drop(columns=self.id), target):
             if wrong.any():
