@@ -70,8 +70,9 @@ NAMES = [*(f"{n}.jpg" for n in range(9)), "more/9.jpg", "more/10.jpg"]
 def test_a_folder_s_images_are_predicted_in_natural_order(cli: Cli, made: Path, photos: Path, tmp_path: Path) -> None:
     done = succeeded(cli("predict", made, photos, "--output", tmp_path / "out.csv"))
     rows = pd.read_csv(tmp_path / "out.csv")
-    assert list(rows.columns) == ["id", "cat", "dog", "error"]
+    assert list(rows.columns) == ["id", "cat", "dog", "decided", "error"]
     assert rows["id"].tolist() == NAMES
+    assert rows["decided"].tolist() == ["dog" if number % 2 else "cat" for number in range(11)]
     assert ((rows["dog"] > 0.5) == [number % 2 == 1 for number in range(11)]).all()
     assert np.allclose(rows["cat"] + rows["dog"], 1)
     assert "11 images on cpu" in done.out
@@ -82,7 +83,7 @@ def test_files_keep_the_order_and_the_names_that_they_were_given_by(cli: Cli, ma
     given = [photos / "7.jpg", photos / "2.jpg", photos / "7.jpg"]
     done = succeeded(cli("predict", made, *given))
     lines = done.out.splitlines()
-    assert lines[0] == "id,cat,dog,error", "nothing but the table is on the standard output"
+    assert lines[0] == "id,cat,dog,decided,error", "nothing but the table is on the standard output"
     assert [line.partition(",")[0] for line in lines[1:]] == [str(path) for path in given]
     assert lines[1] == lines[3]
     assert "3 images on cpu" in done.err
@@ -226,7 +227,7 @@ def test_classes_may_have_any_names(cli: Cli, made: Path, photos: Path, tmp_path
     onnx.save(model, tmp_path / "odd.onnx")
     succeeded(cli("predict", tmp_path / "odd.onnx", photos, "--output", tmp_path / "out.csv"))
     rows = pd.read_csv(tmp_path / "out.csv")
-    assert list(rows.columns) == ["id_", "id", "error", "error_"]
+    assert list(rows.columns) == ["id_", "id", "error", "decided", "error_"]
     assert rows["id_"].tolist() == NAMES
     assert "(id)" in succeeded(cli("predict", tmp_path / "odd.onnx", photos / "2.jpg", "--top", "1")).out
 

@@ -186,7 +186,7 @@ Write = Callable[[Row], None]
 def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
     """Write rows as they arrive to the standard output, or to a file that gets its name when it is complete."""
     labels = list(predictor.classes)
-    header = [beside("id", labels), *labels, beside("error", labels)]
+    header = [beside("id", labels), *labels, beside("decided", labels), beside("error", labels)]
 
     def into(file: Any) -> Write:
         table = csv.writer(file, lineterminator="\n")
@@ -194,7 +194,7 @@ def _csv(output: Path | None, predictor: Predictor) -> Iterator[Write]:
 
         def write(row: Row) -> None:
             numbers = [""] * len(labels) if row.probabilities is None else row.probabilities.tolist()
-            table.writerow([row.id, *numbers, row.error])
+            table.writerow([row.id, *numbers, row.decided, row.error])
 
         return write
 
@@ -216,7 +216,8 @@ def _parquet(output: Path | None, predictor: Predictor) -> Iterator[Write]:
     assert output is not None
     labels = list(predictor.classes)
     columns = [(beside("id", labels), pyarrow.string()), *((label, pyarrow.float32()) for label in labels)]
-    schema = pyarrow.schema([*columns, (beside("error", labels), pyarrow.string())])
+    texts = [(beside(name, labels), pyarrow.string()) for name in ("decided", "error")]
+    schema = pyarrow.schema([*columns, *texts])
     about = predictor.session.metadata
     schema = schema.with_metadata({"provider": predictor.session.device, "run": about["run"]})
     rows: list[Row] = []
@@ -227,7 +228,8 @@ def _parquet(output: Path | None, predictor: Predictor) -> Iterator[Write]:
             [None if row.probabilities is None else float(row.probabilities[place]) for row in rows]
             for place in range(len(labels))
         ]
-        table.write_table(pyarrow.table([*values, [row.error for row in rows]], schema=schema))
+        values += [[row.decided for row in rows], [row.error for row in rows]]
+        table.write_table(pyarrow.table(values, schema=schema))
         rows.clear()
 
     with storage.replacing(output) as temporary, parquet.ParquetWriter(temporary, schema) as table:

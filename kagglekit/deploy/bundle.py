@@ -39,9 +39,12 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already exists and is not an empty folder: name another, or remove it.")
     prior = run.task.prior(run.task.truth(run.run.images("train")["label"]))
+    plain = run.record.bundle.get("decision")
+    usual = decisions.MostProbable() if plain is None else decisions.from_plain(plain)
     about = dict(run.record.bundle) | {
         "run": run.run.id,
         "prior": prior.tolist(),
+        "decision": decisions.as_written(run.decision, usual).to_plain(),
         "preprocessing": {name: made.to_plain() for name, made in run.preprocessings().items()},
         "max_megapixels": run.recipe.data.max_megapixels,
     }

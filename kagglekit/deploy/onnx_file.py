@@ -17,9 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from kagglekit import metrics
 from kagglekit.base import devices, environment, native_output, parallel, storage
-from kagglekit.base.arrays import Floats, Labels, class_indices
+from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import onnx_graph
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
     import onnx
 
 AGREES = 1e-4
-"""Largest allowed difference of a probability between onnxruntime and torch, on the same pixels."""
+"""Largest allowed difference of a prediction between onnxruntime and torch, on the same pixels: of probabilities, or in
+standard deviations of numbers."""
 SEES_THE_SAME = 0.02
 """The same between our preprocessing and timm's transform of the same files, each with its own decoder."""
 FP16_LOSES = 1e-3
-"""Largest allowed increase of the out-of-fold log loss in half precision."""
+"""Largest allowed increase of the out-of-fold loss in half precision."""
 HALF_DIFFERS = 0.05
 """Largest allowed difference of a probability between half and single precision."""
 _CHECKED = 16
@@ -74,7 +74,7 @@ def write(run: FittedRun, path: Path, console: Console, *, floats: bool = False)
 
 
 def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = False) -> tuple[float, float]:
-    """Write the file of a run in half precision, for GPUs. Return the out-of-fold log losses in single and half.
+    """Write the file of a run in half precision, for GPUs. Return the out-of-fold losses in single and half.
 
     Raises UserError, and keeps no file, if the loss grows by more than `FP16_LOSES`, or if the file differs from single
     precision by more than `HALF_DIFFERS` on real images.
@@ -82,7 +82,7 @@ def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = F
     import onnx
 
     losses, device = _losses(run, console, floats=floats)
-    said = f"out-of-fold log loss {losses[0]:.5f} in float32 and {losses[1]:.5f} in float16, on {device}"
+    said = f"out-of-fold {run.task.loss} {losses[0]:.5f} in float32 and {losses[1]:.5f} in float16, on {device}"
     if not losses[1] - losses[0] <= FP16_LOSES:
         raise UserError(f"{said}: it grows by more than {FP16_LOSES:g}, so the file was not kept; use float32.")
     if device == "cpu":
@@ -90,23 +90,23 @@ def write_fp16(run: FittedRun, path: Path, console: Console, *, floats: bool = F
     model = onnx_graph.compose(run, floats=floats, half=True)
     _describe(model, run, floats=floats, precision="float16", checked_on=device, loss=losses[1])
     paths = _some_images(run)
-    feeds = _feeds(run, _pixels(run, paths), floats=floats)
+    feeds, units = _feeds(run, _pixels(run, paths), floats=floats), run.task.units
     with storage.replacing(path) as temporary:
         onnx.save(model, temporary)
         whole = onnx_graph.compose(run, floats=floats).SerializeToString()
         both = [sessions.open_on(graph, "auto", devices.cores(), console.warn) for graph in (whole, temporary)]
         single, half = (session.run((onnx_graph.PROBABILITIES,), feeds)[0].astype(np.float64) for session in both)
-        _refuse_unless(half, single, HALF_DIFFERS, paths, "single precision")
+        _refuse_unless(half / units, single / units, HALF_DIFFERS, paths, "single precision")
     console.say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; {said}")
     return losses
 
 
 def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[float, float], devices.Device]:
-    """Return the out-of-fold log losses in single and half precision, and the device that computed them."""
+    """Return the out-of-fold losses in single and half precision, and the device that computed them."""
     table = _training_images(run)
     fold_of = run.folds
     table = table[table["id"].isin(list(fold_of))]
-    truth: list[Labels] = []
+    labels: list[str] = []
     found: tuple[list[Floats], list[Floats]] = ([], [])
     device: devices.Device = "cpu"
     with console.progress("half precision", len(table), "images") as advance:
@@ -122,8 +122,10 @@ def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[fl
                 for session, kept in zip(both, found, strict=True):
                     kept.append(session.run((onnx_graph.PROBABILITIES,), feeds)[0].astype(np.float64))
                 advance(len(rows))
-            truth.append(class_indices(held["label"], run.labels))
-    single, half = (float(metrics.log_loss_rows(np.concatenate(truth), np.concatenate(rows)).mean()) for rows in found)
+            labels += held["label"].tolist()
+    task, units = run.task, run.task.units
+    truth = task.truth(labels) if task.target.exclusive else task.truth(labels) / units
+    single, half = (float(task.losses(truth, np.concatenate(rows) / units).mean()) for rows in found)
     return (single, half), device
 
 
@@ -136,7 +138,7 @@ def _describe(
     for tensor in sorted(model.graph.initializer, key=lambda tensor: tensor.name):
         weights.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)} ".encode())
         weights.update(onnx.numpy_helper.to_array(tensor).tobytes())
-    metric = run.run.finished().metric if precision == "float32" else "log loss"
+    metric = run.run.finished().metric if precision == "float32" else run.task.loss
     onnx.helper.set_model_props(
         model,
         about(run, floats=floats)
@@ -166,6 +168,7 @@ def about(run: FittedRun, *, floats: bool = False) -> dict[str, str]:
         "run": run.run.id,
         "input": "float32" if floats else "uint8",
         "steps": json.dumps(run.steps),
+        "decision": json.dumps(run.decision.to_plain()),
         "made_from": run.made_from,
     }
 
@@ -225,11 +228,13 @@ def _check(run: FittedRun, path: Path, *, floats: bool) -> Checked:
         found = [session.run((onnx_graph.PROBABILITIES,), part)[0] for part in parts if len(next(iter(part.values())))]
         return np.concatenate(found).astype(np.float64)
 
-    ours = _pixels(run, paths)
+    ours, units = _pixels(run, paths), run.task.units
     theirs = {preprocessing: _by_timm(preprocessing, paths) for preprocessing in ours}
     found = compute(ours)
-    by_torch = _refuse_unless(found, run.by_torch(ours, WHOLE), AGREES, paths, "torch on the same pixels")
-    by_timm = _refuse_unless(found, compute(theirs), SEES_THE_SAME, paths, "timm's own transform")
+    by_torch = _refuse_unless(
+        found / units, run.by_torch(ours, WHOLE) / units, AGREES, paths, "torch on the same pixels"
+    )
+    by_timm = _refuse_unless(found / units, compute(theirs) / units, SEES_THE_SAME, paths, "timm's own transform")
     return Checked(by_torch, by_timm, len(paths))
 
 

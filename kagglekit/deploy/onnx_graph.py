@@ -53,6 +53,8 @@ class _Composer:
         self._graph = onnx.GraphProto(name="run")
         self._header: onnx.ModelProto | None = None
         self._count = 0
+        self._odds: dict[str, str] = {}
+        """Sigmoids -> their scores: 1 - probability loses digits."""
 
     def compose(self, part: str) -> onnx.ModelProto:
         import onnx
@@ -172,7 +174,11 @@ class _Composer:
     def _activated(self, activation: Activation, scores: str) -> str:
         if activation is SOFTMAX:
             return self._node("Softmax", scores, axis=1)
-        return self._node("Sigmoid", scores) if activation is SIGMOID else scores
+        if activation is not SIGMOID:
+            return scores
+        found = self._node("Sigmoid", scores)
+        self._odds[found] = scores
+        return found
 
     def _layer(self, layer: Standardise | Linear | Relu, rows: str) -> str:
         match layer:
@@ -198,10 +204,18 @@ class _Composer:
     def _log(self, probabilities: str) -> str:
         return self._node("Log", self._node("Clip", probabilities, self._constant(_TINY)))
 
-    def _temper(self, probabilities: str, temperature: float) -> str:
-        scores = self._node("Div", self._log(probabilities), self._constant(temperature))
-        return self._node("Softmax", scores, axis=1)
+    def _temper(self, predicted: str, temperature: float) -> str:
+        activation = self._run.task.activation
+        scores = self._log_odds(predicted) if activation is SIGMOID else self._log(predicted)
+        return self._activated(activation, self._node("Div", scores, self._constant(temperature)))
+
+    def _log_odds(self, probabilities: str) -> str:
+        """Return the scores; of means of probabilities, as exactly as single precision knows them."""
+        others = self._node("Sub", self._constant(1.0), probabilities)
+        return self._odds.get(probabilities) or self._node("Sub", self._log(probabilities), self._log(others))
 
     def _clip(self, probabilities: str, edge: float) -> str:
         clipped = self._node("Clip", probabilities, self._constant(edge), self._constant(1 - edge))
+        if self._run.task.activation is SIGMOID:
+            return clipped
         return self._node("Div", clipped, self._node("ReduceSum", clipped, self._constant([1]), keepdims=1))

@@ -20,6 +20,7 @@ from kagglekit.deploy.onnx_graph import PROBABILITIES
 from kagglekit.images import decoding, files
 from kagglekit.images.decoding import ImageError, Pixels, Preprocessing
 from kagglekit.models import batch_sizes, sessions
+from kagglekit.tasks import decisions
 
 Probabilities = NDArray[np.float32]
 
@@ -40,6 +41,8 @@ class Row:
     id: str
     probabilities: Probabilities | None
     """Probabilities of the classes, (C,); None if the image can't be read."""
+    decided: str = ""
+    """Labels that are decided, separated by `|`; of numbers, and where nothing was decided, empty."""
     error: str = ""
     """Reason why the image can't be read."""
 
@@ -64,6 +67,8 @@ class Predictor:
             raise UserError(f"{file} was not written by `kagglekit export`: its metadata has no classes.")
         self.classes: dict[str, str] = json.loads(about["classes"])
         """Label -> name for people, in the order of probabilities."""
+        self.decision = decisions.from_plain(json.loads(about["decision"])) if "decision" in about else None
+        """What is decided from predictions; None in files of older versions."""
         self.preprocessings = {
             name: Preprocessing.from_plain(plain) for name, plain in json.loads(about["preprocessing"]).items()
         }
@@ -120,12 +125,18 @@ class Predictor:
                 errors[index] = str(error)
         rows = iter(self.run(prepared)) if prepared else iter(())
         return [
-            Row(image.id, None, errors[index]) if index in errors else _row(image.id, next(rows))
+            Row(image.id, None, error=errors[index]) if index in errors else self._row(image.id, next(rows))
             for index, image in enumerate(chunk)
         ]
 
-
-def _row(name: str, probabilities: Probabilities) -> Row:
-    if np.isfinite(probabilities).all():
-        return Row(name, probabilities)
-    return Row(name, None, "has no finite probabilities: the file's precision overflows; use the float32 file")
+    def _row(self, name: str, predictions: Probabilities) -> Row:
+        if not np.isfinite(predictions).all():
+            reason = "has no finite probabilities: the file's precision overflows; use the float32 file"
+            return Row(name, None, error=reason)
+        if self.decision is None:
+            return Row(name, predictions)
+        decided = self.decision.apply(predictions[None].astype(np.float64))
+        (words,) = decisions.labels_of(decided, list(self.classes))
+        if decided.dtype.kind == "f":  # numbers within their range
+            predictions = decided[0].astype(np.float32)
+        return Row(name, predictions, words)

@@ -18,6 +18,9 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data.tables import Tables
 from kagglekit.pipeline.job import Job
+from kagglekit.runs import decided
+from kagglekit.tasks import decisions
+from kagglekit.tasks.decisions import Decision
 
 _REHEARSED = 10
 """Number of rows that the plugin's hook formats before anything is computed."""
@@ -34,7 +37,8 @@ def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
         sample = None if sample is None else submissions.of_images(competition, sample, ids)
     task = competition.task
     prior = task.prior(task.truth(found.train["label"]))
-    _formatted(plugin, competition, ids, np.tile(prior, (len(ids), 1)), sample)
+    usual = competition.submission.usual(task)
+    _formatted(plugin, competition, ids, np.tile(prior, (len(ids), 1)), sample, decision=usual)
 
 
 def write(job: Job, test: Floats, prior: Floats) -> None:
@@ -50,14 +54,24 @@ def write(job: Job, test: Floats, prior: Floats) -> None:
             unpredicted -= 1
     if unpredicted:
         job.console.warn(f"{unpredicted} of {len(ids)} rows were not predicted and get the class prior")
-    submissions.write(_formatted(job.plugin, competition, ids, rows, tables.sample), job.run.submission)
+    fitted, usual = decided.read_decision(job.run), competition.submission.usual(competition.task)
+    decision = usual if fitted is None else decisions.as_written(fitted, usual)
+    frame = _formatted(job.plugin, competition, ids, rows, tables.sample, decision=decision)
+    submissions.write(frame, job.run.submission)
 
 
 def _formatted(
-    plugin: Plugin, competition: Competition, ids: Sequence[str], rows: NDArray[np.float64], sample: pd.DataFrame | None
+    plugin: Plugin,
+    competition: Competition,
+    ids: Sequence[str],
+    rows: NDArray[np.float64],
+    sample: pd.DataFrame | None,
+    *,
+    decision: Decision,
 ) -> pd.DataFrame:
     """Return the submission, checked. A hook may change its arguments."""
-    frame = plugin.submission(competition, list(ids), rows, None if sample is None else sample.copy())
+    own = decision.apply(rows)
+    frame = plugin.submission(competition, list(ids), rows, None if sample is None else sample.copy(), own)
     try:
         submissions.check(frame, competition, ids, sample=sample)
     except UserError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -159,6 +159,23 @@ def from_plain(plain: Mapping[str, Any]) -> Decision:
     """Return the decision that `Decision.to_plain` described."""
     values = {name: _tuples(value) for name, value in plain.items()}
     return KINDS[values.pop("kind")](**values)
+
+
+def as_written(fitted: Decision, usual: Decision) -> Decision:
+    """Return the fitted decision if it is of the kind that a format writes, which has a usual one; lists keep its k."""
+    if isinstance(fitted, TopLists) and isinstance(usual, TopLists):
+        return dataclasses.replace(fitted, k=usual.k)
+    return fitted if type(fitted) is type(usual) else usual
+
+
+def labels_of(decided: Array, columns: Sequence[str]) -> list[str]:
+    """Return what is decided of each row as labels, separated by `|`; numbers have none."""
+    if decided.dtype.kind == "f":
+        return [""] * len(decided)
+    if decided.ndim == 1:
+        return [columns[place] for place in decided.tolist()]
+    chosen = map(np.flatnonzero, decided) if decided.dtype == bool else (row[row >= 0] for row in decided)
+    return ["|".join(columns[place] for place in places.tolist()) for places in chosen]
 
 
 def mean_grades(rows: Array) -> Array:
