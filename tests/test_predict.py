@@ -101,7 +101,7 @@ def test_what_is_no_number_is_no_answer(cli: Cli, made: Path, photos: Path, monk
     done = succeeded(cli("predict", made, photos / "1.jpg", photos / "2.jpg", "--batch", "2"))
     first, second = done.out.splitlines()[1:]
     assert first.endswith(",")
-    assert "2.jpg,,,has no finite probabilities" in second
+    assert "2.jpg,,,,has no finite probabilities" in second
     assert "1 of 2 images can't be read" in done.err
 
 
