@@ -123,9 +123,8 @@ def _losses(run: FittedRun, console: Console, *, floats: bool) -> tuple[tuple[fl
                     kept.append(session.run((onnx_graph.PROBABILITIES,), feeds)[0].astype(np.float64))
                 advance(len(rows))
             labels += held["label"].tolist()
-    task, units = run.task, run.task.units
-    truth = task.truth(labels) if task.target.exclusive else task.truth(labels) / units
-    single, half = (float(task.losses(truth, np.concatenate(rows) / units).mean()) for rows in found)
+    truth = run.task.truth(labels)
+    single, half = (float(run.task.losses(truth, np.concatenate(rows)).mean()) for rows in found)
     return (single, half), device
 
 

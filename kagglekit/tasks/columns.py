@@ -204,7 +204,6 @@ class Counted(_OfNumbers):
 
     def __init__(self, target: targets.Numbers) -> None:
         super().__init__(target)
-        self._units = np.array(target.scales or [1.0] * len(self.columns))
         self.low = -math.inf if target.low is None else target.low
         self.high = math.inf if target.high is None else target.high
         self._means = tuple(target.means) or (0.0,) * len(self.columns)
@@ -219,11 +218,6 @@ class Counted(_OfNumbers):
     def units(self) -> Floats:
         """The standard deviation of each column, (C,)."""
         return np.array(self._scales)
-
-    @property
-    def units(self) -> Floats:
-        """The standard deviations of the training images, (C,), if they are known."""
-        return self._units
 
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
         """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted."""

@@ -77,11 +77,6 @@ class Task(ABC):
     def unused(self, truth: Truth) -> list[str]:
         """Return the columns without any image: the data is probably incomplete."""
 
-    @property
-    def units(self) -> Floats:
-        """What differences of predictions are measured in, (C,): one for probabilities."""
-        return np.ones(len(self.columns))
-
     # --- splits and priors
 
     @abstractmethod
