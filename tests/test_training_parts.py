@@ -455,7 +455,7 @@ def test_a_measured_batch_that_does_not_fit_is_halved(
 ) -> None:
     tried: list[int] = []
 
-    def measure(*given_: Any) -> Speed:
+    def measure(*given_: Any, **_: Any) -> Speed:
         tried.append(given_[-1])
         if given_[-1] > fits:
             raise torch.OutOfMemoryError("simulated")

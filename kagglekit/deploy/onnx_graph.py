@@ -15,9 +15,9 @@ from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads.layers import Head, Linear, Relu, Standardise
 from kagglekit.models import onnx_export
-from kagglekit.pipeline.methods.fitted import WHOLE, Network
+from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.views import PLAIN
-from kagglekit.tasks.activations import SIGMOID, SOFTMAX, Activation
+from kagglekit.tasks.activations import SIGMOID, SOFTMAX, Activation, Standardised
 
 if TYPE_CHECKING:
     import onnx
@@ -73,7 +73,7 @@ class _Composer:
         for index, network in enumerate(fitted.networks):
             images = stacked[network.backbone.preprocessing]
             computed.append(self._by_view(self._network(network, f"{_NETWORK}{index}.", images, fitted.output)))
-        found = self._mean_of_networks(computed) if fitted.head is None else self._head(fitted.head, computed)
+        found = self._mean_of_networks(fitted, computed) if fitted.head is None else self._head(fitted.head, computed)
         for step, value in self._run.steps.items():
             if value is not None:
                 found = {"temperature": self._temper, "clip": self._clip}[step](found, value)
@@ -153,11 +153,11 @@ class _Composer:
 
     # --- from the outputs of networks to probabilities; the same steps as in `Fitted.probabilities`
 
-    def _mean_of_networks(self, computed: Sequence[Sequence[str]]) -> str:
+    def _mean_of_networks(self, fitted: Fitted, computed: Sequence[Sequence[str]]) -> str:
         back = [
-            self._plain_classes(self._node("Softmax", logits, axis=1), index)
-            for network in computed
-            for index, logits in enumerate(network)
+            self._plain_classes(self._activated(network.activation, scores), index)
+            for network, by_view in zip(fitted.networks, computed, strict=True)
+            for index, scores in enumerate(by_view)
         ]
         return self._mean(back)
 
@@ -172,6 +172,9 @@ class _Composer:
         return self._activated(head.activation, self._mean(scores))
 
     def _activated(self, activation: Activation, scores: str) -> str:
+        if isinstance(activation, Standardised):
+            scaled = self._node("Mul", scores, self._constant(np.array(activation.scales)))
+            return self._node("Add", scaled, self._constant(np.array(activation.means)))
         if activation is SOFTMAX:
             return self._node("Softmax", scores, axis=1)
         if activation is not SIGMOID:

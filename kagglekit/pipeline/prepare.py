@@ -86,7 +86,14 @@ def prepare(
     with _timed(seconds, "backbones"):
         spent, native = sum(seconds.values()), scanned.usual_shape
         valid = int(scanned.train["valid"].sum()) if "valid" in scanned.train else 0
-        work = budget.Work(len(scanned.train), len(scanned.requested), spent=spent, native=native, valid_images=valid)
+        work = budget.Work(
+            len(scanned.train),
+            len(scanned.requested),
+            spent=spent,
+            native=native,
+            valid_images=valid,
+            task=competition.task,
+        )
         decided, chosen, used = _settle(project.workspace, key, chosen, work, console)
         used = [each.with_levels(scanned.levels) for each in used]
     this = store.open_run(

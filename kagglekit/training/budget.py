@@ -15,6 +15,7 @@ from kagglekit.base import devices, distributed
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe, ScheduleSettings
 from kagglekit.runs.record import BackbonePace, Pace
+from kagglekit.tasks.task import Task
 from kagglekit.training import phases, throughput
 from kagglekit.training.pacing import RESERVE
 from kagglekit.training.throughput import Speed
@@ -53,6 +54,8 @@ class Work:
     """Height and width of a typical image."""
     valid_images: int = 0
     """Number of training images that belong to the data's own validation set."""
+    task: Task = throughput.TEN_CLASSES
+    """What is predicted: a last layer of many columns takes time."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def plan(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.D
         return Plan(settled, f"plan {steps}{'' if recipe.compute.budget == 'auto' else unused}")
     if not limited:
         return Plan(settled, "plan quick, with the epochs of its phases")
-    found = _fit_quick(recipe, backbones, work, budget, _measuring(recipe, backbones, device))
+    found = _fit_quick(recipe, backbones, work, budget, _measuring(recipe, backbones, work, device))
     return replace(found, settings=settled | found.settings)
 
 
@@ -113,7 +116,7 @@ def _is_worth_training_in(
     folds = _fold_counts(recipe.data)[-1]
     if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
         return False, f"{budget / 60:.0f} min on {devices.cores()} cores is too little time to train a backbone"
-    epochs = max(_epochs(recipe, work, folds, _measuring(recipe, backbones, device)(shape), budget), 0)
+    epochs = max(_epochs(recipe, work, folds, _measuring(recipe, backbones, work, device)(shape), budget), 0)
     return epochs >= MIN_EPOCHS, f"by a measured step, {epochs} epochs fit in {budget / 60:.0f} min"
 
 
@@ -287,9 +290,9 @@ def _rounded(side: float) -> int:
     return max(round(side / _MULTIPLE) * _MULTIPLE, 32)
 
 
-def _measuring(recipe: Recipe, backbones: Sequence[str], device: devices.Device) -> Measure:
+def _measuring(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device) -> Measure:
     train_batch, precision = recipe.training.train_batch, recipe.compute.precision
     return lambda shape: [
-        throughput.measure(backbone, shape, device, train_batch=train_batch, precision=precision)
+        throughput.measure(backbone, shape, device, task=work.task, train_batch=train_batch, precision=precision)
         for backbone in backbones
     ]

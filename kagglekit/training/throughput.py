@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from kagglekit.base import devices, distributed, memory
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
-from kagglekit.training import precisions
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
+from kagglekit.tasks.task import Task
+from kagglekit.training import losses, precisions
 
+TEN_CLASSES = kinds.of(Classes([str(number) for number in range(10)]))
+"""What a model is measured with unless a task is known."""
 _WINDOWS, _CALLS_PER_WINDOW = 4, 2
 
 
@@ -23,7 +28,13 @@ class Speed:
 
 
 def measure(
-    backbone: str, shape: tuple[int, int], device: devices.Device, *, train_batch: int = 0, precision: str = "auto"
+    backbone: str,
+    shape: tuple[int, int],
+    device: devices.Device,
+    *,
+    task: Task = TEN_CLASSES,
+    train_batch: int = 0,
+    precision: str = "auto",
 ) -> Speed:
     """Train and predict a few batches of noise; return the seconds per image. Random weights are as fast as others.
 
@@ -36,7 +47,7 @@ def measure(
     try:
         speed = memory.halving(
             batch,
-            lambda size: _measure_batch(backbone, shape, precision, device, size),
+            lambda size: _measure_batch(backbone, shape, precision, device, size, task=task),
             torch.OutOfMemoryError,
             lambda *_: torch.cuda.empty_cache(),
         )
@@ -48,15 +59,18 @@ def measure(
     return Speed(speed.step / gpus, speed.forward)
 
 
-def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device: devices.Device, batch: int) -> Speed:
+def _measure_batch(
+    backbone: str, shape: tuple[int, int], precision: str, device: devices.Device, batch: int, *, task: Task
+) -> Speed:
     import torch
 
     if device == "cpu":
         devices.keep_memory()
-    model = timm_models.create(backbone, shape, num_classes=10).to(device, memory_format=torch.channels_last)
+    loss, columns = losses.of(task), len(task.columns)
+    model = timm_models.create(backbone, shape, num_classes=columns).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters())
     images = torch.randn(batch, 3, *shape, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    goals = loss.goals(loss.blank(batch).to(device))
     narrow = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precisions.choose(precision, device))
     autocast = torch.autocast(device, dtype=narrow, enabled=narrow is not None)
 
@@ -67,7 +81,7 @@ def _measure_batch(backbone: str, shape: tuple[int, int], precision: str, device
     def step() -> None:
         with autocast:
             scores = model.train()(images)
-        torch.nn.functional.cross_entropy(scores.float(), labels).backward()  # type: ignore[no-untyped-call]
+        loss.total(scores.float(), goals).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
         finish()
