@@ -1,0 +1,110 @@
+"""Fine-tuning of tags and of numbers through the command line: a run, its ONNX file, its predictions."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from kagglekit.runs import store
+from tests import damage, finetuned, trainers
+from tests.conftest import Cli, succeeded
+from tests.damage import Given
+from tests.finetuned import ONE_MODEL
+
+PLUGIN = """
+
+@hookimpl
+def competition():
+    return Competition(
+        name="lamps", kaggle="lamps", target={target}, test="test/{{id}}.png", metric="{metric}", flip={flip},
+        train=CsvLabels("train.csv", images="train/{{id}}.png", id="image", label={label}),
+        submission={submission},
+    )
+"""
+KINDS: dict[str, dict[str, str]] = {
+    "labels": {
+        "target": 'Labels(["left", "right", "dark"])',
+        "label": 'Tags("tags")',
+        "metric": "log_loss",
+        "flip": '{"left": "right", "right": "left"}',
+        "submission": "ProbabilityPerClass()",
+    },
+    "numbers": {
+        "target": "Number(0, 500)",
+        "label": '"light"',
+        "metric": "rmse",
+        "flip": '"allowed"',
+        "submission": 'Value(label="light")',
+    },
+}
+
+
+def lamps(folder: Path, kind: str) -> Given:
+    """Images with a lamp on the left, on the right, on both sides or none, and how much light they give."""
+    files: dict[str, bytes] = {}
+    rows = []
+    for number in range(24):
+        left, right = number % 2, number // 2 % 2
+        pixels = np.random.default_rng(number).integers(0, 60, (32, 32, 3))
+        pixels[8:24, 4:12] += 180 * left
+        pixels[8:24, 20:28] += 180 * right
+        part = "train" if number < 20 else "test"
+        files[f"{part}/{number}.png"] = cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes()
+        if number < 20:
+            tags = [name for name, is_on in (("left", left), ("right", right), ("dark", not left + right)) if is_on]
+            rows.append(f"{number},{' '.join(tags)},{200 + 100 * (left + right)}")
+    files["train.csv"] = ("image,tags,light\n" + "\n".join(rows) + "\n").encode()
+    given = Given(folder / "lamps.py", damage.write(folder / "data", files))
+    given.write_plugin(PLUGIN.format(**KINDS[kind]))
+    return given
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_export: tuple[str, Path]) -> tuple[str, Path]:
+    return finetuned.small_export(tiny_export)
+
+
+@pytest.mark.parametrize(("kind", "more"), [("labels", ("--set", "models=2")), ("numbers", ())])
+def test_a_fine_tuned_run_of_another_task_predicts_everywhere_alike(
+    kind: str,
+    more: tuple[str, ...],
+    cli: Cli,
+    home: Path,
+    tmp_path: Path,
+    exported: tuple[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainers.spare(monkeypatch)
+    spec, cache = exported
+    shutil.copytree(cache, home / ".cache")
+    given = lamps(tmp_path, kind)
+    words = ("--set", "phases=all epochs=2", "--set", "learning_rate=0.003", *ONE_MODEL, *more)
+    done = succeeded(cli(*finetuned.command(given.data, spec, *words, name=str(given.plugin))))
+    assert "can't be drawn" not in done.out + done.err
+    run = store.Run(finetuned.only_run(home, "lamps"))
+    assert (run.folder / "augmentations.png").is_file()
+    columns = {"labels": ["left", "right", "dark"], "numbers": ["number"]}[kind]
+    oof, test = (pd.read_parquet(run.folder / name)[columns].to_numpy() for name in ("oof.parquet", "test.parquet"))
+    low, high = {"labels": (0, 1), "numbers": (0, 500)}[kind]
+    assert ((oof >= low) & (oof <= high)).all()
+    if kind == "numbers":
+        assert 150 < oof.mean() < 450, "numbers as they are, not standardised"
+    else:
+        assert np.abs(oof.sum(axis=1) - 1).max() > 0.01, "each tag has a probability of its own"
+    done = succeeded(cli("export", run.id))
+    assert "it differs from torch by" in done.out
+    table = tmp_path / "predicted.csv"
+    succeeded(cli("predict", run.id, given.data / "test", "--output", table))
+    with table.open(newline="", encoding="utf-8") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    found = np.array([[float(row[column]) for column in columns] for row in rows])
+    assert [row["id"] for row in rows] == [f"{number}.png" for number in range(20, 24)]
+    if not run.alone.left_out:  # type: ignore[union-attr]
+        assert found == pytest.approx(test, rel=1e-3, abs=1e-3)
