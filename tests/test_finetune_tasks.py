@@ -106,5 +106,9 @@ def test_a_fine_tuned_run_of_another_task_predicts_everywhere_alike(
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     found = np.array([[float(row[column]) for column in columns] for row in rows])
     assert [row["id"] for row in rows] == [f"{number}.png" for number in range(20, 24)]
+    top = succeeded(cli("predict", run.id, given.data / "test" / "20.png", "--top", "1")).out.partition(": ")[2]
+    first = dict(zip(columns, found[0].tolist(), strict=True))
+    best = max(first, key=first.__getitem__)
+    assert top == {"labels": f"{best} {first[best]:.1%}\n", "numbers": f"number {first[best]:.4g}\n"}[kind]
     if not run.alone.left_out:  # type: ignore[union-attr]
         assert found == pytest.approx(test, rel=1e-3, abs=1e-3)

@@ -157,7 +157,7 @@ def _id(path: Path) -> str:
 
 
 def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
-    """Print one line per image, most probable classes first."""
+    """Print one line per image, most probable classes or labels first; numbers in their order."""
     failed, done = 0, 0
     for row in predictor.predict(wanted):
         done += 1
@@ -165,9 +165,9 @@ def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
             failed += 1
             sys.stdout.write(f"{row.id}: {row.error}\n")
             continue
-        order = row.probabilities.argsort()[::-1][:count]
-        names = list(predictor.classes.items())
-        shown = [f"{_name(*names[place])} {row.probabilities[place]:.1%}" for place in order]
+        order = predictor.activation.first(row.probabilities, count)
+        names, text = list(predictor.classes.items()), predictor.activation.text
+        shown = [f"{_name(*names[place])} {text(row.probabilities[place])}" for place in order]
         sys.stdout.write(f"{row.id}: {', '.join(shown)}\n")
     if not done:
         raise UserError("no images were given.")

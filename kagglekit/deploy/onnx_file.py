@@ -150,6 +150,7 @@ def _describe(
             "precision": precision,
             "checked_on": checked_on,
             "out_of_fold": json.dumps({metric: loss}),
+            "activation": run.task.activation.name,
             "synthetic": json.dumps(run.run.synthetic),
             "backbones": json.dumps([{key: getattr(b, key) for key in _SAID_OF_BACKBONES} for b in run.backbones]),
             "weights_sha256": weights.hexdigest(),

@@ -21,6 +21,7 @@ from kagglekit.images import decoding, files
 from kagglekit.images.decoding import ImageError, Pixels, Preprocessing
 from kagglekit.models import batch_sizes, sessions
 from kagglekit.tasks import decisions
+from kagglekit.tasks.activations import ACTIVATIONS
 
 Probabilities = NDArray[np.float32]
 
@@ -67,6 +68,8 @@ class Predictor:
             raise UserError(f"{file} was not written by `kagglekit export`: its metadata has no classes.")
         self.classes: dict[str, str] = json.loads(about["classes"])
         """Label -> name for people, in the order of probabilities."""
+        self.activation = ACTIVATIONS[about.get("activation", "softmax")]
+        """What predictions are: probabilities or numbers."""
         self.decision = decisions.from_plain(json.loads(about["decision"])) if "decision" in about else None
         """What is decided from predictions; None in files of older versions."""
         self.preprocessings = {

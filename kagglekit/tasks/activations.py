@@ -8,9 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, softmax
 
@@ -31,6 +32,15 @@ class Activation(ABC):
     @abstractmethod
     def scores(self, predictions: Floats) -> Floats:
         """Return scores (…, C) that give these predictions."""
+
+    def first(self, predictions: NDArray[Any], count: int) -> list[int]:
+        """Return the columns of an image's predictions (C,) to show: the most probable first."""
+        columns: list[int] = predictions.argsort()[::-1][:count].tolist()
+        return columns
+
+    def text(self, prediction: float) -> str:
+        """Return a prediction for people."""
+        return f"{prediction:.1%}"
 
     def clipped(self, predictions: Floats, edge: float) -> Floats:
         """Return the predictions at least `edge` away from 0 and 1."""
@@ -87,6 +97,14 @@ class Identity(Activation):
     """Numbers: the scores themselves."""
 
     name = "identity"
+
+    def first(self, predictions: NDArray[Any], count: int) -> list[int]:
+        """Return the first columns, in their order."""
+        return list(range(len(predictions)))[:count]
+
+    def text(self, prediction: float) -> str:
+        """Return a number for people."""
+        return f"{prediction:.4g}"
 
     def predictions(self, scores: Floats) -> Floats:
         """Return the scores."""
