@@ -40,7 +40,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Regenerate the generated parts of README and guide: help pages, settings, imports; the tests check them."""
     pages = sorted(map(str, Path("kagglekit", "guide").glob("*.md")))
-    session.run(sys.executable, "-m", "cogapp", "-r", "README.md", *pages)
+    session.run(sys.executable, "-m", "cogapp", "-r", "README.md", "pyproject.toml", *pages)
 
 
 @nox.session(default=False)

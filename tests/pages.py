@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import os
 import re
@@ -19,6 +20,8 @@ import typer
 
 from kagglekit import guide
 from kagglekit.cli import app
+from kagglekit.competitions import installed, plugins
+from kagglekit.competitions.competition import Competition
 
 ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -75,6 +78,26 @@ def _help(group: Any, name: str) -> str:
     command = group.commands[name]
     context = command.make_context(name, [], parent=parent, resilient_parsing=True)
     return "\n".join(line.rstrip() for line in command.get_help(context).splitlines()).strip()
+
+
+def entry_points() -> str:
+    """Return the entry points of all plugins in the folder `plugins`, in TOML."""
+    files = [*ROOT.glob("plugins/*/__init__.py"), *ROOT.glob("plugins/kagglekit_gallery/[a-z]*.py")]
+    described: dict[str, Competition] = {}
+    for file in files:
+        module = ".".join(file.relative_to(ROOT / "plugins").with_suffix("").parts).removesuffix(".__init__")
+        if hasattr(importlib.import_module(module), "competition"):
+            described[module] = plugins.Plugin(module, importlib.import_module(module)).competition()
+    names, tasks = {}, {}
+    for module, competition in described.items():
+        names |= dict.fromkeys((competition.name, competition.kaggle), module)
+        tasks[competition.name] = competition.target.kind
+    names["dogs-vs-cats-redux"] = "kagglekit_dogs_vs_cats"
+    groups = {installed.GROUP: names, installed.TASKS: tasks}
+    return "\n".join(
+        f'[project.entry-points."{group}"]\n' + "".join(f'{name} = "{value}"\n' for name, value in sorted(of.items()))
+        for group, of in groups.items()
+    )
 
 
 def settings() -> str:

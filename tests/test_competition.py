@@ -247,7 +247,7 @@ def test_every_alias_leads_to_the_same_competition(listing: installed.Listing) -
     assert competition.name == listing.name
     for alias in listing.aliases:
         assert plugins.load(alias).competition() == competition
-    assert competition.kaggle in listing.aliases
+    assert competition.kaggle in (listing.name, *listing.aliases)
 
 
 def test_a_plugin_is_loaded_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

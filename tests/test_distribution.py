@@ -50,7 +50,7 @@ def test_the_wheel_holds_the_core_and_the_plugins_and_nothing_else(wheel: Path) 
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
-        "kagglekit", "kagglekit_dogs_vs_cats", "kagglekit_state_farm",
+        "kagglekit", "kagglekit_dogs_vs_cats", "kagglekit_gallery", "kagglekit_state_farm",
     }  # fmt: skip
     assert "kagglekit/py.typed" in names
     shipped = {path for ending in ("py", "md", "png") for path in (ROOT / "kagglekit").rglob(f"*.{ending}")}
@@ -145,7 +145,8 @@ def test_every_installed_plugin_keeps_its_contract(listing: installed.Listing) -
     plugin = plugins.load(listing.name)
     competition = plugin.competition()
     assert competition.name == listing.name
-    assert competition.kaggle in listing.aliases
+    assert competition.kaggle in (listing.name, *listing.aliases)
+    assert listing.task == competition.target.kind
     assert set(plugin.recipe()) <= set(meanings())
     assert all(competition.classes.values())
     assert plugin.file is not None

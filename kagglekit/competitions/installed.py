@@ -6,6 +6,8 @@ from importlib.metadata import entry_points
 from typing import NamedTuple
 
 GROUP = "kagglekit.competitions"
+TASKS = "kagglekit.tasks"
+"""Group of entry points name -> kind of target, so that plugins can be listed by it. They are never loaded."""
 
 
 class Listing(NamedTuple):
@@ -14,6 +16,8 @@ class Listing(NamedTuple):
     name: str
     aliases: tuple[str, ...]
     module: str
+    task: str = ""
+    """Kind of target, such as `classes`; empty if the package does not say."""
 
 
 def listings() -> list[Listing]:
@@ -21,8 +25,10 @@ def listings() -> list[Listing]:
     by_module: dict[str, set[str]] = {}
     for entry in entry_points(group=GROUP):
         by_module.setdefault(entry.value, set()).add(entry.name)
+    tasks = {entry.name: entry.value for entry in entry_points(group=TASKS)}
     found = []
     for module, names in by_module.items():
         name, *aliases = sorted(names, key=lambda name: (len(name), name))
-        found.append(Listing(name, tuple(aliases), module))
+        task = next((tasks[each] for each in (name, *aliases) if each in tasks), "")
+        found.append(Listing(name, tuple(aliases), module, task))
     return sorted(found)

@@ -1,0 +1,1 @@
+"""Competitions that a description says in full: a module each."""
