@@ -118,14 +118,19 @@ def test_a_probability_a_class_and_a_bad_image(cli: Cli, tiny: str, clean: Path,
     pd.testing.assert_frame_equal(found[~row], expected[~row], atol=1e-5)
 
 
-def test_without_a_sample_every_test_image_gets_a_row_with_its_class(
-    cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path
+@pytest.mark.parametrize(
+    ("form", "metric"),
+    [("ClassLabel(write={'cat': '0', 'dog': '1'}, FIELDS)", "accuracy"), ("TopClasses(k=2, FIELDS)", "map@2")],
+)
+def test_without_a_sample_every_test_image_gets_a_row(
+    cli: Cli, tiny: str, clean: Path, tmp_path: Path, home: Path, form: str, metric: str
 ) -> None:
+    form = form.replace("FIELDS", "id='file', label='kind', id_format='{id}.jpg'")
     (tmp_path / "leaf.py").write_text(
         "from kagglekit import *\n\n@hookimpl\ndef competition():\n"
         "    return Competition(name='leaf', kaggle='leaf', classes={'cat': 'cat', 'dog': 'dog'},\n"
         "        train=FilenameLabels('train/{label}.{number}.jpg'), test='test/{id}.jpg',\n"
-        "        submission=ClassLabel(id='file', label='kind', id_format='{id}.jpg'), metric='accuracy')\n"
+        f"        submission={form}, metric={metric!r})\n"
     )
     data = tmp_path / "data"
     for number in range(24):
