@@ -358,6 +358,33 @@ def test_a_changed_plugin_is_a_new_run(cli: Cli, tiny: str, leaf: Path, home: Pa
     assert len(list((home / "leaf" / "runs").iterdir())) == 2
 
 
+def test_a_changed_submission_hook_trains_nothing_again(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
+    succeeded(cli(*command))
+    (run,) = (home / "leaf" / "runs").iterdir()
+    before, trained = pd.read_csv(run / "submission.csv"), (run / "heads.safetensors").stat().st_mtime_ns
+    sent = json.loads((run / "result.json").read_text())["submission_sha256"]
+    (leaf / "leaf.py").write_text((leaf / "leaf.py").read_text() + HOOK)
+    assert "heads: " not in succeeded(cli(*command)).out
+    assert [run] == list((home / "leaf" / "runs").iterdir())
+    assert (run / "heads.safetensors").stat().st_mtime_ns == trained
+    after = pd.read_csv(run / "submission.csv")
+    assert list(after.columns) == list(before.columns)
+    assert not after.equals(before)
+    assert json.loads((run / "result.json").read_text())["submission_sha256"] != sent
+    assert "already finished" in succeeded(cli(*command)).out
+
+
+HOOK = """
+
+@hookimpl
+def submission(competition, ids, probabilities, sample):
+    from kagglekit.competitions import submissions
+
+    return submissions.lay_out(competition, ids, 1 - probabilities, sample)
+"""
+
+
 def test_a_misspelt_field_of_the_description_names_plugin_and_hook(cli: Cli, leaf: Path) -> None:
     plugin = leaf / "leaf.py"
     plugin.write_text(plugin.read_text().replace("kaggle=", "kagle="))

@@ -49,7 +49,7 @@ def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
         return finish, Stage("result", (filenames.RESULT,), after=(*device, "finish"))
     return (
         finish,
-        Stage("submission", (job.run.submission.name,), after=("finish",)),
+        Stage("submission", (job.run.submission.name,), after=("finish",), key=submission.key(job)),
         Stage("result", (filenames.RESULT,), after=(*device, "submission")),
     )
 

@@ -174,16 +174,24 @@ def prepare_backbones(decided: Decision, features: FeatureSettings, console: Con
 
 
 def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found: Scanned) -> dict[str, Any]:
-    """Return everything that determines the results of a run, except the backbones."""
+    """Return everything that determines the results of a run, except the backbones.
+
+    What only the submission depends on is left out: `submission.key` has it. A plugin's code counts where it computes:
+    in a metric of its own, and in its augmentations; all else that it says is in the description and the tables.
+    """
+    described = competition.describe()
+    del described["submission"]
+    computes = not isinstance(competition.metric, str) or plugin.has("augmentations")
     return {
-        "plugin": plugin.digest(),
-        "competition": competition.describe(),
+        "plugin": plugin.digest(without="submission") if computes else "",
+        "competition": described,
+        "metric": competition.metric if isinstance(competition.metric, str) else "",
+        "positive": getattr(competition.submission, "of", ""),
         "recipe": chosen.identity(),
         "start": initial_weights.digest(chosen.training.start) if chosen.training.start else "",
         "augment": _augment_digest(chosen.augmentation.augment),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.requested),
-        "sample_submission": None if found.sample is None else storage.digest(found.sample.to_csv(index=False)),
         "device": devices.choose(chosen.compute.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
         "versions": {name: environment.installed_version(name) for name in _PACKAGES}

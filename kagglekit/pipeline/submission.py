@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kagglekit.base import storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import submissions
@@ -39,6 +40,14 @@ def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
     prior = task.prior(task.truth(found.train["label"]))
     usual = competition.submission.usual(task)
     _formatted(plugin, competition, ids, np.tile(prior, (len(ids), 1)), sample, decision=usual)
+
+
+def key(job: Job) -> str:
+    """Return a hash of what only the submission depends on: its format, the sample, and the plugin's own hook."""
+    sample = job.tables.sample
+    hook = job.plugin.digest() if job.plugin.has("submission") else ""
+    rows = "" if sample is None else sample.to_csv(index=False)
+    return storage.digest([repr(job.competition.submission), hook, rows], 32)
 
 
 def write(job: Job, test: Floats, prior: Floats) -> None:

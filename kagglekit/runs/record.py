@@ -273,7 +273,10 @@ class Manifest(Plain):
     """The inputs and outputs of a stage: a file in `stages`."""
 
     made_from: Mapping[str, Any]
-    """`run` -> key of the run; for each stage read, name -> {file: SHA-256}, or None without a manifest."""
+    """`run` -> key of the run; for each stage read, name -> {file: SHA-256}, or None without a manifest.
+
+    `own` -> hash of the inputs that no other stage has, if there are any.
+    """
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     seconds: float = 0.0
     """Time in seconds."""

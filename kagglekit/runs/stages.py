@@ -26,6 +26,8 @@ class Stage:
     """Files that the stage writes to the run's folder."""
     after: tuple[str, ...] = ()
     """Stages whose files it reads."""
+    key: str = ""
+    """Hash of the inputs that no other stage has."""
 
 
 class Stages:
@@ -97,6 +99,8 @@ class Stages:
     def _sources(self, name: str) -> dict[str, Any]:
         """Return the key of the run and the hashes of the files that the stage reads."""
         sources: dict[str, Any] = {"run": self._key}
+        if self._stages[name].key:
+            sources["own"] = self._stages[name].key
         for before in self._stages[name].after:
             manifest = self._manifest(before)
             sources[before] = None if manifest is None else manifest.hashes
