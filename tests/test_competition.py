@@ -385,3 +385,17 @@ def test_a_plugin_s_hook_wins_over_the_default(tmp_path: Path) -> None:
     path = plugin_file(tmp_path, COMPETITION, "@hookimpl\ndef recipe():\n    return {'folds': 3}\n")
     assert plugins.load(path).recipe() == {"folds": 3}
     assert plugins.load("dogs-vs-cats").recipe() == {"method": "features"}, "another plugin's hook is not heard"
+
+
+def test_a_plugin_s_code_is_known_without_one_of_its_hooks(tmp_path: Path) -> None:
+    metric, hook = "def score(truth, rows):\n    return {}\n", "def submission(competition):\n    return {}\n"
+
+    def digest(*parts: str, without: str = "submission") -> str:
+        (tmp_path / "leaf.py").write_text("\n".join(parts))
+        return plugins.load(str(tmp_path / "leaf.py")).digest(without)
+
+    first = digest(metric.format(1), hook.format(1))
+    assert digest("# a comment", metric.format(1), hook.format(2)) == first
+    assert digest(metric.format(1)) == first
+    assert digest(metric.format(2), hook.format(1)) != first
+    assert digest(metric.format(1), hook.format(1), without="") != digest(metric.format(1), hook.format(2), without="")
