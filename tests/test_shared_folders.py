@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from kagglekit import (
     Together,
     UserError,
 )
+from kagglekit.base.console import Console
+from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import layout
-from kagglekit.data import file_counts
+from kagglekit.data import file_counts, sources
 from tests.test_label_tables import competition, data, images, read, refused
 
 SHARED = images("1", "2", "3", "4", folder="images") | {"train.csv": "id,kind\n1,oak\n3,elm\n"}
@@ -156,3 +159,16 @@ def test_the_record_of_a_description_is_what_it_was_and_tells_new_ones_apart() -
     both = competition(test=Together("a/{id}.jpg", "b/{id}.jpg")).describe()
     assert both["test_images"] == "Together('a/{id}.jpg', 'b/{id}.jpg')"
     assert "only_listed=True" in repr(TRAIN)
+
+
+def test_folders_in_folders_of_the_same_name_are_read_as_one_if_the_description_names_them(tmp_path: Path) -> None:
+    trees = [f"board_{part}_data/board_{part}_data" for part in ("test", "holdout")]
+    tests = images("8", folder=trees[0]) | images("9", folder=trees[1])
+    (tmp_path / "given").mkdir()
+    data(tmp_path / "given", images("1", folder="train/train/oak") | images("2", folder="train/train/elm") | tests)
+    described = competition(
+        train=FolderLabels("train/{label}"), test=Together("board_test_data/{id}", "board_holdout_data/{id}")
+    )
+    files = sources.find(described, tmp_path / "given", Workspace(tmp_path / "home"), Console(io.StringIO()))
+    described, _ = read(described, files)
+    assert layout.read_test(described, files)["id"].tolist() == ["8.jpg", "9.jpg"]

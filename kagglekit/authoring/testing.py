@@ -53,7 +53,7 @@ def check_plugin(
         loaded = plugins.load(str(plugin))
         say("it can be imported, and its hooks exist")
         competition = check_description(loaded)
-        say(f"the description is valid: {len(competition.classes)} classes, metric {competition.scored_by.name}")
+        say(f"the description is valid: {competition.target.counted}, metric {competition.scored_by.name}")
         if competition.target.source is None:
             check_metric(loaded, competition)
             say("its metric tells perfect predictions from shuffled ones")

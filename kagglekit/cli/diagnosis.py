@@ -175,7 +175,7 @@ def _credentials() -> Iterator[Finding]:
 
 def _plugin(name: str) -> Iterator[Finding]:
     competition = Project.load(name).competition
-    yield Finding("ok", f"{competition.name}, {len(competition.classes)} classes, {competition.url or 'not on Kaggle'}")
+    yield Finding("ok", f"{competition.name}, {competition.target.counted}, {competition.url or 'not on Kaggle'}")
 
 
 def _data(name: str) -> Iterator[Finding]:

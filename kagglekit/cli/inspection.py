@@ -47,7 +47,10 @@ def _info_competition(project: Project, console: Console) -> None:
     described["submission"] = _submission(competition)
     classes = described.pop("classes")
     console.table(competition.name, ("", ""), [(key, _plain(value)) for key, value in described.items()])
-    console.table("classes", ("label", "meaning"), list(classes.items()))
+    if competition.target.source is None:
+        console.table(competition.target.kind, ("label", "meaning"), list(classes.items()))
+    else:
+        console.say(f"What is predicted is read from the data: the {competition.target.counted}.")
     if competition.leaderboard:
         lines = [(name, f"{score:.5f}") for name, score in competition.leaderboard.items()]
         console.table("leaderboard", ("rank", ">score"), lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -75,12 +75,15 @@ def find(files: DataFiles) -> FolderLayout | None:
     return _classes_alone(files, images)
 
 
-def doubled(files: DataFiles) -> list[str]:
-    """Return the folders such as `train/train` that have all files of the folder around them."""
+def doubled(files: DataFiles, known: Collection[str] = ()) -> list[str]:
+    """Return the folders such as `train/train` that have all files of the folder around them.
+
+    Besides those with usual names, folders with one of the `known` names count, which are in small letters.
+    """
     inner: dict[str, set[str]] = defaultdict(set)
     for path in files.paths:
         top, _, rest = path.partition("/")
-        if rest and kind_of(top):
+        if rest and (kind_of(top) or top.lower() in known):
             inner[top].add(rest.partition("/")[0] if "/" in rest else "")
     once = {top: names.pop() for top, names in inner.items() if len(names) == 1}
     return [f"{top}/{name}" for top, name in once.items() if top.lower() == name.lower()]

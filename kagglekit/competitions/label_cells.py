@@ -82,12 +82,12 @@ class Cells:
             return self._once(self._tags(label))
         if isinstance(label, Columns):
             return self._once(self._numbers())
-        return self._once(map(speller(self.layout.labels, self.competition), self.table[label]))
+        return self._once(map(speller(self.layout.labels, self.competition), self.table[label].tolist()))
 
     def _once(self, labels: Iterable[str]) -> dict[str, str]:
         """Return the label of each image, of which two rows may not have different ones."""
         known: dict[str, str] = {}
-        for name, label in zip(self.table[self.layout.id], labels, strict=True):
+        for name, label in zip(self.table[self.layout.id].tolist(), labels, strict=True):
             if known.setdefault(name, label) != label:
                 raise UserError(f"{self.layout.csv} has {name!r} twice in column {self.layout.id!r}: remove one row.")
         csv_tables.remark_twice(len(self.table) - len(known), self.layout.csv, self.files)

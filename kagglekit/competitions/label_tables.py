@@ -77,7 +77,7 @@ def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> La
     csv_tables.require_columns(table, [*first, *columns], layout.csv)
     _remark_unused([name for name in table.columns if name and name not in (*first, *columns)], layout.csv, files)
     cells = label_cells.Cells(layout, competition, table, columns, files)
-    groups = label_cells.group_of(cells.images(), table[layout.group], layout.csv) if layout.group else {}
+    groups = label_cells.group_of(cells.images(), table[layout.group].tolist(), layout.csv) if layout.group else {}
     return LabelTable(cells.labels(), groups)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kagglekit.base import image_names, patterns
@@ -56,9 +56,19 @@ def has_tables(competition: Competition, files: DataFiles) -> bool:
 
 def fits_any(competition: Competition, path: str) -> bool:
     """Return whether a relative path fits a pattern of the description."""
+    return any(_match(pattern, path) is not None for pattern in _all_patterns(competition))
+
+
+def tops(competition: Competition) -> set[str]:
+    """Return the upper folders that the description names, in small letters."""
+    named = {patterns.folder_of(pattern).partition("/")[0].lower() for pattern in _all_patterns(competition)}
+    return named - {""}
+
+
+def _all_patterns(competition: Competition) -> list[str]:
     layouts = [competition.train.image_patterns, competition.test_alternatives]
     layouts += [] if competition.valid is None else [competition.valid.image_patterns]
-    return any(_match(pattern, path) is not None for layout in sum(layouts, ()) for pattern in layout)
+    return [pattern for layout in sum(layouts, ()) for pattern in layout]
 
 
 def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
@@ -76,7 +86,8 @@ def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
         table = pd.concat([table.assign(valid=False), valid.assign(valid=True)], ignore_index=True)
     if competition.groups is not None:
         table["group"] = matching.groups(competition.groups, table, files)
-    order = sorted(range(len(table)), key=lambda row: natural_key(table["id"].iloc[row]))
+    keys = list(map(natural_key, table["id"].tolist()))
+    order = sorted(range(len(table)), key=keys.__getitem__)
     return table.drop(columns="key").iloc[order].reset_index(drop=True)
 
 
@@ -111,15 +122,20 @@ _LISTED = (CsvLabels, CocoLabels, CsvIds)
 
 def _each_match(pattern: str, files: DataFiles) -> Iterable[tuple[str, re.Match[str]]]:
     """Yield (path, match) for images that `pattern` matches; a final slash matches everything below."""
+    match = _matcher(pattern)
     for path in files.paths:
-        found = _match(pattern, path)
+        found = match(path)
         if found is not None and files.is_image(path):
             yield path, found
 
 
-def _match(pattern: str, path: str) -> re.Match[str] | None:
+def _matcher(pattern: str) -> Callable[[str], re.Match[str] | None]:
     compiled = patterns.compile_pattern(pattern)
-    return compiled.match(path) if pattern.endswith("/") else compiled.fullmatch(path)
+    return compiled.match if pattern.endswith("/") else compiled.fullmatch
+
+
+def _match(pattern: str, path: str) -> re.Match[str] | None:
+    return _matcher(pattern)(path)
 
 
 def _matches(layout: Sequence[str], files: DataFiles) -> Found:

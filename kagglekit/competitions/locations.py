@@ -44,7 +44,7 @@ class _Described:
     """Written as its constructor is called, without the keywords that have their defaults."""
 
     def __repr__(self) -> str:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        fields = sorted(dataclasses.fields(self), key=lambda each: each.kw_only is True)  # type: ignore[arg-type]
         values = {each.name: getattr(self, each.name) for each in fields}
         unset = {each.name for each in fields if each.kw_only and not values[each.name]}
         shown = ", ".join(f"{name}={value!r}" for name, value in values.items() if name not in unset)

@@ -77,7 +77,7 @@ def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFile
     """Return the first complete candidate, else the most complete one; None if none has training images."""
     best, most = None, 0
     for files in candidates:
-        for based in _bases(files):
+        for based in _bases(competition, files):
             holds = _holds(competition, based)
             if holds == _COMPLETE:
                 return based
@@ -86,13 +86,14 @@ def _best(competition: Competition, candidates: Iterator[DataFiles]) -> DataFile
     return best
 
 
-def _bases(files: DataFiles) -> Iterator[DataFiles]:
+def _bases(competition: Competition, files: DataFiles) -> Iterator[DataFiles]:
     """Yield the files, and those below each of the upper folders: the layout may begin there.
 
     Before each, they are yielded as if `train/train/`, for example, were `train/`.
     """
+    tops = layout.tops(competition)
     for based in (files, *files.below_each(_WRAPPERS)):
-        twice = folder_layout.doubled(based)
+        twice = folder_layout.doubled(based, tops)
         if twice:
             yield based.without_double(twice)
         yield based
@@ -120,7 +121,7 @@ def _in(source: Path, competition: Competition, workspace: Workspace, console: C
     )
     alone = DataFiles.from_folders([source], str(source), skip=ours)
     yield alone
-    has_images = any(_holds(competition, based) >= _IMAGES for based in _bases(alone))
+    has_images = any(_holds(competition, based) >= _IMAGES for based in _bases(competition, alone))
     packed_in = defaultdict(list)
     for name, path in alone.paths.items():
         near = is_archive(name) and name.count("/") <= _WRAPPERS
@@ -169,7 +170,7 @@ def _with_archives(
     """Yield the first archive of a folder that has everything, else the files `beside` together with all archives."""
     there: dict[str, DataFiles] = {}
     for path, files in unpacked:
-        if len(packed_) > 1 and any(_holds(competition, based) == _COMPLETE for based in _bases(files)):
+        if len(packed_) > 1 and any(_holds(competition, based) == _COMPLETE for based in _bases(competition, files)):
             files.remarks.append(f"{path.parent} has {len(packed_)} archives: {path.name} is taken, the others are not")
             yield files
         there[path.name] = files

@@ -87,7 +87,7 @@ def read(
     counts = file_counts.count(competition, files, [*train["path"], *test["path"]])
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
     console.say(
-        f"{files.origin}: {len(train)} training images of {len(competition.classes)} classes{groups}, "
+        f"{files.origin}: {len(train)} training images of {competition.target.counted}{groups}, "
         f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows requested'}"
     )
     dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)

@@ -28,15 +28,30 @@ class FromCsv:
     sep: str = ""
     """What separates several labels of one row, if any."""
 
+    @property
+    def told(self) -> str:
+        """Where the names are, for people."""
+        return f"in column {self.column} of the data's {self.csv}"
+
 
 @dataclass(frozen=True)
 class FromTrain:
     """The labels of the training images, in natural order."""
 
+    @property
+    def told(self) -> str:
+        """Where the names are, for people."""
+        return "of the data's training images"
+
 
 @dataclass(frozen=True)
 class FromSample:
     """The columns of the sample submission after the id, in their order."""
+
+    @property
+    def told(self) -> str:
+        """Where the names are, for people."""
+        return "in the columns of the data's sample submission"
 
 
 Source = FromCsv | FromTrain | FromSample
@@ -89,6 +104,13 @@ class Target:
     def bounds(self) -> tuple[float | None, float | None]:
         """Smallest and largest possible prediction; None if there is none."""
         return 0.0, 1.0
+
+    @property
+    def counted(self) -> str:
+        """What is predicted, for people: `17 labels`; where they are in the data while the names are unknown."""
+        if self.source is not None:
+            return f"{self.kind} {self.source.told}"
+        return f"{len(self.columns)} {self.kind if len(self.columns) != 1 else self.kind.removesuffix('s')}"
 
     def named(self, names: Mapping[str, str]) -> Self:
         """Return the target with the names that the data lists."""
