@@ -17,7 +17,7 @@ from kagglekit.competitions import installed, plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import CsvLabels, FilenameLabels, FolderLabels
-from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
+from kagglekit.formats import ClassLabel, OwnFormat, Probability, ProbabilityPerClass
 from kagglekit.metrics import Metric
 from kagglekit.tasks.targets import Classes, Grades, Labels, Number, Shares
 
@@ -37,7 +37,8 @@ def described(**changes: Any) -> Competition:
 
 
 def test_without_a_metric_the_target_has_its_usual_one() -> None:
-    usual = {kind: described(classes={}, target=target).scored_by.name for kind, target in TARGETS.items()}
+    forms = {"submission": OwnFormat(), "classes": {}}
+    usual = {kind: described(target=target, **forms).scored_by.name for kind, target in TARGETS.items()}
     assert usual == {
         "classes": "log loss",
         "labels": "log loss",
