@@ -254,7 +254,7 @@ def test_a_sample_whose_values_can_not_be_of_the_format_is_one_line(
 @pytest.mark.parametrize(
     ("target", "form", "content"),
     [
-        (WHALES, ClassLabel(), "id,label\n7,\n8, \n"),
+        (WHALES, ClassLabel(), "id,label\n7,\n8, \n9, w1 \n"),
         (PAWS, Value(), "id,label\n7,0\n8,1000\n"),
         (SKY, JoinedLabels(), "id,label\n7,\n8,clear\n"),
         (SKY, JoinedLabels(none="nothing"), "id,label\n7,nothing\n"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +20,15 @@ class Fault(NamedTuple):
 
 
 Bounds = tuple[float | None, float | None]
+
+
+def named(found: Iterable[Fault], ids: Sequence[str], shown: Callable[[int], str] | None = None) -> Iterator[str]:
+    """Yield the faults that rows have, with their ids (N) and, if asked for, how the first of them is `shown`."""
+    for wrong, what in found:
+        places = wrong.nonzero()[0].tolist()
+        if places:
+            example = "" if shown is None else f": {shown(places[0])!r}"
+            yield f"rows of {some([ids[place] for place in places])} {what}{example}"
 
 
 def of_columns(names: Sequence[Any], wanted: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kagglekit.base import patterns
@@ -90,7 +91,6 @@ class Submission(ABC):
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in own.items()} | {
             "kind": type(self).__name__,
             "labels": list(target.columns),
-            "target": target.kind,
             "exclusive": target.exclusive,
             "bounds": list(target.bounds),
         }
@@ -123,22 +123,16 @@ class Submission(ABC):
         A plugin's own format is compared with the `sample`. Probabilities sum to one within `tolerance`.
         """
         del sample
-        wanted = self.columns(target)
-        reason = faults.of_columns(list(frame.columns), wanted)
-        reason = reason or faults.of_ids([str(value) for value in frame[self.id]], self.row_ids(ids, target))
-        values = frame.drop(columns=self.id) if not reason else frame
-        if self.holds_numbers:
-            reason = reason or faults.of_types(values)
+        reason = faults.of_columns(list(frame.columns), self.columns(target))
         if reason:
             return reason
-        for wrong, what in self._all_faults(values, target, tolerance):
-            if wrong.any():
-                return f"rows of {faults.some([str(value) for value in frame[self.id][wrong]])} {what}"
-        return ""
-
-    def _all_faults(self, values: pd.DataFrame, target: Target, tolerance: float) -> Iterator[Fault]:
-        yield from self.faults(values, target)
-        yield from self.late_faults(values, target, tolerance)
+        values, written = frame.drop(columns=self.id), [str(value) for value in frame[self.id]]
+        reason = faults.of_ids(written, self.row_ids(ids, target))
+        reason = reason or (faults.of_types(values) if self.holds_numbers else "")
+        if reason:
+            return reason
+        every = chain(self.faults(values, target), self.late_faults(values, target, tolerance))
+        return next(faults.named(every, written), "")
 
     @abstractmethod
     def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:
@@ -162,14 +156,15 @@ class Submission(ABC):
 
     def sample_fault(self, sample: pd.DataFrame, target: Target) -> str:
         """Return why values of a sample submission can't be of the format; empty if they can. Cells may be empty."""
-        values = sample.drop(columns=self.id)
-        filled = texts.filled(values)
-        table, ids = self.typed(sample[filled]), sample[self.id][filled]
-        for wrong, what in self.faults(table.drop(columns=self.id), target):
-            if wrong.any():
-                shown = " ".join(values[filled][wrong].iloc[0].tolist())
-                return f"rows of {faults.some(ids[wrong].tolist())} {what}: {shown[:60]!r}"
-        return ""
+        sample = sample[texts.filled(sample.drop(columns=self.id))]
+        values = self.typed(sample).drop(columns=self.id)
+        if not self.holds_numbers:
+            values = values.apply(lambda cells: cells.str.strip())
+
+        def shown(row: int) -> str:
+            return " ".join(sample.drop(columns=self.id).iloc[row].tolist())[:60]
+
+        return next(faults.named(self.faults(values, target), sample[self.id].tolist(), shown), "")
 
     def sample_remark(self, sample: pd.DataFrame, target: Target) -> str:  # noqa: ARG002
         """Return what values of a sample submission make doubtful; empty if nothing is."""
