@@ -173,8 +173,8 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
         monkeypatch,
         labels=["zip", "csv"],  # of training images: where are they
         Kaggle=["leaf-cup"],
-        column=["train.csv", "train.csv:photo:kind"],
-        Labels=["oak", "oak,elm"],
+        id=["train.csv", "train.csv:photo:kind"],
+        Names=["oak", "oak,elm"],
         groups=["trees.csv:photo:tree"],
         submission=["label"],
         Metric=["logloss", "accuracy"],
@@ -192,7 +192,7 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
         submission=ClassLabel(),
         metric="accuracy",
     )
-    assert len(asked.questions) == 8 + 4
+    assert len(asked.questions) == 10 + 4
     for reason in ("'zip' is not one of", "FILE:COLUMN:COLUMN", "two different labels", "'logloss' is not one of"):
         assert reason in done.out
 
@@ -200,13 +200,14 @@ def test_on_a_terminal_new_asks_and_asks_again_after_an_answer_that_makes_no_sen
 def test_on_a_terminal_an_answer_of_nothing_is_the_default(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = at_a_terminal(monkeypatch)
     succeeded(cli("new", "asked"))
-    assert len(asked.questions) == 7
+    assert len(asked.questions) == 8
     assert not any("CSV file with labels" in question for question in asked.questions), "only layout csv has one"
 
 
 def test_on_a_terminal_new_does_not_ask_what_was_given(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = at_a_terminal(monkeypatch)
     words = ("--layout", "csv", "--labels", "a.csv:b:c", "--classes", "x,y", "--groups", "none", "--flip", "allowed")
+    words += ("--task", "classes", "--column", "label")
     succeeded(cli("new", "leaf", *words, "--submission", "label", "--metric", "accuracy", "--kaggle", "leaf"))
     assert asked.questions == []
 
@@ -287,7 +288,7 @@ def test_new_overwrites_nothing(cli: Cli, here: Path, kind: str) -> None:
     ("words", "message"),
     [
         (["--layout", "zip"], "layout 'zip' is not one of folders, filenames, csv"),
-        (["--submission", "rank"], "submission 'rank' is not one of probability, per-class, label"),
+        (["--submission", "rank"], "submission 'rank' is not one of probability, per-class, label, top, long"),
         (["--metric", "logloss"], "--metric 'logloss' is not one of accuracy, auc, "),
         (["--flip", "maybe"], "flip 'maybe' is not one of allowed, forbidden"),
         (["--classes", "cat"], "needs at least two different labels, not cat"),

@@ -23,7 +23,7 @@ from kagglekit.competitions import plugins
 from kagglekit.pipeline import summary
 from kagglekit.runs.record import Result
 from kagglekit.runs.store import Run
-from tests import pages
+from tests import drawing, pages
 from tests.conftest import Cli, Terminal, succeeded
 
 LINES = sorted({line for path in pages.documents() for line in pages.command_lines(path)})
@@ -196,5 +196,6 @@ CHEAP = [
 def test_the_cheap_ones_are_typed(line: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "labels.csv").write_text("id,breed\n1,pug\n2,boxer\n")
+    drawing.dogs(tmp_path).rename("leaf-classification.zip")
     meant = {"NAME": "dogs-vs-cats", "TOPIC": "export"}
     succeeded(cli(*(meant.get(word, word) for word in shlex.split(line, comments=True)[1:])))

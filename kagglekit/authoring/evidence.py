@@ -1,0 +1,123 @@
+"""What the data of a competition holds: images by folder, tables and the sample submission."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kagglekit.base import csv_files, image_names
+from kagglekit.base.errors import UserError
+from kagglekit.competitions import csv_tables, folder_layout, samples
+from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.locations import Pattern, Together
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DEEPEST = 1
+"""Folders above a table that counts."""
+_SHARE = 0.5
+"""A column names images, and a folder has those of a table, if so many are found."""
+_MOST_TOGETHER = 3
+_NAMES = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The content of the data."""
+
+    files: DataFiles
+
+    @classmethod
+    def of(cls, folder: Path, origin: str) -> Evidence:
+        """Look at an unpacked folder. Raises UserError if it has no images."""
+        files = DataFiles.from_folders([folder], origin)
+        while top := _only_top(files):
+            files = files.below(top)
+        doubled = folder_layout.doubled(files)
+        found = cls(files.without_double(doubled) if doubled else files)
+        if not found.images:
+            raise UserError(f"{origin} has no images: name the archive, or the folder that it was unpacked to.")
+        return found
+
+    @cached_property
+    def images(self) -> Mapping[str, list[str]]:
+        """Folder -> names of the images in it."""
+        found = defaultdict(list)
+        for path in self.files.paths:
+            if image_names.is_image(path):
+                folder, _, name = path.rpartition("/")
+                found[folder].append(name)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def sample_name(self) -> str:
+        """Path of the sample submission; empty if there is none. Raises UserError if there are several."""
+        return samples.only(list(samples.usual(self.files))) or ""
+
+    @cached_property
+    def sample(self) -> pd.DataFrame | None:
+        """The sample submission, as text."""
+        return csv_tables.read(self.files, self.sample_name, ()) if self.sample_name else None
+
+    @cached_property
+    def tables(self) -> Mapping[str, pd.DataFrame]:
+        """The other CSV files, as text."""
+        names = [name for name in self.files.paths if name.lower().endswith(".csv") and name.count("/") <= _DEEPEST]
+        return {
+            name: csv_tables.read(self.files, name, ())
+            for name in names
+            if not csv_files.is_sample(name) and csv_files.columns(self.files.paths[name].read_bytes())
+        }
+
+    def share(self, folder: str, keys: set[str]) -> float:
+        """Return the share of a folder's images that `keys` name."""
+        names = self.images[folder]
+        return sum(key(name) in keys for name in names) / len(names)
+
+    def naming(self, table: pd.DataFrame, folders: Iterable[str]) -> str:
+        """Return the column of a table that names the images of folders best; empty if none does."""
+        there = {key(name) for folder in folders for name in self.images[folder]}
+        shares = {column: table[column].map(key).isin(there).mean() for column in table.columns if column}
+        best = max(shares, key=lambda column: shares[column], default="")
+        return best if best and shares[best] >= _SHARE else ""
+
+    def pattern(self, folders: Sequence[str], ids: Sequence[str], placeholder: str = "id") -> Pattern:
+        """Return the path pattern of the images in folders, whose ids in tables have an ending or not.
+
+        Raises UserError if no pattern fits them.
+        """
+        endings = Counter(image_names.ending_of(name) for folder in folders for name in self.images[folder])
+        bare = not image_names.is_image(ids[0]) if ids else True
+        ending = next(iter(endings)) if len(endings) == 1 and bare else ""
+        written = f"{{{placeholder}}}{ending}"
+        parents = {folder.rpartition("/")[0] for folder in folders}
+        if len(folders) > _MOST_TOGETHER and len(parents) == 1:
+            return _below(f"{_below(parents.pop(), '{folder}')}", written)
+        if len(folders) > _MOST_TOGETHER:
+            raise UserError(
+                f"{self.files.origin} has images of one kind in {len(folders)} folders, such as {folders[0]} and "
+                f"{folders[-1]}: write the plugin without --from, and give --train and --test."
+            )
+        each = [_below(folder, written) for folder in folders]
+        return each[0] if len(each) == 1 else Together(*each)
+
+
+def _only_top(files: DataFiles) -> str:
+    """Return the folder that has all files, unless it is one of training or test images; empty if there is none."""
+    tops = {path.partition("/")[0] if "/" in path else "" for path in files.paths}
+    top = tops.pop() if len(tops) == 1 else ""
+    return "" if top.lower().startswith(_NAMES) else top
+
+
+def key(name: str) -> str:
+    """Return by what the names of images are compared here: without folders and ending."""
+    return image_names.key_of(name.strip().replace("\\", "/").rpartition("/")[2])
+
+
+def _below(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

@@ -1,0 +1,61 @@
+"""What a proposal has found out about training images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kagglekit.authoring.evidence import Evidence
+from kagglekit.authoring.label_values import Values
+from kagglekit.competitions.locations import CsvGroups, TrainLayout
+from kagglekit.tasks.targets import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Choose = Callable[[str, str, Sequence[str], str], str]
+"""(option, question, choices, default) -> the answer: one question is asked, or its default is said."""
+
+_GROUP_NAMES = ("patient", "subject", "driver", "group", "person", "animal", "location", "site", "plant_id", "user")
+"""Parts of the names of columns whose values are groups."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Where labels are, and what they are."""
+
+    layout: TrainLayout
+    target: Target
+    groups: CsvGroups | None = None
+    labels: Sequence[str] = ()
+    """The labels, if they are names."""
+    values: Sequence[Values] = ()
+    """The columns with labels, if a table has them."""
+    said: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A CSV file with a row for each training image."""
+
+    name: str
+    rows: pd.DataFrame
+    id: str
+    """Column that names the images."""
+
+    def group_column(self, labels: Sequence[str] = ()) -> str:
+        """Return the column whose name is one of groups, and whose values repeat; empty if there is none."""
+        for column in self.rows.columns:
+            values = set(self.rows[column])
+            called = any(part in column.lower() for part in _GROUP_NAMES) and column != self.id
+            if called and 1 < len(values) < len(self.rows) and not values <= set(labels):
+                return str(column)
+        return ""
+
+
+def folders_of(evidence: Evidence, tests: Sequence[str], keys: set[str]) -> list[str]:
+    """Return the folders with images that `keys` name: those of test images only if there are no others."""
+    having = [folder for folder in evidence.images if evidence.share(folder, keys) > 0]
+    own = [folder for folder in having if folder not in tests]
+    return own or having

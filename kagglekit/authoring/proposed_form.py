@@ -1,0 +1,136 @@
+"""Propose what a row of the submission is, and by what it is scored, from the sample submission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from kagglekit.authoring.evidence import Evidence
+from kagglekit.authoring.findings import Choose, Train
+from kagglekit.authoring.label_values import Values
+from kagglekit.base.errors import UserError
+from kagglekit.formats import (
+    ClassLabel,
+    JoinedLabels,
+    OwnFormat,
+    Probability,
+    ProbabilityPerClass,
+    Submission,
+    TopClasses,
+    Value,
+)
+from kagglekit.formats import Values as NumberPerColumn
+from kagglekit.tasks.targets import Classes, Grades, Labels, Numbers, Shares, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NEW = ("new_whale", "new_individual", "new", "unknown")
+"""Names of the class of images that belong to no other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A submission's format and metric, and the target as the sample says more of it."""
+
+    submission: Submission
+    metric: str
+    target: Target
+    said: list[str] = field(default_factory=list)
+
+
+def propose(evidence: Evidence, train: Train, choose: Choose) -> Form:
+    """Return the proposal. Raises UserError if the sample submission does not fit the labels."""
+    sample = evidence.sample
+    options = _options(evidence)
+    if sample is None:
+        form = _without_sample(train.target, options)
+        return replace(form, said=["submission: the data has no sample: the usual format of the task"])
+    columns = list(sample.columns[1:])
+    if len(columns) == 0:
+        raise UserError(f"{evidence.sample_name} has only the column {sample.columns[0]!r}: it says no format.")
+    form = _one_column(sample, train, options, choose) if len(columns) == 1 else _columns(columns, train, options)
+    what = f"{form.submission.words(form.target)}, in {evidence.sample_name}"
+    return replace(form, said=[f"submission: {what}", *form.said])
+
+
+def _options(evidence: Evidence) -> dict[str, Any]:
+    """Return the id column and the path of the sample, where they are not the usual ones."""
+    if evidence.sample is None:
+        return {}
+    usual = {name.lower() for name in OwnFormat().sample}
+    own = {} if evidence.sample_name.lower() in usual else {"sample": (evidence.sample_name,)}
+    return {"id": evidence.sample.columns[0], **own}
+
+
+def _without_sample(target: Target, options: dict[str, Any]) -> Form:
+    usual: dict[type[Target], tuple[Submission, str]] = {
+        Classes: (ProbabilityPerClass(**options), "log_loss"),
+        Grades: (ClassLabel(**options), "qwk"),
+        Labels: (ProbabilityPerClass(**options), "auc(mean)"),
+        Numbers: (NumberPerColumn(**options), "rmse"),
+        Shares: (ProbabilityPerClass(**options), "rmse"),
+    }
+    submission, metric = usual[type(target)]
+    return Form(submission=submission, metric=metric, target=target)
+
+
+def _columns(columns: Sequence[str], train: Train, options: dict[str, Any]) -> Form:
+    """Return the format of a sample with several columns: those of the target."""
+    known = set(train.labels)
+    if known and set(columns) != known:
+        strange = next((name for name in columns if name not in known), "")
+        raise UserError(
+            f"the sample submission has {len(columns)} columns after the id, and the labels are {len(known)}"
+            + (f", for example no {strange!r}" if strange else "")
+            + ": write the plugin without --from."
+        )
+    return _without_sample(train.target, options)
+
+
+def _one_column(sample: pd.DataFrame, train: Train, options: dict[str, Any], choose: Choose) -> Form:
+    """Return the format of a sample with one column after the id."""
+    name = str(sample.columns[1])
+    cells = Values(name, sample[name].str.strip().tolist())
+    target, options = train.target, options | {"label": name}
+    if isinstance(target, Numbers):
+        return Form(submission=Value(**options), metric="rmse", target=target)
+    if isinstance(target, Grades):
+        return Form(submission=ClassLabel(**options), metric="qwk", target=target)
+    if isinstance(target, Labels):
+        separator = _separator(train)
+        own: dict[str, Any] = {} if separator == " " else {"sep": separator}
+        return Form(submission=JoinedLabels(**options, **own), metric="f1(samples)", target=target)
+    return _classes(cells, train, options, choose)
+
+
+def _separator(train: Train) -> str:
+    return train.values[0].separator() or " " if train.values else " "
+
+
+def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choose) -> Form:
+    """Return the format of one class, of a list of them, or of the probability of one of two."""
+    target, labels = train.target, list(train.labels)
+    first = next((cell for cell in cells.texts if cell), "")
+    for separator in (" ", ","):
+        guesses = [part.strip() for part in first.split(separator)]
+        if first not in labels and len(guesses) > 1 and set(guesses) & set(labels):
+            unseen = next((name for name in _NEW if name in guesses), "")
+            target = replace(target, unseen=unseen) if unseen and isinstance(target, Classes) else target
+            own: dict[str, Any] = {} if separator == " " else {"sep": separator}
+            lists = TopClasses(**options, k=len(guesses), **own)
+            return Form(submission=lists, metric=f"map@{len(guesses)}", target=target)
+    if cells.numbers is not None and len(labels) == 2:
+        return _probability(train, options, choose)
+    return Form(submission=ClassLabel(**options), metric="accuracy", target=target)
+
+
+def _probability(train: Train, options: dict[str, Any], choose: Choose) -> Form:
+    """Return the format of the probability of one of two classes."""
+    labels = sorted(train.labels)
+    if labels == ["0", "1"]:
+        return Form(submission=Probability(**options, of="1"), metric="auc", target=train.target)
+    of = choose("of", f"Whose probability does the column {options['label']!r} hold", labels, labels[-1])
+    form = Probability(**options, of=of)
+    return Form(submission=form, metric="log_loss", target=Classes(labels))

@@ -1,0 +1,340 @@
+"""`kagglekit new --from`: a plugin from the tables of the data, which reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kagglekit import (
+    Classes,
+    ClassLabel,
+    CocoLabels,
+    Columns,
+    Competition,
+    CsvGroups,
+    CsvIds,
+    CsvLabels,
+    FilenameLabels,
+    FolderLabels,
+    FromCsv,
+    FromTrain,
+    Grades,
+    JoinedLabels,
+    Labels,
+    Number,
+    Numbers,
+    OneHot,
+    Probability,
+    ProbabilityPerClass,
+    Shares,
+    Tags,
+    Together,
+    TopClasses,
+    Value,
+    Values,
+)
+from kagglekit.authoring import label_values
+from kagglekit.competitions import plugins
+from tests import drawing
+from tests.conftest import Cli, failed, succeeded
+from tests.test_authors import at_a_terminal, is_clean
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+DOT = drawing.image(0, 1)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands are typed in an empty folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def written(name: str = "leaf") -> Competition:
+    return plugins.load(f"./kagglekit-{name}").competition()
+
+
+def data(folder: Path, tables: dict[str, str], *images: str) -> Path:
+    """Write tables, whose lines are separated by slashes here, and images."""
+    for name, content in tables.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content.replace("/", "\n") + "\n")
+    for name in images:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(DOT)
+    return folder
+
+
+def split(numbers: Sequence[int] = range(6), tests: Sequence[int] = (7, 8)) -> list[str]:
+    return [*(f"train/{number}.jpg" for number in numbers), *(f"test/{number}.jpg" for number in tests)]
+
+
+def labels(header: str, cells: Sequence[str]) -> str:
+    return "/".join([header, *(f"{number},{cell}" for number, cell in enumerate(cells))])
+
+
+def images(*words: str) -> CsvLabels:
+    return CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=words[0])
+
+
+CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "classes in a column": (
+        {"train.csv": labels("id,kind", ["oak", "elm", "ash"] * 2), "sample_submission.csv": "id,kind/7,oak/8,oak"},
+        {"target": Classes(FromCsv("train.csv", "kind")), "train": images("kind"),
+         "submission": ClassLabel(label="kind"), "metric": "accuracy"},
+    ),
+    "a column a class": (
+        {"train.csv": labels("id,kind,size", [f"{kind},{n}" for n, kind in enumerate(["oak", "elm"] * 3)]),
+         "sample_submission.csv": "id,elm,oak/7,0.5,0.5/8,0.5,0.5"},
+        {"target": Classes(FromCsv("train.csv", "kind")), "submission": ProbabilityPerClass(), "metric": "log_loss"},
+    ),
+    "guesses": (
+        {"train.csv": labels("id,Id", ["w1", "w2", "new_whale"] * 2),
+         "sample_submission.csv": "id,Id/7,new_whale w1 w2/8,new_whale w1 w2"},
+        {"target": Classes(FromCsv("train.csv", "Id"), unseen="new_whale"),
+         "submission": TopClasses(label="Id", k=3), "metric": "map@3"},
+    ),
+    "grades": (
+        {"train.csv": labels("id,diagnosis", ["0", "1", "2", "1", "0", "2"]),
+         "sample_submission.csv": "id,diagnosis/7,0/8,0"},
+        {"target": Grades(3), "submission": ClassLabel(label="diagnosis"), "metric": "qwk"},
+    ),
+    "codes": (
+        {"train.csv": labels("id,label", ["0", "1", "2", "1", "0", "2"]), "sample_submission.csv": "id,label/7,0/8,0"},
+        {"target": Classes(FromCsv("train.csv", "label")), "submission": ClassLabel(), "metric": "accuracy"},
+    ),
+    "a number": (
+        {"train.csv": labels("id,Subject Focus,Score", [f"0,{number}" for number in (1, 50, 100, 30, 7, 12)]),
+         "sample_submission.csv": "id,Score/7,50/8,50"},
+        {"target": Number(1, 100), "train": images("Score"), "submission": Value(label="Score"), "metric": "rmse"},
+    ),
+    "several numbers": (
+        {"train.csv": labels("id,X4,X11", ["1.5,30", "2,40", "1,35", "0.5,20", "3,25", "2,30"]),
+         "sample_submission.csv": "id,X4,X11/7,1,1/8,1,1"},
+        {"target": Numbers(["X4", "X11"]), "submission": Values(), "metric": "rmse",
+         "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=Columns(["X4", "X11"]))},
+    ),
+    "shares": (
+        {"train.csv": labels("id,a,b", ["0.5,0.5", "0.2,0.3", "0,1", "1,0.25", "0.3,0.5", "1,1"]),
+         "sample_submission.csv": "id,a,b/7,0,0/8,0,0"},
+        {"target": Shares(["a", "b"]), "submission": ProbabilityPerClass(), "metric": "rmse"},
+    ),
+    "one-hot classes": (
+        {"train.csv": labels("id,a,b", ["1,0", "0,1"] * 3), "sample_submission.csv": "id,a,b/7,0,0/8,0,0"},
+        {"target": Classes(["a", "b"]), "submission": ProbabilityPerClass(), "metric": "log_loss",
+         "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=OneHot(["a", "b"]))},
+    ),
+    "one-hot labels": (
+        {"train.csv": labels("id,a,b", ["1,0", "0,0", "1,1"] * 2), "sample_submission.csv": "id,a,b/7,0,0/8,0,0"},
+        {"target": Labels(["a", "b"]), "submission": ProbabilityPerClass(), "metric": "auc(mean)"},
+    ),
+    "tags": (
+        {"train.csv": labels("id,tags", ["a", "b", "a b", "c a", "", "b c"]),
+         "sample_submission.csv": "id,tags/7,a/8,a"},
+        {"target": Labels(FromTrain()), "submission": JoinedLabels(label="tags"), "metric": "f1(samples)",
+         "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=Tags("tags"))},
+    ),
+    "a flag": (
+        {"train.csv": labels("id,has", ["0", "1"] * 3), "sample_submission.csv": "id,has/7,0.5/8,0.5"},
+        {"target": Classes(["0", "1"]), "submission": Probability(label="has", of="1"), "metric": "auc"},
+    ),
+    "groups": (
+        {"train.csv": labels("id,patient_id,has", ["p1,0", "p1,1", "p2,0", "p2,1", "p3,0", "p3,1"]),
+         "sample_submission.csv": "id,has/7,0.5/8,0.5"},
+        {"train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label="has", group="patient_id")},
+    ),
+    "a sample of another name": (
+        {"train.csv": labels("id,kind", ["oak", "elm"] * 3), "submission_format.csv": "img,kind/7.jpg,elm/8.jpg,elm"},
+        {"submission": ClassLabel(id="img", label="kind", sample=("submission_format.csv",)), "test": "test/{id}"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_tables_say_what_a_plugin_says(cli: Cli, tmp_path: Path, name: str) -> None:
+    tables, expected = CASES[name]
+    done = succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *split())))
+    found = written()
+    assert {field: getattr(found, field) for field in expected} == expected
+    assert "read with it: 6 training and 2 test images, a sample of 2 rows" in done.out
+    assert "assumed: the metric is" in done.out
+    assert "labels: " in done.out
+
+
+def test_what_is_written_is_clean(cli: Cli, here: Path, tmp_path: Path) -> None:
+    for number, (tables, _) in enumerate(CASES.values()):
+        succeeded(cli("new", f"leaf-{number}", "--from", data(tmp_path / str(number), tables, *split())))
+    is_clean(here)
+
+
+SAMPLE = {"sample_submission.csv": "id,kind/7,oak/8,oak"}
+
+
+def test_folders_of_classes_and_groups_in_a_table_beside_them(cli: Cli, tmp_path: Path) -> None:
+    pictures_ = [f"imgs/train/{kind}/{kind}{number}.jpg" for kind in ("oak", "elm") for number in range(3)]
+    rows = "/".join(f"s{number % 2},oak,oak{number}.jpg/s{number % 2},elm,elm{number}.jpg" for number in range(3))
+    tables = SAMPLE | {"drivers.csv": f"subject,classname,img/{rows}"}
+    found = data(tmp_path / "data", tables, *pictures_, "imgs/test/7.jpg", "imgs/test/8.jpg")
+    succeeded(cli("new", "leaf", "--from", found))
+    assert written().train == FolderLabels("imgs/train/{label}")
+    assert written().groups == CsvGroups("drivers.csv", image="img", group="subject")
+
+
+def test_labels_in_file_names_and_the_question_whose_probability_is_asked(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = drawing.dogs(tmp_path)
+    done = succeeded(cli("new", "dogs", "--from", archive))
+    assert written("dogs").train == FilenameLabels("train/{label}.{number}.jpg")
+    assert written("dogs").submission == Probability(of="dog")
+    assert "assumed: whose probability does the column 'label' hold? dog; if not, --of cat" in done.out
+    succeeded(cli("new", "cats", "--from", archive, "--of", "cat", "--metric", "auc", "--flip", "forbidden"))
+    assert written("cats").submission == Probability(of="cat")
+    assert (written("cats").metric, written("cats").flip) == ("auc", "forbidden")
+    asked = at_a_terminal(monkeypatch, Whose=["cat"])
+    succeeded(cli("new", "pets", "--from", archive))
+    assert asked.questions == ["Whose probability does the column 'label' hold (cat, dog)"]
+    assert written("pets").submission == Probability(of="cat")
+    assert "--of 'cow' is not one of cat, dog" in failed(cli("new", "cows", "--from", archive, "--of", "cow"))
+
+
+def test_a_plugin_from_an_archive_runs_without_more_words(cli: Cli, tmp_path: Path, tiny: str, home: Path) -> None:
+    succeeded(cli("new", "dogs", "--from", drawing.dogs(tmp_path)))
+    succeeded(cli("run", "./kagglekit-dogs", "--backbone", tiny, "--folds", "2", "--no-report"))
+    (run,) = (home / "dogs" / "runs").iterdir()
+    assert (run / "submission.csv").is_file()
+
+
+def test_a_shared_folder_is_told_apart_by_the_tables(cli: Cli, tmp_path: Path) -> None:
+    tables = {
+        "train.csv": labels("id,kind,margin1", [f"{kind},{n}" for n, kind in enumerate(["oak", "elm"] * 3)]),
+        "test.csv": "id,margin1/7,0/8,1",
+        "sample_submission.csv": "id,elm,oak/7,0,1/8,0,1",
+    }
+    both = [f"images/{number}.jpg" for number in (*range(6), 7, 8)]
+    done = succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *both)))
+    assert written().train == CsvLabels("train.csv", images="images/{id}.jpg", id="id", label="kind", only_listed=True)
+    assert written().test == CsvIds("test.csv", images="images/{id}.jpg", id="id")
+    assert "images without a row in train.csv (2) are no training images" in done.out
+    assert "test images: those of images that test.csv lists" in done.out
+
+
+def test_two_folders_of_test_images(cli: Cli, tmp_path: Path) -> None:
+    tables = {"labels.csv": labels("id,has", ["0", "1"] * 3), "sample_submission.csv": "id,has/7.jpg,1/8.jpg,1"}
+    names = [*(f"train/{number}.jpg" for number in range(6)), "holdout/7.jpg", "test/8.jpg"]
+    succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *names)))
+    assert written().test == Together("holdout/{id}", "test/{id}")
+
+
+def test_annotations(cli: Cli, tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(6)],
+        "annotations": [{"id": n, "image_id": n, "category_id": n % 2} for n in range(6)],
+        "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+    }
+    found = data(tmp_path / "data", {"sample_submission.csv": "id,label/7,0/8,1"}, *split())
+    (found / "train.json").write_text(json.dumps(content))
+    succeeded(cli("new", "leaf", "--from", found))
+    assert written().train == CocoLabels("train.json", images="train/{file_name}")
+    assert written().target == Classes(FromTrain())
+
+
+@pytest.mark.parametrize(
+    ("tables", "words", "message"),
+    [
+        (SAMPLE, [], "does not show where labels are (it has no CSV file beside the sample submission)"),
+        (
+            {"train.csv": labels("id,a,b", ["x,y"] * 6), "sample_submission.csv": "id,label/7,1/8,0"},
+            [],
+            "train.csv has the columns a, b: which of them has the labels? Name it with --labels train.csv:id:COLUMN.",
+        ),
+        (
+            {"train.csv": labels("id,a,b", ["x,y"] * 6), **SAMPLE},
+            ["--labels", "train.csv:id:c"],
+            "train.csv has no column 'c'; it has a, b",
+        ),
+        ({"train.csv": labels("id,kind", ["oak"] * 6), **SAMPLE}, ["--layout", "csv"], "--layout is what --from finds"),
+        (SAMPLE | {"submission_format.csv": "id,kind/7,oak"}, [], "may each be the sample submission"),
+        (SAMPLE, ["--metric", "nonsense"], "--metric 'nonsense' is not one of"),
+    ],
+    ids=["nowhere", "which column", "no such column", "a needless option", "two samples", "no such metric"],
+)
+def test_what_the_data_does_not_show_is_one_question(
+    cli: Cli, here: Path, tmp_path: Path, tables: dict[str, str], words: list[str], message: str
+) -> None:
+    done = failed(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *split()), *words))
+    assert message in done
+    assert "\n" not in done.strip()
+    assert list(here.iterdir()) == []
+
+
+def test_an_answer_says_which_column_has_the_labels(cli: Cli, tmp_path: Path) -> None:
+    tables = {"train.csv": labels("id,a,b", ["x,y", "z,w"] * 3), "sample_submission.csv": "id,label/7,y/8,w"}
+    found = data(tmp_path / "data", tables, *split())
+    succeeded(cli("new", "leaf", "--from", found, "--labels", "train.csv:id:b"))
+    assert written().train == images("b")
+
+
+def test_a_path_that_is_not_there_and_a_folder_without_images_are_one_line(cli: Cli, tmp_path: Path) -> None:
+    assert "no such file or folder" in failed(cli("new", "leaf", "--from", tmp_path / "nowhere.zip"))
+    assert "has no images" in failed(cli("new", "leaf", "--from", data(tmp_path / "data", SAMPLE)))
+
+
+# values
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "kind"),
+    [
+        ("species", ["Common wheat", "Fat Hen", "Common Chickweed"], "classes"),
+        ("tags", ["clear primary", "clear", "haze primary", "haze"], "labels"),
+        ("labels", ["a|b", "a", "b", "c", "c|b"], "labels"),
+        ("diagnosis", ["0", "1", "4", "2", "3"] * 2, "grades"),
+        ("isup_grade", ["0", "1", "2"], "grades"),
+        ("label", ["0", "1", "2"] * 2, "classes"),
+        ("has_cactus", ["0", "1"], "classes"),
+        ("Pawpularity", [str(number) for number in range(1, 100)], "numbers"),
+        ("age", ["1.5", "2.5"], "numbers"),
+        ("hotel_id", ["15", "7", "300", "15", "7", "300"], "classes"),
+    ],
+)
+def test_the_values_of_a_column_say_what_is_predicted(name: str, texts: list[str], kind: str) -> None:
+    assert label_values.Values(name, texts).kind() == kind
+
+
+# the real archives
+
+REAL: dict[str, tuple[int, int, str]] = {
+    "aptos2019-blindness-detection": (840, 360, "qwk"),
+    "dogs-vs-cats-redux-kernels-edition": (1200, 400, "log_loss"),
+    "leaf-classification": (495, 198, "log_loss"),
+    "planet-understanding-the-amazon-from-space": (700, 299, "f1(samples)"),
+    "plant-pathology-2021-fgvc8": (1541, 661, "f1(samples)"),
+    "plant-seedlings-classification": (946, 404, "accuracy"),
+    "state-farm-distracted-driver-detection": (4800, 1200, "log_loss"),
+    "widsdatathon2019": (2521, 1080, "auc"),
+}
+"""Archive -> training images, test images, and the metric that is proposed."""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("slug", REAL)
+def test_a_real_archive_gives_a_plugin_that_reads_it(cli: Cli, here: Path, slug: str) -> None:
+    archive = SHARED / slug / f"{slug}.zip"
+    if not archive.is_file():
+        pytest.skip("the real archives are not here")
+    train, test, metric = REAL[slug]
+    done = succeeded(cli("new", "real", "--from", archive))
+    assert f"read with it: {train} training and {test} test images, a sample of {test} rows" in done.out
+    assert written("real").kaggle == slug
+    assert written("real").metric == metric
+    is_clean(here)
