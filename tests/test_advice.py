@@ -174,6 +174,19 @@ recipes = st.builds(
 values = st.sampled_from([0.001, 0.1, 0.3, 2.3, 50.0, math.nan])
 
 
+def test_numbers_are_not_advised_to_be_smoothed() -> None:
+    smoothed = Recipe.of(plan="eight-step", label_smoothing=0.1).as_dict()
+    cases: list[dict[str, Any]] = [
+        {"train": 0.9, "valid": None, "guessing": 0.9, "settings": smoothed},
+        {"train": 0.8, "valid": 0.2, "settings": smoothed},
+        {"train": 0.2, "valid": 0.8},
+    ]
+    for case in cases:
+        with_, without = said(**case), said(**case, smooths=False)
+        assert "label_smoothing" in with_
+        assert "label_smoothing" not in without
+
+
 @settings(max_examples=200, deadline=None)
 @given(recipes, values, st.none() | values, st.none() | values, st.lists(values, max_size=4), st.booleans())
 def test_all_that_is_advised_can_be_set_and_changes_the_recipe(

@@ -98,8 +98,8 @@ def test_a_fine_tuned_run_of_another_task_predicts_everywhere_alike(
         assert 150 < oof.mean() < 450, "numbers as they are, not standardised"
     else:
         assert np.abs(oof.sum(axis=1) - 1).max() > 0.01, "each tag has a probability of its own"
-    done = succeeded(cli("export", run.id))
-    assert "it differs from torch by" in done.out
+    assert "it differs from torch by" in succeeded(cli("export", run.id)).out
+    assert "WARNING" not in succeeded(cli("report", run.id)).out
     table = tmp_path / "predicted.csv"
     succeeded(cli("predict", run.id, given.data / "test", "--output", table))
     with table.open(newline="", encoding="utf-8") as file:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import expit, log_softmax
 from sklearn.metrics import log_loss
 
-from kagglekit.data import iterative
+from kagglekit.data import folds, iterative
 from kagglekit.tasks import kinds, targets
 from kagglekit.tasks.activations import ACTIVATIONS, IDENTITY, SIGMOID, SOFTMAX
 from kagglekit.tasks.targets import Classes, FromTrain, Grades, Labels, Number, Numbers, Shares
@@ -140,6 +140,12 @@ def test_numbers_are_stratified_in_bins_of_equal_size() -> None:
     assert np.bincount(strata).tolist() == [10] * 10
     order = strata[np.argsort(truth[:, 0])]
     assert (np.diff(order) >= 0).all() or (np.diff(order) <= 0).all()
+
+
+def test_a_few_numbers_can_be_split_into_folds() -> None:
+    for count in (7, 20, 49):
+        strata = kinds.of(Number()).strata(np.arange(count, dtype=float)[:, None])
+        assert np.bincount(folds.split(strata, None, 5, seed=0)).min() >= count // 5
 
 
 @settings(max_examples=40, deadline=None)

@@ -72,6 +72,7 @@ def render(found: Findings, console: Console) -> str:
         found=found,
         score=summary.scored(found.result),
         scorer=summary.SCORERS[found.result.validation],
+        seconds=summary.second(found.result),
         standing=facts.standing(found),
         lines=summary.leaderboard(found.record.leaderboard, found.result, facts.OWN),
         sent=found.run.sent or Sent(),

@@ -21,6 +21,8 @@ from kagglekit.tasks.task import Decided, Strata, Task, Truth
 _EPSILON = 1e-15
 _BINS = 10
 """Number of strata of a number, as equal in size as possible."""
+_FEWEST = 10
+"""Images of a stratum, so that each of many folds has one."""
 
 
 class _ByColumn(Task):
@@ -172,7 +174,7 @@ class _OfNumbers(_ByColumn):
         standard = (truth - truth.mean(axis=0)) / np.where(spread > 0, spread, 1)
         _, axes = np.linalg.eigh(standard.T @ standard)
         ranks = np.argsort(np.argsort(standard @ axes[:, -1], kind="stable"), kind="stable")
-        return np.asarray(ranks * min(_BINS, len(truth)) // len(truth), dtype=np.int64)
+        return np.asarray(ranks * min(_BINS, max(len(truth) // _FEWEST, 1)) // len(truth), dtype=np.int64)
 
     def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:  # noqa: ARG002
         """Return a case for each number."""

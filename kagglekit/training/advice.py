@@ -84,7 +84,7 @@ def _verdict(losses: PhaseLosses) -> str:
         return f"over-fitting: the validation loss is clearly above the training loss. {cures}"
     inflated = losses.train_is_augmented or settings["dropout"] > 0 or settings["drop_path"] > 0
     if certain and train > (_CLEAR_INFLATED if inflated else _CLEAR) * valid:
-        softened = [name for name in ("mixup", "cutmix", "label_smoothing") if settings[name] > 0]
+        softened = [name for name in ("mixup", "cutmix", *_smoothing(losses)) if settings[name] > 0]
         if softened:
             return f"no over-fitting; {' and '.join(softened)} raise the training loss, so under-fitting can't be seen."
         cures = _try(_against_under_fitting(losses))
@@ -124,7 +124,7 @@ def _against_over_fitting(losses: PhaseLosses) -> list[str]:
     wanted = {
         "dropout": 0.2 if settings["dropout"] == 0 else 0.5,
         "weight_decay": 0.05,
-        "label_smoothing": 0.1 if losses.smooths else 0.0,
+        **dict.fromkeys(_smoothing(losses), 0.1),
         "drop_path": 0.0 if losses.kind == "head" else 0.1,
         "ema": 0.999,
     }
@@ -136,7 +136,7 @@ def _against_over_fitting(losses: PhaseLosses) -> list[str]:
 def _against_under_fitting(losses: PhaseLosses) -> list[str]:
     settings = losses.settings
     less = {"dropout": settings["dropout"] / 2 if settings["dropout"] > 0.2 else 0.0}
-    less |= dict.fromkeys(("drop_path", "mixup", "cutmix", "label_smoothing", "erasing"), 0.0)
+    less |= dict.fromkeys(("drop_path", "mixup", "cutmix", *_smoothing(losses), "erasing"), 0.0)
     found = _settings({k: v for k, v in less.items() if settings[k] > v})[:3]
     if losses.train_is_augmented and settings["augment"] in _WEAKER:
         found += _settings({"augment": _WEAKER[settings["augment"]]})
@@ -147,6 +147,11 @@ def _against_under_fitting(losses: PhaseLosses) -> list[str]:
     if losses.kind != "all":
         found.append("to unfreeze more layers (`trains` of a phase in `phases`)")
     return found or ["a larger `backbone`"]
+
+
+def _smoothing(losses: PhaseLosses) -> tuple[str, ...]:
+    """Return the setting of label smoothing, if it has an effect."""
+    return ("label_smoothing",) if losses.smooths else ()
 
 
 def _gentler(settings: Mapping[str, Any]) -> list[str]:
