@@ -12,7 +12,7 @@ import numpy as np
 
 from kagglekit.base.arrays import Floats, Mask
 from kagglekit.metrics import Metric, Predicted
-from kagglekit.pipeline.gates import Gate, Scored, judge, parts
+from kagglekit.pipeline.gates import Advance, Gate, Scored, judge, parts, still
 from kagglekit.tasks import fitting
 from kagglekit.tasks.decisions import Decision
 from kagglekit.tasks.task import Decided, Task
@@ -44,7 +44,7 @@ def needed(metric: Metric, predictions: Floats, decision: Decision) -> Predicted
     return predictions if sees_predictions(metric) else decision.apply(predictions)
 
 
-def make(scored: Scored, task: Task, metric: Metric, seed: int) -> Made:
+def make(scored: Scored, task: Task, metric: Metric, seed: int, advance: Advance = still) -> Made:
     """Try the steps that may improve on the usual decision, in turn. Each is kept only if its gain is proven."""
     start = usual(task, metric)
     made = Made(decision=start, decided=start.apply(scored.probabilities), gates=[])
@@ -57,7 +57,9 @@ def make(scored: Scored, task: Task, metric: Metric, seed: int) -> Made:
             here = fold == part
             found = _fit(start, chain, scored, ~here, metric=metric, seed=seed)
             decided[here] = found.apply(scored.probabilities[here])
+            advance(1)
         whole = _fit(start, chain, scored, np.ones(len(fold), bool), metric=metric, seed=seed)
+        advance(1)
         judgement = judge(scored, made.decided, decided, metric, seed)
         gates = [*made.gates, Gate(step, None, judgement, whole.text())]
         made = Made(decision=made.decision, decided=made.decided, gates=gates)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +25,13 @@ from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import decided, filenames, record
 from kagglekit.runs.record import Alone, Result
 from kagglekit.runs.stages import Stage, Stages
+from kagglekit.tasks import fitting
+from kagglekit.tasks.decisions import Decision
 from kagglekit.tasks.seconds import ACCURACY
 from kagglekit.tasks.task import Task
+
+_MANY = 1 << 18
+"""Number of predictions from which finishing shows its progress."""
 
 
 def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
@@ -118,9 +124,21 @@ def _finish(job: Job, scored: gates.Scored, predictions: Predictions) -> _Finish
         return deciding.needed(metric, rows, usual)
 
     start, test, tried = postprocess.choose(scored, predictions, metric, seed, needed)
-    oof, steps = postprocess.finish(start, job.recipe.finish.finish, metric, seed, task.activation)
-    made = deciding.make(replace(start, probabilities=oof), task, metric, seed)
+    with _progress(job, scored, usual) as advance:
+        wanted = job.recipe.finish.finish
+        oof, steps = postprocess.finish(start, wanted, metric, seed, task.activation, advance=advance)
+        made = deciding.make(replace(start, probabilities=oof), task, metric, seed, advance)
     return _Finished(unfinished=start.probabilities, oof=oof, test=test, gates=[*tried, *steps], made=made)
+
+
+def _progress(job: Job, scored: gates.Scored, usual: Decision) -> AbstractContextManager[gates.Advance]:
+    """Show the progress of many predictions, which takes more than a second."""
+    metric, steps = job.competition.scored_by, job.recipe.finish.finish
+    wanted = len(steps) if metric.needs == "probabilities" else len(fitting.offered(usual, metric))
+    if scored.probabilities.size < _MANY or not wanted:
+        return nullcontext(gates.still)
+    fits = wanted * (len(np.unique(gates.parts(scored, job.recipe.data.seed))) + 1)
+    return job.console.progress("finish", fits, "fits")
 
 
 def _alone(job: Job, scored: gates.Scored, predictions: Predictions, done: _Finished) -> Alone:

@@ -8,7 +8,7 @@ N: scored images, C: columns of the target.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -30,6 +30,14 @@ CONFIDENCE = 0.95
 CROSS_FITTED_PARTS = 5
 _BLOCK = 1 << 22
 """Most predictions whose rows are scored together."""
+
+
+Advance = Callable[[int], object]
+"""Counts fits that are done."""
+
+
+def still(count: int) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats
 from kagglekit.metrics import Metric, Predicted
-from kagglekit.pipeline.gates import Gate, Scored, judge, parts
+from kagglekit.pipeline.gates import Advance, Gate, Scored, judge, parts, still
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.tasks.activations import SOFTMAX, Activation
 from kagglekit.tasks.task import Truth
@@ -26,7 +26,9 @@ MISTAKES_TO_SHARPEN = 10
 
 TEMPERATURES = tuple(np.round(np.geomspace(0.25, 8.0, 61), 6).tolist())
 CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
-_MOST = 1 << 21
+_ALL = -1
+"""Stands for all rows among the parts."""
+_MOST = 1 << 20
 """With more predictions, a sample of the rows chooses the values, and not every value is tried."""
 _LEAST_ROWS = 1000
 """Least number of rows in that sample."""
@@ -67,7 +69,13 @@ STEPS: dict[str, tuple[Step, Sequence[float]]] = {"temperature": (temper, TEMPER
 
 
 def finish(
-    scored: Scored, steps: Sequence[str], metric: Metric, seed: int, activation: Activation = SOFTMAX
+    scored: Scored,
+    steps: Sequence[str],
+    metric: Metric,
+    seed: int,
+    activation: Activation = SOFTMAX,
+    *,
+    advance: Advance = still,
 ) -> tuple[Floats, list[Gate]]:
     """Try the steps in turn. Return out-of-fold predictions after the kept steps, and all gates.
 
@@ -77,18 +85,24 @@ def finish(
     current = scored.probabilities
     fold = parts(scored, seed)
     seen = _rows_to_choose_on(scored, seed)
+    # the rows that choose values: for each part, those of the others; for other images, all
+    choosing = {int(part): seen & (fold != part) for part in np.unique(fold)} | {_ALL: seen}
+    kept: list[str] = []
+    values: dict[int, list[float]] = {part: [] for part in choosing}
     for step in steps if metric.needs == "probabilities" else ():
-        chain = [gate.step for gate in gates if gate.judgement.kept] + [step]
+        chain, tried = [*kept, step], {}
         after = np.empty_like(current)
-        for part in np.unique(fold):
-            here = fold == part
-            # refit the whole chain: earlier steps were chosen on this fold too
-            values = _fit(scored, chain, seen & ~here, metric, activation)
-            after[here] = _apply(scored.probabilities[here], chain, values, activation)
+        for part, rows in choosing.items():
+            # the kept steps have values of their own for each part: they were chosen on this one too
+            tried[part] = _fit(scored, chain, rows, metric, activation, known=values[part])
+            if part != _ALL:
+                here = fold == part
+                after[here] = _apply(scored.probabilities[here], chain, tried[part], activation)
+            advance(1)
         judgement = judge(scored, current, after, metric, seed)
-        gates.append(Gate(step, _fit(scored, chain, seen, metric, activation)[-1], judgement))
+        gates.append(Gate(step, tried[_ALL][-1], judgement))
         if judgement.kept:
-            current = after
+            kept, values, current = chain, tried, after
     return current, gates
 
 
@@ -146,12 +160,22 @@ def _rows_to_choose_on(scored: Scored, seed: int) -> NDArray[np.bool_]:
 
 
 def _fit(
-    scored: Scored, chain: Sequence[str], chosen_on: NDArray[np.bool_], metric: Metric, activation: Activation
+    scored: Scored,
+    chain: Sequence[str],
+    chosen_on: NDArray[np.bool_],
+    metric: Metric,
+    activation: Activation,
+    *,
+    known: Sequence[float] = (),
 ) -> list[float]:
-    """Return the values of a chain of steps, each chosen on the rows of a mask after the steps before it."""
+    """Return the values of a chain of steps, each chosen on the rows of a mask after the steps before it.
+
+    The first values are `known`.
+    """
     truth, rows = scored.truth[chosen_on], scored.probabilities[chosen_on]
-    values = []
-    for step in chain:
+    values = list(known)
+    rows = _apply(rows, chain[: len(known)], known, activation)
+    for step in chain[len(known) :]:
         apply, _ = STEPS[step]
         value = _best(truth, rows, apply, candidate_values(step, truth, rows), metric, activation=activation)
         rows = apply(rows, value, activation)
@@ -182,7 +206,7 @@ def _best(
         for place in places:
             losses[place] = sign * _score_or_nan(truth, apply(rows, values[place], activation), metric)
 
-    many = rows.size > _MOST // 2 and len(values) > 2 * _COARSE
+    many = rows.size > _MOST // 4 and len(values) > 2 * _COARSE
     try_(range(0, len(values), _COARSE if many else 1))
     if many and not np.isnan(losses).all():
         best = int(np.nanargmin(losses))

@@ -36,7 +36,7 @@ _ROUNDS = 2
 """Number of passes over the labels, or cut points; later ones change little."""
 _MOST_CELLS = 1 << 19
 """With more predictions a sample of the rows decides, but not with fewer than `_LEAST_ROWS`."""
-_LEAST_ROWS = 20_000
+_LEAST_ROWS = 5_000
 _MOST_LABELS = 100
 """With more labels all share one threshold."""
 _WIDTH = 64
