@@ -117,7 +117,7 @@ def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
 def test_a_head_sees_nothing_of_the_images_outside_its_part() -> None:
     data, part = training(90), np.arange(90) % 3 != 0
     changed = of_classes(np.where(part[:, None, None], data.rows, 1e3), data.truth * part)
-    for chosen in (HeadSettings(), HeadSettings(head="mlp", mlp_epochs=3)):
+    for chosen in (HeadSettings(), HeadSettings(head="mlp", mlp_epochs=3), HeadSettings(head="nearest")):
         first, second = (head_file.arrays(heads.fit(one, part, chosen, 0)) for one in (data, changed))
         assert all(np.array_equal(first[key], second[key]) for key in first)
 
@@ -182,7 +182,7 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
     assert np.isfinite(logistic(rows, labels, 0.1).predictions(rows)).all()
 
 
-@pytest.mark.parametrize("head", ["logistic", "mlp"])
+@pytest.mark.parametrize("head", ["logistic", "mlp", "nearest"])
 @pytest.mark.parametrize("views", [SAME, SWAP], ids=["kept", "swapped"])
 def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
     head: str, views: tuple[tuple[int, ...], ...]
@@ -197,7 +197,7 @@ def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
         assert log_loss_rows(data.truth, wrong).mean() > 2 * log_loss_rows(data.truth, probabilities).mean()
 
 
-@pytest.mark.parametrize("head", ["logistic", "mlp"])
+@pytest.mark.parametrize("head", ["logistic", "mlp", "nearest"])
 def test_a_head_does_not_depend_on_what_else_was_drawn_before(head: str) -> None:
     chosen = HeadSettings(head=head, mlp_epochs=3)
     first = head_file.arrays(fit(training(), chosen))
@@ -222,7 +222,7 @@ def test_folded_batch_norms_predict_what_the_network_does() -> None:
     assert (head.predictions(rows).argmax(axis=1) == labels).mean() > 0.9
 
 
-@pytest.mark.parametrize("kind", ["logistic", "mlp"])
+@pytest.mark.parametrize("kind", ["logistic", "mlp", "nearest"])
 def test_a_head_is_the_same_to_numpy_torch_and_its_file(kind: str, tmp_path: Path) -> None:
     import torch
 
@@ -552,3 +552,31 @@ def test_few_rows_choose_the_strength_that_they_choose_side_by_side(monkeypatch:
     together = fit(data, HeadSettings())
     assert alone.chosen == together.chosen
     assert np.abs(alone.predictions(rows) - together.predictions(rows)).max() < 5e-3
+
+
+def test_nearest_means_beat_logistic_regression_where_classes_are_many_and_images_few() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), 5)
+    mix = random.normal(size=(60, 60)) * np.linspace(3, 0.2, 60)  # images of a class scatter along some directions
+    rows = random.normal(0, 1, (40, 60))[labels] + random.normal(0, 0.15, (200, 60)) @ mix
+    data = Training(
+        task=kinds.of(Classes([f"c{number:02}" for number in range(40)])),
+        rows=rows[:, None].astype(np.float32),
+        truth=labels,
+        groups=None,
+        view_classes=(tuple(range(40)),),
+    )
+    part, losses = np.arange(200) % 5 != 0, {}
+    for head in ("nearest", "logistic"):
+        fitted = heads.fit(data, part, HeadSettings(head=head), 0)
+        held = np.flatnonzero(~part)
+        losses[head] = data.losses(held, prediction.predict_rows(fitted, data.rows, held, data.view_classes)).mean()
+    assert losses["nearest"] < losses["logistic"]
+
+
+def test_nearest_means_do_without_a_class_that_the_part_lacks() -> None:
+    data = training(90)
+    fitted = heads.fit(data, data.truth != 2, HeadSettings(head="nearest"), 0)
+    found = prediction.predict(fitted, data.rows, SAME)
+    assert np.isfinite(found).all()
+    assert (found.argmax(axis=1) == data.truth)[data.truth != 2].mean() > 0.95

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from kagglekit.deploy import onnx_graph
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.models import sessions
 from kagglekit.runs import store
-from tests.conftest import Cli, succeeded
+from tests.conftest import Cli, Done, failed, succeeded
 from tests.finetuned import newest
 
 COUNT, TESTED = 60, 6
@@ -55,7 +56,7 @@ def draw(folder: Path) -> None:
     table.to_csv(folder / "train.csv", index=False)
 
 
-def finish(kind: str, cli: Cli, spec: str, folder: Path, home: Path, *words: str) -> FittedRun:
+def start(kind: str, cli: Cli, spec: str, folder: Path, *settings: str) -> Done:
     """Run a competition of a kind on drawn images."""
     plugin, data = folder / "task.py", folder / "data"
     draw(data)
@@ -63,17 +64,26 @@ def finish(kind: str, cli: Cli, spec: str, folder: Path, home: Path, *words: str
     columns, cell = SAMPLES[kind]
     rows = [f"i{number},{cell}\n" for number in range(COUNT, COUNT + TESTED)]
     (data / "sample_submission.csv").write_text(f"id,{columns}\n{''.join(rows)}")
-    succeeded(cli("run", plugin, "--data", data, "--backbone", spec, "--method", "features", "--folds", "3", *words))
-    return FittedRun(store.Run(newest(home, "task")), Console())
+    words = [word for setting in settings for word in ("--set", setting)]
+    return cli("run", plugin, "--data", data, "--backbone", spec, "--method", "features", "--folds", "3", *words)
 
 
-@pytest.mark.parametrize("head", ["logistic", "mlp"])
-@pytest.mark.parametrize("kind", DECLARED)
+def test_nearest_means_need_classes(cli: Cli, tiny: str, tmp_path: Path) -> None:
+    said = failed(start("labels", cli, tiny, tmp_path, "head=nearest"))
+    assert said == (
+        "kagglekit: head = 'nearest' compares classes, and this competition has none: use logistic or mlp.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"), [*itertools.product(DECLARED, ["logistic", "mlp"]), ("grades", "nearest")], ids=str
+)
 def test_a_run_beats_the_prior_and_its_graph_says_the_same(
     kind: str, head: str, cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
     chosen = ("head=" + head, "regularisation_grid=0.03,0.3", "mlp_epochs=30", "mlp_dropout=0.1", "finish=")
-    run = finish(kind, cli, tiny, tmp_path, home, *(word for setting in chosen for word in ("--set", setting)))
+    succeeded(start(kind, cli, tiny, tmp_path, *chosen))
+    run = FittedRun(store.Run(newest(home, "task")), Console())
     assert len(pd.read_csv(run.run.folder / "submission.csv")) == TESTED
     table = run.run.images("train")
     truth = run.task.truth(table["label"].tolist())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
-from kagglekit.heads.layers import Head, Linear, Relu, Standardise
+from kagglekit.heads.layers import Head, Linear, Relu, Standardise, Unit
 from kagglekit.models import onnx_export
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.views import PLAIN
@@ -183,7 +183,7 @@ class _Composer:
         self._odds[found] = scores
         return found
 
-    def _layer(self, layer: Standardise | Linear | Relu, rows: str) -> str:
+    def _layer(self, layer: Standardise | Linear | Relu | Unit, rows: str) -> str:
         match layer:
             case Standardise():
                 return self._node(
@@ -193,6 +193,8 @@ class _Composer:
                 return self._node("Gemm", rows, self._constant(layer.weights), self._constant(layer.bias))
             case Relu():
                 return self._node("Relu", rows)
+            case Unit():
+                return self._node("LpNormalization", rows, axis=1, p=2)
 
     def _plain_classes(self, predicted: str, view: int) -> str:
         """Return the scores or predictions of a view, with mirrored classes mapped back."""

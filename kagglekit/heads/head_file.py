@@ -1,7 +1,7 @@
 """The file of a run's heads: their arrays as safetensors, each named HEAD.ARRAY.
 
-ARRAY is the name of the layer's field, prefixed with one `hidden_` for each linear layer that follows. A ReLU comes
-between two linear layers, and every head ends with the activation that the metadata names; if they name none, with a
+ARRAY is the name of the layer's field, prefixed with one `hidden_` for each linear layer that follows. The metadata
+name what comes between two linear layers and the activation that ends every head; if they do not, that is a ReLU and a
 softmax.
 """
 
@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import storage
-from kagglekit.heads.layers import Head, Layer, Linear, Relu, Standardise
+from kagglekit.heads.layers import Head, Layer, Linear, Relu, Standardise, Unit
 from kagglekit.tasks.activations import ACTIVATIONS, SOFTMAX, Activation
 
 Arrays = dict[str, NDArray[Any]]
 _HIDDEN = "hidden_"
+_BETWEEN: dict[str, Relu | Unit] = {"relu": Relu(), "unit": Unit()}
+_USUAL = (SOFTMAX.name, "relu")
 
 
 def save(path: Path, fitted: Mapping[str, Head]) -> None:
@@ -50,14 +52,22 @@ def load(path: Path) -> dict[str, Head]:
             found[name][part] = file.get_tensor(key)
     heads = {}
     for name, text in described.items():
-        chosen, activation = (text, SOFTMAX.name) if isinstance(text, str) else text
-        heads[name] = Head(_layers(found[name], ACTIVATIONS[activation]), chosen)
+        chosen, *ends = [text] if isinstance(text, str) else text
+        activation, between = [*ends, *_USUAL[len(ends) :]]
+        heads[name] = Head(_layers(found[name], ACTIVATIONS[activation], _BETWEEN[between]), chosen)
     return heads
 
 
 def _described(head: Head) -> str | list[str]:
-    """Return what was chosen, and the activation unless it is the softmax, which earlier versions did not name."""
-    return head.chosen if head.activation is SOFTMAX else [head.chosen, head.activation.name]
+    """Return what was chosen, the activation and what comes between linear layers; no names where they are usual."""
+    ends = [head.activation.name, _between(head)]
+    while ends and ends[-1] == _USUAL[len(ends) - 1]:
+        ends.pop()
+    return [head.chosen, *ends] if ends else head.chosen
+
+
+def _between(head: Head) -> str:
+    return "unit" if any(isinstance(layer, Unit) for layer in head.layers) else "relu"
 
 
 def arrays(head: Head) -> Arrays:
@@ -68,19 +78,19 @@ def arrays(head: Head) -> Arrays:
         to_come -= isinstance(layer, Linear)
         before = _HIDDEN * to_come if isinstance(layer, Linear) else ""
         found |= {before + name: array for name, array in vars(layer).items()}
-    if _kinds(_layers(found, head.activation)) != _kinds(head.layers):
+    if _kinds(_layers(found, head.activation, _BETWEEN[_between(head)])) != _kinds(head.layers):
         raise ValueError(f"heads.safetensors can't store these layers: {_kinds(head.layers)}")
     return found
 
 
-def _layers(found: Mapping[str, NDArray[Any]], activation: Activation) -> tuple[Layer, ...]:
+def _layers(found: Mapping[str, NDArray[Any]], activation: Activation, between: Relu | Unit) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     if "mean" in found:
         layers.append(Standardise(mean=found["mean"], scale=found["scale"]))
     for to_come in reversed(range(1 + max(name.count(_HIDDEN) for name in found))):
         before = _HIDDEN * to_come
         layers.append(Linear(weights=found[f"{before}weights"], bias=found[f"{before}bias"]))
-        layers.append(Relu() if to_come else activation)
+        layers.append(between if to_come else activation)
     return tuple(layers)
 
 

@@ -1,4 +1,4 @@
-"""Heads on frozen features: regularised linear or logistic regression, or a small network.
+"""Heads on frozen features: regularised regression, a small network, or nearest class means.
 
 N images, V views, D features, C columns of the target. Views are extra training rows; at prediction each view's
 predictions are mapped back to the unmirrored columns and averaged.
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from kagglekit.base.arrays import Floats32, Indices, Mask
-from kagglekit.heads import losses, mlp, strengths, units
+from kagglekit.base.errors import UserError
+from kagglekit.heads import losses, mlp, nearest, strengths, units
 from kagglekit.heads.inner_fits import Apart, Together
 from kagglekit.heads.layers import Head
 from kagglekit.heads.linear import LinearPaths
@@ -22,6 +23,14 @@ from kagglekit.heads.prediction import predict
 from kagglekit.heads.row_file import blocks
 from kagglekit.heads.training import Training
 from kagglekit.recipe import HeadSettings
+from kagglekit.tasks.activations import SOFTMAX
+from kagglekit.tasks.task import Task
+
+
+def check(task: Task, settings: HeadSettings) -> None:
+    """Raise UserError if the settings name a head that can't predict this."""
+    if settings.head == "nearest" and task.activation is not SOFTMAX:
+        raise UserError("head = 'nearest' compares classes, and this competition has none: use logistic or mlp.")
 
 
 def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scratch: Path | None = None) -> Head:
@@ -31,6 +40,8 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
     """
     if settings.head == "mlp":
         return _fit_mlp(training, np.flatnonzero(part), settings, seed)
+    if settings.head == "nearest":
+        return nearest.fit(training, np.flatnonzero(part), seed)
     return fit_linear(training, part, settings.regularisation_grid, seed, scratch)
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.tasks.activations import Activation
@@ -46,7 +45,12 @@ class Relu:
     """Replace negative values by zero."""
 
 
-Layer = Standardise | Linear | Relu | Activation
+@dataclass(frozen=True)
+class Unit:
+    """Scale each row to length 1."""
+
+
+Layer = Standardise | Linear | Relu | Unit | Activation
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,14 @@ class Head:
 
     def predictions(self, rows: Floats32) -> Floats:
         """Return predictions, such as class probabilities: (N, D) -> (N, C)."""
-        found: NDArray[Any] = rows
+        return self.activation.predictions(self.scores(rows).astype(np.float64))
+
+    def scores(self, rows: Floats32) -> Floats32:
+        """Return the scores before the final activation: (N, D) -> (N, C)."""
         for layer in self.layers:
-            found = _by_numpy(layer, found)
-        return found
+            if not isinstance(layer, Activation):
+                rows = _by_numpy(layer, rows)
+        return rows
 
     def linear(self) -> tuple[Floats, Floats]:
         """Return weights (D, C) and bias (C,) of one linear map of the raw rows that gives the same scores.
@@ -84,7 +92,7 @@ class Head:
         raise ValueError(f"not a linear head: {', '.join(type(layer).__name__ for layer in self.layers)}")
 
 
-def _by_numpy(layer: Layer, rows: NDArray[Any]) -> NDArray[Any]:
+def _by_numpy(layer: Standardise | Linear | Relu | Unit, rows: Floats32) -> Floats32:
     match layer:
         case Standardise():
             return np.asarray((rows - layer.mean) / layer.scale)
@@ -92,8 +100,8 @@ def _by_numpy(layer: Layer, rows: NDArray[Any]) -> NDArray[Any]:
             return np.asarray(rows @ layer.weights + layer.bias)
         case Relu():
             return np.asarray(np.maximum(rows, 0))
-        case Activation():
-            return layer.predictions(rows.astype(np.float64))
+        case Unit():
+            return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -108,7 +116,7 @@ def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.T
     return scores
 
 
-def _by_torch(layer: Standardise | Linear | Relu, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _by_torch(layer: Standardise | Linear | Relu | Unit, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     import torch
 
     def constant(array: Floats32) -> torch.Tensor:
@@ -123,3 +131,5 @@ def _by_torch(layer: Standardise | Linear | Relu, device: str) -> Callable[[torc
             return lambda rows: rows @ weights + bias
         case Relu():
             return torch.relu
+        case Unit():
+            return torch.nn.functional.normalize

@@ -98,9 +98,10 @@ class FeatureSettings(Section):
 class HeadSettings(Section):
     """The head on frozen features."""
 
-    head: Literal["logistic", "mlp"] = setting(
+    head: Literal["logistic", "mlp", "nearest"] = setting(
         "logistic",
-        "Head on the features: regularised regression (logistic; for numbers, ridge), or a small neural network.",
+        "Head on the features: regularised regression (logistic; for numbers, ridge), a small neural network (mlp), or "
+        "nearest class means, for many classes with few images each.",
     )
     regularisation_grid: tuple[float, ...] = setting(
         (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),

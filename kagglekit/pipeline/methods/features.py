@@ -86,6 +86,7 @@ class FeaturesRun(MethodRun):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
+        heads.check(self.task, self.recipe.heads)
         self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
 
     @cached_property
