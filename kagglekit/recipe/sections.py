@@ -178,7 +178,9 @@ class AugmentationSettings(Section):
     mixup: float = setting(0.0, "Alpha of mixup; 0 is off.", at_least(0, "off"))
     cutmix: float = setting(0.0, "Share of batches that use CutMix instead of mixup; 0 is off.", from_to(0, 1))
     label_smoothing: float = setting(
-        0.0, "Share of the target probability that is spread over all classes; 0 is off.", below_one()
+        0.0,
+        "Share of the target probability that is spread over all classes, or over yes and no of a label; 0 is off.",
+        below_one(),
     )
 
     @property
