@@ -229,10 +229,10 @@ class ScheduleSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FinishSettings(Section):
-    """Post-processing of the probabilities; each step is kept only if its out-of-fold gain is proven."""
+    """Post-processing of the predictions; each step is kept only if its out-of-fold gain is proven."""
 
     finish: tuple[Literal["temperature", "clip"], ...] = setting(
-        ("temperature", "clip"), "Steps to try, in this order."
+        ("temperature", "clip"), "Steps to try, in this order, if the metric is of probabilities."
     )
     tta_views: int = setting(
         4,
