@@ -95,3 +95,30 @@ def test_what_the_data_says_otherwise_is_one_line(
 ) -> None:
     path = plugin(oaks, target, label, flip, form)
     assert words in failed(cli("run", path, "--data", oaks.data))
+
+
+@pytest.mark.parametrize(
+    ("target", "label", "form"),
+    [
+        ("Number()", '"height"', 'Value(label="height")'),
+        ('Labels(["oak", "elm"])', 'OneHot(["oak", "elm"])', PER_CLASS),
+    ],
+)
+def test_an_image_whose_number_or_set_of_labels_no_other_has_may_be_dropped(
+    cli: Cli, tiny: str, oaks: Given, home: Path, target: str, label: str, form: str, cheap: None
+) -> None:
+    path = plugin(oaks, target, label, flip='"allowed"', form=form)
+    (oaks.data / "sample_submission.csv").unlink()
+    (home / "oaks").mkdir()
+    (home / "oaks" / "drops.csv").write_text("id,reason\n3,blurred\n")
+    done = cli("run", path, "--data", oaks.data)
+    assert "1 training images are excluded by your drops.csv" in done.out
+    assert failed(done) == "kagglekit: no backbone in this test\n"
+
+
+def test_a_label_of_which_drops_leave_no_image_is_named(cli: Cli, oaks: Given, home: Path, cheap: None) -> None:
+    path = plugin(oaks, 'Labels(["oak", "elm"])', 'OneHot(["oak", "elm"])')
+    (home / "oaks").mkdir()
+    (home / "oaks" / "drops.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(0, 12, 2)))
+    words = "your drops.csv leaves no training image of class 'oak'"
+    assert words in failed(cli("run", path, "--data", oaks.data))

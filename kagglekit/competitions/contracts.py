@@ -60,7 +60,7 @@ def _check_labels(table: pd.DataFrame, competition: Competition, source: str) ->
             f"{table['path'].iloc[labels.index(first)]}{image_names.told_apart(first, competition.labels)}: correct "
             "the data or move the images away, or change the target in the plugin."
         )
-    unused = task.unused(task.truth(labels))
+    unused = task.absent(labels)
     if unused:
         raise PluginError(
             f"{source}: no training image of class {unused[0]!r}: download the data again if it is incomplete, or "

@@ -43,7 +43,7 @@ def write(
     tables.say_remarks(files, console)
     listed = exclusions.of(project.workspace, console)
     if len(listed):
-        train, _ = tables.without(train, listed, console)
+        train, _ = tables.without(train, listed, competition.task, console)
     if not 0 < valid < len(train):
         raise UserError(f"--valid {valid}: there are {len(train)} training images, and both splits need some.")
     groups = train["group"].to_numpy() if "group" in train else None

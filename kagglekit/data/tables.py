@@ -22,6 +22,8 @@ from kagglekit.data.project import Project
 from kagglekit.images import scan
 from kagglekit.images.depth import Levels
 from kagglekit.recipe import ComputeSettings, DataSettings
+from kagglekit.tasks.targets import SEPARATOR
+from kagglekit.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,13 @@ def read(
     )
     dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
     if drops is not None and len(drops):
-        train, dropped = without(train, drops, console)
+        train, dropped = without(train, drops, competition.task, console)
     if sample is None and competition.submission.sample:
         console.say("no sample submission was found: each test image gets a row")
     requested = test if sample is None else _requested(competition, test, sample, files, console)
     say_remarks(files, console)
     count, seed = data.sample, data.seed
-    strata = competition.task.strata(competition.task.truth(train["label"]))
+    strata = competition.task.strata(competition.task.truth(train["label"])) if count else None
     return Tables(
         train=folds.sample(train, count, seed, data.num_folds, labels=strata),
         test=test,
@@ -127,7 +129,9 @@ def _warn_of_lookalikes(labels: pd.Series[str], console: Console) -> None:
         )
 
 
-def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
+def without(
+    train: pd.DataFrame, drops: pd.DataFrame, task: Task, console: Console
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the training images without those in `drops`, and the rows of `drops` that match an image.
 
     Raises UserError if a class would have no images left.
@@ -139,7 +143,7 @@ def without(train: pd.DataFrame, drops: pd.DataFrame, console: Console) -> tuple
     if len(strange):
         console.warn(f"{len(strange)} ids in your drops.csv match no training image, for example {strange.iloc[0]!r}")
     kept = train[~listed].reset_index(drop=True)
-    lost = sorted(set(train["label"]) - set(kept["label"]))
+    lost = task.absent(kept["label"])
     if lost:
         raise UserError(f"your drops.csv leaves no training image of class {lost[0]!r}: remove some of its ids.")
     return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
@@ -225,11 +229,13 @@ def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, fol
     )
 
 
-def check_classes(found: Tables, scanned: Scanned) -> None:
-    """Raise UserError if no image of a class can be read."""
-    lost = sorted(set(found.train["label"]) - set(scanned.train["label"]))
+def check_classes(found: Tables, scanned: Scanned, task: Task) -> None:
+    """Raise UserError if no image of a class, or label, can be read."""
+    lacking = task.absent(found.train["label"])  # in a sample
+    lost = [name for name in task.absent(scanned.train["label"]) if name not in lacking]
     if lost:
-        bad, own = scanned.quarantine, found.train["id"][found.train["label"] == lost[0]]
+        has = [lost[0] in (label, *label.split(SEPARATOR)) for label in found.train["label"].tolist()]
+        bad, own = scanned.quarantine, found.train["id"][has]
         first = bad[(bad["part"] == "train") & bad["id"].isin(own)].iloc[0]
         raise UserError(
             f"no training image of class {lost[0]!r} can be read, for example {first['path']}: it {first['reason']}."

@@ -81,7 +81,7 @@ def prepare(
         submission.rehearse(plugin, competition, found)
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
-        tables.check_classes(found, scanned)
+        tables.check_classes(found, scanned, competition.task)
     key = _key(plugin, competition, chosen, scanned)
     with _timed(seconds, "backbones"):
         spent, native = sum(seconds.values()), scanned.usual_shape

@@ -50,6 +50,10 @@ class _ByColumn(Task):
         """Return nothing: any number may be missing."""
         return []
 
+    def absent(self, labels: Iterable[str]) -> list[str]:  # noqa: ARG002
+        """Return nothing."""
+        return []
+
 
 class _Logistic(_ByColumn):
     """A probability or share for each column."""
@@ -96,6 +100,11 @@ class AnyOf(_Logistic):
         """Return the labels that no image has."""
         there = np.asarray(truth.sum(axis=0) > 0)
         return [name for name, used in zip(self.columns, there, strict=True) if not used]
+
+    def absent(self, labels: Iterable[str]) -> list[str]:
+        """Return the labels that no image has."""
+        there = {name for text in set(labels) for name in _split(text)}
+        return [name for name in self.columns if name not in there]
 
     def strata(self, truth: Truth) -> Strata:
         """Return the labels, (N, C): their shares are kept alike in all folds."""

@@ -77,6 +77,10 @@ class Task(ABC):
     def unused(self, truth: Truth) -> list[str]:
         """Return the columns without any image: the data is probably incomplete."""
 
+    def absent(self, labels: Iterable[str]) -> list[str]:
+        """Return the same of labels without a fault, whose truth may be large."""
+        return self.unused(self.truth(labels))
+
     # --- splits and priors
 
     @abstractmethod
