@@ -122,3 +122,12 @@ def test_a_label_of_which_drops_leave_no_image_is_named(cli: Cli, oaks: Given, h
     (home / "oaks" / "drops.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(0, 12, 2)))
     words = "your drops.csv leaves no training image of class 'oak'"
     assert words in failed(cli("run", path, "--data", oaks.data))
+
+
+def test_class_folders_are_for_one_class_an_image(cli: Cli, oaks: Given, tmp_path: Path) -> None:
+    path = plugin(oaks, "Labels(FromTrain())", 'OneHot(["oak", "elm"])')
+    words = "a folder holds the images of one class, and oaks has 2 labels."
+    assert words in failed(cli("folders", path, tmp_path / "out", "--data", oaks.data, "--valid", "4"))
+    assert not (tmp_path / "out").exists()
+    succeeded(cli("folders", plugin(oaks), tmp_path / "out", "--data", oaks.data, "--valid", "4"))
+    assert sorted(each.name for each in (tmp_path / "out" / "train").iterdir()) == ["elm", "oak"]

@@ -39,6 +39,10 @@ def write(
     if out.exists() and (not out.is_dir() or any(out.iterdir()) or out.is_mount() or out.samefile(Path.cwd())):
         raise UserError(f"{out} already exists and is not an empty folder: name another, or remove it.")
     plugin, competition = project.plugin, project.competition
+    if not competition.target.exclusive:
+        raise UserError(
+            f"a folder holds the images of one class, and {competition.name} has {competition.target.counted}."
+        )
     train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
     tables.say_remarks(files, console)
     listed = exclusions.of(project.workspace, console)
