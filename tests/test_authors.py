@@ -24,7 +24,16 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.locations import CsvGroups, CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.competitions.synthetic import pictures
-from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
+from kagglekit.formats import (
+    ClassLabel,
+    JoinedLabels,
+    Long,
+    Probability,
+    ProbabilityPerClass,
+    TopClasses,
+    Value,
+    Values,
+)
 from tests import drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
 
@@ -344,6 +353,61 @@ def keeps_cheap_parts(plugin: Plugin, folder: Path) -> None:
         testing.check_tables(plugin, one)
 
 
+TASKS = [
+    (task, layout, *words)
+    for task in ("labels", "grades", "numbers", "shares")
+    for layout, *words in (("folders",), ("filenames",), ("csv",), ("csv", "--labels", "t.csv:image:*"))
+    if not (task == "numbers" and words)
+]
+
+
+@pytest.mark.parametrize("words", TASKS, ids=" ".join)
+def test_whatever_new_writes_for_a_task_keeps_its_contract(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(pictures, "draw", lambda *_: np.zeros((8, 8, 3), np.uint8))
+    task, layout, *more = words
+    succeeded(cli("new", "leaf", "--task", task, "--layout", layout, *more))
+    competition = loaded("leaf").competition()
+    assert competition.target.kind == task
+    keeps_cheap_parts(loaded("leaf"), home)
+
+
+def test_what_new_writes_for_each_task_is_clean(cli: Cli, here: Path) -> None:
+    for number, (task, layout, *words) in enumerate(TASKS):
+        succeeded(cli("new", f"leaf-{number}", "--task", task, "--layout", layout, *words))
+    is_clean(here)
+
+
+@pytest.mark.parametrize(
+    ("words", "submission", "metric"),
+    [
+        (["--task", "labels"], ProbabilityPerClass(), "auc(mean)"),
+        (["--task", "labels", "--submission", "label", "--column", "tags"], JoinedLabels(label="tags"), "auc(mean)"),
+        (["--task", "labels", "--submission", "long"], Long(), "auc(mean)"),
+        (["--task", "labels", "--classes", "cactus", "--submission", "probability", "--column", "has"],
+         Probability(label="has", of="cactus"), "auc(mean)"),
+        (["--task", "grades", "--column", "diagnosis"], ClassLabel(label="diagnosis"), "qwk"),
+        (["--task", "numbers", "--column", "Pawpularity"], Value(label="Pawpularity"), "rmse"),
+        (["--task", "numbers", "--classes", "x,y", "--submission", "per-class"], Values(), "rmse"),
+        (["--task", "shares"], ProbabilityPerClass(), "rmse"),
+        (["--submission", "top", "--column", "Id"], TopClasses(label="Id"), "map@5"),
+        (["--submission", "probability", "--of", "first", "--metric", "auc"], Probability(of="first"), "auc"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_task_column_and_metric_stand_in_the_plugin(cli: Cli, words: list[str], submission: Any, metric: str) -> None:
+    succeeded(cli("new", "leaf", *words))
+    found = loaded("leaf").competition()
+    assert found.submission == submission
+    assert found.metric == metric
+
+
+def test_one_value_a_row_is_no_submission_of_several_numbers(cli: Cli) -> None:
+    assert "there are 2 numbers" in failed(cli("new", "leaf", "--task", "numbers", "--classes", "x,y"))
+    assert "scores" in failed(cli("new", "leaf", "--metric", "rmse"))
+
+
 LAYOUTS = ("folders", "filenames", "csv")
 OWN_TABLE = "groups.csv:image:patient"
 COMBINATIONS = [
@@ -503,6 +567,15 @@ BROKEN = {
     "a setting of another type": (
         "def recipe():\n    return {'folds': 'many'}\n",
         ["'./leaf.py', hook 'recipe'", "folds = 'many'", "must be an integer"],
+    ),
+    "a table hook that needs more than is drawn": (
+        "def train_table(competition, files):\n"
+        "    return read_train(competition, files).assign(age=lambda table: table['birthday'])\n",
+        ["'./leaf.py', hook 'train_table': KeyError: 'birthday'", "only what the description declares", "--data PATH"],
+    ),
+    "a submission hook that needs more than is drawn": (
+        "def submission(ids, sample):\n    return sample[['id', 'oak', 'elm', 'place']]\n",
+        ["'./leaf.py', hook 'submission': KeyError: ", "only what the description declares", "--data PATH"],
     ),
     "no id column": (
         "def submission(ids):\n    return pd.DataFrame({'image': ids, 'oak': 0.5, 'elm': 0.5})\n",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 QUICK = {"method": "features", "backbone": "tf_efficientnet_lite0", "regularisation_grid": "0.01"}
 """Default settings of the test run. They are fast; the score does not matter."""
 _REAL_IMAGES = 200
+_ONLY_DECLARED = "drawn data has only what the description declares"
 
 Say = Callable[[str], None]
 
@@ -54,8 +55,8 @@ def check_plugin(
         say("it can be imported, and its hooks exist")
         competition = check_description(loaded)
         say(f"the description is valid: {competition.target.counted}, metric {competition.scored_by.name}")
-        if competition.target.source is None:
-            check_metric(loaded, competition)
+        if competition.target.source is None or data is None:
+            check_metric(loaded, _with_names(competition))
             say("its metric tells perfect predictions from shuffled ones")
         check_recipe(loaded)
         say("its settings are valid")
@@ -64,7 +65,8 @@ def check_plugin(
                 check_tables(loaded, drawn)
                 images = f"{len(drawn.train)} training and {len(drawn.test)} test images"
                 say(f"shape {shape + 1} of its archive: {images} are drawn and found again")
-        run, tables = check_run(loaded, data=data, settings=settings, console=console)
+        with _on_drawn_data(loaded) if data is None else nullcontext():
+            run, tables = check_run(loaded, data=data, settings=settings, console=console)
         if tables.test.empty:
             say(f"a whole run ends with a score, and without a submission: {run.folder}")
             return run
@@ -72,6 +74,13 @@ def check_plugin(
         check_submission(loaded, run, tables)
         say("submission rows are matched by id, not by position")
     return run
+
+
+def _with_names(competition: Competition) -> Competition:
+    """Return the competition with names of what it predicts, which are invented if only the data lists them."""
+    from kagglekit.competitions import synthetic
+
+    return synthetic.invented(competition)
 
 
 def check_description(plugin: Plugin) -> Competition:
@@ -106,12 +115,12 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     competition = plugin.competition()
     folder = archives.extract(drawn.archive, drawn.archive.parent).folder
     files = DataFiles.from_folders([folder], drawn.archive.name)
-    try:
-        competition = plugin.resolve(competition, files)
-        train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
-    except UserError as error:
-        hint = "drawn data has only what the description declares: --data PATH checks yours"
-        raise PluginError(f"{str(error).rstrip('.')} ({hint}).") from error
+    with _on_drawn_data(plugin):
+        try:
+            competition = plugin.resolve(competition, files)
+            train, test = plugin.train_table(competition, files), plugin.test_table(competition, files)
+        except UserError as error:
+            raise PluginError(f"{str(error).rstrip('.')} ({_ONLY_DECLARED}: --data PATH checks yours).") from error
     names = {files.absolute(name): name for name in files.paths}
     found = {names.get(path, path): label for path, label in zip(train["path"], train["label"], strict=True)}
     _compare(plugin, "train_table", "label", drawn.train, found)
@@ -121,6 +130,23 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
     ids = {names.get(path, path): test_id for path, test_id in zip(test["path"], test["id"], strict=True)}
     _compare(plugin, "test_table", "id", drawn.test_ids, ids)
     samples.read(competition, files)
+
+
+@contextmanager
+def _on_drawn_data(plugin: Plugin) -> Iterator[None]:
+    """Turn an exception in a hook, which may miss what only the real data has, into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = [note.removeprefix("in ") for note in getattr(error, "__notes__", []) if plugin.name in note]
+        if not where:
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(
+            f"{where[0]}: {what} ({_ONLY_DECLARED}: if the hook reads more, check it with --data PATH)."
+        ) from error
 
 
 def _compare(plugin: Plugin, hook: str, what: str, drawn: Mapping[str, str], found: Mapping[str, str]) -> None:

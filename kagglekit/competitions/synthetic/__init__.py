@@ -5,5 +5,6 @@ nested zips. What is to be predicted can be seen, a group (driver, patient) is a
 """
 
 from kagglekit.competitions.synthetic.drawing import DRAWING_VERSION, Drawn, draw, shapes
+from kagglekit.competitions.synthetic.names import invented
 
-__all__ = ["DRAWING_VERSION", "Drawn", "draw", "shapes"]
+__all__ = ["DRAWING_VERSION", "Drawn", "draw", "invented", "shapes"]
