@@ -129,6 +129,15 @@ def test_two_images_of_one_id_are_refused(names: tuple[str, str], tmp_path: Path
     assert all(name in str(caught.value) for name in names)
 
 
+def test_test_images_in_several_folders_are_all_found(tmp_path: Path) -> None:
+    damage.write(tmp_path, {"old/7.jpg": b"7", "a/8.jpg": b"8", "b/9.jpg": b"9"})
+    for first in ("gone/(?P<id>[^/]+)", ["gone/(?P<id>[^/]+)"]):
+        about = ABOUT | {
+            "test_expressions": [first, [r"a/(?P<id>[^/]+)\.jpg", r"b/(?P<id>[^/]+)\.jpg"], "old/(?P<id>.+)"]
+        }
+        assert sorted(standalone.find_tests(about, mounted.find_files(tmp_path))) == ["8", "9"]
+
+
 def test_two_images_of_one_row_of_the_sample_are_refused(tmp_path: Path) -> None:
     data = damage.write(tmp_path, {"test/1.jpg": b"1", "test/1.png": b"1", "sample.csv": b"id,label\n1,0\n"})
     about = ABOUT | {"test_expressions": ["test/(?P<id>[^/]+)"], "samples": ["sample.csv"]}

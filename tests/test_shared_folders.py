@@ -19,7 +19,7 @@ from kagglekit import (
 )
 from kagglekit.base.console import Console
 from kagglekit.base.workspace import Workspace
-from kagglekit.competitions import layout
+from kagglekit.competitions import layout, submissions
 from kagglekit.data import file_counts, sources
 from tests.test_label_tables import competition, data, images, read, refused
 
@@ -159,6 +159,10 @@ def test_the_record_of_a_description_is_what_it_was_and_tells_new_ones_apart() -
     both = competition(test=Together("a/{id}.jpg", "b/{id}.jpg")).describe()
     assert both["test_images"] == "Together('a/{id}.jpg', 'b/{id}.jpg')"
     assert "only_listed=True" in repr(TRAIN)
+    several = competition(test=("c/{id}.jpg", Together("a/{id}.jpg", "b/{id}.jpg")))
+    one, two = submissions.describe(several, [])["test_expressions"]
+    assert isinstance(one, str)
+    assert len(two) == 2
 
 
 def test_folders_in_folders_of_the_same_name_are_read_as_one_if_the_description_names_them(tmp_path: Path) -> None:

@@ -151,7 +151,13 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
         "columns": form.columns(target),
         "decision": form.usual(competition.task).to_plain(),
         "test": list(competition.test_patterns),
-        "test_expressions": [patterns.compile_pattern(pattern).pattern for pattern in competition.test_patterns],
+        "test_expressions": list(map(_expressions, competition.test_alternatives)),
         "slug": competition.kaggle,
         "own_hooks": list(own_hooks),
     }
+
+
+def _expressions(layout: Sequence[str]) -> str | list[str]:
+    """Return the regular expression of a layout's pattern, or those of several that are used together."""
+    compiled = [patterns.compile_pattern(pattern).pattern for pattern in layout]
+    return compiled[0] if len(compiled) == 1 else compiled

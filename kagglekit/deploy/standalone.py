@@ -93,18 +93,18 @@ def has_gpu() -> bool:
 
 
 def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Test]:
-    """Return the test images by id. The first pattern that matches any image is used.
+    """Return the test images by id. The first pattern, or list of patterns, that matches any image is used.
 
     The layout may be inside up to two extra folders. Raises SystemExit if two images have one id.
     """
     looked_at: dict[str, bool] = {}
     for depth in range(3):
         inside = [(path.split("/", depth)[depth], path) for path in files if path.count("/") >= depth]
-        for pattern in about["test_expressions"]:
-            compiled = re.compile(pattern)
+        for layout in about["test_expressions"]:
+            together = [re.compile(pattern) for pattern in ([layout] if isinstance(layout, str) else layout)]
             found: dict[str, Test] = {}
             for inner, path in inside:
-                match = compiled.fullmatch(inner)
+                match = next(filter(None, (compiled.fullmatch(inner) for compiled in together)), None)
                 if match and _is_image(path, files[path], looked_at):
                     _add(found, match["id"], (path, files[path]))
             if found:
