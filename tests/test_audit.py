@@ -600,14 +600,15 @@ def test_confident_learning_suspects_what_the_model_is_sure_of() -> None:
 
 
 def test_a_label_may_be_missing_or_too_many() -> None:
-    truth = np.array([[1.0, 0.0]] * 6 + [[0.0, 1.0]] * 6)
+    truth = np.array([[1.0, 0.0, 0.0]] * 12 + [[0.0, 1.0, 0.0]] * 11 + [[0.0, 1.0, 1.0]])
     rows = np.where(truth > 0, 0.9, 0.1)
-    rows[2] = (0.95, 0.97)
-    rows[8] = (0.1, 0.05)
-    found = label_errors.among_labels(truth, rows, ("rust", "scab"))
+    rows[2] = (0.95, 0.97, 0.1)
+    rows[15] = (0.1, 0.05, 0.1)
+    rows[23, 2] = 0.01  # the only image with this label: no model has learnt it
+    found = label_errors.among_labels(truth, rows, ("rust", "scab", "spot"))
     assert [(one.index, one.label, one.suggested) for one in found] == [
         (2, "not scab", "scab"),
-        (8, "scab", "not scab"),
+        (15, "scab", "not scab"),
     ]
 
 

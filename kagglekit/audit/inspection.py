@@ -142,7 +142,7 @@ def inspect(
 
     export.wait()
     rows, problem = _features(table, scanned.levels, compute, workspace, console)
-    copies = _compare(table, seen, project.competition.labels, rows, console)
+    copies = _compare(table, seen, rows, console)
     return Inspection(
         competition=project.competition,
         table=table,
@@ -255,7 +255,6 @@ def _features(
 def _compare(
     table: pd.DataFrame,
     seen: Sequence[Seen],
-    labels: Sequence[str],
     rows: NDArray[np.float16] | None,
     console: Console,
 ) -> duplicates.Found:
@@ -270,7 +269,7 @@ def _compare(
         mirrored=hashes("mirrored"),
         features=rows,
         test=(table["part"] == "test").to_numpy(),
-        label=np.array([labels.index(label) if label else -1 for label in table["label"]], np.int64),
+        label=np.where(table["part"] == "test", -1, pd.factorize(table["label"])[0]).astype(np.int64),
         fold=table["fold"].to_numpy(np.int64),
         group=groups,
     )

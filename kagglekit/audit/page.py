@@ -264,14 +264,10 @@ PARTS_COLUMNS = ("split", ">images", ">median size", ">smallest", ">largest", ">
 
 
 def class_counts(found: Inspection) -> list[tuple[str, int, float]]:
-    """Return (class, training images, share), in the order of classes."""
-    counts = found.train["label"].value_counts()
-    total = max(len(found.train), 1)
-    names = enumerate(found.competition.labels)
-    return [
-        (found.competition.caption(index), int(counts.get(label, 0)), counts.get(label, 0) / total)
-        for index, label in names
-    ]
+    """Return (class, label or range, training images, share)."""
+    task = found.competition.task
+    counts = task.counts(task.truth(found.train["label"]))
+    return [(name, count, count / max(len(found.train), 1)) for name, count in counts]
 
 
 def group_counts(found: Inspection) -> list[tuple[str, int, int]]:

@@ -16,9 +16,8 @@ def tell(found: Inspection, console: Console) -> None:
     """Print the results of the audit."""
     console.table(f"{found.competition.name}: images", page.PARTS_COLUMNS, page.parts_table(found))
     counts = page.class_counts(found)
-    console.table(
-        "classes", ("class", ">images", ">share"), [(name, str(count), f"{share:.1%}") for name, count, share in counts]
-    )
+    rows = [(name, str(count), f"{share:.1%}") for name, count, share in counts]
+    console.table(found.competition.target.kind, ("", ">images", ">share"), rows)
     console.say(page.balance(counts))
     groups = page.group_counts(found)
     if groups:

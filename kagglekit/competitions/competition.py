@@ -154,9 +154,7 @@ class Competition:
 
     def caption(self, index: int) -> str:
         """Return the caption of the class at `index`: its label, and its name for people if that differs."""
-        label = self.labels[index]
-        meaning = self.classes[label]
-        return label if meaning == label else f"{label}: {meaning}"
+        return self.target.captions[index]
 
     @property
     def test_patterns(self) -> tuple[str, ...]:

@@ -121,6 +121,10 @@ class AnyOf(_Logistic):
         thresholds = (0.5,) * len(self.columns)
         return Thresholds(thresholds=thresholds, one_of=one_of, at_least_one=self.target.at_least_one)
 
+    def counts(self, truth: Truth) -> list[tuple[str, int]]:
+        """Return (label, images that have it)."""
+        return list(zip(self.target.captions, (truth > 0.5).sum(axis=0).tolist(), strict=True))
+
     def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
         """Return a case for each label that an image has or was given."""
         return cases.of_labels(self.names, truth, decided, predictions, _binary_losses(truth, predictions))
@@ -184,6 +188,11 @@ class _OfNumbers(_ByColumn):
         _, axes = np.linalg.eigh(standard.T @ standard)
         ranks = np.argsort(np.argsort(standard @ axes[:, -1], kind="stable"), kind="stable")
         return np.asarray(ranks * min(_BINS, max(len(truth) // _FEWEST, 1)) // len(truth), dtype=np.int64)
+
+    def counts(self, truth: Truth) -> list[tuple[str, int]]:
+        """Return (range, images) of one number; of several, each with all images."""
+        found = cases.of_numbers(self.names, truth, truth, np.zeros_like(truth))
+        return list(zip(found.categories, np.bincount(found.true).tolist(), strict=True))
 
     def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:  # noqa: ARG002
         """Return a case for each number."""

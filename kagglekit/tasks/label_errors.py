@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_IMAGES = 10
+"""Images with and without a label below which it is not judged."""
+
 
 @dataclass(frozen=True)
 class Suspect:
@@ -52,10 +55,13 @@ def among_labels(
     """Return images with a label too many or too few, each label judged as a class of its own, most suspect first.
 
     `truth` (N, C) is 0 or 1; `probabilities` (N, C) must be out-of-fold. An image is listed once, by its most suspect
-    label.
+    label. A label that few images have is not judged: no model has learnt it.
     """
     worst: dict[int, Suspect] = {}
     for column, label in enumerate(labels):
+        has = int((truth[:, column] > 0.5).sum())
+        if min(has, len(truth) - has) < _LEAST_IMAGES:
+            continue
         two = np.stack([1 - probabilities[:, column], probabilities[:, column]], axis=1)
         for one in among_classes((truth[:, column] > 0.5).astype(np.int64), two, (f"not {label}", label)):
             if one.index not in worst or one.margin > worst[one.index].margin:

@@ -75,6 +75,11 @@ class OneOf(Task):
         shares = self.prior(truth)
         return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
+    def counts(self, truth: Truth) -> list[tuple[str, int]]:
+        """Return (class, images), in the order of classes."""
+        counts = np.bincount(_indices(truth), minlength=len(self.columns)).tolist()
+        return list(zip(self.target.captions, counts, strict=True))
+
     def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
         """Return one case an image, by class."""
         names = tuple(self.target.meanings.values())

@@ -112,6 +112,11 @@ class Target:
             return f"{self.kind} {self.source.told}"
         return f"{len(self.columns)} {self.kind if len(self.columns) != 1 else self.kind.removesuffix('s')}"
 
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Caption of each column: its label, and its name for people if that differs."""
+        return tuple(label if name == label else f"{label}: {name}" for label, name in self.meanings.items())
+
     def named(self, names: Mapping[str, str]) -> Self:
         """Return the target with the names that the data lists."""
         return dataclasses.replace(self, names=names)

@@ -112,6 +112,10 @@ class Task(ABC):
     # --- what a report shows
 
     @abstractmethod
+    def counts(self, truth: Truth) -> list[tuple[str, int]]:
+        """Return (category, images) of the training images: of a class, a label, a range of numbers."""
+
+    @abstractmethod
     def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
         """Return what a report counts and shows."""
 
