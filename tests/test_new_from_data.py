@@ -143,6 +143,16 @@ CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         {"target": Labels(FromTrain()), "submission": JoinedLabels(label="tags"), "metric": "f1(samples)",
          "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=Tags("tags"))},
     ),
+    "tags that the sample separates differently": (
+        {"train.csv": labels("id,tags", ["a", "b", "a|b", "c|a", "c", "b|c"]),
+         "sample_submission.csv": "id,tags/7,a b/8,a"},
+        {"target": Labels(FromTrain(), at_least_one=True), "submission": JoinedLabels(label="tags"),
+         "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=Tags("tags", sep="|"))},
+    ),
+    "one-hot classes of which one is submitted": (
+        {"train.csv": labels("id,a,b", ["1,0", "0,1"] * 3), "sample_submission.csv": "id,label/7,a/8,b"},
+        {"target": Classes(["a", "b"]), "submission": ClassLabel()},
+    ),
     "a flag": (
         {"train.csv": labels("id,has", ["0", "1"] * 3), "sample_submission.csv": "id,has/7,0.5/8,0.5"},
         {"target": Classes(["0", "1"]), "submission": Probability(label="has", of="1"), "metric": "auc"},
@@ -228,6 +238,17 @@ def test_a_shared_folder_is_told_apart_by_the_tables(cli: Cli, tmp_path: Path) -
     assert "test images: those of images that test.csv lists" in done.out
 
 
+def test_jpegs_are_taken_where_each_image_is_a_tiff_too(cli: Cli, tmp_path: Path) -> None:
+    tables = {"train.csv": labels("id,kind", ["oak", "elm"] * 3), "sample_submission.csv": "id,kind/7,oak/8,oak"}
+    both = [f"{part}-{kind}/{number}.{kind}" for kind in ("jpg", "tif") for part, number in PARTS]
+    succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *both)))
+    assert written().train == CsvLabels("train.csv", images="train-jpg/{id}.jpg", id="id", label="kind")
+    assert written().test == "test-jpg/{id}.jpg"
+
+
+PARTS = [*(("train", number) for number in range(6)), ("test", 7), ("test", 8)]
+
+
 def test_two_folders_of_test_images(cli: Cli, tmp_path: Path) -> None:
     tables = {"labels.csv": labels("id,has", ["0", "1"] * 3), "sample_submission.csv": "id,has/7.jpg,1/8.jpg,1"}
     names = [*(f"train/{number}.jpg" for number in range(6)), "holdout/7.jpg", "test/8.jpg"]
@@ -246,6 +267,9 @@ def test_annotations(cli: Cli, tmp_path: Path) -> None:
     succeeded(cli("new", "leaf", "--from", found))
     assert written().train == CocoLabels("train.json", images="train/{file_name}")
     assert written().target == Classes(FromTrain())
+    (found / "sample_submission.csv").write_text("id,cat,dog\n7,0,1\n8,0,1\n")
+    succeeded(cli("new", "pets", "--from", found))
+    assert written("pets").train == CocoLabels("train.json", images="train/{file_name}", category="name")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Evidence:
         files = DataFiles.from_folders([folder], origin)
         while top := _only_top(files):
             files = files.below(top)
-        doubled = folder_layout.doubled(files)
+        doubled = folder_layout.doubled(files, {path.partition("/")[0].lower() for path in files.paths})
         found = cls(files.without_double(doubled) if doubled else files)
         if not found.images:
             raise UserError(f"{origin} has no images: name the archive, or the folder that it was unpacked to.")
@@ -83,7 +83,7 @@ class Evidence:
         """Return the column of a table that names the images of folders best; empty if none does."""
         there = {key(name) for folder in folders for name in self.images[folder]}
         shares = {column: table[column].map(key).isin(there).mean() for column in table.columns if column}
-        best = max(shares, key=lambda column: shares[column], default="")
+        best = max(shares, key=lambda column: (shares[column], table[column].nunique()), default="")
         return best if best and shares[best] >= _SHARE else ""
 
     def pattern(self, folders: Sequence[str], ids: Sequence[str], placeholder: str = "id") -> Pattern:

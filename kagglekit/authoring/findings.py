@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kagglekit.authoring.evidence import Evidence
+from kagglekit.authoring.evidence import Evidence, key
 from kagglekit.authoring.label_values import Values
 from kagglekit.competitions.locations import CsvGroups, TrainLayout
 from kagglekit.tasks.targets import Target
@@ -19,6 +19,8 @@ Choose = Callable[[str, str, Sequence[str], str], str]
 
 _GROUP_NAMES = ("patient", "subject", "driver", "group", "person", "animal", "location", "site", "plant_id", "user")
 """Parts of the names of columns whose values are groups."""
+_HEAVY = (".tif", ".tiff", ".dcm", ".dicom")
+"""Endings of images that are taken only where there are no others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +60,16 @@ def folders_of(evidence: Evidence, tests: Sequence[str], keys: set[str]) -> list
     """Return the folders with images that `keys` name: those of test images only if there are no others."""
     having = [folder for folder in evidence.images if evidence.share(folder, keys) > 0]
     own = [folder for folder in having if folder not in tests]
-    return own or having
+    return without_copies(evidence, own or having)
+
+
+def without_copies(evidence: Evidence, folders: Sequence[str]) -> list[str]:
+    """Return the folders without those whose images others have too, as JPEG beside TIFF."""
+    kept: list[str] = []
+    seen: set[str] = set()
+    for folder in sorted(folders, key=lambda each: (evidence.images[each][0].lower().endswith(_HEAVY), each)):
+        keys = set(map(key, evidence.images[folder]))
+        if not keys <= seen:
+            kept.append(folder)
+        seen |= keys
+    return sorted(kept)

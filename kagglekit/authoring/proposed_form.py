@@ -99,14 +99,21 @@ def _one_column(sample: pd.DataFrame, train: Train, options: dict[str, Any], cho
     if isinstance(target, Grades):
         return Form(submission=ClassLabel(**options), metric="qwk", target=target)
     if isinstance(target, Labels):
-        separator = _separator(train)
+        separator = _separator(train, cells)
         own: dict[str, Any] = {} if separator == " " else {"sep": separator}
         return Form(submission=JoinedLabels(**options, **own), metric="f1(samples)", target=target)
     return _classes(cells, train, options, choose)
 
 
-def _separator(train: Train) -> str:
-    return train.values[0].separator() or " " if train.values else " "
+def _separator(train: Train, cells: Values) -> str:
+    """Return what separates labels in the sample: what gives labels of the training table, else what does there."""
+    own = train.values[0].separator() or " " if train.values else " "
+    known = set(train.labels)
+    first = next((cell for cell in cells.texts if cell), "")
+    for separator in (own, " ", ",", ";", "|"):
+        if {part.strip() for part in first.split(separator)} <= known:
+            return separator
+    return own
 
 
 def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choose) -> Form:

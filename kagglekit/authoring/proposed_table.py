@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kagglekit.authoring import label_values
 from kagglekit.authoring.evidence import Evidence, key
@@ -13,6 +13,9 @@ from kagglekit.base.errors import UserError
 from kagglekit.competitions.label_columns import Columns, LabelColumns, OneHot, RowPerLabel, Tags
 from kagglekit.competitions.locations import CsvLabels
 from kagglekit.tasks.targets import Classes, FromCsv, FromTrain, Grades, Labels, Number, Numbers, Shares, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def propose(
@@ -38,36 +41,52 @@ def propose(
     if group:
         said.append(f"groups: column {group!r} of {table.name}")
     layout = CsvLabels(table.name, images=evidence.pattern(folders, names), id=table.id, label=label, **options)
-    labels = columns[0].distinct if isinstance(label, str) else [column.name for column in columns]
+    labels = _names(columns)
     return Train(layout=layout, target=target, values=columns, labels=labels, said=said)
+
+
+def _names(columns: Sequence[Values]) -> list[str]:
+    """Return the labels that columns have: their names, or what is in the only one."""
+    if len(columns) > 1:
+        return [column.name for column in columns]
+    (column,) = columns
+    separator = column.separator()
+    if not separator:
+        return column.distinct
+    return sorted({part.strip() for cell in column.texts for part in cell.split(separator)} - {""})
 
 
 def _label_columns(evidence: Evidence, table: LabelTable, group: str, given: str) -> list[Values]:
     """Return the columns with labels: those that the user or the sample submission names, or the only one left."""
     rows = table.rows
     others = [column for column in rows.columns if column and column not in (table.id, group)]
-    asked = [] if evidence.sample is None else list(evidence.sample.columns[1:])
     wanted = given.rsplit(":", 1)[1] if given else ""
     if wanted and wanted not in others:
         raise UserError(f"{table.name} has no column {wanted!r}; it has {', '.join(others)}.")
-    shared = [wanted] if wanted else [column for column in asked if column in others]
-    if not shared and len(asked) > 1:
-        shared = [column for column in others if set(rows[column]) <= set(asked)][:1]
-    if not shared and len(asked) == 1 and evidence.sample is not None:
-        named = set(evidence.sample[asked[0]])
-        shared = [
-            column
-            for column in others
-            if named <= set(rows[column]) and Values(column, rows[column].tolist()).numbers is None
-        ]
-    if len(shared) != 1 and len(shared) < len(asked):
-        shared = others if len(others) == 1 else []
+    shared = [wanted] if wanted else _asked_for(evidence, rows[others])
     if not shared:
         raise UserError(
             f"{table.name} has the columns {', '.join(others[:6])}{', …' if len(others) > 6 else ''}: which of them "
             f"has the labels? Name it with --labels {table.name}:{table.id}:COLUMN."
         )
     return [Values(column, rows[column].str.strip().tolist()) for column in shared]
+
+
+def _asked_for(evidence: Evidence, rows: pd.DataFrame) -> list[str]:
+    """Return the columns that the sample submission has too, or whose values it has, or that are the only ones."""
+    names = list(rows.columns)
+    asked = [] if evidence.sample is None else list(evidence.sample.columns[1:])
+    shared = [column for column in asked if column in names]
+    if not shared and len(asked) > 1:
+        shared = [column for column in names if set(rows[column]) <= set(asked)][:1]
+    if not shared and len(asked) == 1 and evidence.sample is not None:
+        named = set(evidence.sample[asked[0]])
+        texts = [column for column in names if Values(column, rows[column].tolist()).numbers is None]
+        shared = [column for column in texts if named <= set(rows[column])]
+    if len(shared) == 1 or (shared and len(shared) == len(asked)):
+        return shared
+    flags = all(Values(column, rows[column].tolist()).flags for column in names)
+    return names if len(names) == 1 or flags else []
 
 
 def _labels(table: LabelTable, columns: Sequence[Values], choose: Choose) -> tuple[LabelColumns, Target, list[str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kagglekit.authoring import proposed_table
 from kagglekit.authoring.evidence import Evidence, key
@@ -49,7 +50,8 @@ def _table(evidence: Evidence, given: str) -> LabelTable | None:
         column = evidence.naming(rows, evidence.images) if len(rows) else ""
         if column and not rows[column].map(key).isin(asked).all() and len(rows.columns) > 1:
             found.append(LabelTable(name, rows, column))
-    return max(found, key=lambda each: len(each.rows), default=None)
+    wanted = set() if evidence.sample is None else set(evidence.sample.columns[1:])
+    return max(found, key=lambda each: (bool(wanted & set(each.rows.columns)), len(each.rows)), default=None)
 
 
 def _in_json(evidence: Evidence, tests: Sequence[str]) -> Train | None:
@@ -57,16 +59,31 @@ def _in_json(evidence: Evidence, tests: Sequence[str]) -> Train | None:
     for name, path in evidence.files.paths.items():
         if not name.lower().endswith(".json"):
             continue
-        content = json.loads(path.read_bytes())
+        content = _parsed(path)
         if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
             continue
         ids = [str(each["file_name"]) for each in content["images"]]
         folders = folders_of(evidence, tests, set(map(key, ids)))
         several = len({each["image_id"] for each in content["annotations"]}) < len(content["annotations"])
-        layout = CocoLabels(name, images=evidence.pattern(folders, ids, "file_name"))
-        said = [f"labels: the annotations of {name}, by the id of the category"]
+        names = {str(each["name"]) for each in content["categories"]}
+        category = "name" if names & _in_sample(evidence) else "id"
+        layout = CocoLabels(name, images=evidence.pattern(folders, ids, "file_name"), category=category)
+        said = [f"labels: the annotations of {name}, by the {category} of the category"]
         return Train(layout=layout, target=Labels(FromTrain()) if several else Classes(FromTrain()), said=said)
     return None
+
+
+def _in_sample(evidence: Evidence) -> set[str]:
+    """Return the columns and the values of the sample submission."""
+    return set() if evidence.sample is None else {*evidence.sample.columns[1:], *evidence.sample.iloc[:, -1]}
+
+
+def _parsed(path: Path) -> Any:
+    """Return what a JSON file holds; nothing if it is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return None
 
 
 def _in_folders(evidence: Evidence, tests: Sequence[str], table: LabelTable | None) -> Train | None:
@@ -76,8 +93,7 @@ def _in_folders(evidence: Evidence, tests: Sequence[str], table: LabelTable | No
     names = sorted(folder.rpartition("/")[2] for folder in inside)
     if len(parents) != 1 or len(names) < 2:
         return None
-    known = set() if evidence.sample is None else {*evidence.sample.columns[1:], *evidence.sample.iloc[:, -1]}
-    if table is not None and not known & set(names):
+    if table is not None and not _in_sample(evidence) & set(names):
         return None
     parent = parents.pop()
     groups, said = _other_groups(table, names)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kagglekit.authoring import proposed_form, proposed_train
+from kagglekit.authoring import findings, proposed_form, proposed_train
 from kagglekit.authoring.evidence import Evidence, key
 from kagglekit.authoring.findings import Train
 from kagglekit.authoring.proposal import Proposal
@@ -17,6 +17,8 @@ from kagglekit.competitions.locations import CsvIds, CsvLabels
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+\d{4}")
 _SHARE = 0.5
+_APART = 0.9
+"""A folder has test images alone if the sample asks for more than this share."""
 OPTIONS = ("labels", "task", "of", "metric", "flip", "kaggle")
 """Answers that count beside what the data says."""
 
@@ -83,16 +85,17 @@ def _test_folders(evidence: Evidence) -> list[str]:
     asked = {key(name) for name in evidence.sample.iloc[:, 0]}
     found = [folder for folder in evidence.images if evidence.share(folder, asked) >= _SHARE]
     others = [folder for folder in found if "train" not in folder.lower()]
-    return others or found
+    return findings.without_copies(evidence, others or found)
 
 
 def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tuple[Any, list[str]]:
     """Return where test images are, and what was taken from where."""
     ids = [] if evidence.sample is None else evidence.sample.iloc[:, 0].tolist()
-    if tests:
+    asked = {key(name) for name in ids}
+    apart = not asked or all(evidence.share(folder, asked) > _APART for folder in tests)
+    if tests and apart:
         pattern = evidence.pattern(tests, ids)
         return pattern, [f"test images: {' and '.join(tests)}, by the ids of {evidence.sample_name or 'their names'}"]
-    asked = {key(name) for name in ids}
     shared = [folder for folder in evidence.images if asked and evidence.share(folder, asked) > 0]
     if not shared:
         return (), ["test images: none"]
