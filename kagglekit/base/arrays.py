@@ -33,3 +33,12 @@ def class_indices(labels: Iterable[str], classes: Sequence[str]) -> Labels:
     """Return the class index of each of N labels, (N,); raise KeyError for an unknown label."""
     indices = {label: index for index, label in enumerate(classes)}
     return np.array([indices[label] for label in labels], dtype=np.int64)
+
+
+def spreads(columns: Floats) -> Floats:
+    """Return the standard deviation of each column of (N, C), (C,); 1 for one that never changes, to divide by.
+
+    That of 0.1 a thousand times is not 0, but a rounding error.
+    """
+    found: Floats = np.where(columns.max(axis=0) > columns.min(axis=0), columns.std(axis=0), 1.0)
+    return found

@@ -89,8 +89,8 @@ def audit(
         if run is not None or show:
             raise UserError("--apply does no audit: leave out --run and --open.")
         everything = dataclasses.replace(chosen.data, sample=0)
-        _, found = _tables(project, data_path, everything, console)
-        listed = exclusions.apply(apply, workspace, found.train, console)
+        project, found = _tables(project, data_path, everything, console)
+        listed = exclusions.apply(apply, workspace, found.train, project.competition.task, console)
         console.say(f"{len(listed)} training images are excluded from later runs: {workspace.drops}")
         console.say("nothing was deleted: to include them again, edit or remove that file")
         console.say(f"next: kagglekit run {shlex.quote(project.name)}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kagglekit.base.arrays import spreads
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions import csv_tables, label_tables, samples
@@ -94,5 +95,4 @@ def _measured(competition: Competition, labels: Iterable[str]) -> Numbers:
         count, why = sum(text in faults for text in texts), next(iter(faults.values()))
         raise UserError(f"{count} training images have a wrong label: {why}: correct it, or the plugin's target.")
     truth = task.truth(texts)
-    scales = [float(scale) or 1.0 for scale in truth.std(axis=0)]  # a constant column must not divide by zero
-    return replace(target, means=truth.mean(axis=0).tolist(), scales=scales)
+    return replace(target, means=truth.mean(axis=0).tolist(), scales=spreads(truth).tolist())

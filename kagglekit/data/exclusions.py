@@ -13,6 +13,7 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import csv_tables
+from kagglekit.tasks.task import Task
 
 COLUMNS = ("id", "reason")
 DROP = "drop"
@@ -67,7 +68,7 @@ def _read_aloud(path: Path, console: Console) -> pd.DataFrame:
     return listed
 
 
-def apply(path: Path, workspace: Workspace, train: pd.DataFrame, console: Console) -> pd.DataFrame:
+def apply(path: Path, workspace: Workspace, train: pd.DataFrame, task: Task, console: Console) -> pd.DataFrame:
     """Exclude the images listed in `path` from later runs. Return the list.
 
     Replaces the earlier list. Raises UserError for ids that match no training image, and if a class would have no
@@ -85,7 +86,7 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame, console: Consol
             f"look like {train['id'].iloc[0]!r})."
         )
     kept = train[~train["id"].isin(listed["id"])]
-    lost = sorted(set(train["label"]) - set(kept["label"]))
+    lost = task.absent(kept["label"])
     if lost:
         raise UserError(f"{path} would leave no training image of class {lost[0]!r}: remove some of its ids.")
     write(workspace.drops, listed)

@@ -188,7 +188,7 @@ def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Fl
         out_of_fold=gates.score(scored.truth, needed, metric),
         standard_error=None if math.isnan(error) else error,
         accuracy=second if name == ACCURACY else None,
-        also={} if name == ACCURACY else {name: second},
+        also=None if name == ACCURACY else {name: second},
         before_finish=gates.score(scored.truth, before, metric),
         finish=job.run.finishing,
         clusters=len(np.unique(scored.clusters)),

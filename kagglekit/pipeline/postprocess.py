@@ -18,7 +18,7 @@ from kagglekit.base.arrays import Floats
 from kagglekit.metrics import Metric, Predicted
 from kagglekit.pipeline.gates import Advance, Gate, Scored, judge, parts, still
 from kagglekit.pipeline.predictions import Predictions
-from kagglekit.tasks.activations import SOFTMAX, Activation
+from kagglekit.tasks.activations import IDENTITY, SOFTMAX, Activation
 from kagglekit.tasks.task import Truth
 
 MISTAKES_TO_SHARPEN = 10
@@ -79,7 +79,8 @@ def finish(
 ) -> tuple[Floats, list[Gate]]:
     """Try the steps in turn. Return out-of-fold predictions after the kept steps, and all gates.
 
-    A metric of ranks, decisions or numbers gets none: what it does not see must not be changed for it.
+    A metric of ranks, decisions or numbers gets none: what it does not see must not be changed for it. Nor do numbers,
+    which have no confidence.
     """
     gates: list[Gate] = []
     current = scored.probabilities
@@ -89,7 +90,7 @@ def finish(
     choosing = {int(part): seen & (fold != part) for part in np.unique(fold)} | {_ALL: seen}
     kept: list[str] = []
     values: dict[int, list[float]] = {part: [] for part in choosing}
-    for step in steps if metric.needs == "probabilities" else ():
+    for step in steps if metric.needs == "probabilities" and activation is not IDENTITY else ():
         chain, tried = [*kept, step], {}
         after = np.empty_like(current)
         for part, rows in choosing.items():

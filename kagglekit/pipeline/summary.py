@@ -76,7 +76,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
 def second(result: Result) -> list[tuple[str, str]]:
     """Return the accuracy, or what says as much where something else is predicted, as (name, value)."""
     accuracy = {} if result.accuracy is None else {seconds.ACCURACY: result.accuracy}
-    return [(name, seconds.shown(name, value)) for name, value in (accuracy | dict(result.also)).items()]
+    return [(name, seconds.shown(name, value)) for name, value in (accuracy | dict(result.also or {})).items()]
 
 
 def _scored(result: Result) -> str:

@@ -188,7 +188,7 @@ class Result(Plain):
     """Standard error of the score; None if there is only one group."""
     accuracy: float | None = None
     """Share of right classes or grades; None if something else is predicted."""
-    also: Mapping[str, float] = field(default_factory=dict)
+    also: Mapping[str, float] | None = left_out()
     """What says how good the predictions are instead of an accuracy: name -> number."""
     before_finish: float
     """Score before the finishing steps, of the usual decisions."""

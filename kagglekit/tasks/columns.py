@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Floats32
+from kagglekit.base.arrays import Floats, Floats32, spreads
 from kagglekit.tasks import cases, label_errors, targets
 from kagglekit.tasks.activations import IDENTITY, SIGMOID, Activation, Standardised
 from kagglekit.tasks.cases import Cases, Confidence
@@ -183,8 +183,7 @@ class _OfNumbers(_ByColumn):
 
     def strata(self, truth: Truth) -> Strata:
         """Return bins of equal size of the first principal component, (N,)."""
-        spread = truth.std(axis=0)
-        standard = (truth - truth.mean(axis=0)) / np.where(spread > 0, spread, 1)
+        standard = (truth - truth.mean(axis=0)) / spreads(truth)
         _, axes = np.linalg.eigh(standard.T @ standard)
         ranks = np.argsort(np.argsort(standard @ axes[:, -1], kind="stable"), kind="stable")
         return np.asarray(ranks * min(_BINS, max(len(truth) // _FEWEST, 1)) // len(truth), dtype=np.int64)
