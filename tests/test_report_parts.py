@@ -281,10 +281,11 @@ def test_with_many_classes_the_hardest_are_shown() -> None:
 def test_confusion_and_parts_count_every_image_once(classes: int, count: int, seed: int) -> None:
     truth, rows = probabilities(count, classes, seed)
     predicted = rows.argmax(axis=1)
-    matrix = stats.confusion(cases_of(truth, rows))
+    found = stats.confusion(cases_of(truth, rows))
+    matrix = found.matrix()
     assert matrix.sum() == count
     assert np.trace(matrix) == (truth == predicted).sum()
-    pairs = stats.most_confused(matrix, 3)
+    pairs = stats.most_confused(found, 3)
     assert [pair.images for pair in pairs] == sorted((pair.images for pair in pairs), reverse=True)
     assert all(matrix[pair.truth, pair.predicted] == pair.images > 0 for pair in pairs)
     parts = stats.by_category(cases_of(truth, rows))
@@ -371,7 +372,7 @@ def test_labels_are_counted_once_for_each_that_an_image_has_or_was_given() -> No
     parts = {part.name: (part.images, part.accuracy, part.precision) for part in stats.by_category(found)}
     assert parts["Rust"] == (1, 1.0, 0.5)
     assert parts["Scab"][:2] == (1, 0.0)
-    assert not stats.confusion(found).any()
+    assert not stats.confusion(found).matrix().any()
     assert task.words(truth) == ["Rust, Scab", "none", "Spot"]
     assert task.correct(truth, task.decide(rows)).tolist() == [0, 0, 1]
     chosen = galleries.choose(found, 0)

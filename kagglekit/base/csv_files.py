@@ -63,7 +63,7 @@ def parse(content: bytes) -> Table:
     UTF-8 wins if it fits; then UTF-16, with a byte order mark or without; then Windows-1252. The separator is the one
     that divides the first row, and the rows after it into the same number of fields.
     """
-    text, encoding = _decoded(content)
+    text, encoding = decoded(content)
     directive = _DIRECTIVE.match(text)
     text = text[directive.end() :] if directive else text
     separator = directive[1] if directive else _separator(text)
@@ -92,7 +92,7 @@ def _is_numbered(header: list[str], rows: list[list[str]]) -> bool:
     return len(cells) == len(rows) and all(cell.isdecimal() for cell in cells)
 
 
-def _decoded(content: bytes) -> tuple[str, str]:
+def decoded(content: bytes) -> tuple[str, str]:
     """Return the text and the name of its encoding, which is empty for UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return _strictly(content, "utf-16"), "UTF-16"

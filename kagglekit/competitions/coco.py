@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kagglekit.base import image_names
+from kagglekit.base import csv_files, image_names
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import CocoLabels
@@ -28,7 +28,10 @@ class Annotated:
 def read(layout: CocoLabels, files: DataFiles) -> Annotated:
     """Return the labels and groups of all images in the file. Raises UserError for a broken file."""
     content = _content(layout, files)
-    records = dict(_values(content, "images", layout, "id", "file_name"))
+    listed = list(_values(content, "images", layout, "id", "file_name"))
+    records = dict(listed)
+    if len(records) < len(listed):
+        raise UserError(f"{layout.json} has {len(listed) - len(records)} images whose id another has: remove them.")
     categories = {key: str(each[layout.category]) for key, each in _categories(content, layout)}
     labels: dict[str, list[str]] = {_file_name(record): [] for record in records.values()}
     if len(labels) < len(records):
@@ -52,11 +55,14 @@ def _content(layout: CocoLabels, files: DataFiles) -> _Object:
     if path is None:
         raise UserError(f"{files.origin} has no {layout.json}: download the competition's data again.")
     try:
-        content = json.loads(path.read_bytes())
+        text, encoding = csv_files.decoded(path.read_bytes())
+        content = json.loads(text)
     except ValueError as error:
         raise UserError(f"{layout.json} can't be read as JSON: {error}; download it again.") from error
     if not isinstance(content, dict):
         raise UserError(f"{layout.json} holds no JSON object with images, annotations and categories.")
+    if encoding:
+        files.remarks.append(f"{path.name} is read as {encoding}")
     return content
 
 
@@ -83,7 +89,8 @@ def _file_name(record: _Object) -> str:
 def _groups(layout: CocoLabels, records: list[_Object]) -> dict[str, str]:
     if not layout.group:
         return {}
-    groups = {_file_name(record): str(record.get(layout.group, "")).strip() for record in records}
+    values = ((_file_name(record), record.get(layout.group)) for record in records)
+    groups = {name: "" if value is None else str(value).strip() for name, value in values}
     without = [name for name, group in groups.items() if not group]
     if without:
         raise UserError(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kagglekit import metrics
 from kagglekit.base import patterns
 from kagglekit.competitions import locations
+from kagglekit.competitions.label_columns import LabelColumns
 from kagglekit.competitions.locations import CsvGroups, CsvIds, FilenameLabels, FolderLabels, TestImages, TrainLayout
 from kagglekit.formats import Submission
 from kagglekit.tasks.targets import Classes, FromTrain, Target
@@ -35,7 +36,8 @@ def mirror_classes(labels: tuple[str, ...], flip: FlipRule) -> tuple[int, ...] |
     if flip == "forbidden":
         return None
     swaps: Mapping[str, str] = {} if isinstance(flip, str) else flip
-    return tuple(labels.index(swaps.get(label, label)) for label in labels)
+    place = {label: index for index, label in enumerate(labels)}
+    return tuple(place[swaps.get(label, label)] for label in labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class Competition:
 
     def _take_classes(self) -> None:
         """Make the target of the short form, and the other way round."""
+        if not isinstance(self.target, Target):
+            raise ValueError(f"target must be Classes(…), Labels(…), Grades(…) or Number(…), not {self.target!r}")  # noqa: TRY004
         if not isinstance(self.classes, Mapping):  # dict() would accept a list of two-letter strings
             raise ValueError(f"classes must map labels to names, not be a {type(self.classes).__name__}")  # noqa: TRY004
         if self.classes and self.classes != self.target.meanings:
@@ -98,6 +102,9 @@ class Competition:
     def _check_locations(self) -> None:
         """Raise ValueError if the labels are written as no such target is, or groups are declared twice or by half."""
         label = getattr(self.train, "label", "")
+        if not isinstance(label, LabelColumns):
+            wanted = "a column, OneHot(), Tags(…), Columns() or RowPerLabel(…)"
+            raise ValueError(f"label {label!r} must be {wanted}")  # noqa: TRY004
         if not isinstance(label, str) and self.target.kind not in label.kinds:
             raise ValueError(
                 f"{type(label).__name__} is for targets of {' or '.join(label.kinds)}, not of {self.target.kind}: "
@@ -135,6 +142,11 @@ class Competition:
     def scored_by(self) -> metrics.Metric:
         """The metric, with the labels that it names found among those of the target."""
         return self._scored_by(self.metric or self.task.metric)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric as it is written in a plugin; empty for an object or a function."""
+        return (self.metric or self.task.metric) if isinstance(self.metric, str) else ""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def check_train(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
     """Return the table of training images with its columns in order. Errors are PluginError, which names `source`."""
-    _check_images(table, ("id", "path", "label"), source)
+    check_images(table, ("id", "path", "label"), source)
     _check_labels(table, competition, source)
     if competition.has_groups and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
@@ -33,7 +33,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
 
 def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the table of test images with its columns in order. Errors are PluginError, which names `source`."""
-    _check_images(table, ("id", "path"), source)
+    check_images(table, ("id", "path"), source)
     return _with_slashes(table[["id", "path"]])
 
 
@@ -60,7 +60,7 @@ def _check_labels(table: pd.DataFrame, competition: Competition, source: str) ->
             f"{table['path'].iloc[labels.index(first)]}{image_names.told_apart(first, competition.labels)}: correct "
             "the data or move the images away, or change the target in the plugin."
         )
-    unused = task.absent(labels)
+    unused = [name for name in task.absent(labels) if name != getattr(competition.target, "unseen", "")]
     if unused:
         raise PluginError(
             f"{source}: no training image of class {unused[0]!r}: download the data again if it is incomplete, or "
@@ -68,7 +68,8 @@ def _check_labels(table: pd.DataFrame, competition: Competition, source: str) ->
         )
 
 
-def _check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
+def check_images(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:
+    """Raise PluginError unless the columns hold strings, and each id is one image. The message names `source`."""
     if not table.columns.is_unique:
         raise PluginError(f"{source}: the table has a duplicate column: {list(table.columns)}.")
     for column in columns:

@@ -143,8 +143,11 @@ class Cells:
                 )
 
     def _numbers(self) -> list[str]:
-        """Return the joined numbers of each row, (N,)."""
-        columns = [self.table[column].str.strip().tolist() for column in self.columns]
+        """Return the joined numbers of each row, (N,), by columns' names if they are the target's, else by place."""
+        named = {self.layout.labels.get(column, column): column for column in self.columns}
+        target = self.competition.labels
+        order = [named[name] for name in target] if set(named) == set(target) else list(self.columns)
+        columns = [self.table[column].str.strip().tolist() for column in order]
         return [SEPARATOR.join(row) for row in zip(*columns, strict=True)]
 
     def _long(self, label: RowPerLabel) -> dict[str, str]:

@@ -34,6 +34,13 @@ def has_train(competition: Competition, files: DataFiles) -> bool:
     return _first_matching(competition.train.image_patterns, files) is not None
 
 
+def has_all_folders(competition: Competition, files: DataFiles) -> bool:
+    """Return whether there are images in all folders of the layouts in use."""
+    splits = (competition.train.image_patterns, competition.test_alternatives)
+    used = [pattern for layouts in splits for pattern in _first_matching(layouts, files) or ()]
+    return all(next(iter(_each_match(pattern, files)), None) is not None for pattern in used)
+
+
 def has_test(competition: Competition, files: DataFiles) -> bool:
     """Return whether there is any test image, or no test set is declared."""
     layouts = competition.test_alternatives
@@ -148,9 +155,13 @@ def _matches(layout: Sequence[str], files: DataFiles) -> Found:
 
 
 def _first_matching(layouts: Alternatives, files: DataFiles) -> tuple[str, ...] | None:
-    """Return the patterns of the first layout that has any image."""
-    matching_ = (layout for layout in layouts if any(next(iter(_each_match(each, files)), None) for each in layout))
-    return next(matching_, None)
+    """Return the patterns of the first layout that has images for all of them, else of the first that has any."""
+    there = [[next(iter(_each_match(each, files)), None) is not None for each in layout] for layout in layouts]
+    for enough in (all, any):
+        found = next((layout for layout, has in zip(layouts, there, strict=True) if enough(has)), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _read_layout(layout: TrainLayout, competition: Competition, files: DataFiles) -> pd.DataFrame:

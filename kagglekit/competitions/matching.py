@@ -25,6 +25,7 @@ def rows_of(layout: Listing, spelled: Sequence[Spelled], names: Sequence[str], f
     Raises UserError for images and rows that belong to none, unless the layout leaves them out.
     """
     rows = image_names.match(spelled, names)
+    _check_once(layout, spelled, rows, names)
     used = [names[row] for row in rows if row is not None]
     unused = sorted(set(names) - set(used))
     missing = [bare for (_, bare), row in zip(spelled, rows, strict=True) if row is None]
@@ -35,6 +36,18 @@ def rows_of(layout: Listing, spelled: Sequence[Spelled], names: Sequence[str], f
     found = [None if row is None else names[row] for row in rows]
     remark_loose(((image, name) for image, name in zip(spelled, found, strict=True) if name), layout.source, files)
     return found
+
+
+def _check_once(layout: Listing, spelled: Sequence[Spelled], rows: Sequence[int | None], names: Sequence[str]) -> None:
+    """Raise UserError for a row that two images have."""
+    first: dict[int, int] = {}
+    for image, row in enumerate(rows):
+        if row is not None and first.setdefault(row, image) != image:
+            one, other = spelled[first[row]][0], spelled[image][0]
+            raise UserError(
+                f"row {names[row]!r} of {layout.source} is of two images, {one!r} and {other!r}: rename one, or write "
+                f"{{{layout.key}/}} in the plugin if the table has their folders too."
+            )
 
 
 def _without_row(

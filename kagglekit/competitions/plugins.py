@@ -225,10 +225,11 @@ class Plugin:
         """
         import pandas as pd
 
-        from kagglekit.competitions import resolving
+        from kagglekit.competitions import contracts, resolving
 
         def table(described: Competition) -> pd.DataFrame:
             found: pd.DataFrame = self.call("train_table", pd.DataFrame, competition=described, files=files)
+            contracts.check_images(found, ("id", "path", "label"), self._source("train_table", files))
             return found
 
         return resolving.resolve(competition, files, table)

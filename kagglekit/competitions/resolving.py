@@ -12,7 +12,7 @@ from kagglekit.base.walking import natural_key
 from kagglekit.competitions import csv_tables, label_tables, samples
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.tasks.targets import SEPARATOR, FromCsv, FromSample, Labels, Numbers
+from kagglekit.tasks.targets import SEPARATOR, FromCsv, FromSample, Grades, Labels, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,13 @@ def resolve(competition: Competition, files: DataFiles, table: Table) -> Competi
     Raises UserError if the data has no such names.
     """
     if competition.target.source is not None:
-        competition = _named(competition, _names(competition, files, table))
+        names = _names(competition, files, table)
+        if isinstance(competition.target, Grades) and not all(name.isdecimal() for name in names):
+            raise UserError(
+                f"the data says no order of the grades {', '.join(list(names)[:5])}: list them in the plugin, from the "
+                "lowest to the highest."
+            )
+        competition = _named(competition, names)
     if isinstance(competition.target, Numbers) and not competition.target.means:
         competition = competition.with_target(_measured(competition, table(competition)["label"]))
     return competition

@@ -86,7 +86,10 @@ def apply(path: Path, workspace: Workspace, train: pd.DataFrame, task: Task, con
             f"look like {train['id'].iloc[0]!r})."
         )
     kept = train[~train["id"].isin(listed["id"])]
-    lost = task.absent(kept["label"])
+    if kept.empty:
+        raise UserError(f"{path} would leave no training image: remove some of its ids.")
+    lacking = task.absent(train["label"])
+    lost = [name for name in task.absent(kept["label"]) if name not in lacking]
     if lost:
         raise UserError(f"{path} would leave no training image of class {lost[0]!r}: remove some of its ids.")
     write(workspace.drops, listed)

@@ -103,10 +103,10 @@ _IMAGES, _COMPLETE = 2, 3
 
 
 def _holds(competition: Competition, files: DataFiles) -> int:
-    """Return 0 without training images, 1 with them, 2 with test images too, 3 with all CSV files too."""
+    """Return 0 without training images, 1 with them, 2 with images in all folders, 3 with all CSV files too."""
     if not layout.has_train(competition, files):
         return 0
-    if not layout.has_test(competition, files):
+    if not (layout.has_test(competition, files) and layout.has_all_folders(competition, files)):
         return 1
     return _COMPLETE if layout.has_tables(competition, files) else _IMAGES
 

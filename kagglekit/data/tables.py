@@ -143,7 +143,10 @@ def without(
     if len(strange):
         console.warn(f"{len(strange)} ids in your drops.csv match no training image, for example {strange.iloc[0]!r}")
     kept = train[~listed].reset_index(drop=True)
-    lost = task.absent(kept["label"])
+    if kept.empty:
+        raise UserError("your drops.csv leaves no training image: remove some of its ids.")
+    lacking = task.absent(train["label"])
+    lost = [name for name in task.absent(kept["label"]) if name not in lacking]
     if lost:
         raise UserError(f"your drops.csv leaves no training image of class {lost[0]!r}: remove some of its ids.")
     return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
@@ -230,7 +233,10 @@ def scan_images(found: Tables, data: DataSettings, compute: ComputeSettings, fol
 
 
 def check_classes(found: Tables, scanned: Scanned, task: Task) -> None:
-    """Raise UserError if no image of a class, or label, can be read."""
+    """Raise UserError if no image, or none of a class or label, can be read."""
+    if scanned.train.empty:
+        first = scanned.quarantine[scanned.quarantine["part"] == "train"].iloc[0]
+        raise UserError(f"no training image can be read, for example {first['path']}: it {first['reason']}.")
     lacking = task.absent(found.train["label"])  # in a sample
     lost = [name for name in task.absent(scanned.train["label"]) if name not in lacking]
     if lost:

@@ -86,12 +86,16 @@ def global_average_precision(truth: Labels, predicted: Floats, resamples: Resamp
         return np.asarray(together / (counts @ classed))
 
 
-def of_one(name: str, truth: Truth, predicted: Predicted, positive: int) -> tuple[Mask, Floats]:
-    """Return which rows are positive, (N,), and their scores, (N,), of one class or label."""
-    if predicted.shape[1] > 2 or (truth.ndim == 2 and truth.shape[1] != 1):
+def of_one(name: str, truth: Truth, predicted: Predicted, positive: int, *, named: bool) -> tuple[Mask, Floats]:
+    """Return which rows are positive, (N,), and their scores, (N,), of one class or label.
+
+    Of several labels, the positive one must be `named`.
+    """
+    if truth.ndim == 2 and (named or truth.shape[1] == 1):
+        column = positive if named else 0
+        return np.asarray(truth[:, column], bool), predicted[:, column]
+    if predicted.shape[1] > 2 or truth.ndim == 2:
         raise ValueError(f"{name} is for two classes or one label, not {predicted.shape[1]}")
-    if truth.ndim == 2:
-        return np.asarray(truth[:, 0], bool), predicted[:, 0]
     return truth == positive, predicted[:, positive]
 
 

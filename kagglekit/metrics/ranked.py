@@ -98,11 +98,11 @@ def _measured(name: str, measure: Callable[[], Measure], average: str, positive:
     if average:
         return _averaged(measure, average, **fields)
 
-    def one(index: int, **more: Any) -> Metric:
+    def one(index: int, *, named: bool = False, **more: Any) -> Metric:
         def resample(truth: Truth, predicted: Predicted, resamples: Resamples) -> Floats:
             from kagglekit.metrics import curves
 
-            flags, scores = curves.of_one(name, truth, predicted, index)
+            flags, scores = curves.of_one(name, truth, predicted, index, named=named)
             return curves.measured(measure(), flags, scores, resamples)
 
         return _ranked(resample, **fields, **more)
@@ -110,9 +110,9 @@ def _measured(name: str, measure: Callable[[], Measure], average: str, positive:
     def for_labels(labels: Sequence[str], of: str) -> Metric:
         if len(labels) == 1:
             return one(0)
-        if len(labels) > 2:
+        if len(labels) > 2 and not (positive or of):
             raise ValueError(f"{name} is for two classes, not {len(labels)}: {_averages(name)}")
-        return one(positive_index(name, positive or of, labels))
+        return one(positive_index(name, positive or of, labels), named=bool(positive or of))
 
     return one(1, for_labels=for_labels)
 

@@ -131,6 +131,8 @@ def _made_from(job: Job, before: Record | None) -> Record:
     """Return the record of the run's inputs. `before` is the record of an earlier command, if any."""
     return Record(
         competition=CompetitionRecord.from_plain(job.competition.describe()),
+        metric=job.competition.metric_name or None,
+        positive=job.competition.submission.positive or None,
         leaderboard=job.competition.leaderboard,
         bundle=submissions.describe(job.competition, [hook for hook in submissions.HOOKS if job.plugin.has(hook)]),
         backbones=tuple(backbone.record() for backbone in job.backbones),

@@ -62,7 +62,7 @@ def write(run: Run, console: Console, *, again: bool = False) -> Path:
 def render(found: Findings, console: Console) -> str:
     """Render the page."""
     networks = cards.Networks(fitted_run.FittedRun(found.run, console), console)
-    matrix = stats.confusion(found.cases)
+    confusion = stats.confusion(found.cases)
     confidence = found.task.confidence(found.truth, found.probabilities, found.decided)
     bins = [] if confidence is None else stats.reliability(confidence)
     error = stats.calibration_error(bins) if bins else 0.0
@@ -84,8 +84,8 @@ def render(found: Findings, console: Console) -> str:
         gates={gate.step: gate for gate in found.result.finish},
         shown=len(galleries.categories_shown(found.cases)),
         most_answers=cards.MOST_ANSWERS,
-        matrix=matrix if len(matrix) <= LARGEST_MATRIX and found.cases.covers_images else None,
-        pairs=stats.most_confused(matrix, MOST_PAIRS),
+        matrix=confusion.matrix() if confusion.categories <= LARGEST_MATRIX and found.cases.covers_images else None,
+        pairs=stats.most_confused(confusion, MOST_PAIRS),
         categories=stats.by_category(found.cases),
         groups=_groups(found),
         most_groups=MOST_GROUPS,

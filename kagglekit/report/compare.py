@@ -5,7 +5,6 @@ N: images that both runs scored, C: classes.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -128,13 +127,11 @@ def _needed(found: Findings, metric: Metric, rows: Indices) -> Predicted:
 
 def _metric(found: Findings) -> Metric:
     """Return the competition's metric, if it has a name, else the proper loss of the task."""
-    for name in (found.result.metric, found.result.metric.replace(" ", "_")):
-        with contextlib.suppress(ValueError):
-            return metrics.resolve(name)
-    losses = found.task.losses
-    return Metric(
-        name=found.task.loss, score=lambda truth, rows: float(losses(truth, rows).mean()), per_row=found.task.losses
-    )
+    record, task = found.record, found.task
+    if record.metric is not None:
+        return metrics.resolve(record.metric, task.columns, record.positive or "")
+    losses = task.losses
+    return Metric(name=task.loss, score=lambda truth, rows: float(losses(truth, rows).mean()), per_row=losses)
 
 
 def _correlation(first: Floats, second: Floats) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.pipeline import postprocess
 from kagglekit.tasks.cases import NOWHERE, Cases, Confidence
 from kagglekit.tasks.task import Task, Truth
@@ -21,16 +21,32 @@ from kagglekit.tasks.task import Task, Truth
 BINS = 10
 
 
-def confusion(found: Cases) -> NDArray[np.int64]:
-    """Return the confusion matrix: counts by true category (rows) and predicted category (columns), (C, C).
+@dataclass(frozen=True)
+class Confusion:
+    """How often categories are predicted as others."""
 
-    It is zero where an image is several cases: then no category is taken for another.
-    """
-    count = len(found.categories)
+    truth: Labels
+    """True category of each pair that occurs, (P,)."""
+    predicted: Labels
+    """(P,)"""
+    images: Labels
+    """(P,)"""
+    categories: int
+
+    def matrix(self) -> NDArray[np.int64]:
+        """Return counts by true category (rows) and predicted category (columns), (C, C)."""
+        counts = np.zeros((self.categories, self.categories), np.int64)
+        counts[self.truth, self.predicted] = self.images
+        return counts
+
+
+def confusion(found: Cases) -> Confusion:
+    """Return the pairs of categories; none where an image is several cases: no category is then taken for another."""
+    count, nothing = len(found.categories), np.zeros(0, np.int64)
     if not found.covers_images:
-        return np.zeros((count, count), np.int64)
-    counts = np.bincount(found.true * count + found.predicted, minlength=count * count)
-    return counts.reshape(count, count).astype(np.int64)
+        return Confusion(nothing, nothing, nothing, count)
+    pairs, images = np.unique(found.true * count + found.predicted, return_counts=True)
+    return Confusion(pairs // count, pairs % count, images.astype(np.int64), count)
 
 
 @dataclass(frozen=True)
@@ -44,14 +60,15 @@ class Confused:
     """Share of the images of the true class."""
 
 
-def most_confused(matrix: NDArray[np.int64], count: int) -> list[Confused]:
+def most_confused(found: Confusion, count: int) -> list[Confused]:
     """Return the most confused pairs of classes, at most `count`."""
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = [np.unravel_index(index, wrong.shape) for index in order]
-    sizes = matrix.sum(axis=1)
-    return [Confused(int(a), int(b), int(wrong[a, b]), wrong[a, b] / sizes[a]) for a, b in pairs if wrong[a, b]]
+    sizes = np.bincount(found.truth, weights=found.images, minlength=found.categories)
+    wrong = np.flatnonzero(found.truth != found.predicted)
+    order = wrong[np.argsort(-found.images[wrong], kind="stable")[:count]]
+    return [
+        Confused(int(own), int(other), int(images), images / sizes[own])
+        for own, other, images in zip(found.truth[order], found.predicted[order], found.images[order], strict=True)
+    ]
 
 
 @dataclass(frozen=True)

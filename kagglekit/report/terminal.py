@@ -33,7 +33,7 @@ def tell(found: Findings, console: Console) -> None:
     if confidence is not None:
         console.say(f"expected calibration error {stats.calibration_error(stats.reliability(confidence)):.4f}")
     for gate in found.result.finish:
-        value = "" if gate.value is None else f" {gate.value:g}"
+        value = f" {gate.text or ''}".rstrip() if gate.value is None else f" {gate.value:g}"
         kept = "kept" if gate.kept else "not kept"
         console.say(f"{gate.step}{value}: {gate.before:.5f} -> {gate.after:.5f}, {kept}")
     if found.result.synthetic:

@@ -99,6 +99,10 @@ class Record(Plain):
     """The inputs of a run: `run.json`, written when the run starts."""
 
     competition: CompetitionRecord
+    metric: str | None = left_out()
+    """The metric as the plugin writes it, for `metrics.resolve`; None for a function, which has no name."""
+    positive: str | None = left_out()
+    """The class whose probability is submitted, for metrics that have a positive class."""
     leaderboard: Mapping[str, float] = field(default_factory=dict)
     """Known leaderboard scores: name -> score."""
     bundle: Mapping[str, Any] = field(default_factory=dict)

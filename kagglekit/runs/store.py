@@ -274,9 +274,10 @@ def _folders(places: Iterable[Path]) -> list[Path]:
 def best_run(workspace: Workspace, accept: Callable[[Run, Result], bool] = lambda _run, _result: True) -> Run | None:
     """Return the accepted run with the best out-of-fold score; the oldest one if several are equal.
 
-    Rehearsals, runs on a sample and unfinished runs are ignored.
+    Rehearsals, runs on a sample and unfinished runs are ignored, and those scored by another metric than the newest.
     """
     finished = [(run, run.result) for run in all_runs(workspace) if not run.synthetic]
     whole = [(run, result) for run, result in finished if result is not None and not result.sample]
     accepted = [(run, result) for run, result in whole if accept(run, result)]
-    return min(accepted, key=lambda pair: pair[1].loss)[0] if accepted else None
+    alike = [pair for pair in accepted if pair[1].metric == accepted[-1][1].metric]
+    return min(alike, key=lambda pair: pair[1].loss)[0] if alike else None

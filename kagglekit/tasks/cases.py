@@ -49,7 +49,8 @@ class Cases:
     @property
     def covers_images(self) -> bool:
         """Whether each image is one case, so that categories can be confused."""
-        return bool((self.images == np.arange(len(self.images))).all())
+        one_each = bool((self.images == np.arange(len(self.images))).all())
+        return one_each and NOWHERE not in self.true and NOWHERE not in self.predicted
 
 
 @dataclass(frozen=True, kw_only=True)

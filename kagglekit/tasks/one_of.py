@@ -66,8 +66,8 @@ class OneOf(Task):
 
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
         """Return each row's log loss as Kaggle computes it, (N,)."""
-        rows = predictions / predictions.sum(axis=1, keepdims=True)
-        right = np.clip(rows[np.arange(len(truth)), _indices(truth)], _EPSILON, 1 - _EPSILON)
+        own = predictions[np.arange(len(truth)), _indices(truth)] / predictions.sum(axis=1)
+        right = np.clip(own, _EPSILON, 1 - _EPSILON)
         return np.asarray(-np.log(right), dtype=np.float64)
 
     def guessing(self, truth: Truth) -> float:

@@ -79,6 +79,9 @@ class Target:
             return
         if isinstance(self.names, str):
             raise ValueError(f"{type(self).__name__} must list names, not {self.names!r}")  # noqa: TRY004
+        wrong = next((name for name in self.names if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise ValueError(f"{type(self).__name__} must name labels as text, {str(wrong)!r} instead of {wrong!r}")
         names = self.names if isinstance(self.names, Mapping) else {name: name for name in self.names}
         if len(names) != len(self.names):
             twice = next(name for name in self.names if list(self.names).count(name) > 1)
@@ -144,6 +147,11 @@ class Classes(Target):
             raise ValueError(f"classes must map at least two labels to names, not {len(self.columns)}")
         if self.unseen and self.source is None and self.unseen not in self.columns:
             raise ValueError(f"unseen {self.unseen!r} is not one of the classes")
+
+    def named(self, names: Mapping[str, str]) -> Self:
+        """Return the target with the names that the data lists, and the class of unseen images, which it may lack."""
+        unseen = {self.unseen: self.unseen} if self.unseen and self.unseen not in names else {}
+        return super().named(dict(names) | unseen)
 
 
 @dataclass(frozen=True)
