@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kagglekit.authoring import proposed_table
 from kagglekit.authoring.evidence import Evidence, key
 from kagglekit.authoring.findings import Choose, LabelTable, Train, folders_of
+from kagglekit.base import csv_files
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.locations import CocoLabels, CsvGroups, FilenameLabels, FolderLabels
 from kagglekit.tasks.targets import Classes, FromTrain, Labels
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _IN_NAME = re.compile(r"(?P<label>[^\W\d].*?)(?P<between>[._\- ]+)\d+")
 _MOST_LABELS = 200
+_COCO = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 
 
 def propose(evidence: Evidence, tests: Sequence[str], choose: Choose, given: str = "") -> Train:
@@ -41,9 +43,14 @@ def _table(evidence: Evidence, given: str) -> LabelTable | None:
     """Return the table of training images: the one with most of them, apart from that of test images."""
     asked = {key(name) for name in evidence.sample.iloc[:, 0]} if evidence.sample is not None else set()
     if given:
+        if given.count(":") < 2:
+            raise UserError(f"--labels {given!r}: write it as FILE:ID:LABEL, for example train.csv:id:label.")
         name, column, _ = given.rsplit(":", 2)
         if name not in evidence.tables:
             raise UserError(f"--labels {given!r}: the tables there are {', '.join(evidence.tables) or 'none'}.")
+        if column not in evidence.tables[name]:
+            columns = ", ".join(evidence.tables[name].columns)
+            raise UserError(f"--labels {given!r}: {name} has no column {column!r}; it has {columns}.")
         return LabelTable(name, evidence.tables[name], column)
     found = []
     for name, rows in evidence.tables.items():
@@ -60,7 +67,7 @@ def _in_json(evidence: Evidence, tests: Sequence[str]) -> Train | None:
         if not name.lower().endswith(".json"):
             continue
         content = _parsed(path)
-        if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
+        if not isinstance(content, dict) or not all(_have(content.get(part), keys) for part, keys in _COCO.items()):
             continue
         ids = [str(each["file_name"]) for each in content["images"]]
         folders = folders_of(evidence, tests, set(map(key, ids)))
@@ -73,6 +80,11 @@ def _in_json(evidence: Evidence, tests: Sequence[str]) -> Train | None:
     return None
 
 
+def _have(objects: Any, keys: Sequence[str]) -> bool:
+    """Return whether there is a list of objects that have all keys."""
+    return isinstance(objects, list) and all(isinstance(each, dict) and set(keys) <= each.keys() for each in objects)
+
+
 def _in_sample(evidence: Evidence) -> set[str]:
     """Return the columns and the values of the sample submission."""
     return set() if evidence.sample is None else {*evidence.sample.columns[1:], *evidence.sample.iloc[:, -1]}
@@ -81,7 +93,7 @@ def _in_sample(evidence: Evidence) -> set[str]:
 def _parsed(path: Path) -> Any:
     """Return what a JSON file holds; nothing if it is none."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(csv_files.decoded(path.read_bytes())[0])
     except ValueError:
         return None
 

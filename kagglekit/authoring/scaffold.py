@@ -38,10 +38,10 @@ def plugin(name: str, text: str) -> Plugin:
 
 def write(name: str, text: str, folder: Path) -> None:
     """Write a plugin with this module into a new folder."""
-    module = _module(name)
+    module, kind = _module(name), plugin(name, text).competition().target.kind
     with storage.replacing_folder(folder) as temporary:
         (temporary / f"{module}.py").write_text(text, encoding="utf-8", newline="\n")
-        (temporary / "pyproject.toml").write_text(_project(name, module), encoding="utf-8", newline="\n")
+        (temporary / "pyproject.toml").write_text(_project(name, module, kind), encoding="utf-8", newline="\n")
 
 
 def next_steps(name: str, folder: Path, data: Path | None = None) -> str:
@@ -60,12 +60,13 @@ def _module(name: str) -> str:
     return f"kagglekit_{name.replace('-', '_')}"
 
 
-def _project(name: str, module: str) -> str:
+def _project(name: str, module: str, kind: str) -> str:
     """Return the text of the pyproject.toml."""
     return (
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
         f'[project]\nname = "kagglekit-{name}"\nversion = "0.1.0"\n'
         f'description = "{name} for kagglekit"\nrequires-python = ">=3.11"\ndependencies = ["kagglekit"]\n\n'
         f'[project.entry-points."kagglekit.competitions"]\n{name} = "{module}"\n\n'
+        f'[project.entry-points."kagglekit.tasks"]\n{name} = "{kind}"\n\n'
         f'[tool.hatch.build.targets.wheel]\nonly-include = ["{module}.py"]\n'
     )

@@ -56,8 +56,9 @@ def augmentations(size: tuple[int, int]) -> Mapping[str, list[Any]]:
 def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """List the training images. Called once the data has been found.
 
-    Return one row per image: `id`, `path` (absolute), `label` (a key of `classes`) and, if the competition has them,
-    `group` (str) and `valid` (bool, whether the image is in the data's own validation set).
+    Return one row per image: `id`, `path` (absolute), `label` (str: a class, a grade or a number; several labels or
+    numbers are joined by `|`) and, if the competition has them, `group` (str) and `valid` (bool, whether the image is
+    in the data's own validation set).
     """
     raise NotImplementedError
 

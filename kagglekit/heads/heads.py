@@ -14,6 +14,7 @@ import numpy as np
 
 from kagglekit.base.arrays import Floats32, Indices, Mask
 from kagglekit.base.errors import UserError
+from kagglekit.data import folds
 from kagglekit.heads import losses, mlp, nearest, strengths, units
 from kagglekit.heads.inner_fits import Apart, Together
 from kagglekit.heads.layers import Head
@@ -63,8 +64,8 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
 def _choose(training: Training, rows: LinearRows, indices: Indices, grid: Sequence[float], seed: int) -> float:
     """Return the strength for the images at `indices` (N,), whose rows are `rows`."""
     inner = training.inner_parts(indices, seed)
-    held = np.stack([inner == part for part in np.unique(inner)])  # (F, N)
-    clusters = training.clusters(indices)
+    held = np.stack([inner == part for part in folds.scored(inner)])  # (F, N)
+    clusters = training.clusters(indices)[held.any(axis=0)]
     if not rows.are_few:
         return strengths.choose(Together(training, rows, indices, held), grid, clusters)
     with ExitStack() as stack:

@@ -26,14 +26,14 @@ class Together:
         self._paths = LinearPaths(rows, ~held)
 
     def losses(self, strength: float) -> Floats:
-        """Return each image's loss, (N,), under the fit that has not seen it."""
+        """Return the loss of each image that a fit has not seen, under that fit, (M,)."""
         count = len(self._held)
         self._paths.advance(range(count), [strength] * count)
         losses = np.empty(len(self._indices))
         together = max(1, COLUMNS // self._training.columns)
         for start in range(0, count, together):
             self._judge(range(start, min(start + together, count)), losses)
-        return losses
+        return losses[self._held.any(axis=0)]
 
     def _judge(self, fits: range, losses: Floats) -> None:
         training = self._training
@@ -59,7 +59,7 @@ class Apart:
             self._paths.append(LinearPaths(rows, np.ones((1, part.sum()), bool)))
 
     def losses(self, strength: float) -> Floats:
-        """Return each image's loss, (N,), under the fit that has not seen it."""
+        """Return the loss of each image that a fit has not seen, under that fit, (M,)."""
         training = self._training
         losses = np.empty(len(self._indices))
         for paths, held in zip(self._paths, self._held, strict=True):
@@ -67,4 +67,4 @@ class Apart:
             unseen = self._indices[held]
             predictions = predict_rows(paths.head(0, ""), training.rows, unseen, training.view_classes)
             losses[held] = training.losses(unseen, predictions)
-        return losses
+        return losses[self._held.any(axis=0)]

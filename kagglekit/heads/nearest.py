@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32, Indices, Labels
+from kagglekit.data import folds
 from kagglekit.heads.layers import Head, Linear, Unit
 from kagglekit.heads.prediction import joined
 from kagglekit.heads.row_file import blocks
@@ -30,7 +31,7 @@ def fit(training: Training, indices: Indices, seed: int) -> Head:
     """Fit a head on the images at `indices` (N,); choose shrinkage and temperature on inner folds."""
     inner = training.inner_parts(indices, seed)
     losses = np.zeros((len(SHRINKAGES), len(TEMPERATURES)))
-    for part in np.unique(inner):
+    for part in folds.scored(inner):
         fitted = _heads(training, indices[inner != part], SHRINKAGES)
         for number, head in enumerate(fitted):
             losses[number] += _losses(training, head, indices[inner == part])

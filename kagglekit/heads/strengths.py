@@ -22,7 +22,7 @@ class Inner(Protocol):
     """Fits on parts of the training images."""
 
     def losses(self, strength: float) -> Floats:
-        """Return each image's loss, (N,), under a fit at a strength that has not seen it."""
+        """Return the loss of each judged image, (N,), under a fit at a strength that has not seen it."""
 
 
 def choose(inner: Inner, grid: Sequence[float], clusters: Labels) -> float:

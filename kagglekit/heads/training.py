@@ -57,17 +57,24 @@ class Training:
         return np.unique(self.groups[indices], return_inverse=True)[1].astype(np.int64)
 
     def inner_parts(self, indices: Indices, seed: int) -> folds.Fold:
-        """Return the inner fold of each image at `indices`, (N,), for choices that must not see other images."""
+        """Return the inner fold of each image at `indices`, (N,), for choices that must not see other images.
+
+        Without groups, the only image of a class is TRAIN_ONLY, as outside: a fit that judged it would not have seen
+        its class.
+        """
         strata = self.task.strata(self.truth[indices])
         return _inner_parts(strata, None if self.groups is None else self.groups[indices], seed)
 
 
 def _inner_parts(strata: Strata, groups: NDArray[np.object_] | None, seed: int) -> folds.Fold:
     if groups is not None and len(np.unique(groups)) >= 2:
-        return folds.split(strata, groups, min(INNER_FOLDS, len(np.unique(groups))), seed)
+        count = min(INNER_FOLDS, len(np.unique(groups)))
+        if strata.ndim == 1 and np.unique(strata, return_counts=True)[1].max() < count:  # too few to stratify
+            strata = np.zeros(len(strata), np.int64)
+        return folds.split(strata, groups, count, seed)
     if strata.ndim == 2:
         return folds.split(strata, None, INNER_FOLDS, seed)
-    rarest = int(np.unique(strata, return_counts=True)[1].min())
-    if rarest < 2:  # too few to stratify
+    sizes = np.unique(strata, return_counts=True)[1]
+    if (sizes > 1).sum() < 2:  # too few to stratify
         return folds.split(np.zeros(len(strata), np.int64), None, INNER_FOLDS, seed)
-    return folds.split(strata, None, min(INNER_FOLDS, rarest), seed)
+    return folds.split(strata, None, min(INNER_FOLDS, int(sizes[sizes > 1].min())), seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kagglekit import metrics
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions.competition import Competition
@@ -39,8 +40,9 @@ def _names(competition: Competition) -> list[str]:
     if isinstance(declared, OneHot | Columns) and declared.columns:
         return list(map(speller(competition.train.labels, competition), declared.columns))
     mentioned = list(dict.fromkeys(filter(None, _mentioned(competition))))
-    wanted = 2 if competition.submission.positive and competition.target.exclusive else _FEWEST
-    others = [name for name in _others(competition) if name not in mentioned]
+    fewest = max(_FEWEST, _longest_list(competition) + 2)  # a list of all names would always be right
+    wanted = 2 if competition.submission.positive and competition.target.exclusive else fewest
+    others = [name for name in _others(competition, fewest) if name not in mentioned]
     return sorted([*mentioned, *others[: max(wanted - len(mentioned), 0)]], key=natural_key)
 
 
@@ -58,9 +60,17 @@ def _mentioned(competition: Competition) -> Iterator[str]:
             yield from some
 
 
-def _others(competition: Competition) -> list[str]:
+def _others(competition: Competition, fewest: int) -> list[str]:
     """Return names that fit any layout."""
     numbered = isinstance(competition.target, Grades)
     if isinstance(competition.train, CocoLabels) and competition.train.category == "id":
-        return [str(number) for number in range(1, _FEWEST + 1)]
-    return [str(number) if numbered else f"kind{number}" for number in range(0 if numbered else 1, _FEWEST + 1)]
+        return [str(number) for number in range(1, fewest + 1)]
+    return [str(number) if numbered else f"kind{number}" for number in range(0 if numbered else 1, fewest + 1)]
+
+
+def _longest_list(competition: Competition) -> int:
+    """Return the length of the lists that the metric needs; 0 for a metric that can't be named yet."""
+    try:
+        return metrics.resolve(competition.metric or competition.task.metric).k
+    except ValueError:
+        return 0

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from kagglekit.training.loop import Trainer
 
 
+_MOST_ENLARGED = 2
+"""Factor by which a validation split may grow to have an image of each class; beyond, it is not stratified."""
 _SHEET_ROWS, _SHEET_VIEWS = 6, 7
 """Rows of the contact sheet of augmented images, and pictures per row."""
 
@@ -244,6 +246,8 @@ class FinetuneRun(MethodRun):
             groups = None
         strata = self.task.strata(self.truth[others])
         least = len(np.unique(strata)) if strata.ndim == 1 else 1
+        if groups is None and least > _MOST_ENLARGED * count:  # many classes with few images
+            strata, least = np.zeros(len(others), np.int64), 1
         # each model of the fold gets other validation images
         seed = self.recipe.data.seed + model.number
         try:
