@@ -272,6 +272,13 @@ def test_a_sample_may_have_empty_cells_and_placeholders(
     assert submissions.images_of(competition(target, form), sample)[0] == "7"
 
 
+def test_a_sample_with_classes_that_nobody_has_is_remarked(tmp_path: Path) -> None:
+    _, remarks = read(tmp_path, PETS, ClassLabel(), "id,label\n7,cat\n8,676\n")
+    assert remarks == [
+        "the sample submission has placeholders: rows of 1 ids ('8') have no class of the competition: '676'"
+    ]
+
+
 def test_classes_whose_sample_looks_like_labels_are_remarked(tmp_path: Path) -> None:
     _, remarks = read(tmp_path, PETS, ProbabilityPerClass(), "id,cat,dog\n7,0,0\n8,0.5,0.5\n")
     assert remarks == [

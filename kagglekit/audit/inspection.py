@@ -142,7 +142,8 @@ def inspect(
 
     export.wait()
     rows, problem = _features(table, scanned.levels, compute, workspace, console)
-    copies = _compare(table, seen, rows, console)
+    alike = _alike(table, project.competition.task)
+    copies = _compare(table, seen, alike, rows, console)
     return Inspection(
         competition=project.competition,
         table=table,
@@ -150,7 +151,7 @@ def inspect(
         levels=scanned.levels,
         unreadable=scanned.quarantine,
         copies=copies,
-        leak=None if rows is None else _leak(table, copies),
+        leak=None if rows is None else _leak(table, alike, copies),
         odd=odd,
         run=run,
         suspects=suspected,
@@ -255,6 +256,7 @@ def _features(
 def _compare(
     table: pd.DataFrame,
     seen: Sequence[Seen],
+    alike: NDArray[np.int64],
     rows: NDArray[np.float16] | None,
     console: Console,
 ) -> duplicates.Found:
@@ -269,7 +271,7 @@ def _compare(
         mirrored=hashes("mirrored"),
         features=rows,
         test=(table["part"] == "test").to_numpy(),
-        label=np.where(table["part"] == "test", -1, pd.factorize(table["label"])[0]).astype(np.int64),
+        label=alike,
         fold=table["fold"].to_numpy(np.int64),
         group=groups,
     )
@@ -277,10 +279,22 @@ def _compare(
         return duplicates.find(images, advance)
 
 
-def _leak(table: pd.DataFrame, copies: duplicates.Found) -> Leak | None:
+def _alike(table: pd.DataFrame, task: Task) -> NDArray[np.int64]:
+    """Return a number for each image, equal for labels that count as the same, (N,): of numbers, those of one bin.
+
+    It is -1 for test images.
+    """
+    train = (table["part"] == "train").to_numpy()
+    labels = table["label"][train]
+    strata = task.strata(task.truth(labels))
+    found = np.full(len(table), -1, np.int64)
+    found[train] = pd.factorize(strata if strata.ndim == 1 else labels)[0]
+    return found
+
+
+def _leak(table: pd.DataFrame, labels: NDArray[np.int64], copies: duplicates.Found) -> Leak | None:
     """Check for leaks. Returns None if no training image has a neighbour."""
     train = (table["part"] == "train").to_numpy()
-    labels = table["label"].to_numpy(dtype=object)
 
     def right(nearest: NDArray[np.int64]) -> float | None:
         known = train & (nearest >= 0)

@@ -131,6 +131,8 @@ class Cells:
 
     def _check_separator(self, tags: Tags, cells: Sequence[str]) -> None:
         """Raise UserError if something else than declared separates tags that are wrong or not known."""
+        if tags.sep != " " and any(tags.sep in cell for cell in cells):
+            return  # labels may have spaces and commas
         parts = {part.strip() for cell in cells for part in cell.split(tags.sep)}
         for other in _SEPARATORS:
             dividing = [cell for cell in cells if other in cell]

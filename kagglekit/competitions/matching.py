@@ -73,7 +73,10 @@ def _without_image(layout: Listing, unused: Sequence[str], used: Sequence[str], 
     if same is not None:
         raise UserError(f"{source} has {same!r} and {unused[0]!r} for one image: remove one row.")
     if layout.only_present:
-        files.remarks.append(f"{len(unused)} rows of {source} have no image, for example {unused[0]!r}: left out")
+        misfit = _misfit(unused[0], layout, files)
+        files.remarks.append(
+            f"{len(unused)} rows of {source} have no image, for example {unused[0]!r}{misfit}: left out"
+        )
         return
     raise UserError(
         f"{len(unused)} rows of {source} have no image, for example {unused[0]!r}{_misfit(unused[0], layout, files)}: "

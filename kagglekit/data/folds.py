@@ -130,7 +130,9 @@ def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2, labels: S
     """
     if count <= 0 or count >= len(table):
         return table
-    if labels is None or labels.ndim == 2:
+    if labels is not None and labels.ndim == 2:
+        labels = np.zeros(len(table), np.int64) if "valid" in table else None
+    if labels is None:
         chosen = np.random.default_rng(seed).permutation(len(table))[:count]
         return table.iloc[np.sort(chosen)].reset_index(drop=True)
     # rows are shuffled within each class, then taken from the classes in turn

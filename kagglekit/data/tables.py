@@ -86,6 +86,7 @@ def read(
     finally:  # a remark may say why a table is missing
         say_remarks(files, console)
     _warn_of_lookalikes(train["label"], console)
+    _warn_of_unused(train["label"], competition, console)
     counts = file_counts.count(competition, files, [*train["path"], *test["path"]])
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
     console.say(
@@ -126,6 +127,16 @@ def _warn_of_lookalikes(labels: pd.Series[str], console: Console) -> None:
         console.warn(
             f"{len(alike)} classes are called almost as another, for example {one} and {other}: if they are the same, "
             "give their folders or labels one name"
+        )
+
+
+def _warn_of_unused(labels: pd.Series[str], competition: Competition, console: Console) -> None:
+    """Warn of labels that no training image has: their probability is a guess."""
+    unused = competition.task.absent(labels)
+    if unused:
+        console.warn(
+            f"no training image is of {len(unused)} {competition.target.kind}, for example {unused[0]!r}: its "
+            "probability is a guess"
         )
 
 

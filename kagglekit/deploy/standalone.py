@@ -146,14 +146,19 @@ def find_sample(about: Mapping[str, Any], files: Mapping[str, Read]) -> csv_file
 
     names = {path: path.lower().split("/")[-1] for path in files}
     for declared in about["samples"]:
-        for path, name in names.items():
-            if name == declared.lower():
+        ending = f"/{declared.lower()}"
+        fitting = [path for path in files if f"/{path.lower()}".endswith(ending)]
+        if fitting:
+            path = min(fitting, key=lambda path: path.count("/"))
+            try:
                 return csv_files.parse(content(path))
+            except ValueError as error:
+                raise SystemExit(f"{path} can't be read as CSV: {error}: the rows to submit are unknown.") from error
     usual = [content(path) for path, name in names.items() if about["samples"] and csv_files.is_sample(name)]
-    fitting = [
+    tables = [
         table for table in usual if sorted(csv_files.columns(table, about["columns"])) == sorted(about["columns"])
     ]
-    return csv_files.parse(fitting[0]) if len(fitting) == 1 else None
+    return csv_files.parse(tables[0]) if len(tables) == 1 else None
 
 
 def requested_rows(
@@ -180,6 +185,8 @@ def requested_rows(
             if row is not None:
                 _add(found, ids[row], test)
         return columns, ids, {name: read for name, (_, read) in found.items()}
+    if about.get("by_table"):  # training images may lie beside them
+        raise SystemExit("no sample submission was found: only it says which images are those of the test.")
     by_id = {written(test_id): read for test_id, (_, read) in tests.items()}
     return about["columns"], list(by_id), by_id
 

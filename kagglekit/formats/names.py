@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from kagglekit.tasks.task import Task
 
 
+_LOOKED_AT = 100
+"""Different cells of a sample submission of which one must fit."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _OfNames(Submission):
     label: str = "label"
@@ -38,6 +42,21 @@ class _OfNames(Submission):
     @abstractmethod
     def split(self, cell: str) -> list[str]:
         """Return the names in a cell."""
+
+    def sample_fault(self, sample: pd.DataFrame, target: Target) -> str:
+        """Return why no value of a sample submission can be of the format: some may be placeholders."""
+        fault = super().sample_fault(sample, target)
+        return "" if fault and self._fits_anywhere(sample, target) else fault
+
+    def sample_remark(self, sample: pd.DataFrame, target: Target) -> str:
+        """Return that some values are placeholders."""
+        fault = super().sample_fault(sample, target)
+        return f"the sample submission has placeholders: {fault}" if fault else ""
+
+    def _fits_anywhere(self, sample: pd.DataFrame, target: Target) -> bool:
+        """Return whether one of the first different cells has no fault."""
+        different = sample[texts.filled(sample[[self.label]])].drop_duplicates(self.label)[:_LOOKED_AT]
+        return any(not super(_OfNames, self).sample_fault(row.to_frame().T, target) for _, row in different.iterrows())
 
     def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:
         """Yield rows with a name that is none, or twice there."""
