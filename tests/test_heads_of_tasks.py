@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 
+from kagglekit.data import folds
 from kagglekit.heads import head_file, heads, losses, prediction
 from kagglekit.heads.layers import Head, scores_by_torch
 from kagglekit.heads.training import Training
 from kagglekit.recipe import HeadSettings
 from kagglekit.tasks import kinds
 from kagglekit.tasks.activations import ACTIVATIONS
-from kagglekit.tasks.targets import Labels, Numbers, Shares, Target
+from kagglekit.tasks.targets import Classes, Labels, Numbers, Shares, Target
 
 ONE_VIEW = ((0, 1, 2),)
 TARGETS: dict[str, Target] = {
@@ -174,3 +175,19 @@ def test_a_derivative_is_that_of_its_loss_and_keeps_its_bound(name: str, seed: i
     assert np.allclose((moved - values) / 1e-4, first, atol=2e-3 * (step**2).sum(axis=2).max())
     curvature = ((near - slope) * step).sum(axis=2) / 1e-4
     assert np.all(curvature <= (loss.curvature(3) + 1e-3) * (step**2).sum(axis=2))
+
+
+def test_the_only_image_of_a_class_is_judged_by_no_fit_that_has_not_seen_it() -> None:
+    labels = np.array([0] * 9 + [1] * 8 + [2, 3])
+    training = Training(
+        task=kinds.of(Classes(list("abcd"))),
+        rows=np.random.default_rng(0).normal(size=(19, 1, 5)).astype(np.float32),
+        truth=labels,
+        groups=None,
+        view_classes=((0, 1, 2, 3),),
+    )
+    inner = training.inner_parts(np.arange(19), 0)
+    assert (inner[17:] == folds.TRAIN_ONLY).all()
+    assert set(inner[:17]) == {0, 1, 2}
+    head = heads.fit(training, np.ones(19, bool), HeadSettings(), 0)
+    assert np.isfinite(head.predictions(training.rows[:, 0])).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -384,3 +385,73 @@ def test_all_ways_say_the_same(sets: list[set[str]], way: str) -> None:
         files = data(Path(folder), images(*names) | {"train.csv": table})
         _, train = read(competition(target=Labels(list("abcdef")), train=labelled(label)), files)
     assert train["label"].tolist() == ["|".join(sorted(own)) for own in sets]
+
+
+@pytest.mark.parametrize(
+    ("names", "declared", "renamed"),
+    [
+        (["x", "y"], Columns(), {"y_mean": "y", "x_mean": "x"}),
+        (["y_mean", "x_mean"], Columns(["y_mean", "x_mean"]), {}),
+        (["x_mean", "y_mean"], Columns(["y_mean", "x_mean"]), {}),
+    ],
+)
+def test_numbers_are_those_of_the_columns_of_their_names(
+    names: list[str], declared: Columns, renamed: dict[str, str], tmp_path: Path
+) -> None:
+    files = data(tmp_path, images("a", "b") | {"train.csv": lines("id,y_mean,x_mean/a,1,2/b,3,4")})
+    _, table = read(competition(target=Numbers(names), train=labelled(declared, labels=renamed)), files)
+    assert table["label"].tolist() == (["2|1", "4|3"] if names[0].startswith("x") else ["1|2", "3|4"])
+
+
+def test_a_row_that_two_images_have_is_named(tmp_path: Path) -> None:
+    files = data(tmp_path, images("1", folder="d/x") | images("1", folder="d/y") | {"train.csv": "id,tag\n1,oak\n"})
+    train = CsvLabels("train.csv", images="d/{folder}/{id}.jpg", id="id", label="tag")
+    words = "row '1' of train.csv is of two images, '1.jpg' and '1.jpg': rename one, or write {id/}"
+    assert words in refused(competition(classes={"oak": "", "elm": ""}, train=train), files)
+
+
+def test_words_have_no_order_of_grades(tmp_path: Path) -> None:
+    files = data(tmp_path, images("a", "b") | {"train.csv": lines("id,tag/a,No_DR/b,Mild")})
+    described = competition(target=Grades(FromTrain()), train=labelled("tag"))
+    assert "the data says no order of the grades Mild, No_DR: list them in the plugin" in refused(described, files)
+
+
+def test_the_class_of_unseen_images_needs_none(tmp_path: Path) -> None:
+    files = data(tmp_path, images("a", "b") | {"train.csv": lines("id,tag/a,w1/b,w2")})
+    described, _ = read(competition(target=Classes(FromTrain(), unseen="new"), train=labelled("tag")), files)
+    assert described.labels == ("w1", "w2", "new")
+
+
+def test_a_label_without_images_is_only_rare(tmp_path: Path) -> None:
+    files = data(tmp_path, images("a", "b") | {"train.csv": lines("id,tags/a,A/b,B")})
+    read(competition(target=Labels(["A", "B", "C"]), train=labelled(Tags("tags"))), files)
+
+
+def test_json_files_may_be_in_another_encoding_and_have_no_group_called_none(tmp_path: Path) -> None:
+    files = data(tmp_path, images("0", "1", "2"))
+    content = coco().replace("deer", "rén").encode("latin-1")
+    (tmp_path / "train.json").write_bytes(content)
+    files = DataFiles.from_folders([tmp_path], "the test's data")
+    described, _ = read(competition(train=COCO), files)
+    assert described.classes["10"] == "rén"
+    assert "train.json is read as Windows-1252" in files.remarks
+    without = coco(images=[{"id": n, "file_name": f"{n}.jpg", "location": None} for n in range(3)])
+    (tmp_path / "train.json").write_text(without)
+    assert "gives 3 images no location" in refused(competition(train=COCO), files)
+    twice = coco(images=[{"id": 0, "file_name": f"{n}.jpg", "location": 1} for n in range(3)])
+    (tmp_path / "train.json").write_text(twice)
+    assert "2 images whose id another has" in refused(competition(train=COCO), files)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: competition(classes={0: "no", 1: "yes"}), "must name labels as text, '0' instead of 0"),
+        (lambda: Grades([0, 1]), "must name labels as text"),
+        (lambda: competition(target=["a", "b"]), "target must be Classes"),
+        (lambda: competition(target=Labels(["a"]), train=labelled(["a", "b"])), "must be a column, OneHot()"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(make: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        make()

@@ -160,3 +160,4 @@ def test_the_best_run_is_a_whole_real_one_the_oldest_of_equals(tmp_path: Path) -
     highest = made(workspace, "20260101-0000-00000007", metric="accuracy", lower_is_better=False, out_of_fold=0.9)
     made(workspace, "20260101-0000-00000008", metric="accuracy", lower_is_better=False, out_of_fold=0.8)
     assert store.best_run(workspace, lambda _, result: result.metric == "accuracy") == highest
+    assert store.best_run(workspace) == highest, "the metric of the newest counts: others can't be compared with it"

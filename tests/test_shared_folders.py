@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,17 @@ def test_folders_in_folders_of_the_same_name_are_read_as_one_if_the_description_
     files = sources.find(described, tmp_path / "given", Workspace(tmp_path / "home"), Console(io.StringIO()))
     described, _ = read(described, files)
     assert layout.read_test(described, files)["id"].tolist() == ["8.jpg", "9.jpg"]
+
+
+def test_an_archive_beside_one_of_two_trees_is_unpacked(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    data(given, images("1", folder="train/oak") | images("2", folder="train/elm") | images("8", folder="test_a"))
+    with zipfile.ZipFile(given / "test_b.zip", "w") as archive:
+        archive.writestr("test_b/9.jpg", b"\xff\xd8\xff")
+    described = competition(train=FolderLabels("train/{label}"), test=Together("test_a/{id}", "test_b/{id}"))
+    files = sources.find(described, given, Workspace(tmp_path / "home"), Console(io.StringIO()))
+    assert layout.read_test(described, files)["id"].tolist() == ["8.jpg", "9.jpg"]
+    (given / "test_b.zip").unlink()
+    files = sources.find(described, given, Workspace(tmp_path / "other"), Console(io.StringIO()))
+    assert layout.read_test(described, files)["id"].tolist() == ["8.jpg"]
