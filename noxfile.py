@@ -18,7 +18,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; `nox -s tests -- -k folds` runs some of them."""
-    workers = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")  # one file's tests share its fixtures
+    # one file's tests share its fixtures; conftest puts the longest files first, not those with the most tests
+    workers = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run(sys.executable, "-m", "pytest", *workers, *session.posargs)
 
 

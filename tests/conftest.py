@@ -23,6 +23,15 @@ REPORT = "(with its report)"
 """A word for `cli("run", …)` that leaves nothing out, as users have it."""
 
 
+_LONGEST = ("test_kaggle_real", "test_late_commands", "test_real", "test_processes", "test_resume", "test_training")
+"""Files that take the longest: begun last, one would keep a worker busy when the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take the longest."""
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
+
 def pytest_configure() -> None:
     """Give each parallel worker cores of its own, before torch counts them: threads that share a core wait for it."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
