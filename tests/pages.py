@@ -32,7 +32,8 @@ _COLUMNS = 80
 def documents() -> list[Path]:
     """Return every document for users: the guide's pages and the README files."""
     pages = [ROOT / "kagglekit" / "guide" / f"{topic}.md" for topic in guide.topics()]
-    return [ROOT / "README.md", ROOT / "plugins" / "README.md", *sorted(ROOT.glob("competitions/*/README.md")), *pages]
+    readmes = [ROOT / folder / "README.md" for folder in (".", "plugins", "competitions")]
+    return [*readmes, *sorted(ROOT.glob("competitions/*/README.md")), *pages]
 
 
 def blocks(path: Path, language: str) -> list[str]:
