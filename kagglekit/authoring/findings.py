@@ -19,8 +19,7 @@ Choose = Callable[[str, str, Sequence[str], str], str]
 
 _GROUP_NAMES = ("patient", "subject", "driver", "group", "person", "animal", "location", "site", "plant_id", "user")
 """Parts of the names of columns whose values are groups."""
-_FEWEST_GROUPS = 5
-"""Different values below which a column is not taken for groups."""
+_YES_OR_NO = ("0", "1", "")
 _HEAVY = (".tif", ".tiff", ".dcm", ".dicom")
 """Endings of images that are taken only where there are no others."""
 
@@ -53,8 +52,8 @@ class LabelTable:
         for column in self.rows.columns:
             values = set(self.rows[column])
             called = any(part in column.lower() for part in _GROUP_NAMES) and column != self.id
-            # `Subject Focus` is yes or no, and no subject: folds need several groups
-            if called and _FEWEST_GROUPS <= len(values) < len(self.rows) and not values <= set(labels):
+            # `Subject Focus` is yes or no, and no subject
+            if called and 1 < len(values) < len(self.rows) and not values <= {*labels, *_YES_OR_NO}:
                 return str(column)
         return ""
 
