@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import head_file, heads, mlp, prediction, strengths
+from kagglekit.heads import head_file, heads, mlp, nearest, prediction, strengths
 from kagglekit.heads.layers import Head, Linear, Relu, Standardise, scores_by_torch
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
@@ -517,7 +517,7 @@ class Curve:
 def test_the_best_strength_is_found_also_beyond_the_grid(best: float) -> None:
     curve = Curve(best)
     grid = HeadSettings().regularisation_grid
-    assert strengths.choose(curve, grid, np.arange(40)) == pytest.approx(best, rel=3)
+    assert strengths.choose(curve, grid, np.arange(40))[0] == pytest.approx(best, rel=3)
     inside = [strength for strength in curve.tried if grid[0] <= strength <= grid[-1]]
     assert inside == sorted(inside)
     assert max(curve.tried) <= max(best * 100, grid[2])
@@ -554,24 +554,59 @@ def test_few_rows_choose_the_strength_that_they_choose_side_by_side(monkeypatch:
     assert np.abs(alone.predictions(rows) - together.predictions(rows)).max() < 5e-3
 
 
-def test_nearest_means_beat_logistic_regression_where_classes_are_many_and_images_few() -> None:
-    random = np.random.default_rng(0)
-    labels = np.repeat(np.arange(40), 5)
-    mix = random.normal(size=(60, 60)) * np.linspace(3, 0.2, 60)  # images of a class scatter along some directions
-    rows = random.normal(0, 1, (40, 60))[labels] + random.normal(0, 0.15, (200, 60)) @ mix
-    data = Training(
-        task=kinds.of(Classes([f"c{number:02}" for number in range(40)])),
+def of_many_classes(rows: np.ndarray, labels: np.ndarray) -> Training:
+    """Return images (N, D) with one view as training data."""
+    names = [f"c{number:02}" for number in range(labels.max() + 1)]
+    same = (tuple(range(len(names))),)
+    return Training(
+        task=kinds.of(Classes(names)),
         rows=rows[:, None].astype(np.float32),
         truth=labels,
         groups=None,
-        view_classes=(tuple(range(40)),),
+        view_classes=same,
     )
+
+
+def few_a_class() -> Training:
+    """Return 40 classes of 5 images each, which scatter along some directions, the same for all classes."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), 5)
+    mix = random.normal(size=(60, 60)) * np.linspace(3, 0.2, 60)
+    return of_many_classes(random.normal(0, 1, (40, 60))[labels] + random.normal(0, 0.15, (200, 60)) @ mix, labels)
+
+
+def test_nearest_means_beat_logistic_regression_where_classes_are_many_and_images_few() -> None:
+    data = few_a_class()
     part, losses = np.arange(200) % 5 != 0, {}
     for head in ("nearest", "logistic"):
         fitted = heads.fit(data, part, HeadSettings(head=head), 0)
         held = np.flatnonzero(~part)
         losses[head] = data.losses(held, prediction.predict_rows(fitted, data.rows, held, data.view_classes)).mean()
     assert losses["nearest"] < losses["logistic"]
+
+
+def test_auto_takes_class_means_where_they_are_better() -> None:
+    data = few_a_class()
+    assert fit(data, HeadSettings()).chosen == fit(data, HeadSettings(head="nearest")).chosen
+
+
+def test_auto_takes_regression_where_that_is_better() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 12)
+    # classes lie one behind the other: directions, which are all that class means compare, can't tell them
+    rows = np.column_stack([labels + random.normal(0, 0.05, 48), random.normal(0, 0.01, (48, 3))])
+    data = of_many_classes(rows, labels)
+    assert fit(data, HeadSettings()).chosen == fit(data, HeadSettings(head="logistic")).chosen
+
+
+def test_auto_does_not_try_class_means_where_classes_have_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "fit", lambda *_: pytest.fail("class means were fitted"))
+    assert fit(training(90), HeadSettings()).chosen.startswith("C ")
+
+
+def test_auto_compares_with_a_regression_of_one_strength() -> None:
+    data = few_a_class()
+    assert fit(data, HeadSettings(regularisation_grid=(1e-4,))).chosen.startswith("class means")
 
 
 def test_nearest_means_do_without_a_class_that_the_part_lacks() -> None:

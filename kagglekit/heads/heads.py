@@ -28,6 +28,10 @@ from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.task import Task
 
 
+FEW = 20
+"""Training images per class below which `auto` tries class means beside the regression."""
+
+
 def check(task: Task, settings: HeadSettings) -> None:
     """Raise UserError if the settings name a head that can't predict this."""
     if settings.head == "nearest" and task.activation is not SOFTMAX:
@@ -39,10 +43,13 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
 
     `scratch` is a folder for temporary files.
     """
+    indices = np.flatnonzero(part)
     if settings.head == "mlp":
-        return _fit_mlp(training, np.flatnonzero(part), settings, seed)
+        return _fit_mlp(training, indices, settings, seed)
     if settings.head == "nearest":
-        return nearest.fit(training, np.flatnonzero(part), seed)
+        return nearest.fit(training, indices, seed)[0]
+    if settings.head == "auto" and _few_a_class(training, indices):
+        return _fit_better(training, indices, settings.regularisation_grid, seed, scratch)
     return fit_linear(training, part, settings.regularisation_grid, seed, scratch)
 
 
@@ -53,23 +60,42 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
     """
     indices = np.flatnonzero(part)
     with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
-        grid = sorted(grid)
-        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)
-        whole = LinearPaths(rows, np.ones((1, len(indices)), bool))
-        whole.advance([0], [strength])
-        beyond = "" if grid[0] <= strength <= grid[-1] else " beyond the grid"
-        return whole.head(0, f"C {strength:g}{beyond}")
+        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)[0]
+        return _linear(rows, strength, grid)
 
 
-def _choose(training: Training, rows: LinearRows, indices: Indices, grid: Sequence[float], seed: int) -> float:
-    """Return the strength for the images at `indices` (N,), whose rows are `rows`."""
+def _few_a_class(training: Training, indices: Indices) -> bool:
+    return training.activation is SOFTMAX and len(indices) < FEW * training.columns
+
+
+def _fit_better(
+    training: Training, indices: Indices, grid: Sequence[float], seed: int, scratch: Path | None
+) -> Head:
+    """Fit a linear head or class means on the images at `indices` (N,): what predicts held-out ones of them better."""
+    with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
+        strength, loss = _choose(training, rows, indices, grid, seed)
+        means, loss_of_means = nearest.fit(training, indices, seed)
+        return means if loss_of_means < loss else _linear(rows, strength, grid)
+
+
+def _linear(rows: LinearRows, strength: float, grid: Sequence[float]) -> Head:
+    whole = LinearPaths(rows, np.ones((1, rows.shape[0]), bool))
+    whole.advance([0], [strength])
+    beyond = "" if min(grid) <= strength <= max(grid) else " beyond the grid"
+    return whole.head(0, f"C {strength:g}{beyond}")
+
+
+def _choose(
+    training: Training, rows: LinearRows, indices: Indices, grid: Sequence[float], seed: int
+) -> tuple[float, float]:
+    """Return the strength for the images at `indices` (N,), whose rows are `rows`, and its mean loss on held-out ones."""
     inner = training.inner_parts(indices, seed)
     held = np.stack([inner == part for part in folds.scored(inner)])  # (F, N)
     clusters = training.clusters(indices)[held.any(axis=0)]
     if not rows.are_few:
-        return strengths.choose(Together(training, rows, indices, held), grid, clusters)
+        return strengths.choose(Together(training, rows, indices, held), sorted(grid), clusters)
     with ExitStack() as stack:
-        return strengths.choose(Apart(training, indices, held, rows.scratch, stack), grid, clusters)
+        return strengths.choose(Apart(training, indices, held, rows.scratch, stack), sorted(grid), clusters)
 
 
 def _fit_mlp(training: Training, indices: Indices, settings: HeadSettings, seed: int) -> Head:

@@ -27,8 +27,11 @@ TEMPERATURES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 """By what cosine similarities are divided before the softmax."""
 
 
-def fit(training: Training, indices: Indices, seed: int) -> Head:
-    """Fit a head on the images at `indices` (N,); choose shrinkage and temperature on inner folds."""
+def fit(training: Training, indices: Indices, seed: int) -> tuple[Head, float]:
+    """Fit a head on the images at `indices` (N,); choose shrinkage and temperature on inner folds.
+
+    Returns the head, and the mean loss of the images that inner fits did not see.
+    """
     inner = training.inner_parts(indices, seed)
     losses = np.zeros((len(SHRINKAGES), len(TEMPERATURES)))
     for part in folds.scored(inner):
@@ -38,7 +41,10 @@ def fit(training: Training, indices: Indices, seed: int) -> Head:
     row, column = np.unravel_index(losses.argmin(), losses.shape)
     shrinkage, temperature = SHRINKAGES[row], TEMPERATURES[column]
     (head,) = _heads(training, indices, [shrinkage])
-    return _tempered(head, temperature, f"shrinkage {shrinkage:g} temperature {temperature:g}")
+    judged = np.count_nonzero(inner != folds.TRAIN_ONLY)
+    return _tempered(head, temperature, f"class means, shrinkage {shrinkage:g} temperature {temperature:g}"), float(
+        losses.min() / judged
+    )
 
 
 def _tempered(head: Head, temperature: float, chosen: str) -> Head:

@@ -104,7 +104,7 @@ class FinetuneRun(MethodRun):
             warn("tta_views only costs time: with augment = none all views are the same")
         if recipe.augmentation.label_smoothing and not losses.of(self.task).smooths:
             warn(f"label_smoothing has no effect: {self.task.loss} towards numbers is not smoothed")
-        if recipe.heads.head != "logistic" and self.on_features:
+        if recipe.heads.head not in ("auto", "logistic") and self.on_features:
             warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic head")
 
     # --- stages
