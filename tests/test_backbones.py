@@ -105,6 +105,22 @@ def test_embedded_weights_are_timms_own_model(name: str) -> None:
     assert timm_models.preprocessing_of(model, 0).mean == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.parametrize("size", [None, (72, 96), (75, 101)])
+@pytest.mark.parametrize("name", list(weights.EMBEDDED))
+def test_embedded_models_are_exported_without_tracing(
+    name: str, size: tuple[int, int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "_trace", lambda *_, **__: pytest.fail("traced"))
+    exported = onnx_export.export(name, weights.locate(name), size, tmp_path)
+    model = timm_models.create(name, num_classes=7).eval()  # other weights, and another head
+    graph = sessions.Session(onnx_export.trained(exported, model, model.state_dict()), "cpu", 1)
+    images = torch.randint(0, 256, (2, *exported.preprocessing.size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = onnx_export.wrap(model, exported.preprocessing)(images)
+    for found, wanted in zip(graph.run(("pooled", "logits"), {"images": images.numpy()}), expected, strict=True):
+        assert np.abs(found - wanted.numpy()).max() < 1e-4 * wanted.abs().max()
+
+
 def test_the_graph_takes_any_batch_and_agrees_with_torch(tiny: str) -> None:
     backbone = registry.resolve(tiny, FeatureSettings(), lambda _: pytest.fail("exported again"))
     model = load(TINY, Path(backbone.weights))

@@ -27,7 +27,6 @@ from kagglekit.recipe import HeadSettings
 from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.task import Task
 
-
 FEW = 20
 """Training images per class below which `auto` tries class means beside the regression."""
 
@@ -68,9 +67,7 @@ def _few_a_class(training: Training, indices: Indices) -> bool:
     return training.activation is SOFTMAX and len(indices) < FEW * training.columns
 
 
-def _fit_better(
-    training: Training, indices: Indices, grid: Sequence[float], seed: int, scratch: Path | None
-) -> Head:
+def _fit_better(training: Training, indices: Indices, grid: Sequence[float], seed: int, scratch: Path | None) -> Head:
     """Fit a linear head or class means on the images at `indices` (N,): what predicts held-out ones of them better."""
     with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
         strength, loss = _choose(training, rows, indices, grid, seed)
@@ -88,7 +85,7 @@ def _linear(rows: LinearRows, strength: float, grid: Sequence[float]) -> Head:
 def _choose(
     training: Training, rows: LinearRows, indices: Indices, grid: Sequence[float], seed: int
 ) -> tuple[float, float]:
-    """Return the strength for the images at `indices` (N,), whose rows are `rows`, and its mean loss on held-out ones."""
+    """Return the strength for the images at `indices` (N,), whose rows are `rows`, and its loss on held-out ones."""
     inner = training.inner_parts(indices, seed)
     held = np.stack([inner == part for part in folds.scored(inner)])  # (F, N)
     clusters = training.clusters(indices)[held.any(axis=0)]

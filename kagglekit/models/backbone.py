@@ -12,7 +12,7 @@ from kagglekit.images.depth import Levels
 from kagglekit.models.weights import Source, Weights
 from kagglekit.runs.record import BackboneRecord
 
-EXPORT_VERSION = 2
+EXPORT_VERSION = 3
 """Increased whenever the exported graph changes; part of a backbone's cache key."""
 
 
@@ -41,7 +41,7 @@ class Backbone:
     graph: str
     """Path of the exported ONNX file: uint8 (N, H, W, 3) -> float32 (N, width)."""
     template: str
-    """Path of the same graph as traced, without weights; it takes any weights of the architecture."""
+    """Path of the same graph without weights, before optimisation; it takes any weights of the architecture."""
     made_by: dict[str, str]
     """Versions of the packages that exported the graph."""
 

@@ -2,7 +2,8 @@
 
 N images, H x W pixels, D features, K logits. A graph contains the normalisation, so that no caller can forget it.
 Tracing a model takes torch several seconds and does not depend on the weights. The traced graph is kept as
-a template without weights; models of the same architecture are made from it in a second or two.
+a template without weights; models of the same architecture are made from it in a second or two. EfficientNet-lite's
+template needs no tracing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from kagglekit.base import devices, storage
 from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.models import sessions, timm_models
+from kagglekit.models import efficientnet_lite, sessions, timm_models
 from kagglekit.models.backbone import Backbone, exporter
 from kagglekit.models.weights import Weights
 
@@ -54,7 +55,7 @@ def _export(name: str, weights: Weights, image_size: timm_models.Size, folder: P
     preprocessing = timm_models.preprocessing_of(model, image_size)
     key = storage.digest([name, sha256, list(preprocessing.size), exporter()])
     graph, template = folder / f"{name}-{key}.onnx", folder / f"{name}-{key}.template.onnx"
-    outputs = _write(model, preprocessing, graph, template)
+    outputs = _write(name, model, preprocessing, graph, template)
     return Backbone(
         name=name,
         source=weights.source,
@@ -259,7 +260,7 @@ def _threads() -> int:
     return max(1, devices.cores() // 2)
 
 
-def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path) -> dict[str, int]:
+def _write(name: str, model: Any, preprocessing: Preprocessing, path: Path, template: Path) -> dict[str, int]:
     """Export, compare with torch at two batch sizes, and only then move the files into place."""
     import onnx
     import torch
@@ -269,12 +270,18 @@ def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path)
     images = torch.randint(0, 256, (3, *preprocessing.size, 3), dtype=torch.uint8, generator=generator)
     with torch.inference_mode():
         expected = [out.numpy() for out in wrapped(images)]
-    traced = _trace(wrapped, preprocessing, outputs=len(expected))
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    if efficientnet_lite.is_lite(name) and len(expected) == len(_OUTPUTS):
+        empty = efficientnet_lite.template(model, preprocessing, (IMAGES, *_OUTPUTS), _MODEL)
+        whole = _filled(empty, weights)
+    else:
+        traced = _trace(wrapped, preprocessing, outputs=len(expected))
+        empty, whole = _emptied(traced, weights), _optimised(traced)
     with storage.replacing(path) as temporary:
-        onnx.save(_optimised(traced), temporary)
+        onnx.save(whole, temporary)
         _compare(temporary, images.numpy(), expected, path.stem)
     with storage.replacing(template) as temporary:
-        onnx.save(_emptied(traced, model.state_dict()), temporary)
+        onnx.save(empty, temporary)
     return {name: out.shape[1] for name, out in zip(_OUTPUTS, expected, strict=False)}
 
 
