@@ -215,6 +215,12 @@ def test_each_label_of_a_long_submission_needs_its_row() -> None:
         submissions.check(pd.DataFrame({"id": [*ids, "8_road", "8_rain"], "label": 0.5}), described, IDS)
 
 
+def test_numbers_of_a_long_submission_are_within_their_range() -> None:
+    rows = pd.DataFrame({"id": ["7_number", "8_number"], "label": [1, 0.5]})
+    with pytest.raises(submissions.RefusedError, match=r"'8_number'\) are outside 1 to 100"):
+        submissions.check(rows, competition(PAWS, Long()), IDS)
+
+
 # sample submissions
 
 
@@ -256,6 +262,7 @@ def test_a_sample_whose_values_can_not_be_of_the_format_is_one_line(
     [
         (WHALES, ClassLabel(), "id,label\n7,\n8, \n9, w1 \n"),
         (PAWS, Value(), "id,label\n7,0\n8,1000\n"),
+        (PAWS, Long(), "id,label\n7_number,0\n8_number,0\n"),
         (SKY, JoinedLabels(), "id,label\n7,\n8,clear\n"),
         (SKY, JoinedLabels(none="nothing"), "id,label\n7,nothing\n"),
         (WHALES, TopClasses(), "id,label\n7,w1\n"),

@@ -24,9 +24,15 @@ class _OfNumbers(Submission):
     holds_numbers = True
 
     def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:
-        """Yield rows without numbers, and with impossible ones."""
+        """Yield rows without numbers, and with impossible probabilities."""
         yield from faults.of_numbers(values)
-        yield from faults.of_range(values, target.bounds)
+        if target.predicts == "probability":
+            yield from faults.of_range(values, target.bounds)
+
+    def late_faults(self, values: pd.DataFrame, target: Target, tolerance: float) -> Iterator[Fault]:  # noqa: ARG002
+        """Yield numbers outside their range: a sample may have zeros anywhere."""
+        if target.predicts != "probability":
+            yield from faults.of_range(values, target.bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +93,7 @@ class ProbabilityPerClass(_OfNumbers):
 
     def late_faults(self, values: pd.DataFrame, target: Target, tolerance: float) -> Iterator[Fault]:
         """Yield rows that do not sum to one, where one of the classes is true."""
+        yield from super().late_faults(values, target, tolerance)
         if target.exclusive:
             yield from faults.of_sums(values, tolerance)
 
@@ -116,14 +123,6 @@ class _OfDecidedNumbers(_OfNumbers):
         for bound in target.bounds:
             if self.round is not None and bound is not None and round(bound, self.round) != bound:
                 raise ValueError(f"submission.round {self.round} would round {bound:g}, an end of the numbers' range")
-
-    def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:  # noqa: ARG002
-        """Yield rows without numbers."""
-        yield from faults.of_numbers(values)
-
-    def late_faults(self, values: pd.DataFrame, target: Target, tolerance: float) -> Iterator[Fault]:  # noqa: ARG002
-        """Yield rows outside the range: a sample may have zeros anywhere."""
-        yield from faults.of_range(values, target.bounds)
 
     def _rounding(self) -> str:
         return "" if self.round is None else f", rounded to {self.round} decimals"
