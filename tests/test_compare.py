@@ -124,6 +124,27 @@ def test_independent_errors_are_worth_a_blend(two: tuple[Path, list[Path]], tmp_
     assert found.blend_verdict == "a blend is worth it"
 
 
+def test_runs_of_a_metric_are_compared_by_it(cli: Cli, two: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    """The first ranks all dogs above all cats, without any confidence; the second is sure, and wrong of one in five."""
+    copies = [copy_of(two[1][0], tmp_path, number) for number in range(2)]
+    for number, folder in enumerate(copies):
+        table = pd.read_parquet(folder / "oof.parquet")
+        wrong = np.arange(len(table)) % 10 < 2
+        own = np.where(wrong, 0.4, 0.99) if number else np.full(len(table), 0.501)
+        table["dog"] = np.where(table["label"] == "dog", own, 1 - own)
+        table["cat"] = 1 - table["dog"]
+        table.to_parquet(folder / "oof.parquet", index=False)
+        record = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(record | {"metric": "auc", "positive": "dog"}))
+    out = succeeded(cli("compare", *copies)).out
+    assert "by AUC the first is better: the interval excludes zero" in out
+    assert "AUC of the first" in out
+    found = compare.difference(*(findings.read(store.Run(folder)) for folder in copies))
+    assert found.before == 1
+    assert found.gain == pytest.approx(found.after - 1)
+    assert found.gain < 0
+
+
 def test_only_images_that_both_have_scored_count(two: tuple[Path, list[Path]], tmp_path: Path) -> None:
     part = copy_of(two[1][1], tmp_path, 3)
     table = pd.read_parquet(part / "oof.parquet")

@@ -6,20 +6,22 @@ import dataclasses
 import itertools
 import sys
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kagglekit.base.errors import PluginError, UserError
 from kagglekit.competitions import installed, plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
+from kagglekit.competitions.hookspecs import hookimpl
 from kagglekit.competitions.locations import CsvLabels, FilenameLabels, FolderLabels
 from kagglekit.formats import ClassLabel, OwnFormat, Probability, ProbabilityPerClass
 from kagglekit.metrics import Metric
-from kagglekit.tasks.targets import Classes, Grades, Labels, Number, Shares
+from kagglekit.tasks.targets import Classes, FromTrain, Grades, Labels, Number, Shares
 
 THREE = {"c0": "safe", "c1": "right", "c2": "left"}
 
@@ -51,6 +53,25 @@ def test_without_a_metric_the_target_has_its_usual_one() -> None:
 TARGETS = {each.kind: each for each in (Classes(["a", "b"]), Labels(["a"]), Grades(3), Number(), Shares(["a", "b"]))}
 
 
+def test_the_short_form_names_the_classes_that_a_target_leaves_open_or_has() -> None:
+    assert described(target=Classes(FromTrain(), unseen="c2")).target == Classes(THREE, unseen="c2")
+    assert described(target=Classes(THREE, unseen="c2")).target == Classes(THREE, unseen="c2")
+
+
+def test_a_function_that_scores_numbers_gets_them_within_their_range() -> None:
+    fields = {"classes": {}, "target": Number(0, 2), "submission": OwnFormat()}
+    for metric in (lambda truth, rows: 0.0, Metric(name="own", score=lambda truth, rows: 0.0)):
+        assert described(**fields, metric=metric).scored_by.needs == "numbers"
+    with pytest.raises(ValueError, match="metric 'own' needs lists, and numbers have no order"):
+        described(**fields, metric=Metric(name="own", score=lambda truth, lists: 0.0, needs="top", k=3))
+
+
+def test_the_label_that_is_submitted_is_the_one_that_is_scored() -> None:
+    metric = described(classes={}, target=Labels(list("abc")), submission=Probability(of="b"), metric="auc").scored_by
+    truth = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 0]])
+    assert metric.score(truth, np.array([[9, 1, 9], [0, 3, 9], [9, 2, 0], [0, 4, 0]]) / 10) == 0.75
+
+
 def test_a_metric_that_names_labels_is_checked_when_the_data_has_named_them() -> None:
     unknown = described(classes={}, metric="log_loss(weights={'a': 2})")
     truth, rows = np.array([0, 1]), np.array([[0.5, 0.5], [0.25, 0.75]])
@@ -80,6 +101,9 @@ def test_the_class_that_is_submitted_is_the_positive_one() -> None:
         ({"name": "leaf\n"}, "must be lower-case letters"),
         ({"classes": {"c0": "safe"}}, "at least two labels to names, not 1"),
         ({"classes": ["c0", "c1"]}, "classes must map"),
+        ({"target": Classes(["c0", "c1", "c2"])}, "short form of target=Classes(…), and the two differ: give one"),
+        ({"target": Classes(dict(reversed(THREE.items())))}, "short form of target=Classes(…), and the two differ"),
+        ({"target": Grades(3)}, "short form of target=Classes(…), and the two differ: give one of them"),
         ({"submission": Probability(of="c9")}, "submission.of 'c9' is not one of the classes"),
         ({"submission": Probability(of="c0")}, "Probability needs two classes, not 3: use ProbabilityPerClass"),
         ({"metric": "logloss"}, "metric 'logloss' is not one of accuracy, auc"),
@@ -400,3 +424,13 @@ def test_a_plugin_s_code_is_known_without_one_of_its_hooks(tmp_path: Path) -> No
     assert digest(metric.format(1)) == first
     assert digest(metric.format(2), hook.format(1)) != first
     assert digest(metric.format(1), hook.format(1), without="") != digest(metric.format(1), hook.format(2), without="")
+
+
+def test_a_table_of_a_hook_is_checked_before_classes_are_read_from_it() -> None:
+    module = SimpleNamespace(
+        competition=hookimpl(lambda: described(classes={})),
+        train_table=hookimpl(lambda: pd.DataFrame({"id": ["1"], "path": ["1.jpg"]})),
+    )
+    plugin = plugins.Plugin("leaf", module)
+    with pytest.raises(PluginError, match="plugin 'leaf', hook 'train_table': the table has no column 'label'"):
+        plugin.resolve(plugin.competition(), DataFiles({}, "the data"))

@@ -14,9 +14,12 @@ from kagglekit import metrics
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.metrics import Metric
-from kagglekit.pipeline import gates, postprocess, summary
+from kagglekit.pipeline import deciding, gates, postprocess, summary
 from kagglekit.pipeline.gates import Scored
 from kagglekit.runs.record import Result
+from kagglekit.tasks import kinds
+from kagglekit.tasks.activations import IDENTITY
+from kagglekit.tasks.targets import Number
 
 
 def area(truth: Any, rows: Any) -> float:
@@ -146,3 +149,20 @@ def test_one_group_is_only_said_of_one_group(clusters: int, words: str) -> None:
         validation="folds",
     )
     assert summary.scored(result) == words
+
+
+@pytest.mark.parametrize("needs", ["probabilities", "ranks", "decisions", "numbers"])
+def test_a_metric_of_numbers_gets_them_within_their_range(needs: Any) -> None:
+    task = kinds.of(Number(0, 2))
+    metric = Metric(name="largest", score=lambda truth, rows: float(rows.max()), needs=needs).of_kind("numbers")
+    needed = deciding.needed(metric, np.array([[1.0], [5.0]]), task.usual())
+    assert gates.score(np.zeros((2, 1)), needed, metric) == 2
+
+
+def test_numbers_are_not_tempered() -> None:
+    truth = np.random.default_rng(0).normal(size=(60, 1))
+    scored = Scored(truth, 4 * truth, np.arange(60), np.arange(60) % 3)
+    metric = Metric(name="own", score=lambda truth, rows: float(((truth - rows) ** 2).mean()))
+    after, tried = postprocess.finish(scored, ["temperature", "clip"], metric, 0, IDENTITY)
+    assert tried == []
+    assert after is scored.probabilities

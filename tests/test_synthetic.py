@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import io
 import json
@@ -39,6 +38,7 @@ from kagglekit.data.project import Project
 from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
 from kagglekit.pipeline import rehearsal
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings
+from kagglekit.tasks.targets import Classes
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -712,7 +712,7 @@ def test_images_have_a_side_exactly_where_a_mirror_changes_the_class(flip: Any, 
 
 
 def test_images_of_all_classes_differ_and_one_of_a_class_differs_from_another(tmp_path: Path) -> None:
-    leaf = dataclasses.replace(described(), classes={f"c{number}": "a class" for number in range(130)})
+    leaf = described().with_target(Classes({f"c{number}": "a class" for number in range(130)}))
     means = [scenes.of_class(place, 0, False, np.random.default_rng(0)).tobytes() for place in range(130)]
     assert len(set(means)) == 130
     one, other = (picture(leaf, 3, 0, seed) for seed in (1, 2))

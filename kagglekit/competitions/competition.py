@@ -93,9 +93,9 @@ class Competition:
             raise ValueError(f"target must be Classes(…), Labels(…), Grades(…) or Number(…), not {self.target!r}")  # noqa: TRY004
         if not isinstance(self.classes, Mapping):  # dict() would accept a list of two-letter strings
             raise ValueError(f"classes must map labels to names, not be a {type(self.classes).__name__}")  # noqa: TRY004
-        if self.classes and self.classes != self.target.meanings:
-            if not isinstance(self.target, Classes):
-                raise ValueError("classes is the short form of target=Classes(…): give one of the two")
+        if self.classes and list(self.classes.items()) != list(self.target.meanings.items()):
+            if not isinstance(self.target, Classes) or self.target.source is None:
+                raise ValueError("classes is the short form of target=Classes(…), and the two differ: give one of them")
             object.__setattr__(self, "target", self.target.named(self.classes))
         object.__setattr__(self, "classes", MappingProxyType(dict(self.target.meanings)))
 
@@ -134,9 +134,11 @@ class Competition:
             metric = self._scored_by(self.metric)
             if self.target.kind not in metric.kinds:
                 raise ValueError(f"metric {metric.name!r} scores {', '.join(metric.kinds)}, not {self.target.kind}")
+            if metric.needs == "top" and self.target.kind == "numbers":
+                raise ValueError(f"metric {metric.name!r} needs lists, and numbers have no order")
 
     def _scored_by(self, metric: str | metrics.Metric | Callable[..., float]) -> metrics.Metric:
-        return metrics.resolve(metric, self.labels, self.submission.positive)
+        return metrics.resolve(metric, self.labels, self.submission.positive).of_kind(self.target.kind)
 
     @cached_property
     def scored_by(self) -> metrics.Metric:

@@ -8,7 +8,7 @@ from kagglekit.metrics.decisions import plain_decision
 from kagglekit.metrics.errors import clustered_error
 from kagglekit.metrics.lists import mean_average_precision, top_error
 from kagglekit.metrics.metric import KINDS, Kind, Metric, Needs, Predicted, Truth, UndefinedScoreError
-from kagglekit.metrics.names import known, resolve
+from kagglekit.metrics.names import known, labels_in, resolve
 from kagglekit.metrics.numbers import mae, mcrmse, r2, rmse
 from kagglekit.metrics.probable import log_loss, pf1
 from kagglekit.metrics.ranked import auc, average_precision, gap
@@ -32,6 +32,7 @@ __all__ = [
     "fbeta",
     "gap",
     "known",
+    "labels_in",
     "log_loss",
     "log_loss_rows",
     "mae",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class Metric:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds:
             raise ValueError(f"metric {self.name!r}: kinds {list(self.kinds)} are not among {', '.join(KINDS)}")
+
+    def of_kind(self, kind: str) -> Metric:
+        """Return the metric of a kind of target: of numbers it always gets those within the declared range."""
+        return replace(self, needs="numbers") if kind == "numbers" and self.needs != "top" else self
 
     def resampled(self, truth: Truth, predicted: Predicted, resamples: Resamples) -> Floats:
         """Return the score of each resample, (B,); NaN for one that has no score."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -68,6 +69,16 @@ def _found(metric: str | Metric | Callable[[Truth, Predicted], float]) -> Metric
         name = getattr(metric, "__name__", "")
         return Metric(name="own metric" if name in ("", "<lambda>") else name.replace("_", " "), score=metric)
     return parse(metric)
+
+
+def labels_in(metric: object) -> list[str]:
+    """Return the labels that the text of a metric names; for a pattern such as `vowel_*`, one that fits it."""
+    if not isinstance(metric, str) or not metric:
+        return []
+    *_, keywords = _parts(metric)
+    weights = keywords.get("weights")
+    named = [keywords.get("positive"), *(weights if isinstance(weights, Mapping) else ())]
+    return [re.sub("[*?]", "1", name) for name in named if isinstance(name, str) and name.strip("*")]
 
 
 def parse(text: str) -> Metric:

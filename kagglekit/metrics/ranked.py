@@ -112,7 +112,9 @@ def _measured(name: str, measure: Callable[[], Measure], average: str, positive:
             return one(0)
         if len(labels) > 2 and not (positive or of):
             raise ValueError(f"{name} is for two classes, not {len(labels)}: {_averages(name)}")
-        return one(positive_index(name, positive or of, labels), named=bool(positive or of))
+        if of and not positive:  # of any number of labels, or of two classes: the format has checked it
+            return one(list(labels).index(of), named=True)
+        return one(positive_index(name, positive, labels), named=bool(positive))
 
     return one(1, for_labels=for_labels)
 

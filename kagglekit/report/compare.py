@@ -129,9 +129,10 @@ def _metric(found: Findings) -> Metric:
     """Return the competition's metric, if it has a name, else the proper loss of the task."""
     record, task = found.record, found.task
     if record.metric is not None:
-        return metrics.resolve(record.metric, task.columns, record.positive or "")
+        return metrics.resolve(record.metric, task.columns, record.positive or "").of_kind(task.target.kind)
     losses = task.losses
-    return Metric(name=task.loss, score=lambda truth, rows: float(losses(truth, rows).mean()), per_row=losses)
+    proper = Metric(name=task.loss, score=lambda truth, rows: float(losses(truth, rows).mean()), per_row=losses)
+    return proper.of_kind(task.target.kind)
 
 
 def _correlation(first: Floats, second: Floats) -> float:
