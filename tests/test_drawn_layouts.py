@@ -235,6 +235,25 @@ def test_names_that_only_the_data_lists_are_invented_and_those_that_are_mentione
     assert names("annotations by number") == {"1", "2", "3", "4"}
 
 
+@pytest.mark.parametrize(
+    ("target", "metric", "names"),
+    [
+        (Classes(FromTrain()), "auc", {"kind1", "kind2"}),
+        (Classes(FromTrain()), "average_precision", {"kind1", "kind2"}),
+        (Classes(FromTrain()), "f1(binary, positive=yes)", {"yes", "kind1"}),
+        (Labels(FromTrain()), "auc", {"kind1"}),
+        (Labels(FromTrain()), "log_loss(weights={'any': 2, 'sub_*': 1})", {"any", "sub_1", "kind1", "kind2"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_invented_names_are_so_many_as_the_metric_takes_and_those_that_it_names(
+    target: Any, metric: str, names: set[str]
+) -> None:
+    known = synthetic.invented(described(target, ProbabilityPerClass(), metric=metric))
+    assert set(known.labels) == names
+    testing.check_metric(plugin_of(known), known)
+
+
 def test_a_description_that_no_invented_names_fit_is_one_line(tmp_path: Path) -> None:
     many = described(Classes(FromTrain()), Probability(of="a"), flip={"b": "c", "c": "b"})
     with pytest.raises(UserError, match=r"only its data lists what is predicted: Probability needs two .*--data PATH"):

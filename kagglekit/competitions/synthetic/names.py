@@ -24,32 +24,34 @@ def invented(competition: Competition) -> Competition:
     """
     if competition.target.source is None:
         return competition
-    names = _names(competition)
-    try:
-        return competition.with_target(competition.target.named({name: name for name in names}))
-    except ValueError as error:
-        raise UserError(
-            f"{competition.name} can't be drawn, because only its data lists what is predicted: {error}: name the data "
-            "with --data PATH."
-        ) from error
+    errors = []
+    for fewest in (max(_FEWEST, _longest_list(competition) + 2), 1, 2):  # a list of all names would always be right
+        names = _names(competition, fewest)
+        try:
+            return competition.with_target(competition.target.named({name: name for name in names}))
+        except ValueError as error:  # a metric or a format may be for one label, or two classes
+            errors.append(error)
+    raise UserError(
+        f"{competition.name} can't be drawn, because only its data lists what is predicted: {errors[0]}: name the data "
+        "with --data PATH."
+    ) from errors[0]
 
 
-def _names(competition: Competition) -> list[str]:
-    """Return names in the order in which the drawn data will list them."""
+def _names(competition: Competition, fewest: int) -> list[str]:
+    """Return names, at least `fewest`, in the order in which the drawn data will list them."""
     declared = getattr(competition.train, "label", "")
     if isinstance(declared, OneHot | Columns) and declared.columns:
         return list(map(speller(competition.train.labels, competition), declared.columns))
     mentioned = list(dict.fromkeys(filter(None, _mentioned(competition))))
-    fewest = max(_FEWEST, _longest_list(competition) + 2)  # a list of all names would always be right
-    wanted = 2 if competition.submission.positive and competition.target.exclusive else fewest
     others = [name for name in _others(competition, fewest) if name not in mentioned]
-    return sorted([*mentioned, *others[: max(wanted - len(mentioned), 0)]], key=natural_key)
+    return sorted([*mentioned, *others[: max(fewest - len(mentioned), 0)]], key=natural_key)
 
 
 def _mentioned(competition: Competition) -> Iterator[str]:
     """Yield the names that the description mentions, and empty texts."""
     target = competition.target
     yield competition.submission.positive
+    yield from metrics.labels_in(competition.metric)
     yield from competition.train.labels.values()
     yield from getattr(competition.submission, "write", {})
     yield from {} if isinstance(competition.flip, str) else competition.flip
