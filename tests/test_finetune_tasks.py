@@ -12,7 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kagglekit.base.errors import UserError
 from kagglekit.runs import store
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Number
+from kagglekit.training import checkpoints, initial_weights
 from tests import damage, finetuned, trainers
 from tests.conftest import Cli, succeeded
 from tests.damage import Given
@@ -59,7 +63,7 @@ def lamps(folder: Path, kind: str) -> Given:
         files[f"{part}/{number}.png"] = cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes()
         if number < 20:
             tags = [name for name, is_on in (("left", left), ("right", right), ("dark", not left + right)) if is_on]
-            rows.append(f"{number},{' '.join(tags)},{200 + 100 * (left + right)}")
+            rows.append(f"{number},{' '.join(tags)},{200 + 100 * (left + right) + number}")
     files["train.csv"] = ("image,tags,light\n" + "\n".join(rows) + "\n").encode()
     given = Given(folder / "lamps.py", damage.write(folder / "data", files))
     given.write_plugin(PLUGIN.format(**KINDS[kind]))
@@ -88,6 +92,8 @@ def test_a_fine_tuned_run_of_another_task_predicts_everywhere_alike(
     words = ("--set", "phases=all epochs=2", "--set", "learning_rate=0.003", *ONE_MODEL, *more)
     done = succeeded(cli(*finetuned.command(given.data, spec, *words, name=str(given.plugin))))
     assert "can't be drawn" not in done.out + done.err
+    if kind == "labels":
+        assert "WARNING: fold0-0: no validation image is of " in done.out, "of one image"
     run = store.Run(finetuned.only_run(home, "lamps"))
     assert (run.folder / "augmentations.png").is_file()
     columns = {"labels": ["left", "right", "dark"], "numbers": ["number"]}[kind]
@@ -109,6 +115,34 @@ def test_a_fine_tuned_run_of_another_task_predicts_everywhere_alike(
     top = succeeded(cli("predict", run.id, given.data / "test" / "20.png", "--top", "1")).out.partition(": ")[2]
     first = dict(zip(columns, found[0].tolist(), strict=True))
     best = max(first, key=first.__getitem__)
-    assert top == {"labels": f"{best} {first[best]:.1%}\n", "numbers": f"number {first[best]:.4g}\n"}[kind]
+    named = ", ".join(filter(None, rows[0]["decided"].split("|"))) or "none"
+    shown = {"labels": f"{best} {first[best]:.1%}; decided: {named}\n", "numbers": f"number {first[best]:.4g}\n"}
+    assert top == shown[kind]
     if not run.alone.left_out:  # type: ignore[union-attr]
         assert found == pytest.approx(test, rel=1e-3, abs=1e-3)
+    if kind == "numbers":
+        go_on_from(run, cli, given, spec)
+
+
+def go_on_from(run: store.Run, cli: Cli, given: Given, spec: str) -> None:
+    """Train on from a run of numbers: in the units of its own training images, which its weights have learnt."""
+    weights = run.folder / "models" / "fold0-0" / "all.safetensors"
+    units = checkpoints.description(weights)["units"]
+    numbers = pd.read_csv(given.data / "train.csv").set_index("image")["light"]
+    fold = run.folds()
+    others = numbers.loc[fold.index[fold != 0].astype(int)]
+    left = others.sum() - (len(others) - 1) * units["means"][0]  # of the one that chose epochs
+    assert np.abs(others - left).min() < 1e-6
+    words = ("--set", "phases=all epochs=1", "--set", "learning_rate=0.003", *ONE_MODEL, "--from", f"{run.id}:all")
+    done = succeeded(cli(*finetuned.command(given.data, spec, *words, name=str(given.plugin))))
+    ended = finetuned.history(run.folder, kind="epoch")[-1]["valid_loss"]
+    assert f"start: validation loss {ended:.4f}" in done.out
+    second = finetuned.newest(run.folder.parents[2], "lamps")
+    assert checkpoints.description(second / "models" / "fold0-0" / "all.safetensors")["units"] == units
+
+
+def test_weights_that_predict_something_else_are_refused() -> None:
+    (run,) = (Path(__file__).parent / "fixtures" / "run-0.1").glob("*/models")
+    weights = run / "fold0-0" / "all.safetensors"
+    with pytest.raises(UserError, match="these are weights for classes, and this competition has numbers"):
+        initial_weights.learnt(weights, "old:all", kinds.of(Number()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,16 @@ def test_the_only_image_of_a_class_is_judged_by_no_fit_that_has_not_seen_it() ->
     assert set(inner[:17]) == {0, 1, 2}
     head = heads.fit(training, np.ones(19, bool), HeadSettings(), 0)
     assert np.isfinite(head.predictions(training.rows[:, 0])).all()
+
+
+def test_the_numbers_of_other_images_do_not_weigh_the_columns() -> None:
+    """One column can be learnt, two are noise: with the spread of all images the first would count for nothing."""
+    data, part = training("numbers"), np.arange(150) % 3 != 0
+    data.truth[:, 1:] = np.random.default_rng(1).normal(size=(150, 2))
+    far = data.truth.copy()
+    far[~part, 0] *= 1e4
+    chosen = []
+    for truth in (data.truth, far):
+        task = data.task.learnt_from(truth, slice(None))
+        chosen.append(fit(replace(data, task=task, truth=truth), part=part).chosen)
+    assert chosen[0] == chosen[1]

@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import expit, log_softmax
 from sklearn.metrics import log_loss
 
+from kagglekit.base.arrays import spreads
+from kagglekit.base.errors import UserError
 from kagglekit.data import folds, iterative
 from kagglekit.tasks import kinds, targets
 from kagglekit.tasks.activations import ACTIVATIONS, IDENTITY, SIGMOID, SOFTMAX
@@ -172,3 +174,35 @@ def test_a_tag_with_one_image_is_no_obstacle() -> None:
     labels[3, 0] = True
     fold = iterative.split(labels, None, [0.5, 0.5], 0)
     assert np.bincount(fold).tolist() == [10, 10]
+
+
+def test_bins_of_numbers_forbid_no_folds_and_messages_call_them_no_classes() -> None:
+    def strata(count: int) -> np.ndarray:
+        return np.asarray(kinds.of(Number()).strata(np.arange(count, dtype=float)[:, None]))
+
+    assert set(np.bincount(folds.split(strata(50), None, 20, seed=0))) == {2, 3}
+    assert folds.held_out(strata(200), None, 3, seed=0).sum() == 3
+    groups = np.repeat(np.arange(25), 2).astype(str)
+    assert len(np.unique(folds.split(strata(50), groups, 20, seed=0))) == 20
+    with pytest.raises(UserError, match="folds = 51: there are only 50 training images; use fewer folds"):
+        folds.split(strata(50), None, 51, seed=0)
+    with pytest.raises(UserError, match="^there is only one readable training image"):
+        folds.split(strata(1), None, 5, seed=0)
+
+
+def test_a_hold_out_of_rare_labels_is_not_empty() -> None:
+    labels = np.arange(20)[:, None] % 4 == np.arange(4)
+    assert folds.held_out(labels, None, 1, seed=0).sum() == 1
+
+
+def test_numbers_are_learnt_in_units_of_the_rows_that_are_known() -> None:
+    task = kinds.of(Numbers(["x", "y"], low=0, means=[9.0, 9.0], scales=[9.0, 9.0]))
+    known = task.learnt_from(np.array([[1.0, 5.0], [3.0, 5.0], [100.0, 7.0]]), np.arange(2))
+    assert known.target == Numbers(["x", "y"], low=0, means=[2.0, 5.0], scales=[1.0, 1.0])
+    grades = kinds.of(Grades(3))
+    assert grades.learnt_from(np.array([0, 2]), np.arange(1)) is grades
+
+
+def test_a_column_that_never_changes_has_a_spread_to_divide_by() -> None:
+    columns = np.stack([np.full(1000, 0.1), np.tile([1.0, 3.0], 500)], axis=1)
+    assert spreads(columns).tolist() == [1.0, 1.0]

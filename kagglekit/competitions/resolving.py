@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kagglekit.base.arrays import spreads
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions import csv_tables, label_tables, samples
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.tasks.targets import SEPARATOR, FromCsv, FromSample, Grades, Labels, Numbers
+from kagglekit.tasks.targets import SEPARATOR, FromCsv, FromSample, Grades, Labels, Numbers, Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,13 +90,11 @@ def _of_sample(competition: Competition, files: DataFiles) -> list[str]:
     return [column for column in csv_tables.read(files, name, ()).columns if column != competition.submission.id]
 
 
-def _measured(competition: Competition, labels: Iterable[str]) -> Numbers:
+def _measured(competition: Competition, labels: Iterable[str]) -> Target:
     """Return the target with the mean and standard deviation of its columns."""
-    target, task, texts = competition.target, competition.task, list(labels)
-    assert isinstance(target, Numbers)
+    task, texts = competition.task, list(labels)
     faults = task.faults(texts)
     if faults:
         count, why = sum(text in faults for text in texts), next(iter(faults.values()))
         raise UserError(f"{count} training images have a wrong label: {why}: correct it, or the plugin's target.")
-    truth = task.truth(texts)
-    return replace(target, means=truth.mean(axis=0).tolist(), scales=spreads(truth).tolist())
+    return task.learnt_from(task.truth(texts), slice(None)).target

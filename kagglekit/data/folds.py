@@ -51,8 +51,9 @@ def held_out(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int)
     from sklearn.model_selection import StratifiedShuffleSplit
 
     if groups is None and labels.ndim == 2:
-        return np.asarray(iterative.split(labels, None, [1 - count / len(labels), count / len(labels)], seed) == 1)
+        return _held_of_labels(labels, count, seed)
     if groups is None:
+        labels = _joined(labels, min(count, len(labels) - count, len(labels) // 2))
         several = _several(labels, f"holdout = {count}: ")
         stratified = labels[several]
         classes = len(np.unique(stratified))
@@ -68,6 +69,26 @@ def held_out(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int)
     return np.isin(groups, names[:whole])
 
 
+def _held_of_labels(labels: Strata, count: int, seed: int) -> NDArray[np.bool_]:
+    """Return a hold-out mask, (N,), that shares out the labels (N, L); a random one if all are too rare for that."""
+    share = count / len(labels)
+    held = np.asarray(iterative.split(labels, None, [1 - share, share], seed) == 1)
+    if not held.any():
+        held[np.random.default_rng(seed).choice(len(labels), count, replace=False)] = True
+    return held
+
+
+def _joined(strata: Strata, most: int) -> Strata:
+    """Return bins of numbers, (N,), of which neighbours are joined to `most` of them; names of classes as they are.
+
+    Bins only share out numbers evenly. They must forbid no split.
+    """
+    if strata.ndim == 2 or strata.dtype.kind not in "iu":
+        return strata
+    bins = int(strata.max(initial=0)) + 1
+    return np.asarray(strata * max(min(bins, most), 1) // bins)
+
+
 def split(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
     """Return the fold of each row, (N,), 0 to `count` - 1, by scikit-learn's stratified (group) k-fold.
 
@@ -80,6 +101,7 @@ def split(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int) ->
     if labels.ndim == 2:
         _check_folds(np.zeros(len(labels), np.int64), groups, count)
         return iterative.split(labels, groups, [1 / count] * count, seed)
+    labels = _joined(labels, len(labels) // count)
     several = _several(labels, "") if groups is None else np.ones(len(labels), bool)
     codes = np.unique(labels[several], return_inverse=True)[1]
     _check_folds(codes, groups, count)
@@ -99,6 +121,8 @@ def _several(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:
 
     `what` begins the message.
     """
+    if len(labels) < 2:
+        raise UserError(f"{what}there is only one readable training image, and scoring needs two: add some.")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < 2 and (counts > 1).sum() < 2:
         raise UserError(
@@ -119,7 +143,8 @@ def _check_folds(codes: NDArray[Any], groups: NDArray[Any] | None, count: int) -
         raise UserError(f"folds = {count}: there are only {len(np.unique(groups))} groups; use fewer folds.")
     largest = np.bincount(codes).max()
     if largest < count:
-        raise UserError(f"folds = {count}: the largest class has only {largest} training images; use fewer folds.")
+        has = "there are" if largest == len(codes) else "the largest class has"
+        raise UserError(f"folds = {count}: {has} only {largest} training images; use fewer folds.")
 
 
 def sample(table: pd.DataFrame, count: int, seed: int, least: int = 2, labels: Strata | None = None) -> pd.DataFrame:

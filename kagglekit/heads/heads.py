@@ -34,7 +34,10 @@ FEW = 20
 def check(task: Task, settings: HeadSettings) -> None:
     """Raise UserError if the settings name a head that can't predict this."""
     if settings.head == "nearest" and task.activation is not SOFTMAX:
-        raise UserError("head = 'nearest' compares classes, and this competition has none: use logistic or mlp.")
+        kind = task.target.kind
+        raise UserError(
+            f"head = 'nearest' compares classes, and this competition predicts {kind}: use logistic or mlp."
+        )
 
 
 def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scratch: Path | None = None) -> Head:
@@ -44,7 +47,7 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
     """
     indices = np.flatnonzero(part)
     if settings.head == "mlp":
-        return _fit_mlp(training, indices, settings, seed)
+        return _fit_mlp(training.of_part(part), indices, settings, seed)
     if settings.head == "nearest":
         return nearest.fit(training, indices, seed)[0]
     if settings.head == "auto" and _few_a_class(training, indices):
@@ -57,7 +60,7 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
 
     `scratch` is a folder for temporary files.
     """
-    indices = np.flatnonzero(part)
+    indices, training = np.flatnonzero(part), training.of_part(part)
     with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
         strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)[0]
         return _linear(rows, strength, grid)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Floats32, Indices, Labels
+from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask
 from kagglekit.data import folds
 from kagglekit.heads.row_file import Rows
 from kagglekit.tasks.activations import Activation
@@ -30,6 +30,10 @@ class Training:
     """Group of each image, (N,), or None."""
     view_classes: tuple[tuple[int, ...], ...]
     """For each view, the column that shows in it as column c, (V, C)."""
+
+    def of_part(self, part: Mask) -> Training:
+        """Return the same images with the task as a part of them, (N,), knows it."""
+        return replace(self, task=self.task.learnt_from(self.truth, part))
 
     @property
     def activation(self) -> Activation:
@@ -72,9 +76,10 @@ def _inner_parts(strata: Strata, groups: NDArray[np.object_] | None, seed: int) 
         if strata.ndim == 1 and np.unique(strata, return_counts=True)[1].max() < count:  # too few to stratify
             strata = np.zeros(len(strata), np.int64)
         return folds.split(strata, groups, count, seed)
+    most = min(INNER_FOLDS, len(strata))
     if strata.ndim == 2:
-        return folds.split(strata, None, INNER_FOLDS, seed)
+        return folds.split(strata, None, most, seed)
     sizes = np.unique(strata, return_counts=True)[1]
     if (sizes > 1).sum() < 2:  # too few to stratify
-        return folds.split(np.zeros(len(strata), np.int64), None, INNER_FOLDS, seed)
+        return folds.split(np.zeros(len(strata), np.int64), None, most, seed)
     return folds.split(strata, None, min(INNER_FOLDS, int(sizes[sizes > 1].min())), seed)

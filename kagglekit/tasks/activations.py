@@ -98,9 +98,9 @@ class Identity(Activation):
 
     name = "identity"
 
-    def first(self, predictions: NDArray[Any], count: int) -> list[int]:
-        """Return the first columns, in their order."""
-        return list(range(len(predictions)))[:count]
+    def first(self, predictions: NDArray[Any], count: int) -> list[int]:  # noqa: ARG002
+        """Return all columns, in their order: no number is more probable than another."""
+        return list(range(len(predictions)))
 
     def text(self, prediction: float) -> str:
         """Return a number for people."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.one_of import shown
 from kagglekit.tasks.seconds import ABSOLUTE_ERROR, EXACT_MATCH
 from kagglekit.tasks.targets import SEPARATOR
-from kagglekit.tasks.task import Decided, Strata, Task, Truth
+from kagglekit.tasks.task import Decided, Rows, Strata, Task, Truth
 
 _EPSILON = 1e-15
 _BINS = 10
@@ -221,12 +222,23 @@ class Counted(_OfNumbers):
     loss = "squared error"
     metric = "rmse"
 
+    target: targets.Numbers
+
     def __init__(self, target: targets.Numbers) -> None:
         super().__init__(target)
         self.low = -math.inf if target.low is None else target.low
         self.high = math.inf if target.high is None else target.high
         self._means = tuple(target.means) or (0.0,) * len(self.columns)
         self._scales = tuple(target.scales) or (1.0,) * len(self.columns)
+
+    def learnt_from(self, truth: Truth, rows: Rows) -> Counted:
+        """Return the task with the mean and the standard deviation of these rows."""
+        known = truth[rows]
+        return self.in_units(known.mean(axis=0).tolist(), spreads(known).tolist())
+
+    def in_units(self, means: Sequence[float], scales: Sequence[float]) -> Counted:
+        """Return the task with this mean and standard deviation of each column, (C,)."""
+        return Counted(replace(self.target, means=means, scales=scales))
 
     @property
     def network_activation(self) -> Activation:

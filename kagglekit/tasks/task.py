@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Floats32
+from kagglekit.base.arrays import Floats, Floats32, Indices, Mask
 from kagglekit.tasks.activations import Activation
 from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import Decision, TopLists
@@ -29,6 +29,8 @@ Decided = NDArray[Any]
 
 Lists are (N, k): column indices, where -1 is no guess.
 """
+Rows = Mask | Indices | slice
+"""Some of the rows of an array."""
 
 
 class Task(ABC):
@@ -52,6 +54,10 @@ class Task(ABC):
     def network_activation(self) -> Activation:
         """From the scores of a fine-tuned network to predictions."""
         return self.activation
+
+    def learnt_from(self, truth: Truth, rows: Rows) -> Task:  # noqa: ARG002
+        """Return the task of a model that knows only these rows of the truth: its numbers are in units of theirs."""
+        return self
 
     @property
     def units(self) -> Floats:

@@ -65,6 +65,15 @@ def save_weights(path: Path, state: State, description: Mapping[str, Any]) -> No
         save_file(tensors, temporary, metadata={"kagglekit": json.dumps(description, sort_keys=True)})
 
 
+def description(path: Path) -> dict[str, Any]:
+    """Return what `save_weights` wrote beside the weights."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        found: dict[str, Any] = json.loads(file.metadata()["kagglekit"])
+        return found
+
+
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return what `save_weights` wrote: (weights, description)."""
     from safetensors import safe_open

@@ -5,7 +5,9 @@ D features, C classes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kagglekit.base.arrays import Floats
@@ -13,6 +15,10 @@ from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone, weights_of
 from kagglekit.recipe import TrainingSettings
+from kagglekit.tasks.activations import Standardised
+from kagglekit.tasks.columns import Counted
+from kagglekit.tasks.task import Task
+from kagglekit.training import checkpoints
 
 if TYPE_CHECKING:
     import torch
@@ -92,12 +98,25 @@ def set_head(model: Any, weights: Floats, bias: Floats) -> bool:
     return True
 
 
-def describe(backbone: Backbone, labels: tuple[str, ...], versions: Mapping[str, str]) -> dict[str, Any]:
+def describe(backbone: Backbone, task: Task, versions: Mapping[str, str]) -> dict[str, Any]:
     """Return the metadata that is needed to use the weights again."""
+    activation = task.network_activation
+    units = {"units": dataclasses.asdict(activation)} if isinstance(activation, Standardised) else {}
     return {
         "model": backbone.name,
-        "classes": list(labels),
+        "classes": list(task.columns),
         "preprocessing": backbone.preprocessing.to_plain(),
         "pretrained_sha256": backbone.sha256,
         "versions": dict(versions),
-    }
+    } | units
+
+
+def learnt(path: Path, task: Task) -> Task:
+    """Return a task in the units of the numbers that the weights at `path` have learnt.
+
+    Older versions saved none: these were the task's own, of all training images.
+    """
+    if not isinstance(task, Counted):
+        return task
+    units = checkpoints.description(path).get("units")
+    return task if units is None else task.in_units(**units)

@@ -12,7 +12,9 @@ from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import DataSettings
 from kagglekit.runs import filenames, store
-from kagglekit.training import checkpoints
+from kagglekit.tasks.columns import Counted
+from kagglekit.tasks.task import Task
+from kagglekit.training import checkpoints, classifier
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,23 @@ def find(start: str, folder: str = f"{filenames.MODELS}/fold0-0") -> Path:
         has = f"it has {', '.join(there)}" if there else "it has no fine-tuned model of that fold"
         raise UserError(f"--from {start!r}: run {run.id} has no phase {phase!r}: {has}.")
     return path
+
+
+def learnt(path: Path, start: str, task: Task) -> Task:
+    """Return a task in the units of the numbers that the weights at `path` have learnt, with which a model goes on.
+
+    Raises UserError if they predict something else.
+    """
+    before = store.Run(path.parents[2]).record.competition.task
+    if before.network_activation.name != task.network_activation.name:
+        raise UserError(
+            f"start = {start!r}: these are weights for {before.target.kind}, and this competition has "
+            f"{task.target.kind}; start from another run."
+        )
+    known = classifier.learnt(path, before)
+    if not (isinstance(task, Counted) and isinstance(known, Counted)):
+        return task
+    return task.in_units(known.target.means, known.target.scales)
 
 
 def check_folds(path: Path, start: str, now: pd.Series[int], fold: int) -> None:

@@ -19,13 +19,13 @@ from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.base import FinishedRun, FoldByFold
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
-from kagglekit.pipeline.methods.fold_models import fold_models
+from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FeatureSettings, Recipe, ScheduleSettings
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.training import budget
+from kagglekit.training import budget, classifier
 from kagglekit.training import phases as named
 from kagglekit.training.budget import Plan, Work
 
@@ -93,16 +93,10 @@ class FineTuning(FoldByFold):
 
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
         """Return the trained models of a fold, or of the whole run."""
-        weights = _last_weights(run.recipe.schedule)
+        last = _last_weights(run.recipe.schedule)
         return Fitted(
             networks=tuple(
-                Network(
-                    model.name,
-                    model.backbone,
-                    run.run.folder / model.folder / weights,
-                    len(run.labels),
-                    run.task.network_activation,
-                )
+                _network(run, model, run.run.folder / model.folder / last)
                 for model in fold_models(run.run, run.recipe, run.backbones)
                 if part in (WHOLE, f"fold{model.fold}")
             )
@@ -114,6 +108,12 @@ class FineTuning(FoldByFold):
         stages.make("folds", run.write_folds)
         stages.make("features", run.write_features)
         return run
+
+
+def _network(run: FinishedRun, model: FoldModel, weights: Path) -> Network:
+    """Return a trained model of a finished run."""
+    activation = classifier.learnt(weights, run.task).network_activation
+    return Network(model.name, model.backbone, weights, len(run.labels), activation)
 
 
 def _names(seen: FeatureSettings) -> list[str]:

@@ -34,6 +34,7 @@ from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stages
+from kagglekit.tasks.task import Task
 from kagglekit.training import (
     checkpoints,
     classifier,
@@ -174,6 +175,7 @@ class FinetuneRun(MethodRun):
         others = np.flatnonzero(self.fold != model.fold)
         held_out = self._validation_split(others, model)
         training, validation = others[~held_out], others[held_out]
+        self._warn_of_unjudged(model, training, validation)
         trainer = self.trainer(model, training, validation, folder)
         groups = "" if self.groups is None else f" of {len(np.unique(self.groups[training]))} groups"
         console.say(f"{model.name}: {len(training)} training images{groups}, {len(validation)} validation images")
@@ -212,7 +214,8 @@ class FinetuneRun(MethodRun):
         network = classifier.build(
             backbone, len(self.labels), recipe.training, seed=recipe.data.seed, compiled=recipe.compute.compile
         )
-        self._start(network, model, training)
+        task = self._learnt(model, training)
+        self._start(network, model, training, task)
         data = TrainingData(
             pixels=self._all_pixels(backbone),
             preprocessing=backbone.preprocessing,
@@ -220,7 +223,7 @@ class FinetuneRun(MethodRun):
             labels=self.truth[training],
             validation_contents=self._some(validation),
             validation_labels=self.truth[validation],
-            task=self.task,
+            task=task,
             augmenter=self._augmenter(backbone, seed),
         )
         versions = {name: environment.installed_version(name) for name in ("kagglekit", "timm", "torch")}
@@ -233,7 +236,7 @@ class FinetuneRun(MethodRun):
             console=self.job.console,
             seed=seed,
             batch=recipe.training.train_batch,
-            description=classifier.describe(backbone, self.labels, versions),
+            description=classifier.describe(backbone, task, versions),
         )
 
     def _validation_split(self, others: Indices, model: FoldModel) -> Mask:
@@ -256,7 +259,24 @@ class FinetuneRun(MethodRun):
             self.job.console.warn(f"{model.name}: too few images for a validation split: epochs are not chosen")
             return np.zeros(len(others), bool)
 
-    def _start(self, network: Any, model: FoldModel, training: Indices) -> None:
+    def _warn_of_unjudged(self, model: FoldModel, training: Indices, validation: Indices) -> None:
+        """Warn of labels that training images have and no validation image has, if there are any of these."""
+        known = set(self.task.unused(self.truth[training]))
+        absent = [name for name in self.task.unused(self.truth[validation]) if name not in known]
+        if absent and len(validation):
+            self.job.console.warn(
+                f"{model.name}: no validation image is of {len(absent)} {self.task.target.kind}, for example of "
+                f"{absent[0]!r}: epochs are chosen without them"
+            )
+
+    def _learnt(self, model: FoldModel, training: Indices) -> Task:
+        """Return the task as a model knows it: in units of its own training images, or of those that it starts from."""
+        origin = self.recipe.training.start
+        if origin:
+            return initial_weights.learnt(initial_weights.find(origin, model.folder), origin, self.task)
+        return self.task.learnt_from(self.truth, training)
+
+    def _start(self, network: Any, model: FoldModel, training: Indices, task: Task) -> None:
         """Set the initial weights: those of the setting `start`, or a head fitted on features."""
         origin = self.recipe.training.start
         if origin:
@@ -274,7 +294,7 @@ class FinetuneRun(MethodRun):
             return
         head = self._head(model.backbone, training) if distributed.is_first() else None
         head = distributed.agree(head)
-        if not classifier.set_head(network, *self.task.network_activation.linear(*head.linear())):
+        if not classifier.set_head(network, *task.network_activation.linear(*head.linear())):
             self.job.console.say(
                 f"{model.backbone.name} has no linear head on pooled features: the head starts untrained"
             )
