@@ -72,7 +72,13 @@ def predicted(cli: Cli, run: Path, folder: Path) -> pd.DataFrame:
     images = pd.read_csv(run / "submission.csv", dtype=str)["id"]
     paths = [folder / "data" / "test" / f"{name}.jpg" for name in images]
     succeeded(cli("predict", run, *paths, "--output", folder / "out.csv"))
-    return pd.read_csv(folder / "out.csv", dtype={"decided": str}, keep_default_na=False)
+    top = succeeded(cli("predict", run, *paths, "--top", "1")).out
+    table = pd.read_csv(folder / "out.csv", dtype={"decided": str}, keep_default_na=False)
+    for decided_, line in zip(table["decided"], top.splitlines(), strict=True):
+        first, _, rest = line.partition(": ")[2].partition("; decided: ")
+        if decided_ or rest:  # numbers have neither
+            assert decided_ == (rest.replace(", ", "|").replace("none", "") if rest else first.partition(" ")[0])
+    return table
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,13 @@ def test_what_was_fitted_is_submitted_exported_and_bundled(
         table["decided"].str.replace("|", " ").tolist()
         == pd.read_csv(run / "submission.csv", dtype=str, keep_default_na=False)[column].tolist()
     )
+    told = succeeded(cli("report", run, "--text")).out
+    succeeded(cli("report", run))
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for gate in json.loads((run / "finish.json").read_text()):
+        shown = gate.get("text") or f"{gate['value']:g}"
+        assert f"{gate['step']} {shown}: 1.00000 -> 0.50000, kept" in told
+        assert f'<th scope="row">{gate["step"]}</th><td class="number">{shown}</td>' in page
     succeeded(cli("bundle", run, tmp_path / "bundle"))
     standalone.main(tmp_path / "bundle", tmp_path / "data", tmp_path / "bundled.csv")
     bundled = pd.read_csv(tmp_path / "bundled.csv", dtype=str, keep_default_na=False).sort_values("id")

@@ -20,6 +20,8 @@ from kagglekit.competitions import datafiles
 from kagglekit.deploy.predictor import Image, Predictor, Row
 from kagglekit.runs import filenames, store
 from kagglekit.runs.store import Run
+from kagglekit.tasks.decisions import Thresholds
+from kagglekit.tasks.targets import SEPARATOR
 
 _ROWS_TOGETHER = 1024
 """Number of rows written to a parquet file at a time."""
@@ -157,7 +159,7 @@ def _id(path: Path) -> str:
 
 
 def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
-    """Print one line per image, most probable classes or labels first; numbers in their order."""
+    """Print one line per image, most probable classes or labels first, and what is decided; numbers in their order."""
     failed, done = 0, 0
     for row in predictor.predict(wanted):
         done += 1
@@ -168,11 +170,23 @@ def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
         order = predictor.activation.first(row.probabilities, count)
         names, text = list(predictor.classes.items()), predictor.activation.text
         shown = [f"{_name(*names[place])} {text(row.probabilities[place])}" for place in order]
-        sys.stdout.write(f"{row.id}: {', '.join(shown)}\n")
+        decided = _decided(predictor, row, [names[place][0] for place in order])
+        sys.stdout.write(f"{row.id}: {', '.join(shown)}{decided}\n")
     if not done:
         raise UserError("no images were given.")
     if failed:
         raise UserError(f"{failed} of {done} images can't be read.")
+
+
+def _decided(predictor: Predictor, row: Row, shown: Sequence[str]) -> str:
+    """Return what is decided of an image: always of labels, else where the `shown` ones, best first, do not say it."""
+    if isinstance(predictor.decision, Thresholds):
+        own = [_name(label, predictor.classes[label]) for label in row.decided.split(SEPARATOR) if label]
+        return f"; decided: {', '.join(own) or 'none'}"
+    one, other = (f"{text}{SEPARATOR}" for text in (row.decided, SEPARATOR.join(shown)))
+    if not row.decided or one.startswith(other) or other.startswith(one):
+        return ""
+    return f"; decided: {row.decided.replace(SEPARATOR, ', ')}"
 
 
 def _name(label: str, meaning: str) -> str:

@@ -61,7 +61,9 @@ def predict(
     top: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="Print each image's N most probable classes, one line per image; 0: a table."
+            metavar="N",
+            min=0,
+            help="Print each image's N most probable classes or labels, or all numbers, on one line; 0: a table.",
         ),
     ] = 0,
     provider: Provider = None,
