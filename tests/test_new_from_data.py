@@ -25,11 +25,13 @@ from kagglekit import (
     Grades,
     JoinedLabels,
     Labels,
+    Long,
     Number,
     Numbers,
     OneHot,
     Probability,
     ProbabilityPerClass,
+    RowPerLabel,
     Shares,
     Tags,
     Together,
@@ -270,6 +272,93 @@ def test_annotations(cli: Cli, tmp_path: Path) -> None:
     (found / "sample_submission.csv").write_text("id,cat,dog\n7,0,1\n8,0,1\n")
     succeeded(cli("new", "pets", "--from", found))
     assert written("pets").train == CocoLabels("train.json", images="train/{file_name}", category="name")
+
+
+LONG = "id,Label/" + "/".join(f"{number}_{kind},0.5" for number in (7, 8) for kind in ("any", "root_1"))
+
+
+def test_rows_of_an_image_and_a_label_are_told_by_their_ids(cli: Cli, tmp_path: Path) -> None:
+    both = "/".join(f"{n}_{kind},{n % 2}" for n in range(6) for kind in ("any", "root_1"))
+    tables = {"train.csv": f"ID,Label/{both}", "sample_submission.csv": LONG}
+    done = succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *split())))
+    assert written().submission == Long(label="Label")
+    assert written().target == Labels(["any", "root_1"])
+    assert written().train == CsvLabels(
+        "train.csv", images="train/{id}.jpg", id="ID", label=RowPerLabel("{id}_{label}", value="Label")
+    )
+    assert "read with it: 6 training and 2 test images, a sample of 4 rows" in done.out
+    tables["train.csv"] = labels("id,any,root_1", ["1,0", "0,0", "1,1"] * 2)
+    succeeded(cli("new", "wide", "--from", data(tmp_path / "data", tables)))
+    assert written("wide").train == CsvLabels(
+        "train.csv", images="train/{id}.jpg", id="id", label=OneHot(["any", "root_1"])
+    )
+    tables["train.csv"] = labels("id,any,root_2", ["1,0"] * 6)
+    done_ = failed(cli("new", "other", "--from", data(tmp_path / "data", tables)))
+    assert "'root_1' in it is no label of the training images" in done_
+
+
+def test_folders_of_patients_are_groups_and_those_of_classes_are_not(cli: Cli, tmp_path: Path) -> None:
+    names = [f"train/p{number // 2}/{number}.jpg" for number in range(12)]
+    names += ["test/107.jpg", "test/108.jpg"]
+    tables = {
+        "train.csv": labels("id,kind", ["oak", "elm"] * 6),
+        "sample_submission.csv": "id,kind/107,oak/108,oak",
+    }
+    done = succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *names)))
+    assert written().train == CsvLabels("train.csv", images="train/{group}/{id}.jpg", id="id", label="kind")
+    assert "groups: the folders, such as train/p0, which folds never split" in done.out
+    tables = {"train.csv": labels("id,kind", [f"p{number // 2}" for number in range(12)])}
+    done = succeeded(cli("new", "pine", "--from", data(tmp_path / "pine", tables, *names)))
+    assert written("pine").train == CsvLabels("train.csv", images="train/{folder}/{id}.jpg", id="id", label="kind")
+    assert "groups" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("cells", "target"),
+    [
+        (["0,oak", "0,oak", "1,elm", "2,oak"], Classes(FromCsv("train.csv", "kind"))),
+        (["0,oak", "0,elm", "1,elm", "2,oak"], Labels(FromTrain(), at_least_one=True)),
+    ],
+    ids=["twice the same", "different labels"],
+)
+def test_an_image_with_several_rows_has_several_labels_only_if_they_differ(
+    cli: Cli, tmp_path: Path, cells: list[str], target: Any
+) -> None:
+    tables = {"train.csv": "/".join(["id,kind", *cells]), **SAMPLE}
+    succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *split(range(3)))))
+    assert written().target == target
+
+
+def test_one_image_with_two_labels_among_many_is_a_mistake_that_is_named(cli: Cli, tmp_path: Path) -> None:
+    rows = [f"{number},{('oak', 'elm')[number % 2]}" for number in range(60)]
+    tables = {"train.csv": "/".join(["id,kind", *rows, "4,elm"]), "sample_submission.csv": "id,kind/70,oak"}
+    found = data(tmp_path / "data", tables, *split(range(60), (70,)))
+    done = failed(cli("new", "leaf", "--from", found))
+    assert "1 of 60 images in train.csv have rows with different labels, such as '4' (oak, elm)" in done
+    succeeded(cli("new", "leaf", "--from", found, "--task", "labels"))
+    assert written().target == Labels(FromTrain(), at_least_one=True)
+
+
+def test_labels_in_file_names_of_the_only_folder(cli: Cli, tmp_path: Path) -> None:
+    names = [f"{kind}.{number}.jpg" for kind in ("cat", "dog") for number in range(3)]
+    archive = drawing.zip_of(tmp_path / "my-pets.zip", {f"pets/{name}": DOT for name in names})
+    done = succeeded(cli("new", "pets", "--from", archive))
+    assert written("pets").train == FilenameLabels("{label}.{number}.jpg")
+    assert "assumed: my-pets is its name at Kaggle; if not, --kaggle SLUG" in done.out
+    assert written("pets").kaggle == "my-pets"
+    done = succeeded(cli("new", "others", "--from", archive, "--kaggle", "pets-2020"))
+    assert written("others").kaggle == "pets-2020"
+    assert "at Kaggle" not in done.out
+
+
+def test_a_table_of_folders_is_not_taken_for_one_of_images(cli: Cli, tmp_path: Path) -> None:
+    names = [f"train/p{number // 2}/{number}.jpg" for number in range(6)]
+    found = data(tmp_path / "data", {"train.csv": "patient,kind/p0,oak/p1,elm/p2,oak"}, *names)
+    done = succeeded(cli("new", "leaf", "--from", found))
+    assert "assumed: train.csv, which names these folders, says nothing more of them" in done.out
+    data(found, {"sample_submission.csv": "id,kind/7,oak"}, "test/7.jpg")
+    message = "train.csv says something of each folder in column 'patient', and not of each image"
+    assert message in failed(cli("new", "pine", "--from", found))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kagglekit.authoring import joined_ids
+from kagglekit.authoring.joined_ids import JoinedIds
 from kagglekit.base import csv_files, image_names
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import csv_tables, folder_layout, samples
@@ -55,6 +57,11 @@ class Evidence:
         return dict(sorted(found.items()))
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """What images are called, by `key`."""
+        return frozenset(key(name) for names in self.images.values() for name in names)
+
+    @cached_property
     def sample_name(self) -> str:
         """Path of the sample submission; empty if there is none. Raises UserError if there are several."""
         return samples.only(list(samples.usual(self.files))) or ""
@@ -63,6 +70,31 @@ class Evidence:
     def sample(self) -> pd.DataFrame | None:
         """The sample submission, as text."""
         return csv_tables.read(self.files, self.sample_name, ()) if self.sample_name else None
+
+    @cached_property
+    def joined(self) -> JoinedIds | None:
+        """What the ids of the sample submission join; None if each is that of an image."""
+        return None if self.sample is None else self.joined_in(self.sample.iloc[:, 0].tolist())
+
+    def joined_in(self, ids: Sequence[str]) -> JoinedIds | None:
+        """Return the images and labels that ids join; None if they are those of images, or of neither."""
+        if sum(key(text) in self.names for text in ids) >= _SHARE * len(ids):
+            return None
+        return joined_ids.split(ids, lambda text: key(text) in self.names)
+
+    @property
+    def asked(self) -> list[str]:
+        """The images that the sample submission asks for."""
+        if self.joined is not None:
+            return list(self.joined.images)
+        return [] if self.sample is None else self.sample.iloc[:, 0].tolist()
+
+    @property
+    def asked_columns(self) -> list[str]:
+        """What the sample submission asks of an image: its columns after the id, or the labels in ids."""
+        if self.joined is not None:
+            return list(self.joined.labels)
+        return [] if self.sample is None else list(self.sample.columns[1:])
 
     @cached_property
     def tables(self) -> Mapping[str, pd.DataFrame]:
@@ -86,8 +118,12 @@ class Evidence:
         best = max(shares, key=lambda column: (shares[column], table[column].nunique()), default="")
         return best if best and shares[best] >= _SHARE else ""
 
-    def pattern(self, folders: Sequence[str], ids: Sequence[str], placeholder: str = "id") -> Pattern:
+    def pattern(
+        self, folders: Sequence[str], ids: Sequence[str], placeholder: str = "id", folder: str = "folder"
+    ) -> Pattern:
         """Return the path pattern of the images in folders, whose ids in tables have an ending or not.
+
+        The placeholder `folder` stands for many folders.
 
         Raises UserError if no pattern fits them.
         """
@@ -97,13 +133,13 @@ class Evidence:
         written = f"{{{placeholder}}}{ending}"
         parents = {folder.rpartition("/")[0] for folder in folders}
         if len(folders) > _MOST_TOGETHER and len(parents) == 1:
-            return _below(f"{_below(parents.pop(), '{folder}')}", written)
+            return below(below(parents.pop(), f"{{{folder}}}"), written)
         if len(folders) > _MOST_TOGETHER:
             raise UserError(
                 f"{self.files.origin} has images of one kind in {len(folders)} folders, such as {folders[0]} and "
                 f"{folders[-1]}: write the plugin without --from, and give --train and --test."
             )
-        each = [_below(folder, written) for folder in folders]
+        each = [below(each, written) for each in folders]
         return each[0] if len(each) == 1 else Together(*each)
 
 
@@ -119,5 +155,6 @@ def key(name: str) -> str:
     return image_names.key_of(name.strip().replace("\\", "/").rpartition("/")[2])
 
 
-def _below(folder: str, name: str) -> str:
+def below(folder: str, name: str) -> str:
+    """Return the path of a name in a folder, which may be that of the whole data."""
     return f"{folder}/{name}" if folder else name

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kagglekit.authoring.evidence import Evidence, key
+from kagglekit.authoring.joined_ids import JoinedIds
 from kagglekit.authoring.label_values import Values
 from kagglekit.competitions.locations import CsvGroups, TrainLayout
 from kagglekit.tasks.targets import Target
@@ -46,6 +47,8 @@ class LabelTable:
     rows: pd.DataFrame
     id: str
     """Column that names the images."""
+    joined: JoinedIds | None = None
+    """What the ids join, if each row is an image and a label."""
 
     def group_column(self, labels: Sequence[str] = ()) -> str:
         """Return the column whose name is one of groups, and whose values repeat; empty if there is none."""

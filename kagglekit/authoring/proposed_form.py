@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from kagglekit.authoring.evidence import Evidence
 from kagglekit.authoring.findings import Choose, Train
+from kagglekit.authoring.joined_ids import JoinedIds
 from kagglekit.authoring.label_values import Values
 from kagglekit.base.errors import UserError
 from kagglekit.formats import (
     ClassLabel,
     JoinedLabels,
+    Long,
     OwnFormat,
     Probability,
     ProbabilityPerClass,
@@ -50,7 +52,12 @@ def propose(evidence: Evidence, train: Train, choose: Choose) -> Form:
     columns = list(sample.columns[1:])
     if len(columns) == 0:
         raise UserError(f"{evidence.sample_name} has only the column {sample.columns[0]!r}: it says no format.")
-    form = _one_column(sample, train, options, choose) if len(columns) == 1 else _columns(columns, train, options)
+    if evidence.joined is not None:
+        form = _long(evidence.joined, columns, train, options)
+    elif len(columns) == 1:
+        form = _one_column(sample, train, options, choose)
+    else:
+        form = _columns(columns, train, options)
     what = f"{form.submission.words(form.target)}, in {evidence.sample_name}"
     return replace(form, said=[f"submission: {what}", *form.said])
 
@@ -74,6 +81,20 @@ def _without_sample(target: Target, options: dict[str, Any]) -> Form:
     }
     submission, metric = usual[type(target)]
     return Form(submission=submission, metric=metric, target=target)
+
+
+def _long(joined: JoinedIds, columns: Sequence[str], train: Train, options: dict[str, Any]) -> Form:
+    """Return the format of a sample with a row for each image and label."""
+    known, target = set(train.labels), train.target
+    if len(columns) > 1 or set(joined.labels) != known:
+        strange = next((label for label in joined.labels if label not in known), columns[-1])
+        raise UserError(
+            f"the sample submission has a row for each image and label, {joined.pattern}, and {strange!r} in it is no "
+            "label of the training images: write the plugin without --from."
+        )
+    target = Labels(target.names) if isinstance(target, Classes) else target
+    form = Long(**options, row=joined.pattern, label=columns[0])
+    return replace(_without_sample(target, options), submission=form)
 
 
 def _columns(columns: Sequence[str], train: Train, options: dict[str, Any]) -> Form:

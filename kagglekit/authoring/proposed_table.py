@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 from kagglekit.authoring import label_values
 from kagglekit.authoring.evidence import Evidence, key
 from kagglekit.authoring.findings import Choose, LabelTable, Train, folders_of
+from kagglekit.authoring.joined_ids import JoinedIds
 from kagglekit.authoring.label_values import Values
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.label_columns import Columns, LabelColumns, OneHot, RowPerLabel, Tags
 from kagglekit.competitions.locations import CsvLabels
+from kagglekit.recipe import DEFAULT_FOLDS
 from kagglekit.tasks.targets import Classes, FromCsv, FromTrain, Grades, Labels, Number, Numbers, Shares, Target
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FEW = 0.02
+"""Share of images with rows of different labels up to which these are mistakes."""
 
 
 def propose(
@@ -24,25 +29,74 @@ def propose(
     """Return the proposal for a CSV file with labels."""
     if table is None:
         return None
+    if table.joined is not None:
+        return _joined(evidence, tests, table, table.joined)
     group = table.group_column()
     columns = _label_columns(evidence, table, group, given)
     names = table.rows[table.id].tolist()
+    folders, options, said = _images(evidence, tests, table, names)
+    label, target, of_labels = _labels(table, columns, choose)
+    if group:
+        options["group"] = group
+        said.append(f"groups: column {group!r} of {table.name}")
+    folder = "group" if not group and _are_groups(evidence, folders, columns[0].texts) else "folder"
+    if folder == "group":
+        said.append(
+            f"groups: the folders, such as {folders[0]}, which folds never split; if they have no meaning, write "
+            "{folder} for {group} in the plugin"
+        )
+    images = evidence.pattern(folders, names, folder=folder)
+    layout = CsvLabels(table.name, images=images, id=table.id, label=label, **options)
+    return Train(layout=layout, target=target, values=columns, labels=_names(columns), said=[*of_labels, *said])
+
+
+def _images(
+    evidence: Evidence, tests: Sequence[str], table: LabelTable, names: Sequence[str]
+) -> tuple[list[str], dict[str, Any], list[str]]:
+    """Return the folders with the images that a table names, what the layout declares of others, and both in words."""
     keys = set(map(key, names))
     folders = folders_of(evidence, tests, keys)
-    label, target, said = _labels(table, columns, choose)
+    if not folders:
+        raise UserError(f"column {table.id!r} of {table.name} names no image of the data, for example {names[0]!r}.")
     there = {key(name) for folder in folders for name in evidence.images[folder]}
-    options: dict[str, Any] = {"group": group} if group else {}
+    options: dict[str, Any] = {}
+    said = []
     if there - keys:
         options["only_listed"] = True
         said.append(f"images without a row in {table.name} ({len(there - keys)}) are no training images")
     if keys - there:
         options["only_present"] = True
         said.append(f"rows of {table.name} without an image ({len(keys - there)}) are left out")
-    if group:
-        said.append(f"groups: column {group!r} of {table.name}")
-    layout = CsvLabels(table.name, images=evidence.pattern(folders, names), id=table.id, label=label, **options)
-    labels = _names(columns)
-    return Train(layout=layout, target=target, values=columns, labels=labels, said=said)
+    return folders, options, said
+
+
+def _joined(evidence: Evidence, tests: Sequence[str], table: LabelTable, joined: JoinedIds) -> Train:
+    """Return the proposal for a table with a row for each image and label, which both are in its ids."""
+    value = str(table.rows.columns[1])
+    cells = Values(value, table.rows[value].str.strip().tolist())
+    if not cells.flags:
+        raise UserError(
+            f"{table.name} has a row for each image and label, and {cells.texts[0]!r} in column {value!r}, which is "
+            "neither 0 nor 1: write the plugin without --from, with the hook train_table."
+        )
+    folders, options, said = _images(evidence, tests, table, joined.images)
+    layout = CsvLabels(
+        table.name,
+        images=evidence.pattern(folders, joined.images),
+        id=table.id,
+        label=RowPerLabel(joined.pattern, value=value),
+        **options,
+    )
+    labels = list(joined.labels)
+    where = f"labels: a row of {table.name} for each image and label, {joined.pattern}: {', '.join(labels[:5])}"
+    return Train(layout=layout, target=Labels(labels), labels=labels, said=[where, *said])
+
+
+def _are_groups(evidence: Evidence, folders: Sequence[str], labels: Sequence[str]) -> bool:
+    """Return whether folders can be patients, films or the like: no classes, enough for folds, with several images."""
+    are_classes = {folder.rpartition("/")[2] for folder in folders} <= set(labels)
+    images = sum(len(evidence.images[folder]) for folder in folders)
+    return not are_classes and len(folders) >= DEFAULT_FOLDS and images >= 2 * len(folders)
 
 
 def _names(columns: Sequence[Values]) -> list[str]:
@@ -75,15 +129,16 @@ def _label_columns(evidence: Evidence, table: LabelTable, group: str, given: str
 def _asked_for(evidence: Evidence, rows: pd.DataFrame) -> list[str]:
     """Return the columns that the sample submission has too, or whose values it has, or that are the only ones."""
     names = list(rows.columns)
-    asked = [] if evidence.sample is None else list(evidence.sample.columns[1:])
+    asked = evidence.asked_columns
     shared = [column for column in asked if column in names]
+    shared = shared if len(shared) == len(asked) else []
     if not shared and len(asked) > 1:
         shared = [column for column in names if set(rows[column]) <= set(asked)][:1]
     if not shared and len(asked) == 1 and evidence.sample is not None:
         named = set(evidence.sample[asked[0]])
         texts = [column for column in names if Values(column, rows[column].tolist()).numbers is None]
         shared = [column for column in texts if named <= set(rows[column])]
-    if len(shared) == 1 or (shared and len(shared) == len(asked)):
+    if shared and len(shared) in (1, len(asked)):
         return shared
     flags = all(Values(column, rows[column].tolist()).flags for column in names)
     return names if len(names) == 1 or flags else []
@@ -105,6 +160,8 @@ def _labels(table: LabelTable, columns: Sequence[Values], choose: Choose) -> tup
         return *of_kind[kind], said
     (column,) = columns
     kind = column.kind()
+    if kind == "classes":
+        kind = _one_or_several(table, column, choose)
     if kind in ("grades", "classes") and column.whole and not column.flags:
         question = f"Are the numbers in {column.name!r} ordered grades, codes of classes, or just numbers"
         kind = choose("task", question, ("grades", "classes", "numbers"), kind)
@@ -112,17 +169,38 @@ def _labels(table: LabelTable, columns: Sequence[Values], choose: Choose) -> tup
     return *_target(table, column, kind), said
 
 
+def _one_or_several(table: LabelTable, column: Values, choose: Choose) -> str:
+    """Return the kind of target of names, by whether images have rows with different ones.
+
+    Raises UserError for a few of these, if an image has one class.
+    """
+    named = table.rows[[table.id]].assign(label=column.texts).drop_duplicates()
+    images = named[table.id].nunique()
+    twice = named[named[table.id].duplicated(keep=False)]
+    if twice.empty:
+        return "classes"
+    several = twice[table.id].nunique()
+    image, labels = twice[table.id].iloc[0], twice["label"][twice[table.id] == twice[table.id].iloc[0]].tolist()
+    what = f"{several} of {images} images in {table.name} have rows with different labels, such as {image!r}"
+    usual = "labels" if several > _FEW * images else "classes"
+    kind = choose("task", f"{what}: has an image one class, or any of several labels", ("classes", "labels"), usual)
+    if kind == "classes":
+        raise UserError(
+            f"{what} ({labels[0]}, {labels[1]}): remove all but one row of each, or say --task labels if an image may "
+            "have several."
+        )
+    return kind
+
+
 def _target(table: LabelTable, column: Values, kind: str) -> tuple[LabelColumns, Target]:
-    if kind == "labels":
+    if kind == "labels" and column.separator():
         separator = column.separator()
-        label: LabelColumns = Tags(column.name) if separator == " " else Tags(column.name, sep=separator)
-        if table.rows[table.id].duplicated().any():
-            label = RowPerLabel(column.name)
+        label = Tags(column.name) if separator == " " else Tags(column.name, sep=separator)
         return label, Labels(FromTrain(), at_least_one="" not in column.texts)
+    if kind == "labels":
+        return RowPerLabel(column.name), Labels(FromTrain(), at_least_one="" not in column.texts)
     if kind == "numbers":
         return column.name, Number(*column.range())
     if kind == "grades":
         return column.name, Grades(column.distinct)
-    if table.rows[table.id].duplicated().any():
-        return RowPerLabel(column.name), Labels(FromTrain())
     return column.name, Classes(column.distinct if column.flags else FromCsv(table.name, column.name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kagglekit.authoring import proposed_table
-from kagglekit.authoring.evidence import Evidence, key
+from kagglekit.authoring.evidence import Evidence, below, key
 from kagglekit.authoring.findings import Choose, LabelTable, Train, folders_of
 from kagglekit.base import csv_files
 from kagglekit.base.errors import UserError
@@ -41,7 +41,7 @@ def propose(evidence: Evidence, tests: Sequence[str], choose: Choose, given: str
 
 def _table(evidence: Evidence, given: str) -> LabelTable | None:
     """Return the table of training images: the one with most of them, apart from that of test images."""
-    asked = {key(name) for name in evidence.sample.iloc[:, 0]} if evidence.sample is not None else set()
+    asked = set(map(key, evidence.asked))
     if given:
         if given.count(":") < 2:
             raise UserError(f"--labels {given!r}: write it as FILE:ID:LABEL, for example train.csv:id:label.")
@@ -55,9 +55,11 @@ def _table(evidence: Evidence, given: str) -> LabelTable | None:
     found = []
     for name, rows in evidence.tables.items():
         column = evidence.naming(rows, evidence.images) if len(rows) else ""
-        if column and not rows[column].map(key).isin(asked).all() and len(rows.columns) > 1:
+        if len(rows.columns) == 2 and (joined := evidence.joined_in(rows.iloc[:, 0].tolist())):
+            found.append(LabelTable(name, rows, rows.columns[0], joined))
+        elif column and not rows[column].map(key).isin(asked).all() and len(rows.columns) > 1:
             found.append(LabelTable(name, rows, column))
-    wanted = set() if evidence.sample is None else set(evidence.sample.columns[1:])
+    wanted = set(evidence.asked_columns)
     return max(found, key=lambda each: (bool(wanted & set(each.rows.columns)), len(each.rows)), default=None)
 
 
@@ -87,7 +89,7 @@ def _have(objects: Any, keys: Sequence[str]) -> bool:
 
 def _in_sample(evidence: Evidence) -> set[str]:
     """Return the columns and the values of the sample submission."""
-    return set() if evidence.sample is None else {*evidence.sample.columns[1:], *evidence.sample.iloc[:, -1]}
+    return set() if evidence.sample is None else {*evidence.asked_columns, *evidence.sample.iloc[:, -1]}
 
 
 def _parsed(path: Path) -> Any:
@@ -110,8 +112,26 @@ def _in_folders(evidence: Evidence, tests: Sequence[str], table: LabelTable | No
     parent = parents.pop()
     groups, said = _other_groups(table, names)
     said = [f"labels: the folders {parent}/{names[0]} … {names[-1]}, {len(names)} classes", *said]
+    said += [] if table else _remarks_on_folders(evidence, names)
     layout = FolderLabels(f"{parent}/{{label}}")
     return Train(layout=layout, target=Classes(FromTrain()), groups=groups, labels=names, said=said)
+
+
+def _remarks_on_folders(evidence: Evidence, names: Sequence[str]) -> list[str]:
+    """Return a remark on a table of the folders. Raises UserError if the sample submission asks for what it says."""
+    folders = set(map(key, names))
+    for table, rows in evidence.tables.items():
+        for column in rows.columns:
+            if len(folders.intersection(map(key, rows[column]))) * 2 <= len(folders):
+                continue
+            others = {*rows.columns, *(value for other in rows.columns if other != column for value in rows[other])}
+            if _in_sample(evidence) & (others - {column}):
+                raise UserError(
+                    f"{table} says something of each folder in column {column!r}, and not of each image: write the "
+                    "plugin without --from, with the hook train_table."
+                )
+            return [f"assumed: {table}, which names these folders, says nothing more of them"]
+    return []
 
 
 def _other_groups(table: LabelTable | None, labels: Sequence[str] = ()) -> tuple[CsvGroups | None, list[str]]:
@@ -133,8 +153,9 @@ def _in_names(evidence: Evidence, tests: Sequence[str]) -> Train | None:
         if len(between) != 1 or not 2 <= len(labels) <= _MOST_LABELS:
             continue
         ending = {name.rpartition(".")[2] for name in names}
-        pattern = f"{folder}/{{label}}{between.pop()}{{number}}{'.' + ending.pop() if len(ending) == 1 else ''}"
-        said = [f"labels: the beginning of file names, {folder}/{names[0]}: {', '.join(labels[:5])}"]
+        written = f"{{label}}{between.pop()}{{number}}{'.' + ending.pop() if len(ending) == 1 else ''}"
+        pattern = below(folder, written)
+        said = [f"labels: the beginning of file names, {below(folder, names[0])}: {', '.join(labels[:5])}"]
         return Train(layout=FilenameLabels(pattern), target=Classes(labels), labels=labels, said=said)
     return None
 

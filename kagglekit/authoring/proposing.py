@@ -55,10 +55,10 @@ def propose(name: str, folder: Path, origin: Path, given: Mapping[str, str], ask
     train = proposed_train.propose(evidence, tests, choose, given.get("labels", ""))
     form = proposed_form.propose(evidence, train, choose)
     test, of_test = _test_images(evidence, train, tests)
-    metric = given.get("metric", form.metric)
+    metric, slug = given.get("metric", form.metric), given.get("kaggle", _slug(origin))
     fields: dict[str, Any] = {
         "name": name,
-        "kaggle": given.get("kaggle", _slug(origin)),
+        "kaggle": slug,
         "target": form.target,
         "train": train.layout,
         "test": test,
@@ -67,9 +67,19 @@ def propose(name: str, folder: Path, origin: Path, given: Mapping[str, str], ask
         "submission": form.submission,
         "metric": metric,
     }
-    assumed = [] if "metric" in given else [f"assumed: the metric is {metric}; if not, --metric NAME"]
-    mirror = [] if "flip" in given else ["assumed: a mirrored image keeps its label; if not, --flip forbidden"]
-    return Proposal(fields=fields, said=[*train.said, *of_test, *form.said, *choose.said, *assumed, *mirror])
+    assumed = _assumed(metric, slug, given)
+    return Proposal(fields=fields, said=[*train.said, *of_test, *form.said, *choose.said, *assumed])
+
+
+def _assumed(metric: str, slug: str, given: Mapping[str, str]) -> list[str]:
+    """Return what no data says, and how to say it."""
+    named = f"{slug} is its name at Kaggle; if not" if slug else "it is not at Kaggle; if it is"
+    lines = {
+        "metric": f"the metric is {metric}; if not, --metric NAME",
+        "flip": "a mirrored image keeps its label; if not, --flip forbidden",
+        "kaggle": f"{named}, --kaggle SLUG",
+    }
+    return [f"assumed: {line}" for option, line in lines.items() if option not in given]
 
 
 def _slug(origin: Path) -> str:
@@ -82,7 +92,7 @@ def _test_folders(evidence: Evidence) -> list[str]:
     """Return the folders with images that the sample submission asks for; without one, those called so."""
     if evidence.sample is None:
         return [folder for folder in evidence.images if "test" in folder.lower().rpartition("/")[2]]
-    asked = {key(name) for name in evidence.sample.iloc[:, 0]}
+    asked = set(map(key, evidence.asked))
     found = [folder for folder in evidence.images if evidence.share(folder, asked) >= _SHARE]
     others = [folder for folder in found if "train" not in folder.lower()]
     return findings.without_copies(evidence, others or found)
@@ -90,8 +100,8 @@ def _test_folders(evidence: Evidence) -> list[str]:
 
 def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tuple[Any, list[str]]:
     """Return where test images are, and what was taken from where."""
-    ids = [] if evidence.sample is None else evidence.sample.iloc[:, 0].tolist()
-    asked = {key(name) for name in ids}
+    ids = evidence.asked
+    asked = set(map(key, ids))
     apart = not asked or all(evidence.share(folder, asked) > _APART for folder in tests)
     if tests and apart:
         pattern = evidence.pattern(tests, ids)
@@ -100,6 +110,8 @@ def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tupl
     if not shared:
         return (), ["test images: none"]
     table = next((n for n, rows in evidence.tables.items() if _lists(rows, asked)), evidence.sample_name)
+    if table == evidence.sample_name and evidence.joined is not None:  # its rows are of labels too
+        return evidence.pattern(shared, ids), [f"test images: those of {', '.join(shared)} without labels"]
     rows = evidence.tables.get(table, evidence.sample)
     assert rows is not None
     column = next(column for column in rows.columns if set(rows[column].map(key)) <= asked)
