@@ -22,10 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kagglekit.audit import duplicates, outliers
+from kagglekit.audit import duplicates, inspection, outliers
 from kagglekit.data import exclusions
 from kagglekit.images import appearance
-from kagglekit.tasks import label_errors
+from kagglekit.tasks import kinds, label_errors
+from kagglekit.tasks.targets import Labels, Number, Target
 from tests import damage, drawing
 from tests.browser import browser, open_page
 from tests.conftest import Cli, Done, failed, succeeded
@@ -534,6 +535,18 @@ def test_what_pairs_cross_is_counted_and_named() -> None:
     assert [(p.first, p.second) for p in found.crossing["label"]] == [(0, 1)]
     assert found.crosses["fold"].tolist() == [True, True, False, False]
     assert found.crosses["test"].tolist() == [True, True, True, False]
+
+
+def test_numbers_are_alike_within_a_bin_and_labels_if_all_are() -> None:
+    def alike(target: Target, labels: list[str]) -> list[int]:
+        parts = ["train"] * (len(labels) - 1) + ["test"]
+        return inspection._alike(pd.DataFrame({"part": parts, "label": labels}), kinds.of(target)).tolist()
+
+    numbers = alike(Number(), [str(number) for number in range(40)] + [""])
+    assert len(set(numbers[:40])) == 4
+    assert numbers[0] == numbers[9] != numbers[10]
+    assert numbers[40] == -1
+    assert alike(Labels(["a", "b"]), ["a", "a|b", "a", ""]) == [0, 1, 0, -1]
 
 
 def test_hashes_of_even_pictures_say_nothing() -> None:

@@ -63,7 +63,7 @@ def test_info_shows_a_competition_with_every_setting_and_its_meaning(cli: Cli) -
     done = cli("info", "state-farm")
     assert "driver_imgs_list.csv" in done.out
     assert "hair and make-up" in done.out
-    assert "log loss" in done.out
+    assert "log loss, lower is better" in done.out
     for setting in Recipe().as_dict():
         assert f"\n  {setting} " in done.out, setting
     headings = [done.out.index(f"\n[{section}] {purpose(section)}") for section in SECTIONS]
@@ -99,11 +99,13 @@ def test_runs_and_info_find_a_run_by_its_id_the_end_of_it_and_its_path(
     )
     listed = cli("runs", "dogs-vs-cats").out
     assert listed.index(good.name) < listed.index(bad.name)  # the better one first
+    assert "dogs-vs-cats: log loss, lower is better" in listed
     assert listed == cli("runs").out
     for reference in (good.name, good.name[-8:], good):
         shown = cli("info", reference).out
         assert f"run {good.name} of dogs-vs-cats" in shown
         assert "log loss ± standard error" in shown
+        assert "result: log loss, lower is better" in shown
         assert "regularisation_grid = [" in shown
     ambiguous = cli("info", "")
     assert ambiguous.code == 1

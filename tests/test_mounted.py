@@ -152,3 +152,17 @@ def test_a_sample_that_can_not_be_read_ends_with_a_reason(tmp_path: Path) -> Non
     about, files = ABOUT | {"samples": ["sample.csv"]}, mounted.find_files(tmp_path)
     with pytest.raises(SystemExit, match=r"sample\.csv is damaged: Bad CRC-32 .*: the rows to submit are unknown"):
         standalone.requested_rows(about, files, standalone.find_tests(about, files))
+
+
+def test_the_sample_of_a_folder_is_not_one_of_the_same_name_elsewhere(tmp_path: Path) -> None:
+    samples = {"old/sample.csv": b"id,label\n9,0\n", "wrapped/tables/sample.csv": b"id,label\n7,0\n"}
+    table = standalone.find_sample(
+        ABOUT | {"samples": ["tables/sample.csv"]}, mounted.find_files(damage.write(tmp_path, samples))
+    )
+    assert table is not None
+    assert table.rows == [["7", "0"]]
+
+
+def test_without_a_sample_test_images_that_only_tables_tell_apart_are_not_guessed() -> None:
+    with pytest.raises(SystemExit, match="only it says which images are those of the test"):
+        standalone.requested_rows(ABOUT | {"by_table": True}, {}, {"7": ("images/7.jpg", bytes)})

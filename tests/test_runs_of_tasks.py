@@ -68,11 +68,12 @@ def start(kind: str, cli: Cli, spec: str, folder: Path, *settings: str) -> Done:
     return cli("run", plugin, "--data", data, "--backbone", spec, "--method", "features", "--folds", "3", *words)
 
 
-def test_nearest_means_need_classes(cli: Cli, tiny: str, tmp_path: Path) -> None:
+def test_nearest_means_need_classes(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     said = failed(start("labels", cli, tiny, tmp_path, "head=nearest"))
     assert said == (
-        "kagglekit: head = 'nearest' compares classes, and this competition has none: use logistic or mlp.\n"
+        "kagglekit: head = 'nearest' compares classes, and this competition predicts labels: use logistic or mlp.\n"
     )
+    assert not (home / "task" / "runs").exists(), "before any data is read"
 
 
 @pytest.mark.parametrize(

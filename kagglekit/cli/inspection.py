@@ -45,6 +45,7 @@ def _info_competition(project: Project, console: Console) -> None:
     competition, workspace = project.competition, project.workspace
     described = competition.describe() | {"page": competition.url, "workspace": str(workspace.folder)}
     described["submission"] = _submission(competition)
+    described["metric"] = _scored_by(competition.scored_by.name, competition.scored_by.lower_is_better)
     classes = described.pop("classes")
     console.table(competition.name, ("", ""), [(key, _plain(value)) for key, value in described.items()])
     if competition.target.source is None:
@@ -97,7 +98,7 @@ def _info_run(run: run_folders.Run, console: Console) -> None:
     if result is None:
         console.warn("this run is not finished: repeat its command to resume it")
         return
-    console.table("result", ("", ">"), summary.facts(result))
+    console.table(f"result: {_scored_by(result.metric, result.lower_is_better)}", ("", ">"), summary.facts(result))
     console.say(f"submission: {run.submission}" if record.test_images else "no submission: there are no test images")
 
 
@@ -110,15 +111,27 @@ def runs(name: str | None) -> None:
         workspaces = [Workspace(folder) for folder in sorted(home().glob("*")) if folder.is_dir()]
     shown = False
     for workspace in workspaces:
-        rows = [_run_row(run) for run in run_folders.all_runs(workspace)]
-        if rows:
+        found = run_folders.all_runs(workspace)
+        if found:
             shown = True
-            rows.sort(key=lambda row: row[0])
-            console.table(workspace.folder.name, _RUN_COLUMNS, [row[1] for row in rows])
-            for line in _over_fitted(run_folders.all_runs(workspace)):
+            scores = _scores(found)
+            rows = sorted((_run_row(run, several=len(scores) > 1) for run in found), key=lambda row: row[0])
+            title = f"{workspace.folder.name}: {'; '.join(scores)}" if scores else workspace.folder.name
+            console.table(title, _RUN_COLUMNS, [row[1] for row in rows])
+            for line in _over_fitted(found):
                 console.warn(line)
     if not shown:
         console.say(f"no runs in {home()}: `kagglekit run NAME` makes one.")
+
+
+def _scores(found: list[run_folders.Run]) -> list[str]:
+    """Return by which metrics runs are scored, and which scores are better."""
+    results = [run.result for run in found]
+    return list(dict.fromkeys(_scored_by(result.metric, result.lower_is_better) for result in results if result))
+
+
+def _scored_by(metric: str, lower_is_better: bool) -> str:
+    return f"{metric}, {'lower' if lower_is_better else 'higher'} is better"
 
 
 def _method(run: run_folders.Run) -> str:
@@ -158,11 +171,12 @@ def _over_fitted(found: list[run_folders.Run]) -> list[str]:
         latest, result = run.sent, run.result
         if latest and result and latest.public_score is not None:
             public = latest.public_score if result.lower_is_better else -latest.public_score
-            sent.append((latest.reference or 0, run.id, public, result.loss))
+            sent.append((latest.reference or 0, run.id, public, result.loss, result.metric))
     lines = []
     sent.sort()
-    for place, (_, after, later_public, later_own) in enumerate(sent):
-        beaten = [(own, before) for _, before, public, own in sent[:place] if later_public < public and later_own > own]
+    for place, (_, after, later_public, later_own, metric) in enumerate(sent):
+        before = [(own, name, public) for _, name, public, own, scored in sent[:place] if scored == metric]
+        beaten = [(own, name) for own, name, public in before if later_public < public and later_own > own]
         if beaten:
             lines.append(
                 f"{after} beats {min(beaten)[1]} in public but is worse out-of-fold: you are overfitting the public "
@@ -171,13 +185,16 @@ def _over_fitted(found: list[run_folders.Run]) -> list[str]:
     return lines
 
 
-def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tuple[str, ...]]:
-    """Return (sort key: real before synthetic, finished first, whole before samples, best first; cells)."""
+def _run_row(run: run_folders.Run, *, several: bool) -> tuple[tuple[bool, bool, bool, str, float], tuple[str, ...]]:
+    """Return (sort key: real before synthetic, finished first, whole before samples, best first; cells).
+
+    With `several` metrics, each score says its own, and only those of one are sorted.
+    """
     record, result = run.record, run.result
     backbones = ", ".join(each.name for each in record.backbones)
     method = _method(run)
     if result is None:
-        return (run.synthetic, True, False, 0.0), (
+        return (run.synthetic, True, False, "", 0.0), (
             run.id,
             "not finished",
             *_leaderboard(run),
@@ -187,11 +204,12 @@ def _run_row(run: run_folders.Run) -> tuple[tuple[bool, bool, bool, float], tupl
             str(record.train_images),
             "",
         )
-    score = summary.scored(result)
+    score = summary.scored(result) + (f" {result.metric}" if several else "")
     second = ", ".join(value if name == ACCURACY else f"{name} {value}" for name, value in summary.second(result))
     cells = (run.id, score, *_leaderboard(run), second, backbones, method)
     images = f"{result.scored_images}{' (sample)' if result.sample else ''}"
-    return (run.synthetic, False, result.sample > 0, result.loss), (*cells, images, f"{result.all_seconds:.0f}")
+    key = (run.synthetic, False, result.sample > 0, result.metric, result.loss)
+    return key, (*cells, images, f"{result.all_seconds:.0f}")
 
 
 def backbones(pattern: str, limit: int) -> None:

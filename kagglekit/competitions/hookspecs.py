@@ -80,8 +80,9 @@ def submission(
     """Format the submission. Called last, and for some rows of class priors before anything is computed.
 
     `ids` (N), `probabilities` (N, C) and `decided` are matched row by row. `decided` is what the run decided of each
-    image: the index of its class or grade (N,), whether it has each label (N, C), or its numbers (N, C). `sample` is
-    the sample submission, if any, with all values as strings; the first call has only the rows of `ids`.
+    image: the index of its class or grade (N,), whether it has each label (N, C), its numbers (N, C), or with
+    `TopClasses` its guesses (N, k). `sample` is the sample submission, if any, with all values as strings; the first
+    call has only the rows of `ids`.
 
     Return exactly the rows and columns of the CSV file, in the format that the description declares: `OwnFormat` for
     any that kagglekit does not know.

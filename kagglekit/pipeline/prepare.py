@@ -63,6 +63,7 @@ def prepare(
     seconds: dict[str, float] = {}
     plugin, competition = project.plugin, project.competition
     chosen = table.resolve(project, settings, console.say)
+    table.check(chosen, competition.task)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
         labels = ", ".join(competition.labels)

@@ -82,6 +82,9 @@ class Method(ABC):
     def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
         """Return the default backbones on a device, if the method needs any, and the reason for them."""
 
+    def check(self, recipe: Recipe, task: Task) -> None:  # noqa: B027
+        """Raise UserError for settings that this method can't follow, before any data is read."""
+
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
         """Return whether `auto` should choose this method, and the reason; if empty, the previous method's holds."""
         return False, ""
@@ -182,11 +185,14 @@ class MethodRun:
     def write_folds(self) -> None:
         """Assign the training images to folds, and write the assignment. Warn of classes that are not scored."""
         fold = folds.assign(self.table, self.task, self.recipe.data)
-        unscored = self.task.unused(self.truth[fold != folds.TRAIN_ONLY])
+        lacking = set(self.task.unused(self.truth))  # which has been said
+        unscored = [name for name in self.task.unused(self.truth[fold != folds.TRAIN_ONLY]) if name not in lacking]
         if unscored:
+            kind, exclusive = self.task.target.kind, self.task.target.exclusive
+            counts = "does not count them" if exclusive else "counts only that they are not there"
             self.job.console.warn(
-                f"no image of {len(unscored)} classes is scored, for example of {unscored[0]!r}: they are trained and "
-                "predicted, but the score does not count them"
+                f"no image of {len(unscored)} {kind} is scored, for example of {unscored[0]!r}: they are trained and "
+                f"predicted, but the score {counts}"
             )
         self.run.write_frame(filenames.FOLDS, self.table[["id"]].assign(fold=fold))
 

@@ -28,6 +28,7 @@ from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import HeadSettings, Recipe
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
+from kagglekit.tasks.task import Task
 from kagglekit.training.budget import Work
 
 _STAGES = (
@@ -50,6 +51,10 @@ class FrozenFeatures(Method):
     def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
         """Return strong backbones: each image passes through them only once."""
         return registry.default(device)
+
+    def check(self, recipe: Recipe, task: Task) -> None:
+        """Raise UserError for a head that can't predict this."""
+        heads.check(task, recipe.heads)
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
         """Return True: frozen features are fast and work with any number of images."""

@@ -14,6 +14,7 @@ from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
 from kagglekit.recipe import Recipe
 from kagglekit.runs.record import Pace
+from kagglekit.tasks.task import Task
 from kagglekit.training.budget import Work
 
 AUTO = "auto"
@@ -34,6 +35,12 @@ def get(name: str) -> Method:
     if name not in METHODS:
         raise UserError(f"setting method = {name!r}: must be one of {', '.join((AUTO, *sorted(METHODS)))}.")
     return METHODS[name]
+
+
+def check(recipe: Recipe, task: Task) -> None:
+    """Raise UserError for settings that the method of a recipe can't follow; `auto` may choose another."""
+    if recipe.training.method != AUTO:
+        get(recipe.training.method).check(recipe, task)
 
 
 def of_run(recipe: Recipe) -> Method:
