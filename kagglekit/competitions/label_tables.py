@@ -30,17 +30,19 @@ class LabelTable:
 def read(layout: CsvLabels | CocoLabels, competition: Competition, files: DataFiles) -> LabelTable:
     """Return the labels and groups in the file of a layout. Raises UserError if the file does not fit it."""
     if isinstance(layout, CsvLabels):
-        table = _of_csv(layout, competition, files)
-    else:
-        table = _of_json(layout, competition, files)
-    without = [name for name, label in table.labels.items() if not label]
+        return _of_csv(layout, competition, files)
+    return _of_json(layout, competition, files)
+
+
+def check_filled(layout: CsvLabels | CocoLabels, labels: Mapping[str, str], competition: Competition) -> None:
+    """Raise UserError if one of the images has no label and must have one. `labels` are those of images by name."""
+    without = [name for name, label in labels.items() if not label]
     if without and competition.task.fault(""):
         what = layout.label if isinstance(layout, CsvLabels) and isinstance(layout.label, str) else "label"
         raise UserError(
             f"{len(without)} rows of {layout.source} have no {what}, for example that of {without[0]!r}: fill it in, "
             "or remove these rows and their images."
         )
-    return table
 
 
 def columns(competition: Competition, files: DataFiles) -> list[str]:

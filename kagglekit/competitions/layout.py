@@ -201,6 +201,7 @@ def _labelled(
     names = matching.rows_of(layout, spelled, list(table.labels), files)
     kept = [row for row, name in enumerate(names) if name is not None]
     rows = [name for name in names if name is not None]
+    label_tables.check_filled(layout, {name: table.labels[name] for name in rows}, competition)
     values = {"label": [table.labels[name] for name in rows], "key": [spelled[row][1] for row in kept]}
     if table.groups:
         values["group"] = [table.groups[name] for name in rows]
