@@ -13,7 +13,7 @@ from kagglekit.competitions.synthetic.plan import Plan
 from kagglekit.recipe import DEFAULT_FOLDS
 from kagglekit.tasks.targets import Source
 
-DRAWING_VERSION = 1
+DRAWING_VERSION = 2
 """Increase this whenever the same description gives other images."""
 
 

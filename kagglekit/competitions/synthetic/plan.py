@@ -62,6 +62,8 @@ def of(competition: Competition, folds: int, shape: int) -> Plan:
     groups = max(_GROUPS, folds) if competition.has_groups else 1
     planned = Plan()
     turns = series.train(groups, folds)
+    if _groups_name_images(competition.train, shape):
+        groups = 1 + max(turn for _, turn in turns)
     planned.train = _labelled(competition.train, shape, turns, groups, 1)
     if competition.valid is not None:
         turns = series.valid(len(planned.train))
@@ -69,6 +71,12 @@ def of(competition: Competition, folds: int, shape: int) -> Plan:
     if competition.test_patterns:
         planned.test = _asked(competition, shape, series.test(len(planned.labelled)), groups, planned.labelled)
     return planned
+
+
+def _groups_name_images(layout: TrainLayout, shape: int) -> bool:
+    """Return whether only the group tells the images of a class apart: each class has one image of each group."""
+    named = {name for pattern in _together(layout.alternatives, shape) for name in patterns.placeholders(pattern)}
+    return not isinstance(layout, FolderLabels) and named <= {"label", "group"}
 
 
 def text_of(layout: TrainLayout, label: str) -> str:
