@@ -16,6 +16,7 @@ from kagglekit.base import streams
 from kagglekit.cli import main
 from tests import damage, drawing, kaggle_server
 from tests.damage import Given
+from tests.gallery import rows
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TINY = "test_resnet"
@@ -38,6 +39,17 @@ def pytest_configure() -> None:
     if worker and hasattr(os, "sched_setaffinity"):
         cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         os.sched_setaffinity(0, cores[int(worker) % len(cores) :: workers])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many of all image competitions were run, in this process or in workers."""
+    passed = terminalreporter.stats.get("passed", [])
+    done = {value for report in passed for name, value in report.user_properties if name == rows.DONE}
+    if done:
+        every = len(rows.COVERED) + len(rows.LATER)
+        terminalreporter.write_line(
+            f"{len(done)} of {every} competitions declared, run and their submissions checked (tests/gallery)"
+        )
 
 
 @pytest.fixture(autouse=True)

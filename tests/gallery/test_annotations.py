@@ -1,0 +1,168 @@
+"""Labels in JSON files, as COCO has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kagglekit import ClassLabel, CocoLabels, Competition
+from tests.gallery import answers, rows, running
+from tests.gallery.layouts import Image, Layout, coco
+from tests.gallery.running import Row
+
+SPECIES = ("0", "3", "105", "15504")
+
+
+def herbarium_2019() -> Competition:
+    """Name the species of a pressed plant."""
+    return Competition(
+        name="herbarium-2019",
+        kaggle="herbarium-2019-fgvc6",
+        train=CocoLabels("train.json", images="train/{file_name}"),
+        test="test/{id}.jpg",
+        flip="allowed",
+        submission=ClassLabel(id="Id", label="Predicted"),
+        metric="f1(macro)",
+    )
+
+
+def herbarium_2020() -> Competition:
+    """Name the species of a pressed plant; 32,094 of them."""
+    return Competition(
+        name="herbarium-2020",
+        kaggle="herbarium-2020-fgvc7",
+        train=CocoLabels("nybg2020/train/metadata.json", images="nybg2020/train/{file_name/}"),
+        test="nybg2020/test/images/{folder}/{id}.jpg",
+        flip="allowed",
+        submission=ClassLabel(id="Id", label="Predicted"),
+        metric="f1(macro)",
+        leaderboard={"gold": 0.63151, "silver": 0.2805, "bronze": 0.05334, "median": 0.05334},
+    )
+
+
+def herbarium_2021() -> Competition:
+    """Name the species of a pressed plant; 64,500 of them."""
+    return Competition(
+        name="herbarium-2021",
+        kaggle="herbarium-2021-fgvc8",
+        train=CocoLabels("train/metadata.json", images="train/{file_name/}"),
+        test="test/images/{folder}/{id}.jpg",
+        flip="allowed",
+        submission=ClassLabel(id="Id", label="Predicted"),
+        metric="f1(macro)",
+        leaderboard={"gold": 0.54332, "silver": 0.41067, "bronze": 0.13026, "median": 0.05155},
+    )
+
+
+def iwildcam_2020() -> Competition:
+    """Name the animal in front of a camera trap. Folds never split a place."""
+    return Competition(
+        name="iwildcam-2020",
+        kaggle="iwildcam-2020-fgvc7",
+        train=CocoLabels("iwildcam2020_train_annotations.json", images="train/{file_name}", group="location"),
+        test="test/{id}.jpg",
+        flip="allowed",
+        submission=ClassLabel(id="Id", label="Category"),
+        metric="accuracy",
+        leaderboard={"gold": 0.778, "silver": 0.688, "bronze": 0.594, "median": 0.524},
+    )
+
+
+def asked(test: Sequence[Image], file_name: str) -> dict[str, Any]:
+    """Return what the JSON file of test images has."""
+    return {"info": {}, "images": coco(test, (), file_name)["images"], "licenses": []}
+
+
+def of_2020(train: Sequence[Image], test: Sequence[Image]) -> dict[str, bytes]:
+    """Return files that are not UTF-8, and have folders of images in folders."""
+    found = coco(train, SPECIES, "images/{label:0>3.3}/00/{n}.jpg")
+    found["regions"] = [{"id": 0, "name": "Côte d'Ivoire"}]
+    return {
+        "nybg2020/train/metadata.json": json.dumps(found, ensure_ascii=False).encode("latin-1"),
+        "nybg2020/test/metadata.json": json.dumps(asked(test, "images/000/{n}.jpg")).encode(),
+    }
+
+
+ROWS = {
+    "herbarium-2019-fgvc6": Row(
+        Layout(
+            answer=answers.Name(SPECIES),
+            labels=SPECIES,
+            first_test=1,
+            train="train/{n}.jpg",
+            test="test/{n}.jpg",
+            sample="Id,Predicted\n{id},0",
+            more=lambda train, test: {
+                "train.json": json.dumps(coco(train, SPECIES, "{n}.jpg")),
+                "test.json": json.dumps(asked(test, "{n}.jpg")),
+            },
+            packed={"train.tar.gz": "train/", "test.tar.gz": "test/"},
+        ),
+        herbarium_2019,
+    ),
+    "herbarium-2020-fgvc7": Row(
+        Layout(
+            answer=answers.Name(SPECIES),
+            labels=SPECIES,
+            first=354106,
+            first_test=1,
+            train="nybg2020/train/images/{label:0>3.3}/00/{n}.jpg",
+            test="nybg2020/test/images/000/{n}.jpg",
+            sample="Id,Predicted\n{id},0",
+            more=of_2020,
+        ),
+        herbarium_2020,
+    ),
+    "herbarium-2021-fgvc8": Row(
+        Layout(
+            answer=answers.Name(SPECIES),
+            labels=SPECIES,
+            first=1814367,
+            first_test=1,
+            train="train/images/{label:0>3.3}/00/{n}.jpg",
+            test="test/images/000/{n}.jpg",
+            sample="Id,Predicted\n{id},0",
+            more=lambda train, test: {
+                "train/metadata.json": json.dumps(coco(train, SPECIES, "images/{label:0>3.3}/00/{n}.jpg")),
+                "test/metadata.json": json.dumps(asked(test, "images/000/{n}.jpg")),
+            },
+        ),
+        herbarium_2021,
+    ),
+    "iwildcam-2020-fgvc7": Row(
+        Layout(
+            answer=answers.Name(SPECIES),
+            labels=SPECIES,
+            each=4,
+            id="8792549a-21bc-11ea-a13a-{n:012x}",
+            train="train/{id}.jpg",
+            test="test/{id}.jpg",
+            sample="Id,Category\n{id},3",
+            more=lambda train, test: {
+                "iwildcam2020_train_annotations.json": json.dumps(
+                    coco(train, (*SPECIES, "672"), "{id}.jpg", key="{id}", location="{g}", seq_id="s{n}")
+                ),
+                "iwildcam2020_test_information.json": json.dumps(asked(test, "{id}.jpg")),
+                "iwildcam2020_megadetector_results.json": json.dumps({"images": [], "detection_categories": {}}),
+            },
+        ),
+        iwildcam_2020,
+    ),
+}
+
+
+@pytest.mark.parametrize("slug", ROWS)
+def test_a_run_submits_what_is_asked(
+    slug: str, tiny: str, tmp_path: Path, record_property: pytest.RecordProperty
+) -> None:
+    running.check(slug, ROWS[slug], tiny, tmp_path)
+    record_property(rows.DONE, slug)
+
+
+@pytest.mark.parametrize("slug", ROWS)
+def test_it_is_drawn_as_it_is(slug: str, tmp_path: Path, cheap: None) -> None:
+    running.check_drawn(slug, ROWS[slug], tmp_path)
