@@ -144,6 +144,10 @@ PETS_DAMAGE: dict[str, tuple[Damage, tuple[str, ...]]] = {
         added(SAMPLE, b"id,probability\n0,0.5\n"),
         ("has the columns id, probability", "format has id, label", "make the two agree"),
     ),
+    "sample with a hundred other columns": (
+        added(SAMPLE, f"id,{','.join(f'species_{n}' for n in range(99))}\n0{',0.01' * 99}\n".encode()),
+        ("has the columns id, species_0, ", "species_6 and 92 more", "format has id, label"),
+    ),
     "sample with an id twice": (
         added(SAMPLE, b"id,label\n0,0.5\n1,0.5\n0,1\n"),
         (f"{SAMPLE} has id '0' twice", "download"),

@@ -11,6 +11,7 @@ from kagglekit.authoring import answered
 from kagglekit.authoring.proposal import Proposal
 from kagglekit.base import image_names
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.competitions import csv_tables
 
 Ask = Callable[..., str]
@@ -158,7 +159,7 @@ def _named(text: str) -> Sequence[str]:
     if Path(text).is_file():
         header = csv_tables.parse(Path(text)).named()
         if len(header) < 3:
-            raise UserError(f"{text} has the columns {', '.join(header)}: name that of labels, {text}:{header[-1]}.")
+            raise UserError(f"{text} has the columns {listed(header)}: name that of labels, {text}:{header[-1]}.")
         return header[1:]
     if text.lower().endswith(".csv") or file.lower().endswith(".csv"):
         raise UserError(f"--classes {text!r}: no such file.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kagglekit.base import csv_files, image_names
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.competitions.datafiles import DataFiles
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str], name: str) -> N
         count = list(table.columns).count(column)
         if count != 1:
             what = f"{count} columns" if count else "no column"
-            raise UserError(f"{name} has {what} {column!r}; it has {', '.join(table.columns)}.")
+            raise UserError(f"{name} has {what} {column!r}; it has {listed(list(table.columns))}.")
 
 
 def remark_twice(count: int, name: str, files: DataFiles) -> None:

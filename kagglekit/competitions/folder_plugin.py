@@ -9,6 +9,7 @@ from typing import Any
 from kagglekit.base import image_names
 from kagglekit.base.columns import beside
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.competitions import csv_tables, folder_layout, folder_workspaces, samples
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
@@ -95,7 +96,7 @@ class FolderPlugin:
         format_ = _format(self._classes, header, values)
         if format_ is None:
             raise UserError(
-                f"{path} has the columns {', '.join(header)}, and the classes are {', '.join(self._classes)}"
+                f"{path} has the columns {listed(header)}, and the classes are {listed(list(self._classes))}"
                 f"{_told_apart(self._classes, header)}: "
                 "`kagglekit new NAME` writes a plugin that can say how they relate."
             )

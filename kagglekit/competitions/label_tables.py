@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.competitions import coco, csv_tables, label_cells
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.label_columns import Columns, OneHot
 from kagglekit.competitions.locations import CocoLabels, CsvLabels
 from kagglekit.competitions.spelling import joiner, speller
-
-_SHOWN = 3
-"""Number of columns that are named where many are not used."""
 
 
 @dataclass(frozen=True)
@@ -86,5 +84,4 @@ def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> La
 def _remark_unused(columns: Sequence[str], source: str, files: DataFiles) -> None:
     """Remark on columns that nothing is made of, such as a table of measurements beside the images."""
     if columns:
-        more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
-        files.remarks.append(f"{source} has other columns, which are not used: {', '.join(columns[:_SHOWN])}{more}")
+        files.remarks.append(f"{source} has other columns, which are not used: {listed(columns, 3)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kagglekit.base import csv_files
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.competitions import csv_tables
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
@@ -34,8 +35,8 @@ def read(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
         return sample
     if not form.fits(target, list(sample.columns)):
         raise UserError(
-            f"{name} has the columns {', '.join(sample.columns)}; the plugin's submission format has "
-            f"{', '.join(wanted)}: make the two agree."
+            f"{name} has the columns {listed(list(sample.columns))}; the plugin's submission format has "
+            f"{listed(list(wanted))}: make the two agree."
         )
     sample = _once(sample, form.id, name, files)
     fault = form.sample_fault(sample, target)

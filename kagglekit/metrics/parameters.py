@@ -6,6 +6,8 @@ import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 
+from kagglekit.base.words import listed
+
 
 def number(metric: str, name: str, value: object) -> float:
     """Return a finite number."""
@@ -44,7 +46,7 @@ def places(metric: str, names: Sequence[str], labels: Sequence[str]) -> list[lis
         meant = [index for index, label in enumerate(labels) if label == name]
         meant = meant or [index for index, label in enumerate(labels) if fnmatch.fnmatchcase(label, name)]
         if not meant:
-            raise ValueError(f"{metric}: weights name {name!r}, which is not one of {_few(labels)}")
+            raise ValueError(f"{metric}: weights name {name!r}, which is not one of {listed(labels)}")
         found.append(meant)
     return found
 
@@ -56,15 +58,10 @@ def positive_index(metric: str, positive: str, labels: Sequence[str]) -> int:
     if not positive:
         return 1
     if positive not in labels:
-        raise ValueError(f"{metric}: positive {positive!r} is not one of {_few(labels)}")
+        raise ValueError(f"{metric}: positive {positive!r} is not one of {listed(labels)}")
     return list(labels).index(positive)
 
 
 def shown(weights: Mapping[str, float] | Mapping[float, float]) -> str:
     """Return weights as text, for a metric's name."""
     return ", ".join(f"{name}: {weight:g}" for name, weight in weights.items())
-
-
-def _few(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-    return ", ".join(labels[:8]) + more

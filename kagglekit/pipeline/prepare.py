@@ -13,6 +13,7 @@ import pandas as pd
 from kagglekit.base import devices, environment, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import Competition
@@ -66,7 +67,7 @@ def prepare(
     table.check(chosen, competition.task)
     console.say(f"{competition.name}: {competition.url}" if competition.url else competition.name)
     if plugin.data is not None:
-        labels = ", ".join(competition.labels)
+        labels = listed(list(competition.labels))
         has = competition.submission.words(competition.target)
         row = f"each row of the submission has {has}" if competition.test_patterns else "no test set"
         console.say(f"no plugin: the classes are {labels}; {row}")
@@ -77,8 +78,8 @@ def prepare(
         files = project.find_data(data_path, console, remember=remember)
         project = project.on(files)
         competition = project.competition
-        listed = None if synthetic else exclusions.of(project.workspace, console)
-        found = tables.read(project, files, chosen.data, console, drops=listed)
+        drops = None if synthetic else exclusions.of(project.workspace, console)
+        found = tables.read(project, files, chosen.data, console, drops=drops)
         submission.rehearse(plugin, competition, found)
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)

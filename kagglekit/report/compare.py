@@ -14,14 +14,12 @@ from kagglekit import metrics, recipe
 from kagglekit.base.arrays import Floats, Indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.metrics import Metric, Predicted
 from kagglekit.pipeline import deciding, gates, summary
 from kagglekit.runs import findings
 from kagglekit.runs.findings import Findings
 from kagglekit.runs.store import Run
-
-_MOST = 10
-"""Number of listed images that only one run gets right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,5 +211,4 @@ def _tell(first: Findings, second: Findings, found: Difference, console: Console
     console.say(f"{found.verdict}; {found.blend_verdict}")
     for words, ids in (("only the second gets right", found.better), ("only the first gets right", found.worse)):
         if ids:
-            more = f" and {len(ids) - _MOST} more" if len(ids) > _MOST else ""
-            console.say(f"{words}: {', '.join(ids[:_MOST])}{more}")
+            console.say(f"{words}: {listed(ids)}")
