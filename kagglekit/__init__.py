@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kagglekit.competitions.hookspecs import hookimpl
     from kagglekit.competitions.label_columns import Columns, OneHot, RowPerLabel, Tags
     from kagglekit.competitions.locations import (
+        CocoIds,
         CocoLabels,
         CsvGroups,
         CsvIds,
@@ -54,6 +55,7 @@ __all__ = [
     "ClassAndScore",
     "ClassLabel",
     "Classes",
+    "CocoIds",
     "CocoLabels",
     "Columns",
     "Competition",
@@ -95,7 +97,16 @@ _HOMES = {
     "hookimpl": "competitions.hookspecs",
     **dict.fromkeys(("Columns", "OneHot", "RowPerLabel", "Tags"), "competitions.label_columns"),
     **dict.fromkeys(
-        ("CocoLabels", "CsvGroups", "CsvIds", "CsvLabels", "FilenameLabels", "FolderLabels", "Together"),
+        (
+            "CocoIds",
+            "CocoLabels",
+            "CsvGroups",
+            "CsvIds",
+            "CsvLabels",
+            "FilenameLabels",
+            "FolderLabels",
+            "Together",
+        ),
         "competitions.locations",
     ),
     **dict.fromkeys(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -132,7 +133,7 @@ def test_an_impossible_description_is_refused_at_once(changes: dict[str, Any], w
         (FolderLabels, ("train",), "'train' must have {label}"),
         (FolderLabels, ("../{label}",), "below the data folder"),
         (CsvLabels, ("labels.csv", "train/{label}.jpg", "id", "label"), "must have {id} exactly once"),
-        (CsvLabels, ("labels.csv", "{id}.jpg", "id", "label", ("a/{id",)), "unbalanced brace"),
+        (partial(CsvLabels, also=("a/{id",)), ("labels.csv", "{id}.jpg", "id", "label"), "unbalanced brace"),
     ],
 )
 def test_a_layout_with_a_wrong_pattern_is_refused(layout: Any, arguments: tuple[Any, ...], words: str) -> None:

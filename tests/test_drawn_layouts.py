@@ -15,6 +15,7 @@ import pytest
 from kagglekit import (
     Classes,
     ClassLabel,
+    CocoIds,
     CocoLabels,
     Columns,
     Competition,
@@ -186,6 +187,33 @@ LAYOUTS: dict[str, Competition] = {
         Value(id="image"),
         train=listed(images="images/{id}", only_listed=True),
         test=CsvIds("sample_submission.csv", images="images/{id}", id="image"),
+    ),
+    "test ids in a JSON file": described(
+        Classes(FromTrain()), ClassLabel(), test=CocoIds("test.json", images="test/{file_name}")
+    ),
+    "annotations by another name": described(
+        Classes(FromTrain()), train=CocoLabels("t.json", images="train/{file_name/}", category="scientificName")
+    ),
+    "ids of two columns": described(Number(0, 9), train=CsvLabels("t.csv", "train/{id/}", "{chain}/{image}", "label")),
+    "rows of several groups a patient": described(
+        Classes(["0", "1"]), Probability(of="1", per_group="max"),
+        train=listed(group="patient", row="{patient}_{side}"),
+        test=CsvIds("test.csv", images="test/{id}.jpg", id="image", group="{patient}_{side}"),
+    ),
+    "rows of a column": described(
+        Grades(3), ClassLabel(per_group="mean"), train=listed(row="plant"),
+        test=CocoIds("test.json", images="test/{file_name}", group="plant"),
+    ),
+    "rows of groups in folders, with a validation set": described(
+        Number(0, 9), Value(per_group="max"), train=FilenameLabels("train/{group}/{label}_{n}.jpg"),
+        valid=FilenameLabels("valid/{group}/{label}_{n}.jpg"), test="test/{group}/{slice}.jpg",
+    ),
+    "labels of groups": described(
+        ANY, Long(per_group="noisy-or"), train=listed(OneHot(), "train/{group}/{slice}.jpg", per_group=True),
+        test="test/{group}/{slice}.jpg",
+    ),
+    "labels of groups of another table": described(
+        ANY, train=listed(RowPerLabel("tag"), per_group=True), groups=CsvGroups("who.csv", "file", "who")
     ),
     "several trees": described(
         Classes(["a", "b"]), train=listed(images=Together("one/{id}.jpg", "two/{id}.jpg")),
@@ -368,3 +396,12 @@ def test_the_bar_of_a_shape_is_on_its_side() -> None:
         spread = pixels.max(axis=2) - pixels.min(axis=2)
         shape = np.argwhere(spread > 130)[:, 1].mean()
         assert np.sign(white - shape) == expected
+
+
+def test_images_of_a_group_show_the_same_and_some_are_alone() -> None:
+    series = subjects.of(LAYOUTS["labels of groups"])
+    groups: dict[int, list[str]] = {}
+    for subject, turn in series.train(6, DEFAULT_FOLDS):
+        groups.setdefault(turn, []).append(subject.label)
+    assert all(len(set(own)) == 1 for own in groups.values())
+    assert {len(own) for own in groups.values()} == {1, 2}

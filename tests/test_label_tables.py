@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from kagglekit import (
     Classes,
+    CocoIds,
     CocoLabels,
     Columns,
     Competition,
@@ -219,7 +221,7 @@ def test_labels_are_read_as_declared(
             Classes(["A", "B"]),
             RowPerLabel("tag"),
             "id,tag/a,A/b,A/b,B/c,A",
-            "'A|B' has 2 classes, and exactly one is declared",
+            "1 images several labels, for example 'b' 'A' and 'B', and exactly one is declared",
         ),
         (Classes(FromCsv("gone.csv", "x")), "tags", "id,tags/a,A/b,A/c,B", "has no gone.csv"),
         (Classes(FromCsv("train.csv", "x")), "tags", "id,tags/a,A/b,A/c,B", "train.csv has no column 'x'"),
@@ -319,7 +321,9 @@ def test_json_files_of_labels_may_give_an_image_several_and_none(tmp_path: Path)
     described, table = read(competition(train=COCO, target=Labels(FromTrain())), files)
     assert described.labels == ("10", "20", "30")
     assert table["label"].tolist() == ["10|30", "20", ""]
-    assert "1 training images have no row in train.json, for example '2'" in refused(competition(train=COCO), files)
+    assert "1 images several labels, for example '0.jpg' '30' and '10', and exactly one is" in refused(
+        competition(train=replace(COCO, only_listed=True)), files
+    )
 
 
 def test_file_names_in_json_files_may_have_folders(tmp_path: Path) -> None:
@@ -337,7 +341,7 @@ def test_file_names_in_json_files_may_have_folders(tmp_path: Path) -> None:
         ("{", "train.json can't be read as JSON"),
         ("[]", "train.json holds no JSON object"),
         (coco(images=None), "train.json has no list 'images'; it has images, annotations, categories"),
-        (coco(categories=[{"id": 0}]), "an object in 'categories' without 'name': {'id': 0}"),
+        (coco(categories=[{"name": "x"}]), "an object in 'categories' without 'id' or 'category_id': {'name': 'x'}"),
         (
             coco(categories=[{"id": 0, "name": "x"}]),
             "an annotation in train.json is of category 10, which is not in it",
@@ -455,3 +459,81 @@ def test_json_files_may_be_in_another_encoding_and_have_no_group_called_none(tmp
 def test_values_of_the_wrong_kind_are_named(make: Any, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         make()
+
+
+SPECIES = {"category_id": 7, "scientificName": "Salix alba", "family": "Salicaceae"}, {"category_id": 9, "name": "oak"}
+HERBARIUM = coco(
+    images=[{"image_id": f"00{n}", "file_name": f"00/{n}.jpg", "license": 0} for n in range(2)],
+    annotations=[{"genus_id": 1, "category_id": 9 - 2 * n, "image_id": f"00{n}"} for n in range(2)],
+    categories=SPECIES,
+    distances=[],
+)
+
+
+def test_json_files_may_call_ids_as_annotations_do(tmp_path: Path) -> None:
+    files = data(tmp_path, images("00/0", "00/1", folder="train_images") | {"train.json": HERBARIUM})
+    train = CocoLabels("train.json", images="train_images/{file_name/}")
+    described, table = read(competition(train=train), files)
+    assert dict(described.classes) == {"7": "Salix alba", "9": "oak"}
+    assert table["label"].tolist() == ["9", "7"]
+    assert read(competition(train=replace(train, category="name")), files)[0].labels == ("Salix alba", "oak")
+    assert "an object in 'categories' without 'family': {'category_id': 9" in refused(
+        competition(train=replace(train, category="family")), files
+    )
+
+
+def test_json_files_list_test_images_with_ids_of_their_own(tmp_path: Path) -> None:
+    listed = [{"id": 41, "file_name": "test2019/b.jpg"}, {"id": 5, "file_name": "test2019/a.jpg"}]
+    files = data(tmp_path, images("a", "b", "c", folder="test2019") | {"test.json": json.dumps({"images": listed})})
+    described = competition(test=CocoIds("test.json", images="test2019/{file_name}"))
+    test = layout.read_test(described, files)
+    assert test["id"].tolist() == ["5", "41"]
+    assert [Path(path).name for path in test["path"]] == ["a.jpg", "b.jpg"]
+    assert "1 images have no row in test.json: they are no test images" in files.remarks
+    (tmp_path / "test.json").write_text(json.dumps([{"image_id": "x", "file_name": "c.jpg"}]))
+    assert layout.read_test(described, files)["id"].tolist() == ["x"]
+    for content, words in {
+        "7": "test.json holds no JSON object with images",
+        "{}": "test.json has no list 'images'",
+        '[{"file_name": "c.jpg"}]': "an object in 'images' without 'id' or 'image_id'",
+        '[{"id": 1, "file_name": "d.jpg"}]': "no image is in test.json",
+    }.items():
+        (tmp_path / "test.json").write_text(content)
+        with pytest.raises(UserError) as caught:
+            layout.read_test(described, files)
+        assert words in str(caught.value)
+
+
+def test_images_without_an_annotation_are_left_out_where_that_is_declared(tmp_path: Path) -> None:
+    pairs = [{"image_id": 0, "category_id": 10}, {"image_id": 0, "category_id": 10}, {"image_id": 1, "category_id": 20}]
+    files = data(tmp_path, images("0", "1", "2") | {"train.json": coco(annotations=pairs)})
+    said = refused(competition(train=COCO), files)
+    assert "1 of 3 images in train.json have no annotation, for example '2.jpg': set only_listed=True" in said
+    _, table = read(competition(train=replace(COCO, only_listed=True)), files)
+    assert table["label"].tolist() == ["10", "20"]
+    assert "1 images have no row in train.json: they are no training images" in files.remarks
+
+
+def test_a_wrong_row_may_be_left_out_with_its_image(tmp_path: Path) -> None:
+    table = "id,kind\na,oak\nb,elm\na,elm\nc,oak\nd,elm\n"
+    files = data(tmp_path, images("a", "b", "c", "d") | {"train.csv": table})
+    said = refused(competition(train=labelled("kind")), files)
+    assert (
+        "train.csv has 'a' twice in column 'id', with 'oak' and 'elm': remove one row, or set leave_out=('a',)" in said
+    )
+    _, found = read(competition(train=labelled("kind", leave_out=("a",))), files)
+    assert found["id"].tolist() == ["b", "c", "d"]
+    assert "leave_out names 'x', which column 'id' of train.csv has not" in refused(
+        competition(train=labelled("kind", leave_out=("a", "x"))), files
+    )
+    with pytest.raises(ValueError, match="leave_out must list ids, not 'a'"):
+        labelled("kind", leave_out="a")
+
+
+def test_several_columns_may_be_an_id_or_a_group(tmp_path: Path) -> None:
+    table = "chain,image,kind,year\n1,a.jpg,oak,7\n2,a.jpg,elm,8\n"
+    files = data(tmp_path, images("1/a", "2/a") | {"train.csv": table})
+    train = CsvLabels("train.csv", "train/{id/}", "{chain}/{image}", "kind", group="{year}-{chain}")
+    _, found = read(competition(train=train), files)
+    assert found[["id", "label", "group"]].to_numpy().tolist() == [["1/a", "oak", "7-1"], ["2/a", "elm", "8-2"]]
+    assert "train.csv has no column 'hotel'" in refused(competition(train=replace(train, id="{hotel}/{image}")), files)

@@ -739,7 +739,7 @@ def test_a_fine_table_keeps_its_known_columns_in_order() -> None:
     checked = contracts.check_train(table, competition(), "the hook")
     assert list(checked.columns) == ["id", "path", "label", "group"]
     assert list(checked.index) == [0, 1]
-    assert list(contracts.check_test(table, "the hook").columns) == ["id", "path"]
+    assert list(contracts.check_test(table, competition(), "the hook").columns) == ["id", "path"]
 
 
 @pytest.mark.parametrize(("on_windows", "path"), [(True, "C:/data/x80/1.jpg"), (False, "C:\\data\\x80\\1.jpg")])
@@ -747,7 +747,7 @@ def test_a_hook_s_own_paths_are_as_those_of_files(on_windows: bool, path: str, m
     monkeypatch.setattr(contracts, "_ON_WINDOWS", on_windows)
     paths = [str(PureWindowsPath("C:/data/x80/1.jpg")), "C:/data/2.jpg"]
     table = pd.DataFrame(FINE | {"path": paths})
-    assert contracts.check_test(table, "the hook")["path"].tolist() == [path, "C:/data/2.jpg"]
+    assert contracts.check_test(table, competition(), "the hook")["path"].tolist() == [path, "C:/data/2.jpg"]
     assert contracts.check_train(table, competition(), "the hook")["path"].tolist() == [path, "C:/data/2.jpg"]
 
 
@@ -802,4 +802,4 @@ def test_declared_groups_must_be_in_the_table() -> None:
 )
 def test_a_test_table_that_breaks_the_contract_is_refused(columns: dict[str, list[str]], words: str) -> None:
     with pytest.raises(PluginError, match=words):
-        contracts.check_test(pd.DataFrame(columns), "the hook")
+        contracts.check_test(pd.DataFrame(columns), competition(), "the hook")

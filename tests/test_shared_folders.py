@@ -69,7 +69,7 @@ def test_a_list_of_test_images_that_does_not_fit_is_one_line(table: str, words: 
 
 def test_a_tables_rows_without_an_image_are_left_out_where_that_is_declared(tmp_path: Path) -> None:
     files = data(tmp_path, images("1", "2") | {"train.csv": "id,kind\n1,oak\n2,elm\n.DS_Store,oak\n"})
-    train: dict[str, Any] = {"csv": "train.csv", "images": "train/{id}.jpg", "id": "id", "label": "kind"}
+    train: dict[str, Any] = {"source": "train.csv", "images": "train/{id}.jpg", "id": "id", "label": "kind"}
     assert "1 rows of train.csv have no image, for example '.DS_Store'" in refused(
         competition(train=CsvLabels(**train)), files
     )

@@ -495,7 +495,10 @@ def asked(draw: st.DrawFn) -> tuple[str, ...]:
 def groups(draw: st.DrawFn, train: Any, has_valid: bool) -> CsvGroups | None:
     choices: list[CsvGroups | None] = [None, CsvGroups("groups.csv", image="img", group="the patient")]
     if isinstance(train, CsvLabels) and not has_valid:  # its rows are of training images, and no others
-        choices += [CsvGroups(train.csv, image=train.id, group="who"), CsvGroups(train.csv, image="file", group="who")]
+        choices += [
+            CsvGroups(train.source, image=train.id, group="who"),
+            CsvGroups(train.source, image="file", group="who"),
+        ]
     return draw(st.sampled_from(choices))
 
 

@@ -129,6 +129,10 @@ def check_tables(plugin: Plugin, drawn: Drawn) -> None:
         _compare(plugin, "train_table", "group", drawn.groups, groups)
     ids = {names.get(path, path): test_id for path, test_id in zip(test["path"], test["id"], strict=True)}
     _compare(plugin, "test_table", "id", drawn.test_ids, ids)
+    if drawn.rows:
+        for hook, table in (("train_table", train), ("test_table", test)):
+            rows = {names[path]: row for path, row in zip(table["path"], table["row"], strict=True)}
+            _compare(plugin, hook, "row", {path: drawn.rows[path] for path in rows}, rows)
     samples.read(competition, files)
 
 
@@ -229,7 +233,7 @@ def check_submission(plugin: Plugin, run: Run, tables: Tables) -> None:
 
     competition = plugin.competition().with_target(run.record.competition.task.target)
     task = competition.task
-    ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
+    ids = submissions.expected_ids(competition, tables.asked, tables.sample)
     random = np.random.default_rng(0)
     goals = task.goals(task.truth(tables.train["label"]))
     noise = random.dirichlet(np.ones(len(competition.labels)), len(ids))

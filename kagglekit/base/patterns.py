@@ -6,11 +6,13 @@ several components. Literal text is case-insensitive, because
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from kagglekit.base import image_names
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)(/?)\}")
+_COLUMN = re.compile(r"\{([^{}]+)\}")
 
 
 def placeholders(pattern: str) -> tuple[str, ...]:
@@ -64,3 +66,19 @@ def folder_of(pattern: str) -> str:
     """Return the folder before the first placeholder: `imgs/train` for `imgs/train/{label}`."""
     head, _, _ = pattern.partition("{")
     return head.rpartition("/")[0]
+
+
+def columns(text: str) -> list[str]:
+    """Return the columns that a text names: it is one itself, or joins several: `{patient}_{side}`."""
+    return _COLUMN.findall(text) or [text]
+
+
+def check_columns(text: str) -> None:
+    """Raise ValueError for a text that joins columns and has a brace too many."""
+    if any(brace in _COLUMN.sub("", text) for brace in "{}"):
+        raise ValueError(f"{text!r} has an unbalanced brace: write {{column}} for each column that is joined")
+
+
+def joined(text: str, cells: Mapping[str, str]) -> str:
+    """Return the cell that a text which joins columns stands for, from those of the columns."""
+    return _COLUMN.sub(lambda found: cells[found[1]], text) if "{" in text else cells[text]

@@ -43,6 +43,8 @@ def _export(run: Run, path: Path, console: Console, *, floats: bool = False, fp1
     from kagglekit.deploy.fitted_run import FittedRun
 
     fitted = FittedRun(run, console)
+    if run.record.bundle.get("per_group"):
+        console.say("a row of the submission is of a group of images, and the file predicts images")
     for step in fitted.left_out:
         console.warn(
             f"the file predicts each image on its own, so it leaves out {step}, which the submission has: "

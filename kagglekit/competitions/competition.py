@@ -17,7 +17,15 @@ from kagglekit import metrics
 from kagglekit.base import patterns
 from kagglekit.competitions import locations
 from kagglekit.competitions.label_columns import LabelColumns
-from kagglekit.competitions.locations import CsvGroups, CsvIds, FilenameLabels, FolderLabels, TestImages, TrainLayout
+from kagglekit.competitions.locations import (
+    CsvGroups,
+    CsvLabels,
+    FilenameLabels,
+    FolderLabels,
+    ListedIds,
+    TestImages,
+    TrainLayout,
+)
 from kagglekit.formats import Submission
 from kagglekit.tasks.targets import Classes, FromTrain, Target
 
@@ -53,7 +61,8 @@ class Competition:
     train: TrainLayout
     """Location of training images and their labels."""
     test: TestImages
-    """Path pattern(s) of test images, with `{id}`; the first that matches any image is used. Empty: no test set."""
+    """Path pattern(s) of test images, with `{id}` or, of the groups that rows are of, `{group}`; the first that matches
+    any image is used. Or a file that lists them. Empty: no test set."""
     submission: Submission
     """Format of the submission."""
     target: Target = _FROM_TRAIN
@@ -81,8 +90,8 @@ class Competition:
             self._check_flip()
         self._check_locations()
         self._check_metric()
-        for pattern in self.test_patterns:
-            patterns.check_images(pattern, "id")
+        self._check_rows()
+        self._check_test()
         object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
         if self.kaggle and not self.url:
             object.__setattr__(self, "url", f"https://www.kaggle.com/competitions/{self.kaggle}")
@@ -114,6 +123,30 @@ class Competition:
             raise ValueError("groups are declared twice: in train and in groups")
         if self.train.has_groups and self.valid is not None and not self.valid.has_groups:
             raise ValueError("train declares each image's group, and valid does not: its pattern needs {group}")
+
+    def _check_test(self) -> None:
+        """Raise ValueError for a pattern without an id, or, where a row is of a group, without either."""
+        if isinstance(self.test, ListedIds):
+            return
+        check = locations.check_named if self.submission.per_group else patterns.check_images
+        for pattern in self.test_patterns:
+            check(pattern, "id")
+
+    def _check_rows(self) -> None:
+        """Raise ValueError if rows of the submission, or of the labels, are of groups of images that nobody names."""
+        row, per_group = getattr(self.train, "row", ""), self.submission.per_group
+        if row and not per_group:
+            raise ValueError(f"row={row!r} of train is for a submission with a row a group: declare its per_group")
+        if row and self.valid is not None:
+            raise ValueError(f"row={row!r} of train: images of valid have no such column")
+        named = self.groups is not None or self.train.has_groups
+        if per_group and not self.has_groups:
+            raise ValueError(
+                "submission.per_group: train must name each image's group, by group=…, {group} in its pattern, or "
+                "groups=CsvGroups(…)"
+            )
+        if isinstance(self.train, CsvLabels) and self.train.per_group and not named:
+            raise ValueError("per_group of CsvLabels needs {group} in its pattern, or groups=CsvGroups(…)")
 
     def _check_flip(self) -> None:
         if isinstance(self.flip, str):
@@ -178,14 +211,21 @@ class Competition:
     @property
     def test_alternatives(self) -> locations.Alternatives:
         """The test patterns of each layout, in the order in which they are tried."""
-        if isinstance(self.test, CsvIds):
+        if isinstance(self.test, ListedIds):
             return self.test.alternatives
         return locations.alternatives_of(self.test if isinstance(self.test, tuple) else (self.test,))
 
     @property
     def has_groups(self) -> bool:
         """Whether each training image has a group, which folds never split."""
-        return self.groups is not None or self.train.has_groups
+        return self.groups is not None or self.train.has_groups or bool(getattr(self.train, "row", ""))
+
+    @property
+    def test_has_groups(self) -> bool:
+        """Whether each test image has a group, of which a row of the submission may be."""
+        if isinstance(self.test, ListedIds):
+            return self.test.has_groups
+        return locations.named_in_all("group", self.test_alternatives)
 
     @property
     def mirror_classes(self) -> tuple[int, ...] | None:
@@ -199,7 +239,7 @@ class Competition:
 
     def _described_test(self) -> dict[str, Any]:
         """Return where the test images are, unless the patterns say it all."""
-        told = isinstance(self.test, CsvIds) or any(len(layout) > 1 for layout in self.test_alternatives)
+        told = isinstance(self.test, ListedIds) or any(len(layout) > 1 for layout in self.test_alternatives)
         return {"test_images": repr(self.test)} if told else {}
 
     def describe(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kagglekit.base import image_names
 from kagglekit.base.errors import PluginError
+from kagglekit.competitions import row_groups
 from kagglekit.competitions.competition import Competition
 
 if TYPE_CHECKING:
@@ -21,20 +22,36 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
     _check_labels(table, competition, source)
     if competition.has_groups and "group" not in table:
         raise PluginError(f"{source}: the competition declares groups, and the table has no column 'group'.")
-    if "group" in table and (table["group"].isna() | (table["group"] == "")).any():
-        raise PluginError(f"{source}: column 'group' has empty values.")
-    if "group" in table and not all(isinstance(value, str) for value in table["group"].tolist()):
-        raise PluginError(f"{source}: column 'group' must hold strings.")
+    if competition.submission.per_group and "row" not in table:
+        table = table.assign(row=table["group"])
+    for column in ("group", "row"):
+        _check_names(table, column, source)
     if "valid" in table and not all(isinstance(value, bool | np.bool_) for value in table["valid"]):
         raise PluginError(f"{source}: column 'valid' must hold True and False, with none missing.")
-    columns = [c for c in ("id", "path", "label", "group", "valid") if c in table]
-    return _with_slashes(table[columns])
+    wanted = ("id", "path", "label", "group", "valid", *(("row",) if competition.submission.per_group else ()))
+    if competition.submission.per_group:
+        row_groups.of_training(table, competition, source)
+    return _with_slashes(table[[c for c in wanted if c in table]])
 
 
-def check_test(table: pd.DataFrame, source: str) -> pd.DataFrame:
+def check_test(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
     """Return the table of test images with its columns in order. Errors are PluginError, which names `source`."""
+    per_group = bool(competition.submission.per_group)
     check_images(table, ("id", "path"), source)
-    return _with_slashes(table[["id", "path"]])
+    if per_group and "row" not in table:
+        raise PluginError(f"{source}: a row of the submission is of a group, and the table has no column 'row'.")
+    _check_names(table, "row", source)
+    return _with_slashes(table[["id", "path", "row"] if per_group else ["id", "path"]])
+
+
+def _check_names(table: pd.DataFrame, column: str, source: str) -> None:
+    """Raise PluginError unless a column of names, if there is one, has a name for each image."""
+    if column not in table:
+        return
+    if (table[column].isna() | (table[column] == "")).any():
+        raise PluginError(f"{source}: column {column!r} has empty values.")
+    if not all(isinstance(value, str) for value in table[column].tolist()):
+        raise PluginError(f"{source}: column {column!r} must hold strings.")
 
 
 def _with_slashes(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kagglekit.base import csv_files, image_names
+from kagglekit.base import csv_files, image_names, patterns
 from kagglekit.base.errors import UserError
 from kagglekit.base.words import listed
 from kagglekit.competitions.datafiles import DataFiles
@@ -56,3 +56,14 @@ def remark_twice(count: int, name: str, files: DataFiles) -> None:
     """Remark that `count` rows of the file `name` repeat others, if there are any."""
     if count:
         files.remarks.append(f"{name} has {count} rows twice: each is used once")
+
+
+def with_joined(table: pd.DataFrame, texts: Iterable[str]) -> pd.DataFrame:
+    """Return the table with a column for each text that joins columns, such as `{patient}_{side}`."""
+    added = {}
+    for text in texts:
+        if "{" in text:
+            named = patterns.columns(text)
+            rows = zip(*(table[name].str.strip() for name in named), strict=True)
+            added[text] = [patterns.joined(text, dict(zip(named, row, strict=True))) for row in rows]
+    return table.assign(**added)

@@ -57,7 +57,8 @@ def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """List the training images. Called once the data has been found.
 
     Return one row per image: `id`, `path` (absolute), `label` (str: a class, a grade or a number; several labels or
-    numbers are joined by `|`) and, if the competition has them, `group` (str) and `valid` (bool, whether the image is
+    numbers are joined by `|`) and, if the competition has them, `group` (str), `row` (str, what a row of the submission
+    would be of, if that is a group of images; by default `group`) and `valid` (bool, whether the image is
     in the data's own validation set).
     """
     raise NotImplementedError
@@ -65,7 +66,10 @@ def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
 
 @hookspec(firstresult=True)
 def test_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """List the test images. Called after `train_table`. Return one row per image: `id`, `path` (absolute)."""
+    """List the test images. Called after `train_table`. Return one row per image: `id`, `path` (absolute).
+
+    If a row of the submission is of a group of images, also `row`: the group, or several joined by `|`.
+    """
     raise NotImplementedError
 
 

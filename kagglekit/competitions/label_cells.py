@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kagglekit.base import patterns
 from kagglekit.base.arrays import Mask
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import csv_tables
@@ -42,6 +43,12 @@ def named_columns(label: LabelColumns) -> tuple[str, ...]:
     return tuple(label.columns)
 
 
+def key_columns(layout: CsvLabels) -> list[str]:
+    """Return the columns that say which image or group a row is of."""
+    texts = filter(None, (layout.id, layout.group, layout.row))
+    return list(dict.fromkeys(column for text in texts for column in patterns.columns(text)))
+
+
 def used_columns(layout: CsvLabels, competition: Competition, columns: Iterable[str]) -> list[str]:
     """Return the columns of the file's `columns` that have labels: those declared, of the target, or all others."""
     named = named_columns(layout.label)
@@ -49,7 +56,23 @@ def used_columns(layout: CsvLabels, competition: Competition, columns: Iterable[
         return list(named)
     if competition.labels and not layout.labels:
         return list(competition.labels)
-    return [name for name in columns if name and name not in (layout.id, layout.group)]
+    keys = key_columns(layout)
+    return [name for name in columns if name and name not in keys]
+
+
+def joined(sets: Mapping[str, Sequence[str]], competition: Competition, source: str) -> dict[str, str]:
+    """Return the joined labels of each image. Raises UserError for different ones where exactly one is declared."""
+    join = joiner(competition)
+    found = {name: join(labels) for name, labels in sets.items()}
+    if competition.target.exclusive:
+        several = [name for name, labels in sets.items() if len(set(labels) - {""}) > 1]
+        if several:
+            first, second, *_ = dict.fromkeys(filter(None, sets[several[0]]))
+            raise UserError(
+                f"{source} gives {len(several)} images several labels, for example {several[0]!r} {first!r} and "
+                f"{second!r}, and exactly one is declared: keep one of each, or declare target=Labels(…) in the plugin."
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -87,10 +110,19 @@ class Cells:
     def _once(self, labels: Iterable[str]) -> dict[str, str]:
         """Return the label of each image, of which two rows may not have different ones."""
         known: dict[str, str] = {}
+        others: dict[str, str] = {}
         for name, label in zip(self.table[self.layout.id].tolist(), labels, strict=True):
             if known.setdefault(name, label) != label:
-                raise UserError(f"{self.layout.csv} has {name!r} twice in column {self.layout.id!r}: remove one row.")
-        csv_tables.remark_twice(len(self.table) - len(known), self.layout.csv, self.files)
+                others.setdefault(name, label)
+        if others:
+            name, label = next(iter(others.items()))
+            more = f", as {len(others) - 1} other ids" if len(others) > 1 else ""
+            raise UserError(
+                f"{self.layout.source} has {name!r} twice in column {self.layout.id!r}, with "
+                f"{known[name]!r:.60} and {label!r:.60}{more}: remove one row, or set leave_out=({name!r},) in the "
+                "plugin's train to use neither."
+            )
+        csv_tables.remark_twice(len(self.table) - len(known), self.layout.source, self.files)
         return known
 
     def _one_hot(self) -> list[str]:
@@ -112,7 +144,7 @@ class Cells:
             strange = np.isin(codes, wrong)
             row = self.table.iloc[int(np.argmax(strange))]
             raise UserError(
-                f"{self.layout.csv} has {row[column]!r} in column {column!r} of {row[self.layout.id]!r}, and in "
+                f"{self.layout.source} has {row[column]!r} in column {column!r} of {row[self.layout.id]!r}, and in "
                 f"{int(strange.sum())} rows neither 0 nor 1: correct them, or name the columns of labels in the "
                 "plugin's train."
             )
@@ -139,9 +171,9 @@ class Cells:
             every = other != " " or not any(tags.sep in cell for cell in cells)
             if other != tags.sep and dividing and every and any(other in part for part in parts):
                 raise UserError(
-                    f"{len(dividing)} rows of {self.layout.csv} have {other!r} in column {tags.column!r}, for example "
-                    f"{dividing[0]!r}, and the plugin's Tags are separated by {tags.sep!r}: set sep={other!r}, or "
-                    f"label={tags.column!r} if each row is one label."
+                    f"{len(dividing)} rows of {self.layout.source} have {other!r} in column {tags.column!r}, "
+                    f"for example {dividing[0]!r}, and the plugin's Tags are separated by {tags.sep!r}: set "
+                    f"sep={other!r}, or label={tags.column!r} if each row is one label."
                 )
 
     def _numbers(self) -> list[str]:
@@ -154,7 +186,7 @@ class Cells:
 
     def _long(self, label: RowPerLabel) -> dict[str, str]:
         """Return the joined labels of each image, which has several rows."""
-        spell, join = speller(self.layout.labels, self.competition), joiner(self.competition)
+        spell = speller(self.layout.labels, self.competition)
         pairs = self._ids_and_labels(label)
         has = self._is_one(label.value) if label.value else np.ones(len(pairs), dtype=bool)
         said: dict[tuple[str, str], bool] = {}
@@ -162,11 +194,11 @@ class Cells:
         for (image, text), yes in zip(pairs, has.tolist(), strict=True):
             if said.setdefault((image, text), yes) != yes:
                 raise UserError(
-                    f"{self.layout.csv} has two rows of {image!r} and label {text!r}, with 0 and with 1: remove one."
+                    f"{self.layout.source} has two rows of {image!r} and label {text!r}, with 0 and with 1: remove one."
                 )
             sets[image] += [spell(text)] if yes else []
-        csv_tables.remark_twice(len(pairs) - len(said), self.layout.csv, self.files)
-        return {image: join(labels) for image, labels in sets.items()}
+        csv_tables.remark_twice(len(pairs) - len(said), self.layout.source, self.files)
+        return joined(sets, self.competition, self.layout.source)
 
     def _ids_and_labels(self, label: RowPerLabel) -> list[tuple[str, str]]:
         """Return the image and the label of each row, (N,)."""
@@ -178,8 +210,8 @@ class Cells:
         wrong = [text for text, match in zip(ids, matches, strict=True) if match is None]
         if wrong:
             raise UserError(
-                f"{len(wrong)} rows of {self.layout.csv} have an id that is not like {label.label!r} with a label of "
-                f"the competition, for example {wrong[0]!r}: correct them, or the plugin's RowPerLabel."
+                f"{len(wrong)} rows of {self.layout.source} have an id that is not like {label.label!r} with a label "
+                f"of the competition, for example {wrong[0]!r}: correct them, or the plugin's RowPerLabel."
             )
         return [(match["id"], match["label"]) for match in matches if match is not None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kagglekit.base.errors import UserError
 from kagglekit.base.words import listed
@@ -12,17 +13,24 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.label_columns import Columns, OneHot
 from kagglekit.competitions.locations import CocoLabels, CsvLabels
-from kagglekit.competitions.spelling import joiner, speller
+from kagglekit.competitions.spelling import speller
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What a file says of images, by what it calls them."""
+    """What a file says of images, by what it calls them, or of groups of images, by their names."""
 
     labels: Mapping[str, str]
     """The label of each image: one class or grade, or labels or numbers with `targets.SEPARATOR` between them."""
     groups: Mapping[str, str]
     """The group of each image; empty if the file has none."""
+    rows: Mapping[str, str]
+    """What a row of the submission would be of, for each image; empty if the file has it not."""
+    left_out: Sequence[str] = ()
+    """Images that the plugin leaves out."""
 
 
 def read(layout: CsvLabels | CocoLabels, competition: Competition, files: DataFiles) -> LabelTable:
@@ -48,7 +56,7 @@ def columns(competition: Competition, files: DataFiles) -> list[str]:
     layout = competition.train
     if not (isinstance(layout, CsvLabels) and isinstance(layout.label, OneHot | Columns)):
         return []
-    table = csv_tables.read(files, layout.csv, [layout.id, *layout.label.columns])
+    table = csv_tables.read(files, layout.source, [*label_cells.key_columns(layout), *layout.label.columns])
     return list(map(speller(layout.labels, competition), label_cells.used_columns(layout, competition, table.columns)))
 
 
@@ -62,23 +70,45 @@ def meanings(competition: Competition, files: DataFiles) -> dict[str, str]:
 
 
 def _of_json(layout: CocoLabels, competition: Competition, files: DataFiles) -> LabelTable:
-    """Return what annotations say. An image without any is left out, unless an image may have no label."""
+    """Return what annotations say. An image without any has no label, or is left out where that is declared."""
     found = coco.read(layout, files)
-    spell, join = speller(layout.labels, competition), joiner(competition)
-    optional = not competition.task.fault("")
-    labels = {name: join(map(spell, own)) for name, own in found.labels.items() if own or optional}
-    return LabelTable(labels, found.groups)
+    spell = speller(layout.labels, competition)
+    without = [name for name, own in found.labels.items() if not own]
+    if without and competition.task.fault("") and not layout.only_listed:
+        raise UserError(
+            f"{len(without)} of {len(found.labels)} images in {layout.source} have no annotation, for example "
+            f"{without[0]!r}: set only_listed=True in the plugin's train to leave them out, or declare "
+            "target=Labels(…) if an image may have no label."
+        )
+    left_out = set(without) if competition.task.fault("") else set()
+    sets = {name: list(map(spell, own)) for name, own in found.labels.items() if name not in left_out}
+    return LabelTable(label_cells.joined(sets, competition, layout.source), found.groups, found.rows)
 
 
 def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> LabelTable:
-    first = [layout.id, *([layout.group] if layout.group else [])]
-    table = csv_tables.read(files, layout.csv, [*first, *label_cells.named_columns(layout.label), *competition.labels])
+    keys = label_cells.key_columns(layout)
+    table = csv_tables.read(
+        files, layout.source, [*keys, *label_cells.named_columns(layout.label), *competition.labels]
+    )
     columns = label_cells.used_columns(layout, competition, table.columns)
-    csv_tables.require_columns(table, [*first, *columns], layout.csv)
-    _remark_unused([name for name in table.columns if name and name not in (*first, *columns)], layout.csv, files)
+    csv_tables.require_columns(table, [*keys, *columns], layout.source)
+    _remark_unused([name for name in table.columns if name and name not in (*keys, *columns)], layout.source, files)
+    table = _left_in(csv_tables.with_joined(table, (layout.id, layout.group, layout.row)), layout)
     cells = label_cells.Cells(layout, competition, table, columns, files)
-    groups = label_cells.group_of(cells.images(), table[layout.group].tolist(), layout.csv) if layout.group else {}
-    return LabelTable(cells.labels(), groups)
+    groups, rows = (
+        label_cells.group_of(cells.images(), table[column].tolist(), layout.source) if column else {}
+        for column in (layout.group, layout.row)
+    )
+    return LabelTable(cells.labels(), groups, rows, layout.leave_out)
+
+
+def _left_in(table: pd.DataFrame, layout: CsvLabels) -> pd.DataFrame:
+    """Return the rows that the plugin does not leave out. Raises UserError for one that is not there."""
+    there = set(table[layout.id])
+    unknown = [name for name in layout.leave_out if name not in there]
+    if unknown:
+        raise UserError(f"leave_out names {unknown[0]!r}, which column {layout.id!r} of {layout.source} has not.")
+    return table[~table[layout.id].isin(layout.leave_out)].reset_index(drop=True) if layout.leave_out else table
 
 
 def _remark_unused(columns: Sequence[str], source: str, files: DataFiles) -> None:

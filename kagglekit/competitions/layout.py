@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 from kagglekit.base import image_names, patterns
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
-from kagglekit.competitions import csv_tables, label_tables, matching, samples
+from kagglekit.competitions import coco, csv_tables, label_tables, matching, row_groups, samples
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.locations import (
     Alternatives,
+    CocoIds,
     CocoLabels,
     CsvIds,
     CsvLabels,
+    ListedIds,
+    Listing,
     TrainLayout,
 )
 from kagglekit.competitions.spelling import speller
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 Found = list[tuple[str, re.Match[str]]]
 """Relative path of each image, and what the placeholders of its pattern match."""
+Asked = tuple[tuple[str, re.Match[str]], str, str]
+"""A test image, its id, and its group, if any."""
 
 
 def has_train(competition: Competition, files: DataFiles) -> bool:
@@ -79,10 +84,10 @@ def _all_patterns(competition: Competition) -> list[str]:
 
 
 def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """Return `id`, `path`, `label` and, if the competition has them, `group` and `valid`; sorted by id.
+    """Return `id`, `path`, `label` and, if the competition has them, `group`, `row` and `valid`; sorted by id.
 
-    An id is the path below the training folder, without the image extension. Raises UserError for images or label
-    rows that don't fit the layout.
+    An id is the path below the training folder, without the image extension. A row is what one of the submission would
+    be of. Raises UserError for images or label rows that don't fit the layout.
     """
     import pandas as pd
 
@@ -93,38 +98,47 @@ def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
         table = pd.concat([table.assign(valid=False), valid.assign(valid=True)], ignore_index=True)
     if competition.groups is not None:
         table["group"] = matching.groups(competition.groups, table, files)
+    if "row" in table and "group" not in table:
+        table["group"] = table["row"]
+    if competition.submission.per_group and "row" not in table:
+        table["row"] = table["group"]
     keys = list(map(natural_key, table["id"].tolist()))
     order = sorted(range(len(table)), key=keys.__getitem__)
     return table.drop(columns="key").iloc[order].reset_index(drop=True)
 
 
 def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """Return `id` (what the test pattern's `{id}` matches) and `path`, in natural order of the ids.
+    """Return `id`, `path` and, if a row of the submission is of a group of images, `row`; in natural order of the ids.
 
-    Training images in the same folder are left out. The table is empty if no test set is declared.
+    The id is what the test pattern's `{id}` matches, or what a file says. Training images in the same folder are left
+    out. The table is empty if no test set is declared.
     """
     import pandas as pd
 
+    columns = ["id", "path", *(["row"] if competition.submission.per_group else [])]
     if not competition.test_patterns:
-        return pd.DataFrame(columns=["id", "path"], dtype="str")
+        return pd.DataFrame(columns=columns, dtype="str")
     layout = _first_matching(competition.test_alternatives, files)
     if layout is None:
         wanted = " or ".join(competition.test_patterns[:3])
         more = ", …" if len(competition.test_patterns) > 3 else ""
         raise UserError(f"{files.origin} has no test images: looked for {wanted}{more}.")
-    if isinstance(competition.test, CsvIds):
-        found = _listed(competition.test, layout, files)
+    found = _matches(layout, files)
+    if isinstance(competition.test, ListedIds):
+        asked: list[Asked] = _listed(competition.test, found, layout, files)
     else:
-        found = _matches(layout, files)
         _check_strays(layout, {path for path, _ in found}, _other_patterns(competition, competition.test), files)
         taken = _taken(competition, found, files)
-        found = [(path, match) for path, match in found if path not in taken]
-    rows = [(match["id"], files.absolute(path)) for path, match in found]
-    rows.sort(key=lambda row: natural_key(row[0]))
-    return pd.DataFrame(rows, columns=["id", "path"], dtype="str")
+        named = zip(found, _ids(found, layout), strict=True)
+        asked = [
+            (each, each[1].groupdict().get("id", own), _group(each)) for each, own in named if each[0] not in taken
+        ]
+    cells = [(image_id, files.absolute(path), row) for (path, _), image_id, row in asked]
+    cells.sort(key=lambda row: natural_key(row[0]))
+    return pd.DataFrame(cells, columns=["id", "path", "row"], dtype="str")[columns]
 
 
-_LISTED = (CsvLabels, CocoLabels, CsvIds)
+_LISTED = (CsvLabels, CocoLabels, CsvIds, CocoIds)
 
 
 def _each_match(pattern: str, files: DataFiles) -> Iterable[tuple[str, re.Match[str]]]:
@@ -165,7 +179,7 @@ def _first_matching(layouts: Alternatives, files: DataFiles) -> tuple[str, ...] 
 
 
 def _read_layout(layout: TrainLayout, competition: Competition, files: DataFiles) -> pd.DataFrame:
-    """Return `id`, `path`, `label`, `key`, the name that the image may have in a CSV file, and any `group`."""
+    """Return `id`, `path`, `label`, `key`, what the image may be called in a CSV file, and any `group` and `row`."""
     import pandas as pd
 
     used = _first_matching(layout.image_patterns, files)
@@ -181,47 +195,96 @@ def _read_layout(layout: TrainLayout, competition: Competition, files: DataFiles
         spell = speller(layout.labels, competition)
         values = {"label": [spell(match["label"]) for _, match in found], "key": [""] * len(found)}
     if layout.has_groups and "group" not in values:
-        values["group"] = [match["group"] for _, match in found]
-    start = len(_folder_of(used))
-    ids = [image_names.without_ending(path[start:]) for path, _ in found]
-    paths = [files.absolute(path) for path, _ in found]
+        values["group"] = list(map(_group, found))
+    ids, paths = _ids(found, used), [files.absolute(path) for path, _ in found]
     return pd.DataFrame({"id": ids, "path": paths} | values, dtype="str")
+
+
+def _ids(found: Found, used: Sequence[str]) -> list[str]:
+    """Return the ids of images: their paths below the folder of the patterns `used`, without the image extension."""
+    start = len(_folder_of(used))
+    return [image_names.without_ending(path[start:]) for path, _ in found]
+
+
+def _group(found: tuple[str, re.Match[str]]) -> str:
+    """Return the group in an image's path; empty if it has none."""
+    return found[1].groupdict().get("group", "")
 
 
 def _labelled(
     layout: CsvLabels | CocoLabels, used: Sequence[str], competition: Competition, files: DataFiles
 ) -> tuple[Found, dict[str, list[str]]]:
-    """Return the images that have a row, and their columns `label`, `key` and, if the file has groups, `group`.
+    """Return the images that have a row, and their columns `label`, `key` and, if the file has them, `group` and `row`.
 
     `used` are the patterns of the images.
     """
     found = _matches(used, files)
     table = label_tables.read(layout, competition, files)
     spelled = _spelled(layout, found, used)
-    names = matching.rows_of(layout, spelled, list(table.labels), files)
-    kept = [row for row, name in enumerate(names) if name is not None]
-    rows = [name for name in names if name is not None]
+    if isinstance(layout, CsvLabels) and layout.per_group:
+        groups = _groups(spelled, found, used, competition, files)
+        names = matching.rows_of_groups(layout, groups, [*table.labels, *table.left_out], files)
+    else:
+        names = matching.rows_of(layout, spelled, [*table.labels, *table.left_out], files)
+    kept = [row for row, name in enumerate(names) if name in table.labels]
+    rows = [name for name in names if name is not None and name in table.labels]
     label_tables.check_filled(layout, {name: table.labels[name] for name in rows}, competition)
     values = {"label": [table.labels[name] for name in rows], "key": [spelled[row][1] for row in kept]}
-    if table.groups:
-        values["group"] = [table.groups[name] for name in rows]
+    values |= {
+        column: [of[name] for name in rows] for column, of in (("group", table.groups), ("row", table.rows)) if of
+    }
     return [found[row] for row in kept], values
 
 
-def _spelled(layout: matching.Listing, found: Found, used: Sequence[str]) -> list[matching.Spelled]:
-    """Return how the file may call each image: by what its placeholder matches, else by the path below the folder."""
+def _groups(
+    spelled: Sequence[matching.Spelled], found: Found, used: Sequence[str], competition: Competition, files: DataFiles
+) -> list[str]:
+    """Return the group of each image, which its path or a table of its own says."""
+    import pandas as pd
+
+    if competition.groups is None:
+        return list(map(_group, found))
+    cells = {
+        "id": _ids(found, used),
+        "path": [files.absolute(path) for path, _ in found],
+        "key": [bare for _, bare in spelled],
+    }
+    return matching.groups(competition.groups, pd.DataFrame(cells, dtype="str"), files)
+
+
+def _named(layout: Listing, found: Found, used: Sequence[str]) -> list[str]:
+    """Return what the file may call each image: what its placeholder matches, else the path below the folder."""
     start = len(_folder_of(used))
-    names = [match.groupdict().get(layout.key, path[start:]) for path, match in found]
-    return [image_names.spellings(name, path) for name, (path, _) in zip(names, found, strict=True)]
+    return [match.groupdict().get(layout.key, path[start:]) for path, match in found]
 
 
-def _listed(layout: CsvIds, used: Sequence[str], files: DataFiles) -> Found:
+def _spelled(layout: Listing, found: Found, used: Sequence[str]) -> list[matching.Spelled]:
+    """Return how the file may spell what it calls each image."""
+    named = _named(layout, found, used)
+    return [image_names.spellings(name, path) for name, (path, _) in zip(named, found, strict=True)]
+
+
+def _listed(layout: ListedIds, found: Found, used: Sequence[str], files: DataFiles) -> list[Asked]:
     """Return the test images that a file lists. `used` are the patterns of the images."""
-    found = _matches(used, files)
-    table = csv_tables.read(files, layout.csv, [layout.id])
-    csv_tables.require_columns(table, [layout.id], layout.csv)
-    names = matching.rows_of(layout, _spelled(layout, found, used), list(dict.fromkeys(table[layout.id])), files)
-    return [each for each, name in zip(found, names, strict=True) if name is not None]
+    ids, groups = coco.ids(layout, files) if isinstance(layout, CocoIds) else _csv_ids(layout, files)
+    names = matching.rows_of(layout, _spelled(layout, found, used), list(ids), files)
+    return [
+        (each, each[1].groupdict().get("id", ids[name]), groups[name] if groups else _group(each))
+        for each, name in zip(found, names, strict=True)
+        if name is not None
+    ]
+
+
+def _csv_ids(layout: CsvIds, files: DataFiles) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the ids of a file, by themselves, and their groups, if it has them."""
+    keys = [text for text in (layout.id, layout.group) if text]
+    wanted = list(dict.fromkeys(column for text in keys for column in patterns.columns(text)))
+    table = csv_tables.read(files, layout.source, wanted)
+    csv_tables.require_columns(table, wanted, layout.source)
+    table = csv_tables.with_joined(table, keys)
+    names = table[layout.id].tolist()
+    groups = row_groups.of_images(names, table[layout.group].tolist(), layout.source) if layout.group else {}
+    return {name: name for name in names}, groups
 
 
 def _taken(competition: Competition, found: Found, files: DataFiles) -> set[str]:

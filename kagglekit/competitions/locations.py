@@ -6,7 +6,6 @@ The constructors check all values and raise ValueError. Importing this module lo
 from __future__ import annotations
 
 import dataclasses
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -81,7 +80,7 @@ class _LabelsInPaths(_Described):
     @property
     def has_groups(self) -> bool:
         """Whether the layout says each image's group."""
-        return _named_in_all("group", self.alternatives)
+        return named_in_all("group", self.alternatives)
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,38 +103,35 @@ class FolderLabels(_LabelsInPaths):
 
 @dataclass(frozen=True, repr=False)
 class _Listed(_Described):
-    """Training images that a file lists with their labels."""
+    """Images in one folder, or several, that a file lists."""
 
-    part: ClassVar[str] = "training"
+    part: ClassVar[str]
     """What the images are for."""
     key: ClassVar[str]
     """Placeholder that matches what the file calls an image."""
 
+    source: str
+    """Path of the file below the data folder."""
+    images: Pattern
+    """Path pattern with the placeholder; with `{group}` alone, as in `train/{group}_{eye}.jpg`, an image is called by
+    all that is below the folder."""
+    also: tuple[Pattern, ...] = field(default=(), kw_only=True)
+    """Image patterns of other archive layouts in use."""
     group: str = field(default="", kw_only=True)
-    """Column with the group of each image, if the file has it."""
-    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    """Label in the data -> label that it means, where they differ."""
-    only_listed: bool = field(default=False, kw_only=True)
-    """Whether images without a row are no training images, as where train and test share a folder."""
+    """Column or field with the group of each image, if the file has it; or several, joined: `{patient}_{side}`."""
     only_present: bool = field(default=False, kw_only=True)
     """Whether rows without an image are left out."""
 
     def __post_init__(self) -> None:
         for pattern in sum(self.alternatives, ()):
-            in_parts = "group" in patterns.placeholders(pattern) and self.key not in patterns.placeholders(pattern)
-            patterns.check_images(pattern, "group" if in_parts else self.key)
+            check_named(pattern, self.key)
         patterns.check_relative(self.source)
-        object.__setattr__(self, "labels", dict(self.labels))
+        patterns.check_columns(self.group)
 
     @property
-    @abstractmethod
-    def source(self) -> str:
-        """Path of the file below the data folder."""
-
-    @property
-    @abstractmethod
     def alternatives(self) -> Alternatives:
         """The image patterns of each layout, in the order in which they are tried."""
+        return alternatives_of((self.images, *self.also))
 
     @property
     def image_patterns(self) -> Alternatives:
@@ -145,65 +141,70 @@ class _Listed(_Described):
     @property
     def has_groups(self) -> bool:
         """Whether the layout says each image's group."""
-        return bool(self.group) or _named_in_all("group", self.alternatives)
+        return bool(self.group) or named_in_all("group", self.alternatives)
+
+
+def check_named(pattern: str, key: str) -> None:
+    """Raise ValueError unless a pattern of images has the placeholder `key`, or, without it, `{group}`."""
+    named = patterns.placeholders(pattern)
+    patterns.check_images(pattern, "group" if "group" in named and key not in named else key)
 
 
 @dataclass(frozen=True, repr=False)
-class CsvLabels(_Listed):
-    """Training images in one folder, or several, and labels in a CSV file."""
+class _ListedLabels(_Listed):
+    """Training images, with their labels."""
+
+    part = "training"
+
+    row: str = field(default="", kw_only=True)
+    """Column of what a row of the submission would be of, as `group` has it, where a group has several such rows."""
+    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Label in the data -> label that it means, where they differ."""
+    only_listed: bool = field(default=False, kw_only=True)
+    """Whether images without a row are no training images, as where train and test share a folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patterns.check_columns(self.row)
+        object.__setattr__(self, "labels", dict(self.labels))
+
+
+@dataclass(frozen=True, repr=False)
+class CsvLabels(_ListedLabels):
+    """Training images and a CSV file of their labels."""
 
     key = "id"
 
-    csv: str
-    """Path of the CSV below the data folder."""
-    images: Pattern
-    """Path pattern with `{id}`: `train/{id}.jpg`; with `{group}` alone, as in `train/{group}_{eye}.jpg`, the id is all
-    below the folder."""
     id: str
-    """Column of the CSV with the text that `{id}` matches, with or without the image extension."""
+    """Column with the text that `{id}` matches, with or without the image extension."""
     label: LabelColumns
-    """Column of the CSV with the label or number; or `OneHot()`, `Tags("tags")`, `Columns()`, `RowPerLabel("tag")`."""
-    also: tuple[Pattern, ...] = ()
-    """Image patterns of other archive layouts in use."""
+    """Column with the label or number; or `OneHot()`, `Tags("tags")`, `Columns()`, `RowPerLabel("tag")`."""
+    per_group: bool = field(default=False, kw_only=True)
+    """Whether a row is of a group of images, and `id` is the column of groups."""
+    leave_out: Sequence[str] = field(default=(), kw_only=True)
+    """Ids of wrong rows: neither these nor their images are used."""
 
-    @property
-    def source(self) -> str:
-        """Path of the file below the data folder."""
-        return self.csv
-
-    @property
-    def alternatives(self) -> Alternatives:
-        """The image patterns of each layout, in the order in which they are tried."""
-        return alternatives_of((self.images, *self.also))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patterns.check_columns(self.id)
+        if isinstance(self.leave_out, str):
+            raise ValueError(f"leave_out must list ids, not {self.leave_out!r}")  # noqa: TRY004
+        object.__setattr__(self, "leave_out", tuple(self.leave_out))
+        if self.per_group and (self.group or self.row):
+            raise ValueError("per_group: the id column names the groups, and no other column does")
 
 
 @dataclass(frozen=True, repr=False)
-class CocoLabels(_Listed):
-    """Training images in one folder, or several, and labels in a JSON file as COCO has it.
+class CocoLabels(_ListedLabels):
+    """Training images and a JSON file of their labels, as COCO has it.
 
     It lists `images` (`id`, `file_name`), `annotations` (`image_id`, `category_id`) and `categories` (`id`, `name`).
     """
 
     key = "file_name"
 
-    json: str
-    """Path of the JSON file below the data folder."""
-    images: Pattern
-    """Path pattern with `{file_name}`, or `{file_name/}` if it has folders: `train/{file_name}`."""
     category: str = "id"
-    """What of a category is the label: its `id`, or its `name`. The name is always that for people."""
-    also: tuple[Pattern, ...] = ()
-    """Image patterns of other archive layouts in use."""
-
-    @property
-    def source(self) -> str:
-        """Path of the file below the data folder."""
-        return self.json
-
-    @property
-    def alternatives(self) -> Alternatives:
-        """The image patterns of each layout, in the order in which they are tried."""
-        return alternatives_of((self.images, *self.also))
+    """What of a category is the label: its `id`, or a field such as `name`. The name is always that for people."""
 
 
 @dataclass(frozen=True)
@@ -222,47 +223,41 @@ class CsvGroups:
 
 
 @dataclass(frozen=True, repr=False)
-class CsvIds(_Described):
-    """Test images that a CSV file lists, in a folder that may have others too."""
+class _ListedIds(_Listed):
+    """Test images, in a folder that may have others too."""
 
-    part: ClassVar[str] = "test"
-    """What the images are for."""
-    key: ClassVar[str] = "id"
-    """Placeholder that matches what the file calls an image."""
+    part = "test"
     only_listed: ClassVar[bool] = True
     """Images without a row are no test images."""
 
-    csv: str
-    """Path of the CSV below the data folder."""
-    images: Pattern
-    """Path pattern with `{id}`, which is the test id."""
+
+@dataclass(frozen=True, repr=False)
+class CsvIds(_ListedIds):
+    """Test images that a CSV file lists."""
+
+    key = "id"
+
     id: str
-    """Column of the CSV with the ids."""
-    also: tuple[Pattern, ...] = ()
-    """Image patterns of other archive layouts in use."""
-    only_present: bool = field(default=False, kw_only=True)
-    """Whether rows without an image are left out."""
+    """Column with the text that `{id}` matches, which is the test id."""
 
     def __post_init__(self) -> None:
-        for pattern in sum(self.alternatives, ()):
-            patterns.check_images(pattern, self.key)
-        patterns.check_relative(self.csv)
+        super().__post_init__()
+        patterns.check_columns(self.id)
 
-    @property
-    def source(self) -> str:
-        """Path of the file below the data folder."""
-        return self.csv
 
-    @property
-    def alternatives(self) -> Alternatives:
-        """The image patterns of each layout, in the order in which they are tried."""
-        return alternatives_of((self.images, *self.also))
+@dataclass(frozen=True, repr=False)
+class CocoIds(_ListedIds):
+    """Test images that a JSON file lists: `images` as COCO has them, or a list of such objects. Their ids count."""
+
+    key = "file_name"
 
 
 TrainLayout = FilenameLabels | FolderLabels | CsvLabels | CocoLabels
-TestImages = Pattern | CsvIds | tuple[Pattern, ...]
+ListedIds = CsvIds | CocoIds
+Listing = CsvLabels | CocoLabels | CsvIds | CocoIds
+TestImages = Pattern | ListedIds | tuple[Pattern, ...]
 
 
-def _named_in_all(placeholder: str, alternatives: Alternatives) -> bool:
+def named_in_all(placeholder: str, alternatives: Alternatives) -> bool:
     """Return whether all patterns have the placeholder."""
     return all(placeholder in patterns.placeholders(pattern) for layout in alternatives for pattern in layout)

@@ -9,14 +9,13 @@ from kagglekit.base import image_names, patterns
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import csv_tables, label_cells
 from kagglekit.competitions.datafiles import DataFiles
-from kagglekit.competitions.locations import CocoLabels, CsvGroups, CsvIds, CsvLabels
+from kagglekit.competitions.locations import CsvGroups, CsvLabels, Listing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Spelled = tuple[str, str]
 """How a table may call an image: with its extension, and without."""
-Listing = CsvLabels | CocoLabels | CsvIds
 
 
 def rows_of(layout: Listing, spelled: Sequence[Spelled], names: Sequence[str], files: DataFiles) -> list[str | None]:
@@ -35,6 +34,22 @@ def rows_of(layout: Listing, spelled: Sequence[Spelled], names: Sequence[str], f
         _without_image(layout, unused, used, files)
     found = [None if row is None else names[row] for row in rows]
     remark_loose(((image, name) for image, name in zip(spelled, found, strict=True) if name), layout.source, files)
+    return found
+
+
+def rows_of_groups(
+    layout: CsvLabels, groups: Sequence[str], names: Sequence[str], files: DataFiles
+) -> list[str | None]:
+    """Return which of `names`, the groups in the file of a layout, each image's group is; errors as in `rows_of`."""
+    known = {name.strip(): name for name in names}
+    found = [known.get(group.strip()) for group in groups]
+    used = {name for name in found if name is not None}
+    unused = sorted(set(names) - used)
+    missing = [group for group, name in zip(groups, found, strict=True) if name is None]
+    if missing:
+        _without_row(layout, missing, names, unused, files)
+    if unused:
+        _without_image(layout, unused, sorted(used), files)
     return found
 
 

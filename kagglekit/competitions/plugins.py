@@ -203,6 +203,12 @@ class Plugin:
             raise PluginError(f"plugin {self.name!r} has no hook 'competition' that returns a Competition")
         if described.submission.by_hook and not self.has("submission"):
             raise PluginError(f"plugin {self.name!r}: OwnFormat needs the hook 'submission', which formats the rows")
+        unnamed = described.submission.per_group and described.test_patterns and not described.test_has_groups
+        if unnamed and not self.has("test_table"):
+            raise PluginError(
+                f"plugin {self.name!r}: submission.per_group: test must name each image's group, by {{group}} in its "
+                "patterns, or by CsvIds(…, group=…)"
+            )
         return described
 
     def recipe(self) -> dict[str, Any]:
@@ -252,7 +258,7 @@ class Plugin:
         table: pd.DataFrame = self.call("test_table", pd.DataFrame, competition=competition, files=files)
         if table.empty and not competition.test_patterns:
             return table
-        return contracts.check_test(table, self._source("test_table", files))
+        return contracts.check_test(table, competition, self._source("test_table", files))
 
     def submission(
         self,

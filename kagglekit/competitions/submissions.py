@@ -17,7 +17,7 @@ from kagglekit.base import image_names, patterns, storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import Competition
-from kagglekit.competitions.locations import CsvIds
+from kagglekit.competitions.locations import ListedIds
 from kagglekit.formats import rows
 from kagglekit.tasks.task import Decided
 
@@ -154,7 +154,7 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
         "test": list(competition.test_patterns),
         "test_expressions": list(map(_expressions, competition.test_alternatives)),
         "slug": competition.kaggle,
-        "by_table": isinstance(competition.test, CsvIds) or getattr(competition.train, "only_listed", False),
+        "by_table": isinstance(competition.test, ListedIds) or getattr(competition.train, "only_listed", False),
         "own_hooks": list(own_hooks),
     }
 

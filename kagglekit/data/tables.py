@@ -13,7 +13,7 @@ import pandas as pd
 from kagglekit.base import image_names
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.competitions import matching, samples, submissions
+from kagglekit.competitions import matching, row_groups, samples, submissions
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import exclusions, file_counts, folds
@@ -31,9 +31,9 @@ class Tables:
     """Training and test images, and the sample submission, if any."""
 
     train: pd.DataFrame
-    """The training images: `id`, `path`, `label`, optionally `group` and `valid`."""
+    """The training images: `id`, `path`, `label`, optionally `group` and `valid`; `row`, see `test`."""
     test: pd.DataFrame
-    """All test images: `id`, `path`."""
+    """All test images: `id`, `path`; if a row of the submission is of a group of images, also `row` (`row_groups`)."""
     sample: pd.DataFrame | None
     """The sample submission, as strings."""
     requested: pd.DataFrame
@@ -42,6 +42,16 @@ class Tables:
     """The training images that the user's drops.csv excludes: `id`, `reason`."""
     counts: FileCounts
     """All files below the folders of training and test images."""
+
+    @property
+    def asked(self) -> list[str]:
+        """Ids of what a row of the submission may be of, as the data has them: all test images, or their groups."""
+        return row_groups.units(self.test)["id"].tolist()
+
+    @property
+    def predicted(self) -> list[str]:
+        """The same of those that get a prediction."""
+        return row_groups.units(self.requested)["id"].tolist()
 
 
 @dataclass(frozen=True)
@@ -91,13 +101,13 @@ def read(
     groups = f", {train['group'].nunique()} groups" if "group" in train else ""
     console.say(
         f"{files.origin}: {len(train)} training images of {competition.target.counted}{groups}, "
-        f"{len(test)} test images{'' if sample is None else f', {len(sample)} rows requested'}"
+        f"{len(test)} test images{_in_groups(test)}{'' if sample is None else f', {len(sample)} rows requested'}"
     )
     dropped = pd.DataFrame(columns=["id", "reason"], dtype=str)
     if drops is not None and len(drops):
         train, dropped = without(train, drops, competition.task, console)
     if sample is None and competition.submission.sample:
-        console.say("no sample submission was found: each test image gets a row")
+        console.say(f"no sample submission was found: each {_WORDS['row' in test][0]} gets a row")
     requested = test if sample is None else _requested(competition, test, sample, files, console)
     say_remarks(files, console)
     count, seed = data.sample, data.seed
@@ -163,37 +173,47 @@ def without(
     return kept, drops[drops["id"].isin(train["id"])].reset_index(drop=True)
 
 
+def _in_groups(test: pd.DataFrame) -> str:
+    return f" in {len(row_groups.units(test))} groups" if "row" in test else ""
+
+
 def _requested(
     competition: Competition, test: pd.DataFrame, sample: pd.DataFrame, files: DataFiles, console: Console
 ) -> pd.DataFrame:
-    """Return the test images that the sample submission lists, with ids as it spells them.
+    """Return the test images that the sample submission lists, with ids, or groups, as it spells them.
 
     Raises UserError if most of them are missing.
     """
-    wanted = submissions.images_of(competition, sample)
-    ids = _as_listed(competition, test, wanted, files)
-    requested = test.assign(id=pd.Series(ids, dtype="str")).dropna(subset="id").reset_index(drop=True)
-    if len(requested) * 2 < len(wanted):
+    wanted, units = submissions.images_of(competition, sample), row_groups.units(test)
+    one, several = _WORDS["row" in test]
+    ids = _as_listed(competition, units, wanted, files)
+    found = [image_id for image_id in ids if image_id is not None]
+    if len(found) * 2 < len(wanted):
         if competition.submission.by_hook:  # its ids need not be images
             return test
         raise UserError(
-            f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(requested)} of "
-            f"them have a test image (ids look like {submissions.written_id(competition, test['id'].iloc[0])!r}): is "
+            f"the sample submission lists {len(wanted)} ids, for example {min(wanted)!r}, but only {len(found)} of "
+            f"them have a {one} (ids look like {submissions.written_id(competition, units['id'].iloc[0])!r}): is "
             "the data complete, and do the plugin's test pattern and id_format match?"
         )
-    if len(requested) < len(wanted):
-        written = {submissions.written_id(competition, test_id) for test_id in requested["id"]}
-        left = [name for name, image_id in zip(test["id"], ids, strict=True) if image_id is None]
-        _warn_of_missing([name for name in wanted if name not in written], left, console)
-    if len(requested) < len(test):
-        console.say(f"{len(test) - len(requested)} test images are not in the sample submission: they get no row")
-    return requested
+    if len(found) < len(wanted):
+        written = {submissions.written_id(competition, test_id) for test_id in found}
+        left = [name for name, image_id in zip(units["id"], ids, strict=True) if image_id is None]
+        _warn_of_missing([name for name in wanted if name not in written], left, one, console)
+    if len(found) < len(units):
+        console.say(f"{len(units) - len(found)} {several} are not in the sample submission: they get no row")
+    if "row" in test:
+        return row_groups.renamed(test, dict(zip(units["id"], ids, strict=True)))
+    return test.assign(id=pd.Series(ids, dtype="str")).dropna(subset="id").reset_index(drop=True)
 
 
-def _warn_of_missing(missing: Sequence[str], left: Sequence[str], console: Console) -> None:
-    """Warn of ids without a test image. `left` are the ids of test images that are not in the sample submission."""
+_WORDS = {False: ("test image", "test images"), True: ("group of test images", "groups of test images")}
+
+
+def _warn_of_missing(missing: Sequence[str], left: Sequence[str], what: str, console: Console) -> None:
+    """Warn of ids that nothing in the test set has. `left` are those of what is not in the sample submission."""
     console.warn(
-        f"{len(missing)} ids of the sample submission have no test image, for example {missing[0]!r}"
+        f"{len(missing)} ids of the sample submission have no {what}, for example {missing[0]!r}"
         f"{image_names.told_apart(missing[0], left)}: their rows get the class prior"
     )
 

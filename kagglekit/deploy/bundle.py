@@ -32,6 +32,7 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
             f"the plugin has its own hook {run.record.own_hooks[0]!r}, which a bundle can't include: use "
             f"`kagglekit predict {run.run.id}` instead."
         )
+    _check_rows(run)
     if not run.record.test_images:
         raise UserError(f"run {run.run.id} has no test images to submit: use `kagglekit export {run.run.id}` instead.")
     if run.run.synthetic:
@@ -60,6 +61,21 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
         storage.write_json(new / "notebook.ipynb", _notebook(run, about))
         if python:
             _download(python, new / WHEELS)
+
+
+def _check_rows(run: FittedRun) -> None:
+    """Raise UserError if the notebook could not say of what a row of the submission is."""
+    instead = f"use `kagglekit predict {run.run.id}` instead"
+    if run.record.bundle.get("per_group"):
+        raise UserError(
+            f"a bundle writes a row for each image, and a row of this submission is of a group of images: {instead}."
+        )
+    every = run.record.bundle.get("test_expressions", ())
+    if not all("(?P<id>" in each for layout in every for each in ([layout] if isinstance(layout, str) else layout)):
+        raise UserError(
+            "a bundle finds test images by the ids in their names, and those of this competition are in a file of the "
+            f"data: {instead}."
+        )
 
 
 def _download(python: str, folder: Path) -> None:

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kagglekit.base import patterns
-from kagglekit.formats import faults, texts
+from kagglekit.formats import faults, groups, texts
 from kagglekit.formats.faults import Fault
 from kagglekit.tasks.targets import Target
 
@@ -38,6 +38,8 @@ class Submission(ABC):
     """How the submission writes a test id: `{id}.jpg` adds an extension."""
     sample: tuple[str, ...] = ("sample_submission.csv", "sampleSubmission.csv")
     """Paths of the sample submission in the data folder; the first that exists determines the ids."""
+    per_group: Literal["", "mean", "max", "noisy-or"] = ""
+    """How predictions are made of those of its images, if a row is of a group of images. By default it is of one."""
 
     @property
     def positive(self) -> str:
@@ -49,6 +51,8 @@ class Submission(ABC):
             raise ValueError("the submission's id column must have a name")
         if patterns.placeholders(self.id_format) != ("id",):
             raise ValueError(f"id_format {self.id_format!r} must have the placeholder {{id}} once, and no other")
+        if self.per_group and self.per_group not in groups.WAYS:
+            raise ValueError(f"submission.per_group {self.per_group!r} is not one of {', '.join(groups.WAYS)}")
 
     # --- the description
 
@@ -58,12 +62,27 @@ class Submission(ABC):
             raise ValueError(
                 f"{type(self).__name__} can't be the submission of {target.kind}, but of {' or '.join(self.kinds)}"
             )
+        self._check_per_group(target)
         if target.source is not None:
             return
         self.check_names(target)
         if self.id in self.value_columns(target):
             raise ValueError(
                 f"submission.id {self.id!r} is the name of another column too: name the id column as Kaggle does"
+            )
+
+    def _check_per_group(self, target: Target) -> None:
+        """Raise ValueError if the predictions of a group can't be made in this way."""
+        if self.per_group == groups.MEAN or not self.per_group:
+            return
+        if target.exclusive and not self.positive:
+            raise ValueError(
+                f"submission.per_group {self.per_group!r} is of one class that counts, as in Probability(of=…): use "
+                f"'mean' for {target.kind}"
+            )
+        if self.per_group == groups.NOISY_OR and target.predicts != "probability":
+            raise ValueError(
+                f"submission.per_group 'noisy-or' is of probabilities: use 'mean' or 'max' for {target.kind}"
             )
 
     def check_names(self, target: Target) -> None:  # noqa: B027

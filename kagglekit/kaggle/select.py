@@ -152,5 +152,5 @@ def _ids(competition: Competition, run: store.Run | None, sample: pd.DataFrame |
             f"no sample submission of {competition.name} to check the file against: "
             f"`kagglekit download {competition.name}` downloads it."
         )
-    ids = [str(each) for each in run.test().known("id")["id"]]
+    ids = [str(each) for each in run.row_test().known("id")["id"]]
     return submissions.expected_ids(competition, ids, None), "the run's test images"

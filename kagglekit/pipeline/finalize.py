@@ -18,8 +18,7 @@ from kagglekit import metrics
 from kagglekit.base import storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
-from kagglekit.data import folds
-from kagglekit.pipeline import deciding, gates, postprocess, submission
+from kagglekit.pipeline import deciding, gates, grouping, postprocess, submission
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import decided, filenames, record
@@ -28,29 +27,27 @@ from kagglekit.runs.stages import Stage, Stages
 from kagglekit.tasks import fitting
 from kagglekit.tasks.decisions import Decision
 from kagglekit.tasks.seconds import ACCURACY
-from kagglekit.tasks.task import Task
+from kagglekit.tasks.task import Decided, Task
 
 _MANY = 1 << 18
 """Number of predictions from which finishing shows its progress."""
+
+
+_FILES = (filenames.UNFINISHED, filenames.OOF, filenames.TEST, filenames.DECIDED)
+"""Files of images, and, by other names, of groups of images."""
+
+
+def _files(job: Job) -> tuple[str, ...]:
+    """Return the names of the files of what rows of the submission are of."""
+    return tuple(map(filenames.ROWS.format, _FILES)) if job.competition.submission.per_group else _FILES
 
 
 def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
     """Return the stages that come after those of the method. Without test images there is no submission."""
     before = tuple(stage.name for stage in method)
     device = tuple(stage.name for stage in method if filenames.PROVIDER in stage.files)
-    finish = Stage(
-        "finish",
-        (
-            filenames.UNFINISHED,
-            filenames.OOF,
-            filenames.TEST,
-            filenames.FINISH,
-            filenames.DECIDED,
-            filenames.DECISION,
-            filenames.ALONE,
-        ),
-        after=before,
-    )
+    more = (filenames.FINISH, filenames.DECISION, filenames.ALONE)
+    finish = Stage("finish", tuple(dict.fromkeys((*_FILES, *_files(job), *more))), after=before)
     if job.tables.test.empty:
         return finish, Stage("result", (filenames.RESULT,), after=(*device, "finish"))
     return (
@@ -62,43 +59,88 @@ def stages(job: Job, method: Sequence[Stage]) -> tuple[Stage, ...]:
 
 def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     """Apply the finishing steps, check and write the submission, and write the final numbers."""
-    run, labels, task = job.run, job.competition.labels, job.competition.task
-    train = predictions.train[predictions.train["fold"] != folds.TRAIN_ONLY]
+    run, labels = job.run, job.competition.labels
+    rows = grouping.of_rows(job, predictions)
+    train = grouping.scored(rows.train)
     ids = train["id"].tolist()
-    scored = _scored(train, predictions.oof, task)
+    scored = _scored(train, rows.oof, job.competition.task)
     metric = job.competition.scored_by
 
     def finish_() -> None:
         remark = gates.left_out(scored, metric, labels)
         if remark:
             job.console.warn(remark)
-        done = _finish(job, scored, predictions)
-        # the input of temperature and clip: the report plots the loss for each of their values
-        run.write_probabilities(filenames.UNFINISHED, ids, done.unfinished, labels)
-        test = postprocess.apply_kept(done.test, done.gates, task.activation)
-        test[_unread(job, test)] = predictions.prior
+        if rows is not predictions:
+            way = job.competition.submission.per_group
+            job.console.say(f"finish: {len(ids)} groups are scored, each by the {way} of its images' predictions")
+        done = _finish(job, scored, rows)
+        _check_read(job, grouping.kept(predictions, done.gates)[1])
         for gate in (*done.gates, *done.made.gates):
             job.console.say(gate.line())
-        truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
-        run.write_probabilities(filenames.OOF, ids, done.oof, labels, **truth)
-        run.write_probabilities(filenames.TEST, job.tables.requested["id"].tolist(), test, labels)
-        decided.write(run, ids, done.made.decided)
+        _write(job, _files(job), train, job.tables.predicted, _of_rows(job, rows, done))
+        if rows is not predictions:
+            images = grouping.scored(predictions.train), job.tables.requested["id"].tolist()
+            _write(job, _FILES, *images, _of_images(job, predictions, done))
         decided.write_decision(run, done.made.decision)
         steps = [gate.record().to_plain() for gate in (*done.gates, *done.made.gates)]
         storage.write_json(run.folder / filenames.FINISH, steps)
-        record.write(run.folder / filenames.ALONE, _alone(job, scored, predictions, done))
+        record.write(run.folder / filenames.ALONE, _alone(job, scored, rows, done))
 
     def submission_() -> None:
-        submission.write(job, run.test().of(job.tables.requested["id"].tolist()), predictions.prior)
+        submission.write(job, run.row_test().of(job.tables.predicted), rows.prior)
 
     def result() -> None:
-        closing = _closing_numbers(job, scored, ids, run.oof().of(ids))
+        closing = _closing_numbers(job, scored, ids, run.row_oof().of(ids))
+        if rows is not predictions:
+            closing = replace(closing, scored_images=len(predictions.oof), scored_groups=len(ids))
         record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | stages.seconds()))
 
     stages.make("finish", finish_)
     if not job.tables.test.empty:
         stages.make("submission", submission_)
     stages.make("result", result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Values:
+    """What is written of scored rows, and of those of the test set."""
+
+    unfinished: Floats
+    """Out-of-fold predictions before temperature and clip, (N, C)."""
+    oof: Floats
+    """The same after them."""
+    test: Floats
+    """Predictions of the test set after them, (M, C)."""
+    decided: Decided
+    """What is decided of the scored rows, (N, …)."""
+
+
+def _of_rows(job: Job, rows: Predictions, done: _Finished) -> _Values:
+    """Return the values of what rows of the submission are of."""
+    test = postprocess.apply_kept(done.test, done.gates, job.competition.task.activation)
+    test[np.isnan(test).any(axis=1)] = rows.prior
+    return _Values(unfinished=done.unfinished, oof=done.oof, test=test, decided=done.made.decided)
+
+
+def _of_images(job: Job, images: Predictions, done: _Finished) -> _Values:
+    """Return the values of images, where rows are of groups, for which temperature, clip and decision were chosen."""
+    oof, test = grouping.kept(images, done.gates)
+    usual = deciding.usual(job.competition.task, job.competition.scored_by)
+    test = np.where(np.isnan(test).any(axis=1, keepdims=True), images.prior, test)
+    return _Values(unfinished=oof, oof=oof, test=test, decided=usual.apply(oof))
+
+
+def _write(job: Job, names: Sequence[str], train: pd.DataFrame, asked: Sequence[str], values: _Values) -> None:
+    """Write the values of scored rows `train` and of those `asked` for, to files with these names."""
+    run, labels = job.run, job.competition.labels
+    unfinished, oof, test, own = names
+    ids = train["id"].tolist()
+    # the input of temperature and clip: the report plots the loss for each of their values
+    run.write_probabilities(unfinished, ids, values.unfinished, labels)
+    truth = {"label": train["label"].tolist(), "fold": train["fold"].tolist()}
+    run.write_probabilities(oof, ids, values.oof, labels, **truth)
+    run.write_probabilities(test, asked, values.test, labels)
+    decided.write(run, ids, values.decided, own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,24 +184,39 @@ def _progress(job: Job, scored: gates.Scored, usual: Decision) -> AbstractContex
 
 
 def _alone(job: Job, scored: gates.Scored, predictions: Predictions, done: _Finished) -> Alone:
-    """Return the finishing steps of an exported file, which sees one image at a time, and its out-of-fold score."""
+    """Return the finishing steps of an exported file, which sees one image at a time, and its out-of-fold score.
+
+    Where rows are of groups it has none that was chosen for groups.
+    """
     together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
     left_out = [gate.step for gate in done.gates if gate.judgement.kept and gate.step in together]
     if left_out:
         alone = tuple(candidate for candidate in predictions.candidates if candidate.alone)
         done = _finish(job, scored, replace(predictions, candidates=alone))
-    metric = job.competition.scored_by
+    task, metric = job.competition.task, job.competition.scored_by
+    steps = {gate.step: gate.value for gate in done.gates if gate.judgement.kept}
+    if job.competition.submission.per_group:
+        of_groups = [step for step, value in steps.items() if value is not None]
+        of_groups += [gate.step for gate in done.made.gates if gate.judgement.kept]
+        usual = deciding.usual(task, metric)
+        plain = deciding.needed(metric, done.unfinished, usual)
+        return Alone(
+            steps={step: None for step, value in steps.items() if value is None},
+            decision=usual.to_plain(),
+            left_out=(*left_out, *of_groups),
+            out_of_fold=gates.score(scored.truth, plain, metric),
+        )
     needed = done.oof if deciding.sees_predictions(metric) else done.made.decided
     return Alone(
-        steps={gate.step: gate.value for gate in done.gates if gate.judgement.kept},
+        steps=steps,
         decision=done.made.decision.to_plain(),
         left_out=tuple(left_out),
         out_of_fold=gates.score(scored.truth, needed, metric),
     )
 
 
-def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
-    """Return a mask of the unreadable test images, (M,). Raises UserError if a readable one has no prediction."""
+def _check_read(job: Job, test: Floats) -> None:
+    """Raise UserError if a readable test image has no prediction in `test` (M, C)."""
     without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
     requested = job.tables.requested
     strange = requested["id"][without & (requested["content"] != "").to_numpy()]
@@ -169,12 +226,11 @@ def _unread(job: Job, test: Floats) -> NDArray[np.bool_]:
             "outputs overflowed; use another --backbone, or train with --set precision=float32 and a lower "
             "learning_rate."
         )
-    return without
 
 
 def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Floats) -> Result:
     task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
-    own = decided.read(job.run, ids)
+    own = decided.read(job.run, ids, job.run.of_rows(filenames.DECIDED))
     provider = job.run.provider
     assert own is not None, "files of the stages before"
     assert provider is not None, "files of the stages before"

@@ -189,6 +189,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "competition": described,
         "metric": competition.metric if isinstance(competition.metric, str) else "",
         "positive": getattr(competition.submission, "of", ""),
+        **({"per_group": competition.submission.per_group} if competition.submission.per_group else {}),
         "recipe": chosen.identity(),
         "start": initial_weights.digest(chosen.training.start) if chosen.training.start else "",
         "augment": _augment_digest(chosen.augmentation.augment),

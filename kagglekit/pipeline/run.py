@@ -164,7 +164,9 @@ def _quarantine_list(job: Job) -> Path:
 def _warn_of_quarantine(job: Job) -> None:
     """Warn of unreadable images, and print what happens to them."""
     bad, listed = job.tables.quarantine, _quarantine_list(job)
-    for part, fate in (("train", "left out of training"), ("test", "their rows get the class prior")):
+    grouped = bool(job.competition.submission.per_group)
+    of_test = "their groups are predicted from their other images" if grouped else "their rows get the class prior"
+    for part, fate in (("train", "left out of training"), ("test", of_test)):
         rows = bad[bad["part"] == part]
         if len(rows):
             example = f"{rows['id'].iloc[0]} ({rows['reason'].iloc[0]})"

@@ -31,7 +31,7 @@ def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
     """Let the plugin's own hook, if any, format some rows of class priors. Raises PluginError if they are refused."""
     if not plugin.has("submission") or found.test.empty:
         return
-    ids = submissions.expected_ids(competition, found.test["id"].tolist(), found.sample)
+    ids = submissions.expected_ids(competition, found.asked, found.sample)
     sample = found.sample
     if sample is None or len(submissions.of_images(competition, sample, ids)):
         ids = ids[:_REHEARSED]
@@ -51,10 +51,10 @@ def key(job: Job) -> str:
 
 
 def write(job: Job, test: Floats, prior: Floats) -> None:
-    """Write one row per requested id, from the probabilities of the test images (M, C) and the class `prior` (C,)."""
+    """Write a row per requested id, from the probabilities of `Tables.predicted` (M, C) and the class `prior` (C,)."""
     competition, tables = job.competition, job.tables
-    ids = submissions.expected_ids(competition, tables.test["id"].tolist(), tables.sample)
-    written = [submissions.written_id(competition, test_id) for test_id in tables.requested["id"]]
+    ids = submissions.expected_ids(competition, tables.asked, tables.sample)
+    written = [submissions.written_id(competition, test_id) for test_id in tables.predicted]
     rows = np.tile(prior, (len(ids), 1))
     unpredicted = len(ids)
     for place, row in zip(submissions.rows_of(written, ids), test, strict=True):

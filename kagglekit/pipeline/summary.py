@@ -81,7 +81,9 @@ def second(result: Result) -> list[tuple[str, str]]:
 
 def _scored(result: Result) -> str:
     images, clusters = result.scored_images, result.clusters
-    scored = f"{images} images" if clusters == images else f"{images} images in {clusters} groups"
+    rows = f"{images} images" if result.scored_groups is None else f"{result.scored_groups} rows of {images} images"
+    apart = clusters in (images, result.scored_groups)
+    scored = rows if apart else f"{rows} in {clusters} groups"
     left_out = ", ".join(map(str, result.folds_left_out or ()))
     return f"{scored}; left out to end in time: folds {left_out}" if left_out else scored
 

@@ -73,6 +73,7 @@ def render(found: Findings, console: Console) -> str:
         score=summary.scored(found.result),
         scorer=summary.SCORERS[found.result.validation],
         seconds=summary.second(found.result),
+        of_groups=facts.of_groups(found),
         standing=facts.standing(found),
         lines=summary.leaderboard(found.record.leaderboard, found.result, facts.OWN),
         sent=found.run.sent or Sent(),

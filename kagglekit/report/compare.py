@@ -146,7 +146,7 @@ def compare(runs: Sequence[Run], console: Console) -> None:
     """
     if len({run.folder for run in runs}) < 2:
         raise UserError("compare takes two runs or more: `kagglekit runs` lists them.")
-    found = [findings.read(run) for run in runs]
+    found = [findings.of_rows(run) for run in runs]
     names = {one.record.competition.name for one in found}
     if len(names) > 1:
         raise UserError(
@@ -191,15 +191,16 @@ def _surroundings(found: Sequence[Findings]) -> list[tuple[str, ...]]:
 
 
 def _tell(first: Findings, second: Findings, found: Difference, console: Console) -> None:
+    what = "images" if first.result.scored_groups is None else "groups of images"
     console.table(
-        f"{first.run.id} (first) and {second.run.id} (second), {found.images} images scored by both",
+        f"{first.run.id} (first) and {second.run.id} (second), {found.images} {what} scored by both",
         ("", ">"),
         [
             (f"{found.loss} of the first", f"{found.before:.5f}"),
             (f"{found.loss} of the second", f"{found.after:.5f}"),
             ("gain of the second, 95% interval", f"{found.gain:+.5f} ({found.low:+.5f} to {found.high:+.5f})"),
-            ("only the first is right", f"{len(found.worse)} images"),
-            ("only the second is right", f"{len(found.better)} images"),
+            ("only the first is right", f"{len(found.worse)} {what}"),
+            ("only the second is right", f"{len(found.better)} {what}"),
             ("correlation of their errors", f"{found.correlation:.3f}"),
             (f"{found.loss} of their mean", f"{found.blend:.5f}"),
             (

@@ -99,12 +99,26 @@ def settings(found: Findings) -> tuple[Facts, Facts]:
     return changed, same
 
 
+def of_groups(found: Findings) -> str:
+    """Return what is of groups of images and what of images, where rows of the submission are of groups; else nothing.
+
+    The competition's metric scores groups; a report shows images.
+    """
+    count, way = found.result.scored_groups, found.record.bundle.get("per_group")
+    if count is None:
+        return ""
+    return (
+        f"a row of the submission is of a group of images, predicted by the {way} of its images: the score and the "
+        f"finishing steps are of {count} groups, all else is of {found.result.scored_images} images"
+    )
+
+
 def finishing_curves(found: Findings) -> list[Curve]:
     """Return the loss by value of each finishing step, after the kept steps before it, if the metric has such steps."""
     gates = {gate.step: gate for gate in found.result.finish}
     probabilities, curves = found.unfinished, []
     requested = list(found.recipe.finish.finish)
-    if requested and not any(step in gates for step in requested):
+    if found.result.scored_groups is not None or (requested and not any(step in gates for step in requested)):
         return []
     for step in [*requested, *(step for step in postprocess.STEPS if step not in requested)]:
         gate = gates.get(step)

@@ -16,6 +16,8 @@ def tell(found: Findings, console: Console) -> None:
     """Print the main results of the report."""
     synthetic = "SYNTHETIC " if found.result.synthetic else ""
     console.table(f"{synthetic}run {found.run.id}", ("", ">"), summary.facts(found.result))
+    if facts.of_groups(found):
+        console.say(facts.of_groups(found))
     standing = facts.standing(found)
     if standing and not synthetic:
         console.say(f"this score is {standing}")

@@ -34,19 +34,19 @@ def read_decision(run: Run) -> Decision | None:
     return None if plain is None else decisions.from_plain(plain)
 
 
-def write(run: Run, ids: Sequence[str], decided: Decided) -> None:
+def write(run: Run, ids: Sequence[str], decided: Decided, name: str = filenames.DECIDED) -> None:
     """Write what is decided out-of-fold, (N,) or (N, K), by id."""
     import pandas as pd
 
     values = {_ONE: decided} if decided.ndim == 1 else {_SEVERAL.format(k): each for k, each in enumerate(decided.T)}
-    run.write_frame(filenames.DECIDED, pd.DataFrame({"id": list(ids)} | values))
+    run.write_frame(name, pd.DataFrame({"id": list(ids)} | values))
 
 
-def read(run: Run, ids: Sequence[str]) -> Decided | None:
+def read(run: Run, ids: Sequence[str], name: str = filenames.DECIDED) -> Decided | None:
     """Return what is decided out-of-fold of `ids`, in their order; None if an older version made the run."""
     import pandas as pd
 
-    path = run.folder / filenames.DECIDED
+    path = run.folder / name
     if not path.is_file():
         return None
     frame = pd.read_parquet(path).set_index("id").loc[list(ids)]

@@ -5,7 +5,7 @@ N: scored images, C: classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,8 @@ class Findings:
     """Out-of-fold probabilities after all finishing steps, as scored, (N, C)."""
     unfinished: Floats
     """Out-of-fold probabilities before the steps temperature and clip, (N, C)."""
+    decided_in: str = filenames.DECIDED
+    """File of what is decided of the rows."""
 
     @property
     def task(self) -> Task:
@@ -58,7 +60,7 @@ class Findings:
     @cached_property
     def submitted(self) -> Decided:
         """What the run would submit of each image, by values chosen on other folds."""
-        own = decided.read(self.run, self.table["id"].tolist())
+        own = decided.read(self.run, self.table["id"].tolist(), self.decided_in)
         return self.task.decide(self.probabilities) if own is None else own
 
     @cached_property
@@ -94,7 +96,7 @@ def read(run: Run) -> Findings:
     if not are_in(run):
         raise UserError(f"run {run.id} was made by an older kagglekit: run its command again to update it.")
     oof = run.oof()
-    images = run.images("train").set_index("id").drop(columns=["label", "part"])
+    images = run.images("train").set_index("id").drop(columns=["label", "part", "row"], errors="ignore")
     table = oof.known("id", "label", "fold").join(images, on="id").reset_index(drop=True)
     if "group" in table and table["group"].isna().all():
         table = table.drop(columns="group")
@@ -108,4 +110,24 @@ def read(run: Run) -> Findings:
         truth=run.record.competition.task.truth(table["label"]),
         probabilities=oof.of(ids),
         unfinished=run.unfinished().of(ids),
+    )
+
+
+def of_rows(run: Run) -> Findings:
+    """Read what rows of the submission are of: groups of images, each with the images' contents, or else images."""
+    found = read(run)
+    if run.of_rows(filenames.OOF) == filenames.OOF:
+        return found
+    images = run.images("train")[["row", "content", "group"]].groupby("row", sort=False)
+    contents = images["content"].agg(lambda own: " ".join(sorted(own))).rename("content")
+    oof = run.row_oof()
+    table = oof.known("id", "label", "fold").join(contents, on="id").join(images["group"].first(), on="id")
+    ids = table["id"].tolist()
+    return replace(
+        found,
+        table=table,
+        truth=found.task.truth(table["label"]),
+        probabilities=oof.of(ids),
+        unfinished=run.row_unfinished().of(ids),
+        decided_in=run.of_rows(filenames.DECIDED),
     )

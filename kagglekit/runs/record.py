@@ -200,6 +200,8 @@ class Result(Plain):
     clusters: int
     """Number of groups of the scored images; of images if there are no groups."""
     scored_images: int
+    scored_groups: int | None = left_out()
+    """Number of groups of images that are scored, where each row of the submission is of one."""
     folds_left_out: tuple[int, ...] | None = left_out()
     """Folds that were not trained to end within the budget; their images are not scored."""
     quarantined: int = 0

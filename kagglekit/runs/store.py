@@ -153,6 +153,23 @@ class Run:
         """Return the probabilities of the test images."""
         return self._probabilities(filenames.TEST)
 
+    def of_rows(self, name: str) -> str:
+        """Return the name of a file of what rows of the submission are of: groups of images, or else images."""
+        grouped = filenames.ROWS.format(name)
+        return grouped if (self.folder / grouped).is_file() else name
+
+    def row_oof(self) -> Probabilities:
+        """Return the out-of-fold probabilities of what rows of the submission are of, with `label` and `fold`."""
+        return self._probabilities(self.of_rows(filenames.OOF))
+
+    def row_unfinished(self) -> Probabilities:
+        """Return those before the steps temperature and clip."""
+        return self._probabilities(self.of_rows(filenames.UNFINISHED))
+
+    def row_test(self) -> Probabilities:
+        """Return the probabilities of what rows of the submission are of."""
+        return self._probabilities(self.of_rows(filenames.TEST))
+
     def _probabilities(self, name: str) -> Probabilities:
         return Probabilities.read(self.folder / name, self.record.competition.labels)
 

@@ -30,6 +30,8 @@ class Drawn:
     """Path of each training image -> group; empty if the competition has none."""
     test_ids: Mapping[str, str]
     """Path of each test image -> its id."""
+    rows: Mapping[str, str]
+    """Path of each image -> the row of the submission that it belongs to; empty if that is of one image."""
 
 
 def shapes(competition: Competition) -> int:
@@ -58,6 +60,7 @@ def draw(competition: Competition, folder: Path, folds: int = DEFAULT_FOLDS, sha
         test={one.id: one.subject.label for one in planned.test},
         groups={one.path: one.group_name for one in planned.labelled} if competition.has_groups else {},
         test_ids={one.path: one.id for one in planned.test},
+        rows={one.path: one.row for one in planned.images} if competition.submission.per_group else {},
     )
 
 

@@ -8,11 +8,21 @@ from dataclasses import dataclass, field
 
 from kagglekit.base import image_names, patterns
 from kagglekit.competitions.competition import Competition
-from kagglekit.competitions.locations import Alternatives, CocoLabels, CsvLabels, FolderLabels, TrainLayout
+from kagglekit.competitions.locations import (
+    Alternatives,
+    CocoIds,
+    CocoLabels,
+    CsvLabels,
+    FolderLabels,
+    TrainLayout,
+    named_in_all,
+)
 from kagglekit.competitions.synthetic import subjects
 from kagglekit.competitions.synthetic.subjects import Subject, Turn
 
 _GROUPS = 6
+_MANY = 10_000
+"""More groups than images show."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +31,17 @@ class Picture:
 
     path: str
     id: str
-    """What tables call it: a test id, or what the placeholder of a training image matches."""
+    """A test id, or what tables call a training image."""
     subject: Subject
     group: int
-
-    @property
-    def group_name(self) -> str:
-        """What tables call its group."""
-        return _group_name(self.group)
+    group_name: str
+    """What tables call its group."""
+    row: str
+    """The row of the submission that it belongs to, if that is of a group of images."""
+    cells: dict[str, str]
+    """Its cells in the columns that its group and its row have, and those that are joined to its id."""
+    called: str = ""
+    """What a JSON file calls a test image."""
 
     @property
     def file_name(self) -> str:
@@ -60,14 +73,17 @@ def of(competition: Competition, folds: int, shape: int) -> Plan:
     """Plan a competition in one of its archive layouts, large enough for `folds`."""
     series = subjects.of(competition)
     groups = max(_GROUPS, folds) if competition.has_groups else 1
-    planned = Plan()
     turns = series.train(groups, folds)
-    if _groups_name_images(competition.train, shape):
+    if subjects.in_groups(competition):
+        groups = _MANY
+    elif _groups_name_images(competition.train, shape):
         groups = 1 + max(turn for _, turn in turns)
-    planned.train = _labelled(competition.train, shape, turns, groups, 1)
+    planned = Plan()
+    planned.train = _labelled(competition, competition.train, shape, turns, groups, start=1)
     if competition.valid is not None:
+        start = len(planned.train) + 1
         turns = series.valid(len(planned.train))
-        planned.valid = _labelled(competition.valid, shape, turns, groups, len(planned.train) + 1)
+        planned.valid = _labelled(competition, competition.valid, shape, turns, groups, start=start)
     if competition.test_patterns:
         planned.test = _asked(competition, shape, series.test(len(planned.labelled)), groups, planned.labelled)
     return planned
@@ -84,13 +100,22 @@ def text_of(layout: TrainLayout, label: str) -> str:
     return next((text for text, meaning in layout.labels.items() if meaning == label), label)
 
 
-def _labelled(layout: TrainLayout, shape: int, turns: Sequence[Turn], groups: int, start: int) -> list[Picture]:
+def _labelled(
+    competition: Competition, layout: TrainLayout, shape: int, turns: Sequence[Turn], groups: int, *, start: int
+) -> list[Picture]:
     """Return images with labels, whose numbers count on from `start`."""
     made = []
+    rows = 2 if getattr(layout, "row", "") and getattr(layout, "group", "") else 1  # of each group
     for number, (subject, turn) in enumerate(turns, start):
-        values = {"label": text_of(layout, subject.label), "group": _group_name(turn % groups)}
+        group = turn // rows % groups
+        plain = _group_name(group)
+        cells = _cells(layout, plain, f"{plain}-{turn % rows}", number)
+        values = {"label": text_of(layout, subject.label), "group": plain} | _joined_id(layout, cells)
         path, name = _train_path(layout, shape, values, number)
-        made.append(Picture(path, name, subject, turn % groups))
+        row = _name(layout, "row", cells) or _name(layout, "group", cells) or plain
+        alone = competition.groups is None and not named_in_all("group", layout.alternatives)
+        named = _name(layout, "group", cells) or (row if alone else plain)
+        made.append(Picture(path, name, subject, group, named, row, cells))
     return made
 
 
@@ -103,8 +128,12 @@ def _asked(
         made = []
         for number, (subject, turn) in enumerate(turns):
             group = groups + turn % groups if competition.has_groups else 0
-            path, test_id = _test_path(competition, shape, len(labelled) + 1 + number, start + number, group)
-            made.append(Picture(path, test_id, subject, group))
+            plain = _group_name(group)
+            cells = _cells(competition.test, plain, plain, start + number)
+            known = {"group": plain} | _joined_id(competition.test, cells)
+            path, test_id, called = _test_path(competition, shape, len(labelled) + 1 + number, start + number, known)
+            row = _name(competition.test, "group", cells) or plain
+            made.append(Picture(path, test_id, subject, group, plain, row, cells, called))
         if taken.isdisjoint(one.path for one in made):
             break
     return made
@@ -112,6 +141,28 @@ def _asked(
 
 def _group_name(group: int) -> str:
     return f"g{group:02}"
+
+
+def _cells(layout: object, group: str, row: str, number: int) -> dict[str, str]:
+    """Return the cells of an image in the columns that a file has for its group and row, and joins to its id."""
+    found: dict[str, str] = {}
+    for name, cell in (("id", str(number)), ("row", row), ("group", group)):
+        declared = getattr(layout, name, "")
+        if declared and (name != "id" or "{" in declared):
+            found |= dict.fromkeys(patterns.columns(declared), cell)
+    return found
+
+
+def _name(layout: object, kind: str, cells: Mapping[str, str]) -> str:
+    """Return the name of an image's group or row in a file; empty if it has none."""
+    declared = getattr(layout, kind, "")
+    return patterns.joined(declared, cells) if declared else ""
+
+
+def _joined_id(layout: object, cells: Mapping[str, str]) -> dict[str, str]:
+    """Return the id that a file joins of several columns, if it does."""
+    declared = getattr(layout, "id", "")
+    return {"id": patterns.joined(declared, cells)} if "{" in declared else {}
 
 
 def _train_path(layout: TrainLayout, shape: int, values: Mapping[str, str], number: int) -> tuple[str, str]:
@@ -122,21 +173,28 @@ def _train_path(layout: TrainLayout, shape: int, values: Mapping[str, str], numb
         pattern += f"/img_{number}.jpg"
     path = _filled(pattern, values, str(number))
     key = layout.key if isinstance(layout, CsvLabels | CocoLabels) else ""
-    match = patterns.compile_pattern(pattern).fullmatch(path)
-    named = match.groupdict() if match is not None else {}
-    return path, named.get(key) or path[len(_folder_of(together)) :]
+    return path, _matched(pattern, path, key) or path[len(_folder_of(together)) :]
 
 
-def _test_path(competition: Competition, shape: int, name: int, number: int, group: int) -> tuple[str, str]:
-    """Return (path, test id)."""
+def _test_path(
+    competition: Competition, shape: int, name: int, number: int, known: dict[str, str]
+) -> tuple[str, str, str]:
+    """Return (path, test id, what a JSON file calls the image). `known` are values of placeholders."""
     together = _together(competition.test_alternatives, shape)
     pattern = together[number % len(together)]
     whole_name = not image_names.is_image(pattern.replace("{id}", "1").replace("{id/}", "1"))
-    values = {"id": f"img_{name}.jpg" if whole_name else str(number), "group": _group_name(group)}
-    path = _filled(pattern, values, "1")
+    values = {"id": f"img_{name}.jpg" if whole_name else str(number)} | known
+    path = _filled(pattern, values, "1" if "{id" in pattern else str(name))
+    below = path[len(_folder_of(together)) :]
+    if isinstance(competition.test, CocoIds):
+        return path, str(number), _matched(pattern, path, CocoIds.key) or below
+    return path, _matched(pattern, path, "id") or image_names.without_ending(below), ""
+
+
+def _matched(pattern: str, path: str, key: str) -> str:
+    """Return what a placeholder matches; empty if the pattern has it not."""
     match = patterns.compile_pattern(pattern).fullmatch(path)
-    assert match is not None
-    return path, match["id"]
+    return "" if match is None else match.groupdict().get(key, "")
 
 
 def _together(layouts: Alternatives, shape: int) -> tuple[str, ...]:

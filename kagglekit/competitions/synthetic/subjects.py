@@ -19,6 +19,8 @@ TRAIN_IMAGES = 120
 _MOST_TEST_IMAGES = 200
 _RARE_EVERY = 40
 """One image in so many has the last of three labels or more."""
+_ALONE_EVERY = 4
+"""One group in so many has one image only."""
 _SPAN = 100
 """Range of numbers whose range is not known."""
 
@@ -161,6 +163,29 @@ class _Amounts(_ByColumn):
         return str(round(value)) if whole else repr(min(max(round(value, 3), low), high))
 
 
+class _InGroups(Subjects):
+    """Groups whose images show the same: two images each, or one."""
+
+    def __init__(self, inner: Subjects) -> None:
+        super().__init__(inner.competition)
+        self._inner = inner
+
+    def train(self, groups: int, folds: int) -> list[Turn]:
+        return _several(self._inner.train(groups, folds), 0)
+
+    def valid(self, train: int) -> list[Turn]:
+        return _several(self._inner.valid(train), train)
+
+    def test(self, labelled: int) -> list[Turn]:
+        return _several(self._inner.test(labelled), 0)
+
+
+def _several(turns: list[Turn], start: int) -> list[Turn]:
+    """Return the images of groups, which are numbered from `start`."""
+    numbered = [(subject, number) for number, (subject, _) in enumerate(turns, start)]
+    return [turn for turn in numbered for _ in range(1 if turn[1] % _ALONE_EVERY == 0 else 2)]
+
+
 _SUBJECTS: dict[type[Target], type[Subjects]] = {
     Classes: _OneOf,
     Grades: _OneOf,
@@ -172,7 +197,13 @@ _SUBJECTS: dict[type[Target], type[Subjects]] = {
 
 def of(competition: Competition) -> Subjects:
     """Return what images of a competition show."""
-    return _SUBJECTS[type(competition.target)](competition)
+    made = _SUBJECTS[type(competition.target)](competition)
+    return _InGroups(made) if in_groups(competition) else made
+
+
+def in_groups(competition: Competition) -> bool:
+    """Return whether all images of a group have one label, and no two groups one image."""
+    return bool(competition.submission.per_group) or getattr(competition.train, "per_group", False)
 
 
 def _num_test(least: int, labelled: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.label_columns import Columns, OneHot, RowPerLabel, Tags
-from kagglekit.competitions.locations import CocoLabels, CsvGroups, CsvIds, CsvLabels
+from kagglekit.competitions.locations import CocoIds, CocoLabels, CsvGroups, CsvIds, CsvLabels
 from kagglekit.competitions.synthetic.plan import Picture, Plan, text_of
 from kagglekit.tasks.targets import SEPARATOR, FromCsv, Source
 
@@ -32,19 +32,22 @@ def contents(competition: Competition, source: Source | None, planned: Plan) -> 
     rows: Rows = [(one, "") for one in planned.train]
     if isinstance(layout, CsvLabels):
         rows = _rows(competition, layout, planned)
-        found[layout.csv] = _labels(competition, layout, rows)
+        found[layout.source] = _labels(competition, layout, rows)
     if competition.groups is not None:
         _add_groups(found, competition.groups, rows, planned)
     if isinstance(source, FromCsv):
-        own = isinstance(layout, CsvLabels) and source.csv == layout.csv
+        own = isinstance(layout, CsvLabels) and source.csv == layout.source
         _add_names(found, source, competition, rows if own else [(one, "") for one in planned.labelled])
     sample = form.sample[:1] if planned.test and not form.by_hook else ()
-    if isinstance(test, CsvIds) and test.csv not in sample:
-        found.setdefault(test.csv, {})[test.id] = [one.id for one in planned.test]
+    if isinstance(test, CsvIds) and test.source not in sample:
+        found.setdefault(test.source, {}).update(_ids(test, planned.test))
     for name, values in found.items():
         yield name, _csv(pd.DataFrame(values))
     if isinstance(layout, CocoLabels):
-        yield layout.json, json.dumps(_coco(competition, layout, planned)).encode()
+        yield layout.source, json.dumps(_coco(competition, layout, planned)).encode()
+    if isinstance(test, CocoIds):
+        images = [{"id": int(one.id), "file_name": one.called} | one.cells for one in planned.test]
+        yield test.source, json.dumps({"images": images}).encode()
     for name in sample:
         yield name, _csv(_sample(competition, planned))
 
@@ -54,12 +57,13 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _rows(competition: Competition, layout: CsvLabels, planned: Plan) -> Rows:
-    """Return the rows of a file of labels: one for each image, or for each of its labels, or all."""
+    """Return the rows of a file of labels: one for each image or group, or for each of its labels, or all."""
+    listed = list({one.group_name: one for one in planned.train}.values()) if layout.per_group else planned.train
     if not isinstance(layout.label, RowPerLabel):
-        return [(one, "") for one in planned.train]
+        return [(one, "") for one in listed]
     if layout.label.value or layout.label.in_id:
-        return [(one, label) for one in planned.train for label in competition.labels]
-    return [(one, label) for one in planned.train for label in _own(one)]
+        return [(one, label) for one in listed for label in competition.labels]
+    return [(one, label) for one in listed for label in _own(one)]
 
 
 def _own(one: Picture) -> list[str]:
@@ -69,9 +73,7 @@ def _own(one: Picture) -> list[str]:
 
 def _labels(competition: Competition, layout: CsvLabels, rows: Rows) -> Table:
     """Return the columns of a file of labels."""
-    table: Table = {layout.id: [one.id for one, _ in rows]}
-    if layout.group:
-        table[layout.group] = [one.group_name for one, _ in rows]
+    table = _ids(layout, [one for one, _ in rows])
     label = layout.label
     if isinstance(label, RowPerLabel):
         return table | _long(layout, label, rows)
@@ -88,6 +90,14 @@ def _labels(competition: Competition, layout: CsvLabels, rows: Rows) -> Table:
     return table | {label: [text_of(layout, one.subject.label) for one, _ in rows]}
 
 
+def _ids(layout: CsvLabels | CsvIds, images: Sequence[Picture]) -> Table:
+    """Return the columns that say which image, or which group of images, a row is of, and its groups."""
+    per_group = isinstance(layout, CsvLabels) and layout.per_group
+    own = [one.group_name if per_group else one.id for one in images]
+    named = {} if "{" in layout.id else {layout.id: own}
+    return named | {column: [one.cells[column] for one in images] for column in images[0].cells}
+
+
 def _flags(name: str, rows: Rows) -> list[str]:
     """Return 1 for each row whose image has a label, else 0."""
     return [str(int(name in _own(one))) for one, _ in rows]
@@ -98,7 +108,7 @@ def _long(layout: CsvLabels, label: RowPerLabel, rows: Rows) -> Table:
     texts = [text_of(layout, name) for _, name in rows]
     table: Table = {} if label.in_id else {label.label: texts}
     if label.in_id:
-        ids = [one.id for one, _ in rows]
+        ids = [one.group_name if layout.per_group else one.id for one, _ in rows]
         joined = [
             label.label.replace("{id}", image).replace("{label}", text) for image, text in zip(ids, texts, strict=True)
         ]
@@ -132,20 +142,20 @@ def _add_names(found: dict[str, Table], source: FromCsv, competition: Competitio
 def _coco(competition: Competition, layout: CocoLabels, planned: Plan) -> dict[str, Any]:
     """Return the images, annotations and categories."""
     texts = {name: text_of(layout, name) for name in competition.labels}
-    by_name = layout.category == "name"
+    by_name = layout.category != "id"
     keys: dict[str, Any] = {
         name: number if by_name else _number(texts[name]) for number, name in enumerate(competition.labels, 1)
     }
     images = []
     for number, one in enumerate(planned.train):
-        group = {layout.group: one.group_name} if layout.group else {}
-        images.append({"id": number, "file_name": one.id} | group)
+        images.append({"id": number, "file_name": one.id} | one.cells)
     pairs = [(number, name) for number, one in enumerate(planned.train) for name in _own(one)]
     annotations = [
         {"id": place, "image_id": number, "category_id": keys[name]} for place, (number, name) in enumerate(pairs)
     ]
     meanings = competition.target.meanings
-    categories = [{"id": keys[name], "name": texts[name] if by_name else meanings[name]} for name in competition.labels]
+    field = layout.category if by_name else "name"
+    categories = [{"id": keys[name], field: texts[name] if by_name else meanings[name]} for name in competition.labels]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
@@ -156,7 +166,8 @@ def _number(text: str) -> int | str:
 
 def _sample(competition: Competition, planned: Plan) -> pd.DataFrame:
     """Return a sample submission with the same predictions in all rows."""
-    ids = [submissions.written_id(competition, one.id) for one in planned.test]
+    of = (one.row if competition.submission.per_group else one.id for one in planned.test)
+    ids = [submissions.written_id(competition, name) for name in dict.fromkeys(of)]
     columns = len(competition.labels)
     even = np.full((len(ids), columns), 1 / columns if competition.target.exclusive else 0.5)
     return submissions.lay_out(competition, ids, even, None)
