@@ -93,22 +93,24 @@ def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> La
     columns = label_cells.used_columns(layout, competition, table.columns)
     csv_tables.require_columns(table, [*keys, *columns], layout.source)
     _remark_unused([name for name in table.columns if name and name not in (*keys, *columns)], layout.source, files)
-    table = _left_in(csv_tables.with_joined(table, (layout.id, layout.group, layout.row)), layout)
+    table = csv_tables.with_joined(table, (layout.id, layout.group, layout.row))
+    left_out = _left_out(table, layout, files)
+    table = table[~table[layout.id].isin(left_out)].reset_index(drop=True) if left_out else table
     cells = label_cells.Cells(layout, competition, table, columns, files)
     groups, rows = (
         label_cells.group_of(cells.images(), table[column].tolist(), layout.source) if column else {}
         for column in (layout.group, layout.row)
     )
-    return LabelTable(cells.labels(), groups, rows, layout.leave_out)
+    return LabelTable(cells.labels(), groups, rows, left_out)
 
 
-def _left_in(table: pd.DataFrame, layout: CsvLabels) -> pd.DataFrame:
-    """Return the rows that the plugin does not leave out. Raises UserError for one that is not there."""
+def _left_out(table: pd.DataFrame, layout: CsvLabels, files: DataFiles) -> tuple[str, ...]:
+    """Return the ids of rows that the plugin leaves out. One that is not there, as in another copy, is remarked on."""
     there = set(table[layout.id])
     unknown = [name for name in layout.leave_out if name not in there]
     if unknown:
-        raise UserError(f"leave_out names {unknown[0]!r}, which column {layout.id!r} of {layout.source} has not.")
-    return table[~table[layout.id].isin(layout.leave_out)].reset_index(drop=True) if layout.leave_out else table
+        files.remarks.append(f"leave_out names {unknown[0]!r}, which column {layout.id!r} of {layout.source} has not")
+    return tuple(name for name in layout.leave_out if name in there)
 
 
 def _remark_unused(columns: Sequence[str], source: str, files: DataFiles) -> None:

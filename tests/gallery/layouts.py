@@ -71,6 +71,8 @@ class Layout:
     """Number of the first test image; 0: they count on."""
     each: int = 1
     """Number of images that follow one another and are of one patient, driver or place."""
+    alike: bool = False
+    """Whether these show the same. Rows that are the same are one row in all tables."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """File with a row for each training image -> its first row, a line end, the template of a row."""
     test_tables: Mapping[str, str] = field(default_factory=dict)
@@ -87,12 +89,14 @@ class Layout:
 
     def images(self) -> tuple[list[Image], list[Image]]:
         """Return training and test images."""
-        shown = [self.labels[n % len(self.labels)] for n in range(self.count)] + list(self.lone)
-        asked = [self.labels[n % len(self.labels)] for n in range(_TESTED)]
+        shown = [self._label(n) for n in range(self.count)] + list(self.lone)
         start = self.first_test or self.first + len(shown)
         train = [self._image(self.first + n, label, self.train, self.id) for n, label in enumerate(shown)]
         ids = self.test_id or self.id
-        return train, [self._image(start + n, label, self.test, ids) for n, label in enumerate(asked)]
+        return train, [self._image(start + n, self._label(n), self.test, ids) for n in range(_TESTED)]
+
+    def _label(self, n: int) -> str:
+        return self.labels[(n // self.each if self.alike else n) % len(self.labels)]
 
     def _image(self, n: int, label: str, paths: Templates, ids: Templates) -> Image:
         places = {place for place, _ in self.answer.amounts(label)}
@@ -110,7 +114,7 @@ class Layout:
         asked = test[::-1]  # a sample need not have the order of the files
         for name, template, rows in self._tables(train, test, asked):
             first, row = template.split("\n")
-            lines = [first, *(one.fill(row) for one in rows)]
+            lines = [first, *dict.fromkeys(one.fill(row) for one in rows)]
             files[name] = ("\n".join(lines) + "\n" + self.also.get(name, "")).encode()
         return files
 
@@ -124,7 +128,7 @@ class Layout:
     @property
     def id_place(self) -> int:
         """Number of the sample's column with the ids."""
-        return next(place for place, cell in enumerate(self._id_row()) if "{id}" in cell)
+        return next(place for place, cell in enumerate(self._id_row()) if "{id}" in cell or cell == "{g}")
 
     def truth(self) -> dict[str, str]:
         """Return id of a test image, as the submission has it -> what the image shows."""

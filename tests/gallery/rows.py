@@ -48,16 +48,16 @@ COVERED = (
     "landmark-recognition-2020",
     "UBC-OCEAN",
     "sorghum-id-fgvc-9",
+    "herbarium-2022-fgvc9",
+    "hotel-id-2021-fgvc8",
+    "inaturalist-2019-fgvc6",
+    "inaturalist-2018",
+    "yelp-restaurant-photo-classification",
     "herbarium-2019-fgvc6",
 )
 """Competitions that a description of 30 lines or fewer declares: run on data in their layout, and submitted."""
 
 LATER = {
-    "herbarium-2022-fgvc9": "keys of its own in the JSON file",
-    "hotel-id-2021-fgvc8": "an id with two labels",
-    "inaturalist-2019-fgvc6": "test ids in a JSON file",
-    "inaturalist-2018": "test ids in a JSON file",
-    "yelp-restaurant-photo-classification": "one row for several images",
     "cdiscount-image-classification-challenge": "container",
     "seti-breakthrough-listen": "arrays",
     "statoil-iceberg-classifier-challenge": "arrays",

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from kagglekit import ClassLabel, CocoLabels, Competition
+from kagglekit import ClassLabel, CocoIds, CocoLabels, Competition, TopClasses
 from tests.gallery import answers, rows, running
-from tests.gallery.layouts import Image, Layout, coco
+from tests.gallery.layouts import Image, Layout, coco, others
 from tests.gallery.running import Row
 
 SPECIES = ("0", "3", "105", "15504")
@@ -58,6 +58,47 @@ def herbarium_2021() -> Competition:
     )
 
 
+def herbarium_2022() -> Competition:
+    """Name the species of a pressed plant. Test ids are those of a JSON file."""
+    return Competition(
+        name="herbarium-2022",
+        kaggle="herbarium-2022-fgvc9",
+        train=CocoLabels("train_metadata.json", images="train_images/{file_name/}"),
+        test=CocoIds("test_metadata.json", images="test_images/{file_name/}"),
+        flip="allowed",
+        submission=ClassLabel(id="Id", label="Predicted"),
+        metric="f1(macro)",
+        leaderboard={"gold": 0.84602, "silver": 0.75373, "bronze": 0.5965, "median": 0.22549},
+    )
+
+
+def inaturalist_2018() -> Competition:
+    """Name the species in three guesses. The images of a validation set are in the same folders."""
+    return Competition(
+        name="inaturalist-2018",
+        kaggle="inaturalist-2018",
+        train=CocoLabels("train2018.json", images="train_val2018/{file_name/}", only_listed=True),
+        test=CocoIds("test2018.json", images="test2018/{file_name}"),
+        flip="allowed",
+        submission=TopClasses(label="predicted", k=3, sample=("kaggle_sample_submission.csv",)),
+        metric="top_error@3",
+    )
+
+
+def inaturalist_2019() -> Competition:
+    """Name the species. The images of a validation set are in the same folders."""
+    return Competition(
+        name="inaturalist-2019",
+        kaggle="inaturalist-2019-fgvc6",
+        train=CocoLabels("train2019.json", images="train_val2019/{file_name/}", only_listed=True),
+        test=CocoIds("test2019.json", images="test2019/{file_name}"),
+        flip="allowed",
+        submission=ClassLabel(label="predicted", sample=("kaggle_sample_submission.csv",)),
+        metric="top_error@1",
+        leaderboard={"gold": 0.15955, "silver": 0.26058, "bronze": 0.39028, "median": 0.43478},
+    )
+
+
 def iwildcam_2020() -> Competition:
     """Name the animal in front of a camera trap. Folds never split a place."""
     return Competition(
@@ -84,6 +125,31 @@ def of_2020(train: Sequence[Image], test: Sequence[Image]) -> dict[str, bytes]:
     return {
         "nybg2020/train/metadata.json": json.dumps(found, ensure_ascii=False).encode("latin-1"),
         "nybg2020/test/metadata.json": json.dumps(asked(test, "images/000/{n}.jpg")).encode(),
+    }
+
+
+def of_2022(train: Sequence[Image], test: Sequence[Image]) -> dict[str, str]:
+    """Return files with keys of their own. Test ids are numbers, and not in the names of the images."""
+    found = {
+        "annotations": [{"genus_id": 1, "category_id": int(one.label), "image_id": one.id} for one in train],
+        "images": [{"image_id": one.id, "file_name": f"000/00/{one.id}.jpg", "license": 1} for one in train],
+        "categories": [{"category_id": int(name), "scientificName": f"Abies {name}"} for name in SPECIES],
+        "genera": [{"genus_id": 1, "genus": "Abies"}],
+    }
+    listed = [{"image_id": str(one.n), "file_name": f"000/test-{one.n:06d}.jpg", "license": 1} for one in test]
+    return {"train_metadata.json": json.dumps(found), "test_metadata.json": json.dumps(listed)}
+
+
+def inaturalist(
+    year: int, train: Sequence[Image], test: Sequence[Image], name: str, test_name: str
+) -> dict[str, bytes | str]:
+    """Return the files of a year, and an image of its validation set."""
+    own = Image(n=0, id="000000", label="3", g=0, hot="")
+    return {
+        f"train{year}.json": json.dumps(coco(train, SPECIES, name)),
+        f"val{year}.json": json.dumps(coco([own], SPECIES, name)),
+        f"test{year}.json": json.dumps(asked(test, test_name)),
+        **others(own.fill(name)),
     }
 
 
@@ -132,6 +198,54 @@ ROWS = {
             },
         ),
         herbarium_2021,
+    ),
+    "herbarium-2022-fgvc9": Row(
+        Layout(
+            answer=answers.Name(SPECIES),
+            labels=SPECIES,
+            id="{label:0>5}__{n:03d}",
+            test_id="{n}",
+            first_test=1,
+            train="train_images/000/00/{id}.jpg",
+            test="test_images/000/test-{n:06d}.jpg",
+            sample="Id,Predicted\n{id},3",
+            more=of_2022,
+        ),
+        herbarium_2022,
+    ),
+    "inaturalist-2018": Row(
+        Layout(
+            answer=answers.Best(SPECIES, k=3),
+            labels=SPECIES,
+            id="{n:032x}",
+            test_id="{n}",
+            train="train_val2018/Plantae/{label}/{id}.jpg",
+            test="test2018/{n:032x}.jpg",
+            sample="id,predicted\n{id},0 3 105",
+            sample_name="kaggle_sample_submission.csv",
+            more=lambda train, test: inaturalist(
+                2018, train, test, "train_val2018/Plantae/{label}/{id}.jpg", "test2018/{n:032x}.jpg"
+            ),
+            packed={"train_val2018.tar.gz": "train_val2018/", "test2018.tar.gz": "test2018/"},
+        ),
+        inaturalist_2018,
+    ),
+    "inaturalist-2019-fgvc6": Row(
+        Layout(
+            answer=answers.Name(SPECIES),
+            labels=SPECIES,
+            id="{n:032x}",
+            test_id="{n}",
+            train="train_val2019/Plants/{label}/{id}.jpg",
+            test="test2019/{n:032x}.jpg",
+            sample="id,predicted\n{id},3",
+            sample_name="kaggle_sample_submission.csv",
+            more=lambda train, test: inaturalist(
+                2019, train, test, "train_val2019/Plants/{label}/{id}.jpg", "test2019/{n:032x}.jpg"
+            ),
+            packed={"train_val2019.tar.gz": "train_val2019/", "test2019.tar.gz": "test2019/"},
+        ),
+        inaturalist_2019,
     ),
     "iwildcam-2020-fgvc7": Row(
         Layout(

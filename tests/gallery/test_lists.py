@@ -46,6 +46,26 @@ def happy_whales() -> Competition:
     )
 
 
+def hotels_2021() -> Competition:
+    """Tell hotels by their rooms. One image is in the table with two hotels."""
+    return Competition(
+        name="hotels-2021",
+        kaggle="hotel-id-2021-fgvc8",
+        train=CsvLabels(
+            "train.csv",
+            images="train_images/{chain}/{id}",
+            id="image",
+            label="hotel_id",
+            leave_out=("ce27d36c9147cc19.jpg",),
+        ),
+        test="test_images/{id}",
+        flip="allowed",
+        submission=TopClasses(id="image", label="hotel_id", k=5),
+        metric="map@5",
+        leaderboard={"gold": 0.7205, "silver": 0.39, "bronze": 0.0216, "median": 0.0006},
+    )
+
+
 def hotels_2022() -> Competition:
     """Tell hotels by their rooms."""
     return Competition(
@@ -125,6 +145,24 @@ ROWS = {
             sample=f"image,predictions\n{{id}},{' '.join(DOLPHINS[:5])}",
         ),
         happy_whales,
+    ),
+    "hotel-id-2021-fgvc8": Row(
+        Layout(
+            answer=answers.Best(HOTELS, k=5),
+            labels=HOTELS[:5],
+            lone=HOTELS[5:],
+            id="{n:016x}.jpg",
+            train=("train_images/0/{id}", "train_images/87/{id}"),
+            test="test_images/{id}",
+            tables={"train.csv": "image,chain,hotel_id,timestamp\n{id},0,{label},2018-04-13 14:00:00"},
+            also={
+                "train.csv": "ce27d36c9147cc19.jpg,5,36363,2019-01-05 12:00:00\n"
+                "ce27d36c9147cc19.jpg,5,53586,2019-01-05 12:00:00\n"
+            },
+            sample=f"image,hotel_id\n{{id}},{' '.join(HOTELS[:5])}",
+            more=lambda *_: others("train_images/5/ce27d36c9147cc19.jpg"),
+        ),
+        hotels_2021,
     ),
     "hotel-id-to-combat-human-trafficking-2022-fgvc9": Row(
         Layout(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kagglekit import Competition, CsvLabels, FromCsv, JoinedLabels, Labels, Tags
+from kagglekit import Competition, CsvGroups, CsvIds, CsvLabels, FromCsv, FromTrain, JoinedLabels, Labels, Tags
 from tests.gallery import answers, rows, running
 from tests.gallery.layouts import Layout
 from tests.gallery.running import Row
@@ -45,6 +45,23 @@ def imet_2019() -> Competition:
         flip="allowed",
         submission=JoinedLabels(label="attribute_ids"),
         metric="fbeta(2, samples)",
+    )
+
+
+def yelp() -> Competition:
+    """Say what a restaurant offers, from the photos of its guests."""
+    return Competition(
+        name="yelp",
+        kaggle="yelp-restaurant-photo-classification",
+        target=Labels(FromTrain()),
+        train=CsvLabels(
+            "train.csv", images="train_photos/{id}.jpg", id="business_id", label=Tags("labels"), per_group=True
+        ),
+        groups=CsvGroups("train_photo_to_biz_ids.csv", image="photo_id", group="business_id"),
+        test=CsvIds("test_photo_to_biz.csv", images="test_photos/{id}.jpg", id="photo_id", group="business_id"),
+        flip="allowed",
+        submission=JoinedLabels(id="business_id", label="labels", per_group="mean"),
+        metric="f1(samples)",
     )
 
 
@@ -117,6 +134,33 @@ ROWS = {
             tables={"train.csv": "image,labels\n{id},{label}"},
             sample="image,labels\n{id},healthy",
         )
+    ),
+    "yelp-restaurant-photo-classification": Row(
+        Layout(
+            answer=answers.Tags(ATTRIBUTES[:6]),
+            labels=(*SETS[:5], ""),
+            count=36,
+            each=3,
+            alike=True,
+            train="train_photos/{id}.jpg",
+            test="test_photos/{id}.jpg",
+            tables={
+                "train.csv": "business_id,labels\n{g},{label}",
+                "train_photo_to_biz_ids.csv": "photo_id,business_id\n{id},{g}",
+            },
+            test_tables={"test_photo_to_biz.csv": "photo_id,business_id\n{id},{g}"},
+            also={"test_photo_to_biz.csv": "37,13\n"},  # a photo of two
+            sample="business_id,labels\n{g},1 2 3",
+            packed={
+                "train_photos.tgz": "train_photos/",
+                "test_photos.tgz": "test_photos/",
+                "train.csv.tgz": "train.csv",
+                "train_photo_to_biz_ids.csv.tgz": "train_photo_to_biz_ids.csv",
+                "test_photo_to_biz.csv.tgz": "test_photo_to_biz.csv",
+                "sample_submission.csv.tgz": "sample_submission.csv",
+            },
+        ),
+        yelp,
     ),
 }
 
