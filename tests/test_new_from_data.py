@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kagglekit import (
+    ClassAndScore,
     Classes,
     ClassLabel,
     CocoLabels,
@@ -151,6 +152,35 @@ CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         {"target": Labels(FromTrain(), at_least_one=True), "submission": JoinedLabels(label="tags"),
          "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=Tags("tags", sep="|"))},
     ),
+    "few tags that the sample joins anew": (
+        {"train.csv": labels("id,tags", ["a c", "b c"] * 3), "sample_submission.csv": "id,tags/7,a b c/8,a b c"},
+        {"target": Labels(FromTrain(), at_least_one=True), "submission": JoinedLabels(label="tags")},
+    ),
+    "a column that has what the sample lists": (
+        {"train.csv": labels("id,species,who", [f"{'orca' if n % 2 else 'fin'},w{n % 3}" for n in range(6)]),
+         "sample_submission.csv": "id,predictions/7,w1 w2/8,w1 w2"},
+        {"train": images("who"), "submission": TopClasses(label="predictions", k=2)},
+    ),
+    "a column whose name has the sample's in it, and ids that are not first": (
+        {"train.csv": labels("id,frames,category_id", ["3,0", "4,1", "3,2"] * 2),
+         "sample_submission.csv": ",Category,Id/0,0,7/1,0,8"},
+        {"train": images("category_id"), "submission": ClassLabel(id="Id", label="Category")},
+    ),
+    "a class and its score": (
+        {"train.csv": labels("id,place_id", ["3", "14", "159"] * 2),
+         "sample_submission.csv": "id,marks/7,14 0.1/8,14 0.1"},
+        {"submission": ClassAndScore(label="marks"), "metric": "gap"},
+    ),
+    "a benchmark for a sample": (
+        {"train.csv": labels("id,a,b", ["0.5,0.5", "0.2,0.3", "0,1"] * 2), "zeros.csv": "id,a,b/7,0,0/8,0,0",
+         "one.csv": "id,a,b/7,1,1"},
+        {"target": Shares(["a", "b"]), "submission": ProbabilityPerClass(sample=("zeros.csv",))},
+    ),
+    "a sample for each stage, of which the data has one": (
+        {"train.csv": labels("id,kind", ["oak", "elm"] * 3), "sample_submission_stg2.csv": "id,kind/91,oak/92,oak",
+         "sample_submission_stg1.csv": "id,kind/7,oak/8,oak"},
+        {"submission": ClassLabel(label="kind", sample=("sample_submission_stg1.csv",))},
+    ),
     "one-hot classes of which one is submitted": (
         {"train.csv": labels("id,a,b", ["1,0", "0,1"] * 3), "sample_submission.csv": "id,label/7,a/8,b"},
         {"target": Classes(["a", "b"]), "submission": ClassLabel()},
@@ -272,6 +302,31 @@ def test_annotations(cli: Cli, tmp_path: Path) -> None:
     (found / "sample_submission.csv").write_text("id,cat,dog\n7,0,1\n8,0,1\n")
     succeeded(cli("new", "pets", "--from", found))
     assert written("pets").train == CocoLabels("train.json", images="train/{file_name}", category="name")
+
+
+def test_folders_in_folders_are_one_place(cli: Cli, tmp_path: Path) -> None:
+    tables = {"train.csv": labels("id,kind", ["oak", "elm"] * 3), "sample_submission.csv": "id,kind/7,oak/8,oak"}
+    deep = [f"train/{n % 2}/{n}/{n}.jpg" for n in range(6)] + [f"test/{n % 2}/{n}/{n}.jpg" for n in (7, 8)]
+    succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *deep)))
+    assert written().train == CsvLabels("train.csv", images="train/{a}/{b}/{id}.jpg", id="id", label="kind")
+    names = [f"train/{'a/' * n}{n}.jpg" for n in range(6)]
+    assert "has images of one kind in 6 folders" in failed(
+        cli("new", "elm", "--from", data(tmp_path / "elm", tables, *names))
+    )
+
+
+def test_annotations_whose_images_have_their_folders(cli: Cli, tmp_path: Path) -> None:
+    paths = [f"images/00{n % 2}/0{n}/{n}.jpg" for n in range(6)]
+    content = {
+        "images": [{"id": number, "file_name": path} for number, path in enumerate(paths)],
+        "annotations": [{"id": n, "image_id": n, "category_id": n % 2} for n in range(6)],
+        "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+    }
+    names = [f"herbs/train/{path}" for path in paths] + ["herbs/test/7.jpg", "herbs/test/8.jpg"]
+    found = data(tmp_path / "data", {"sample_submission.csv": "id,label/7,0/8,1"}, *names)
+    (found / "herbs" / "train" / "metadata.json").write_text(json.dumps(content))
+    succeeded(cli("new", "leaf", "--from", found))
+    assert written().train == CocoLabels("herbs/train/metadata.json", images="herbs/train/{file_name/}")
 
 
 LONG = "id,Label/" + "/".join(f"{number}_{kind},0.5" for number in (7, 8) for kind in ("any", "root_1"))

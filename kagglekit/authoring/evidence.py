@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,12 +65,33 @@ class Evidence:
     @cached_property
     def sample_name(self) -> str:
         """Path of the sample submission; empty if there is none. Raises UserError if there are several."""
-        return samples.only(list(samples.usual(self.files))) or ""
+        named = list(samples.usual(self.files))
+        if len(named) > 1:  # one for each stage of a competition, of which the data has one
+            named = [name for name in named if self._names_images(csv_tables.read(self.files, name, ()))] or named
+        benchmarks = [name for name in self._every if self._is_benchmark(name)]
+        return samples.only(named) or max(benchmarks, key=lambda name: len(self._every[name]), default="")
 
     @cached_property
     def sample(self) -> pd.DataFrame | None:
-        """The sample submission, as text."""
-        return csv_tables.read(self.files, self.sample_name, ()) if self.sample_name else None
+        """The sample submission, as text: the column of ids, then the others that have a name."""
+        if not self.sample_name:
+            return None
+        rows = csv_tables.read(self.files, self.sample_name, ())
+        first = self.naming(rows, self.images) or rows.columns[0]
+        return rows[[first, *(column for column in rows.columns if column not in (first, ""))]]
+
+    def _names_images(self, rows: pd.DataFrame) -> bool:
+        return bool(self.naming(rows, self.images))
+
+    def _is_benchmark(self, name: str) -> bool:
+        """Return whether a table says the same of all its images, and another one of these columns does not."""
+        rows = self._every[name]
+        alike = [other for other in self._every.values() if set(other.columns) == set(rows.columns)]
+        return self._says_nothing(rows) and not all(map(self._says_nothing, alike))
+
+    def _says_nothing(self, rows: pd.DataFrame) -> bool:
+        column = self.naming(rows, self.images)
+        return bool(column) and all(rows[other].nunique() == 1 for other in rows.columns if other != column)
 
     @cached_property
     def joined(self) -> JoinedIds | None:
@@ -96,9 +118,21 @@ class Evidence:
             return list(self.joined.labels)
         return [] if self.sample is None else list(self.sample.columns[1:])
 
+    @property
+    def asked_cells(self) -> list[str]:
+        """What the sample submission says of its images, if that is in one column."""
+        if self.sample is None or len(self.sample.columns) != 2:
+            return []
+        return self.sample.iloc[:, 1].str.strip().tolist()
+
     @cached_property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """The other CSV files, as text."""
+        return {name: rows for name, rows in self._every.items() if name != self.sample_name}
+
+    @cached_property
+    def _every(self) -> Mapping[str, pd.DataFrame]:
+        """All CSV files but those that are called as samples are."""
         names = [name for name in self.files.paths if name.lower().endswith(".csv") and name.count("/") <= _DEEPEST]
         return {
             name: csv_tables.read(self.files, name, ())
@@ -131,16 +165,28 @@ class Evidence:
         bare = not image_names.is_image(ids[0]) if ids else True
         ending = next(iter(endings)) if len(endings) == 1 and bare else ""
         written = f"{{{placeholder}}}{ending}"
-        parents = {folder.rpartition("/")[0] for folder in folders}
-        if len(folders) > _MOST_TOGETHER and len(parents) == 1:
-            return below(below(parents.pop(), f"{{{folder}}}"), written)
-        if len(folders) > _MOST_TOGETHER:
+        if len(folders) <= _MOST_TOGETHER:
+            each = [below(each, written) for each in folders]
+            return each[0] if len(each) == 1 else Together(*each)
+        return below(self._path_of_many(folders, folder), written)
+
+    def pattern_of_paths(self, names: Sequence[str]) -> str:
+        """Return the pattern `…/{file_name/}` of images whose names have their folders; empty if they have none."""
+        tops = {path.removesuffix(names[0]) for path in self.files.paths if path.endswith(f"/{names[0]}")}
+        at_all = len(tops) == 1 and "/" in names[0] and all(f"{min(tops)}{name}" in self.files.paths for name in names)
+        return f"{tops.pop()}{{file_name/}}" if at_all else ""
+
+    def _path_of_many(self, folders: Sequence[str], placeholder: str) -> str:
+        """Return the path pattern of folders that are equally deep: a placeholder for each level where they differ."""
+        levels = [folder.split("/") for folder in folders]
+        if len({len(parts) for parts in levels}) > 1:
             raise UserError(
                 f"{self.files.origin} has images of one kind in {len(folders)} folders, such as {folders[0]} and "
                 f"{folders[-1]}: write the plugin without --from, and give --train and --test."
             )
-        each = [below(each, written) for each in folders]
-        return each[0] if len(each) == 1 else Together(*each)
+        differ = [len(set(parts)) > 1 for parts in zip(*levels, strict=True)]
+        free = iter([placeholder] if sum(differ) == 1 else string.ascii_lowercase)
+        return "/".join(f"{{{next(free)}}}" if other else part for part, other in zip(levels[0], differ, strict=True))
 
 
 def _only_top(files: DataFiles) -> str:

@@ -23,6 +23,8 @@ class Values:
 
     name: str
     texts: Sequence[str]
+    asked: Sequence[str] = ()
+    """Cells of the sample submission that are written as these may be."""
 
     @property
     def distinct(self) -> list[str]:
@@ -69,14 +71,16 @@ class Values:
     def separator(self) -> str:
         """Return what separates several labels in a cell; empty if nothing does.
 
-        It does if the parts are fewer than the different cells: names of classes with spaces have more words.
+        It does if the parts are fewer than the different cells (names of classes with spaces have more words), or if
+        the sample submission joins the parts in another way.
         """
         if self.numbers is not None:
             return ""
         cells = self.distinct
         for separator in _SEPARATORS:
-            parts = {part.strip() for cell in cells for part in cell.split(separator)} - {""}
-            if any(separator in cell for cell in cells) and len(parts) < len(cells):
+            parts = _parts(cells, separator)
+            joined_anew = not set(self.asked) <= set(cells) and _parts(self.asked, separator) <= parts
+            if any(separator in cell for cell in cells) and (len(parts) < len(cells) or joined_anew):
                 return separator
         return ""
 
@@ -85,6 +89,10 @@ class Values:
         numbers = self.numbers or [0.5]
         low, high = (end if end in _ROUND else None for end in (numbers[0], numbers[-1]))
         return _plain(low), _plain(high)
+
+
+def _parts(cells: Iterable[str], separator: str) -> set[str]:
+    return {part.strip() for cell in cells for part in cell.split(separator)} - {""}
 
 
 def _plain(end: float | None) -> float | None:

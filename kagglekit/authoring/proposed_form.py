@@ -12,6 +12,7 @@ from kagglekit.authoring.joined_ids import JoinedIds
 from kagglekit.authoring.label_values import Values
 from kagglekit.base.errors import UserError
 from kagglekit.formats import (
+    ClassAndScore,
     ClassLabel,
     JoinedLabels,
     Long,
@@ -138,7 +139,7 @@ def _separator(train: Train, cells: Values) -> str:
 
 
 def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choose) -> Form:
-    """Return the format of one class, of a list of them, or of the probability of one of two."""
+    """Return the format of one class, of that and its score, of a list, or of the probability of one of two."""
     target, labels = train.target, list(train.labels)
     first = next((cell for cell in cells.texts if cell), "")
     for separator in (" ", ","):
@@ -147,6 +148,8 @@ def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choos
             unseen = next((name for name in _NEW if name in guesses), "")
             target = replace(target, unseen=unseen) if unseen and isinstance(target, Classes) else target
             own: dict[str, Any] = {} if separator == " " else {"sep": separator}
+            if len(guesses) == 2 and guesses[1] not in labels:
+                return Form(submission=ClassAndScore(**options, **own), metric="gap", target=target)
             lists = TopClasses(**options, k=len(guesses), **own)
             return Form(submission=lists, metric=f"map@{len(guesses)}", target=target)
     if cells.numbers is not None and len(labels) == 2:

@@ -123,7 +123,8 @@ def _label_columns(evidence: Evidence, table: LabelTable, group: str, given: str
             f"{table.name} has the columns {', '.join(others[:6])}{', …' if len(others) > 6 else ''}: which of them "
             f"has the labels? Name it with --labels {table.name}:{table.id}:COLUMN."
         )
-    return [Values(column, rows[column].str.strip().tolist()) for column in shared]
+    asked = evidence.asked_cells if len(shared) == 1 else []
+    return [Values(column, rows[column].str.strip().tolist(), asked) for column in shared]
 
 
 def _asked_for(evidence: Evidence, rows: pd.DataFrame) -> list[str]:
@@ -135,13 +136,25 @@ def _asked_for(evidence: Evidence, rows: pd.DataFrame) -> list[str]:
     if not shared and len(asked) > 1:
         shared = [column for column in names if set(rows[column]) <= set(asked)][:1]
     if not shared and len(asked) == 1 and evidence.sample is not None:
-        named = set(evidence.sample[asked[0]])
-        texts = [column for column in names if Values(column, rows[column].tolist()).numbers is None]
-        shared = [column for column in texts if named <= set(rows[column])]
+        shared = _by_value(evidence.sample[asked[0]], rows) or _by_name(asked[0], names)
     if shared and len(shared) in (1, len(asked)):
         return shared
     flags = all(Values(column, rows[column].tolist()).flags for column in names)
     return names if len(names) == 1 or flags else []
+
+
+def _by_value(cells: pd.Series, rows: pd.DataFrame) -> list[str]:
+    """Return the columns of text that have all values of a sample's cells, or what spaces separate in them."""
+    texts = [column for column in rows.columns if Values(column, rows[column].tolist()).numbers is None]
+    wholes, parts = set(cells), {part for cell in cells for part in cell.split()}
+    return [column for column in texts if wholes <= set(rows[column])] or [
+        column for column in texts if parts and parts <= set(rows[column])
+    ]
+
+
+def _by_name(asked: str, names: Sequence[str]) -> list[str]:
+    """Return the columns whose names have that of the sample's column in them, as `category_id` has `Category`."""
+    return [name for name in names if asked.lower() in name.lower()]
 
 
 def _labels(table: LabelTable, columns: Sequence[Values], choose: Choose) -> tuple[LabelColumns, Target, list[str]]:

@@ -76,7 +76,8 @@ def _in_json(evidence: Evidence, tests: Sequence[str]) -> Train | None:
         several = len({each["image_id"] for each in content["annotations"]}) < len(content["annotations"])
         names = {str(each["name"]) for each in content["categories"]}
         category = "name" if names & _in_sample(evidence) else "id"
-        layout = CocoLabels(name, images=evidence.pattern(folders, ids, "file_name"), category=category)
+        images = evidence.pattern_of_paths(ids) or evidence.pattern(folders, ids, "file_name")
+        layout = CocoLabels(name, images=images, category=category)
         said = [f"labels: the annotations of {name}, by the {category} of the category"]
         return Train(layout=layout, target=Labels(FromTrain()) if several else Classes(FromTrain()), said=said)
     return None

@@ -13,6 +13,7 @@ from kagglekit.authoring.evidence import Evidence, key
 from kagglekit.authoring.findings import Train
 from kagglekit.authoring.proposal import Proposal
 from kagglekit.base.errors import UserError
+from kagglekit.base.words import listed
 from kagglekit.competitions.locations import CsvIds, CsvLabels
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+\d{4}")
@@ -105,19 +106,19 @@ def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tupl
     apart = not asked or all(evidence.share(folder, asked) > _APART for folder in tests)
     if tests and apart:
         pattern = evidence.pattern(tests, ids)
-        return pattern, [f"test images: {' and '.join(tests)}, by the ids of {evidence.sample_name or 'their names'}"]
+        return pattern, [f"test images: {listed(tests, 3)}, by the ids of {evidence.sample_name or 'their names'}"]
     shared = [folder for folder in evidence.images if asked and evidence.share(folder, asked) > 0]
     if not shared:
         return (), ["test images: none"]
     table = next((n for n, rows in evidence.tables.items() if _lists(rows, asked)), evidence.sample_name)
     if table == evidence.sample_name and evidence.joined is not None:  # its rows are of labels too
-        return evidence.pattern(shared, ids), [f"test images: those of {', '.join(shared)} without labels"]
+        return evidence.pattern(shared, ids), [f"test images: those of {listed(shared, 3)} without labels"]
     rows = evidence.tables.get(table, evidence.sample)
     assert rows is not None
     column = next(column for column in rows.columns if set(rows[column].map(key)) <= asked)
-    said = [f"test images: those of {', '.join(shared)} that {table} lists"]
+    said = [f"test images: those of {listed(shared, 3)} that {table} lists"]
     if isinstance(train.layout, CsvLabels) and not train.layout.only_listed:
-        said = [f"test images: {', '.join(shared)}, which {table} lists"]
+        said = [f"test images: {listed(shared, 3)}, which {table} lists"]
     return CsvIds(table, images=evidence.pattern(shared, ids), id=column), said
 
 
