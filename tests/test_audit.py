@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -482,6 +482,7 @@ def images_of(looks: list[int], features: np.ndarray | None = None, **more: list
     )
 
 
+@settings(deadline=None)
 @given(st.integers(2, 40), st.integers(0, 50), st.integers(1, 9))
 def test_blocks_change_nothing(count: int, seed: int, block: int) -> None:
     random = np.random.default_rng(seed)
@@ -552,6 +553,34 @@ def test_numbers_are_alike_within_a_bin_and_labels_if_all_are() -> None:
 def test_hashes_of_even_pictures_say_nothing() -> None:
     assert duplicates.find(images_of([5, 5], even=[1, 0]), lambda _: None).count["all"] == 0
     assert duplicates.find(images_of([5, 5], even=[1, 1], contents=[3, 3]), lambda _: None).count["all"] == 1
+
+
+def tile(seed: int, spread: float) -> np.ndarray:
+    """Draw water or forest from above: one colour, soft waves and fine grain of so many grey levels."""
+    random = np.random.default_rng(seed)
+    waves = cv2.resize(random.normal(0, spread, (9, 9)), (128, 128), interpolation=cv2.INTER_CUBIC)
+    grain = random.normal(0, spread / 2, (128, 128))
+    return (np.array([40.0, 60.0, 35.0]) + (waves + grain)[..., None]).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("spread", [2.0, 4.0])
+def test_uniform_pictures_are_copies_only_if_hash_and_features_agree(spread: float) -> None:
+    written = [jpeg(tile(1, spread)), jpeg(tile(1, spread), 70), jpeg(tile(2, spread))]
+    seen = [appearance.look(np.array(Image.open(io.BytesIO(each)))) for each in written]
+    assert all(each.structure < duplicates.STRUCTURE for each in seen)
+    looks = [int(np.frombuffer(each.looks, np.uint64)[0]) for each in seen]
+    close = np.array([[1.0, 0.0], [0.99, 0.14], [0.95, 0.31]])  # features of uniform pictures are all alike
+    found = duplicates.find(images_of(looks, close, even=[1, 1, 1]), lambda _: None)
+    assert found.groups.tolist() == [0, 0, 2]
+
+
+def test_only_a_single_colour_is_blank() -> None:
+    green, dithered = np.full((128, 128, 3), (40, 60, 35), np.uint8), np.full((128, 128, 3), 90, np.uint8)
+    dithered[::2, ::2] += 1
+    blank = [green, np.array(Image.open(io.BytesIO(jpeg(green, 30)))), dithered]
+    natural = [tile(seed, spread) for seed in range(3) for spread in (1.5, 3.0)]
+    odd = outliers.find([appearance.look(each) for each in [*blank, *natural]])
+    assert [each.index for each in odd if each.reason == "blank: a single colour"] == [0, 1, 2]
 
 
 def test_features_have_the_last_word_on_hashes() -> None:

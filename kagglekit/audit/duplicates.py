@@ -26,7 +26,8 @@ SAME_COSINE = 0.85
 PLAUSIBLE = 0.5
 """Less similar features are never the same picture, even if hashes agree: simple shapes have similar hashes."""
 STRUCTURE = 8.0
-"""Standard deviation of brightness below which a picture is too uniform for a meaningful hash."""
+"""Standard deviation of brightness below which a picture is too uniform for its hash, or its features, to tell by
+themselves: the features of two pictures of forest, water or haze are as similar as those of copies."""
 MANY = 20
 """Median number of look-alikes above which the images count as frames of films. Then only pairs closer than the
 typical distance to the third nearest image count, because that is a neighbouring frame."""
@@ -50,7 +51,7 @@ class Images:
     looks: NDArray[np.uint64]
     """(N,) perceptual hashes."""
     even: Mask
-    """(N,) whether an image is too uniform for a meaningful hash."""
+    """(N,) whether an image is so uniform that hash and features must agree."""
     mirrored: NDArray[np.uint64]
     """(N,) perceptual hashes of the mirrored images."""
     features: NDArray[np.float16] | None
@@ -150,7 +151,7 @@ class _Close:
     same: Mask
     """Whether the files are identical."""
     telling: Mask
-    """Whether both hashes are meaningful."""
+    """Whether neither image is uniform."""
     bits: NDArray[np.uint8]
     """Number of differing bits of the hashes; the smaller one of plain and mirrored."""
     cosine: NDArray[np.float32] | None
@@ -176,8 +177,9 @@ class _Close:
         near = self.telling & (self.bits <= limits.bits)
         if self.cosine is not None:
             near &= self.cosine >= PLAUSIBLE
-            near |= self.cosine >= limits.cosine
-            near |= self.telling & (self.bits <= LIKE_BITS) & (self.cosine >= limits.like_cosine)
+            near |= self.telling & (self.cosine >= limits.cosine)
+            alike = np.where(self.telling, limits.like_cosine, limits.cosine)
+            near |= (self.bits <= LIKE_BITS) & (self.cosine >= alike)
         return near | self.same
 
 

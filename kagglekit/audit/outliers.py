@@ -17,8 +17,8 @@ TINY = 32
 """Shorter side, in pixels, below which a network sees only a blur."""
 _SMALL_SHARE = 0.2
 """Share of the median shorter side below which an image is small."""
-_BLANK = 4.0
-"""Contrast (0 to 127) below which an image shows nothing."""
+_BLANK = 1.0
+"""Contrast (0 to 127) below which an image is a single colour. Photographs of haze or water have 1.4 and more."""
 _DARK, _BRIGHT = 16.0, 240.0
 """Mean brightness (0 to 255) below which an image is nearly black, and above which it is nearly white."""
 _GREY = 2.0
