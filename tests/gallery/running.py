@@ -91,9 +91,10 @@ def check(slug: str, row: Row, backbone: str, folder: Path) -> None:
 
 
 def check_drawn(slug: str, row: Row, folder: Path) -> None:
-    """See that kagglekit draws the same folders, tables and columns from the description."""
+    """See that kagglekit draws the same folders, tables and columns from the description, and probes its metric."""
     plugin = row.plugin(slug)
-    competition = plugin.competition()
+    competition = testing.check_description(plugin)
+    testing.check_metric(plugin, synthetic.invented(competition))
     (drawn, *_) = testing.draw_all(competition, folder)
     testing.check_tables(plugin, drawn)
     real, made = row.layout.members(), _unpacked(drawn.archive.read_bytes())
