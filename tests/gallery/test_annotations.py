@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,12 @@ def inaturalist_2019() -> Competition:
     return Competition(
         name="inaturalist-2019",
         kaggle="inaturalist-2019-fgvc6",
-        train=CocoLabels("train2019.json", images="train_val2019/{file_name/}", only_listed=True),
+        train=CocoLabels(
+            "train2019.json",
+            images="train_val2019/{file_name/}",
+            also=("{file_name/}",),  # MLE-bench packs the images without their upper folder
+            only_listed=True,
+        ),
         test=CocoIds("test2019.json", images="test2019/{file_name}"),
         flip="allowed",
         submission=ClassLabel(label="predicted", sample=("kaggle_sample_submission.csv",)),
@@ -280,3 +286,10 @@ def test_a_run_submits_what_is_asked(
 @pytest.mark.parametrize("slug", ROWS)
 def test_it_is_drawn_as_it_is(slug: str, tmp_path: Path, cheap: None) -> None:
     running.check_drawn(slug, ROWS[slug], tmp_path)
+
+
+def test_archives_may_lack_the_folder_that_file_names_have(tiny: str, tmp_path: Path) -> None:
+    """As MLE-bench packs them."""
+    row = ROWS["inaturalist-2019-fgvc6"]
+    packed = {name: f"{folder}*" for name, folder in row.layout.packed.items()}
+    running.check("inaturalist-2019-fgvc6", replace(row, layout=replace(row.layout, packed=packed)), tiny, tmp_path)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests import pages
 from tests.conftest import SHARED, pytest_terminal_summary
 from tests.gallery import (
     rows,
@@ -46,6 +47,12 @@ def test_pytest_prints_how_many_were_run() -> None:
     )
     pytest_terminal_summary(terminal)
     assert said == ["2 of 69 competitions declared, run and their submissions checked (tests/gallery)"]
+
+
+def test_the_readme_says_how_many_there_are() -> None:
+    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Of {len(rows.COVERED) + len(rows.LATER)} image competitions at Kaggle, {len(rows.COVERED)} are" in readme
+    assert f"in {LINES} lines or fewer each" in readme
 
 
 @pytest.mark.real
