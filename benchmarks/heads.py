@@ -24,6 +24,7 @@ from kagglekit.base.arrays import Floats, Floats32, Labels
 from kagglekit.base.console import Console
 from kagglekit.competitions import plugins
 from kagglekit.data import archives
+from kagglekit.heads import losses
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.heads.layers import Head
 from kagglekit.heads.linear import LinearPaths
@@ -93,7 +94,8 @@ class Fits:
 
     def _fit(self) -> Head:
         one_hot = np.eye(int(self.shown.max()) + 1, dtype=np.float32)
-        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], np.arange(len(self.shown)), SOFTMAX)
+        everyone, loss = np.arange(len(self.shown)), losses.of(SOFTMAX)
+        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], everyone, loss)
         paths = LinearPaths(prepared, np.ones((1, len(self.shown)), bool))
         paths.advance([0], [self.strength])
         prepared.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import head_file, heads, mlp, nearest, prediction, strengths
+from kagglekit.heads import head_file, heads, losses, mlp, nearest, prediction, strengths
 from kagglekit.heads.layers import Head, Linear, Relu, Standardise, scores_by_torch
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
@@ -64,7 +65,8 @@ def fit(data: Training, chosen: HeadSettings) -> Head:
 def prepare(rows: np.ndarray, labels: np.ndarray) -> LinearRows:
     """Return rows (N, D) for fits of their classes (N,)."""
     one_hot = np.eye(int(labels.max()) + 1, dtype=np.float32)
-    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], np.arange(len(labels)), SOFTMAX)
+    everyone, loss = np.arange(len(labels)), losses.of(SOFTMAX)
+    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], everyone, loss)
 
 
 def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> Head:
@@ -607,6 +609,18 @@ def test_auto_does_not_try_class_means_where_classes_have_many_images(monkeypatc
 def test_auto_compares_with_a_regression_of_one_strength() -> None:
     data = few_a_class()
     assert fit(data, HeadSettings(regularisation_grid=(1e-4,))).chosen.startswith("class means")
+
+
+@pytest.mark.parametrize("width", [8, 90], ids=["many rows", "few rows"])
+def test_balanced_classes_weigh_the_same_together(width: int) -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [40, 14, 6])
+    rows = random.normal(0, 1, (3, width))[labels] + random.normal(0, 2, (60, width))
+    data = replace(of_many_classes(rows, labels), balance=1.0)
+    head = fit(data, HeadSettings(head="logistic", regularisation_grid=(0.1,)))
+    standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    model = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000, class_weight="balanced").fit(standard, labels)
+    assert np.abs(head.predictions(rows.astype(np.float32)) - model.predict_proba(standard)).max() < 5e-3
 
 
 def test_nearest_means_do_without_a_class_that_the_part_lacks() -> None:

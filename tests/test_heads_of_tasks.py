@@ -74,6 +74,29 @@ def test_labels_are_one_logistic_regression_each(features: int, strength: float)
 
 
 @pytest.mark.parametrize("features", [8, 200], ids=["many rows", "few rows"])
+def test_balanced_labels_are_regressions_in_which_yes_and_no_weigh_the_same(features: int) -> None:
+    data = training("labels", features=features)
+    found = prediction.predict(fit(replace(data, balance=1.0), regularisation_grid=(0.1,)), data.rows, ONE_VIEW)
+    rows = standardised(data)
+    for column, yes in enumerate(data.truth.T):
+        weights = np.where(yes > 0, (yes < 1).sum() / yes.sum(), 1.0)
+        expected = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(rows, yes, weights).predict_proba(rows)[:, 1]
+        assert np.abs(found[:, column] - expected).max() < 5e-3
+
+
+@pytest.mark.parametrize("head", ["logistic", "mlp"])
+def test_a_rare_label_is_found_more_often_if_it_counts_more(head: str) -> None:
+    data = training("labels", 400)
+    rare = data.truth[:, 0] * (np.arange(400) % 6 == 0)
+    data = replace(data, truth=np.column_stack([rare, data.truth[:, 1:]]))
+    plain, half, balanced = (
+        prediction.predict(fit(replace(data, balance=balance), head=head), data.rows, ONE_VIEW)[rare > 0, 0].mean()
+        for balance in (0.0, 0.5, 1.0)
+    )
+    assert plain < half < balanced
+
+
+@pytest.mark.parametrize("features", [8, 200], ids=["many rows", "few rows"])
 @pytest.mark.parametrize("strength", [1e-3, 1e-1])
 def test_numbers_are_a_ridge_regression(features: int, strength: float) -> None:
     data = training("numbers", features=features)

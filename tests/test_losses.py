@@ -67,6 +67,36 @@ def test_losses_are_those_of_torch() -> None:
     assert torch.allclose(found, functional.mse_loss(scores[:, :2], standardised))
 
 
+def test_balanced_losses_are_weighted_as_torch_weights_them() -> None:
+    scores = torch.randn(COUNT, 3, generator=torch.Generator().manual_seed(1))
+    task, truth, labels = of("classes")
+    weights = torch.tensor(task.weights(truth, 1.0), dtype=torch.float32)
+    expected = functional.cross_entropy(scores, labels, weights, reduction="sum")
+    loss = losses.of(task, weights=weights.numpy())
+    assert torch.allclose(loss.total(scores, loss.goals(labels)), expected)
+    assert weights[labels].mean() == pytest.approx(1)
+    each = torch.bincount(labels, weights[labels])
+    assert torch.allclose(each, each[0]), "all classes count the same together"
+    task, truth, labels = of("labels")
+    weights = torch.tensor(task.weights(truth, 1.0), dtype=torch.float32)
+    expected = functional.binary_cross_entropy_with_logits(scores, labels, pos_weight=weights)
+    loss = losses.of(task, weights=weights.numpy())
+    assert torch.allclose(loss.total(scores, loss.goals(labels)) / COUNT, expected)
+    yes = labels.sum(dim=0)
+    some = (yes > 0) & (yes < COUNT)
+    assert torch.allclose((weights * yes)[some], (COUNT - yes)[some])
+    assert task.weights(truth, 0.0) is None
+
+
+def test_a_model_is_trained_with_the_weights_of_its_own_images(tmp_path: Path) -> None:
+    labels = np.array([0] * 12 + [1] * 4)
+    balanced = trainers.CALM.changed(balance=1.0)
+    loss = trainers.trainer(tmp_path, balanced, of=trainers.data(labels=labels)).learner.loss
+    scores, goals = torch.zeros(2, 2), torch.eye(2)
+    ratio = loss.total(scores[1:], goals[1:]) / loss.total(scores[:1], goals[:1])
+    assert float(ratio) == pytest.approx(3)
+
+
 def test_label_smoothing_is_for_probabilities() -> None:
     task, _, labels = of("labels")
     assert losses.of(task, 0.2).goals(labels[:2]).tolist() == [

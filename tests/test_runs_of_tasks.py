@@ -76,6 +76,12 @@ def test_nearest_means_need_classes(cli: Cli, tiny: str, tmp_path: Path, home: P
     assert not (home / "task" / "runs").exists(), "before any data is read"
 
 
+def test_numbers_have_no_rare_classes(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+    said = failed(start("numbers", cli, tiny, tmp_path, "balance=1"))
+    assert said == "kagglekit: balance makes rare classes count more, and numbers have none: set it to 0.\n"
+    assert not (home / "task" / "runs").exists(), "before any data is read"
+
+
 @pytest.mark.parametrize(
     ("kind", "head"), [*itertools.product(DECLARED, ["logistic", "mlp"]), ("grades", "nearest")], ids=str
 )

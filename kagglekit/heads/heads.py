@@ -15,7 +15,7 @@ import numpy as np
 from kagglekit.base.arrays import Floats32, Indices, Mask
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import losses, mlp, nearest, strengths, units
+from kagglekit.heads import mlp, nearest, strengths, units
 from kagglekit.heads.inner_fits import Apart, Together
 from kagglekit.heads.layers import Head
 from kagglekit.heads.linear import LinearPaths
@@ -61,7 +61,7 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
     `scratch` is a folder for temporary files.
     """
     indices, training = np.flatnonzero(part), training.of_part(part)
-    with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
+    with closing(LinearRows(training.rows, training.goals, indices, training.loss(indices), scratch)) as rows:
         strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)[0]
         return _linear(rows, strength, grid)
 
@@ -72,7 +72,7 @@ def _few_a_class(training: Training, indices: Indices) -> bool:
 
 def _fit_better(training: Training, indices: Indices, grid: Sequence[float], seed: int, scratch: Path | None) -> Head:
     """Fit a linear head or class means on the images at `indices` (N,): what predicts held-out ones of them better."""
-    with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
+    with closing(LinearRows(training.rows, training.goals, indices, training.loss(indices), scratch)) as rows:
         strength, loss = _choose(training, rows, indices, grid, seed)
         means, loss_of_means = nearest.fit(training, indices, seed)
         return means if loss_of_means < loss else _linear(rows, strength, grid)
@@ -123,7 +123,8 @@ def _epochs(training: Training, indices: Indices, settings: HeadSettings, seed: 
         return scale.standard(training.goals(indices[images])[np.arange(len(flat)), view])
 
     sums = sum(scale.standard(training.goals(some)).sum(axis=(0, 1), dtype=np.float64) for some in every)
-    bias, _ = losses.of(training.activation).start(np.array([sums]), np.array([len(indices) * views], np.float64))
+    loss = training.loss(indices)
+    bias, _ = loss.start(np.array([sums]), np.array([len(indices) * views], np.float64))
     network = mlp.Settings(
         activation=training.activation,
         columns=training.columns,
@@ -131,6 +132,7 @@ def _epochs(training: Training, indices: Indices, settings: HeadSettings, seed: 
         dropout=settings.mlp_dropout,
         seed=seed,
         bias=bias[0].astype(np.float32),
+        weights=loss.weights,
     )
     for head in mlp.epochs(rows.reshape(-1, rows.shape[2]), goals, network, count):
         yield scale.folded(head)

@@ -21,6 +21,10 @@ class Loss(ABC):
 
     activation: ClassVar[Activation]
 
+    def __init__(self, weights: Floats | None = None) -> None:
+        """`weights` (C,) multiply the loss where a column is true; without them all count the same."""
+        self.weights = weights if weights is None else weights.astype(np.float32)
+
     @abstractmethod
     def curvature(self, columns: int) -> float:
         """Return the second derivative by a score that fits of C columns should reckon with."""
@@ -60,7 +64,12 @@ class CrossEntropy(Loss):
         total = scores.sum(axis=2)  # (B, F)
         scores /= total[:, :, None]
         scores -= goals[:, None]
-        return np.asarray(np.log(total, dtype=np.float64) - right)
+        losses = np.asarray(np.log(total, dtype=np.float64) - right)
+        if self.weights is not None:
+            own = goals @ self.weights
+            scores *= own[:, None, None]
+            losses *= own[:, None]
+        return losses
 
 
 class BinaryCrossEntropy(Loss):
@@ -77,6 +86,10 @@ class BinaryCrossEntropy(Loss):
         small = np.exp(-np.abs(scores))
         losses = np.maximum(scores, 0) + np.log1p(small) - goals[:, None] * scores
         scores[...] = np.where(scores >= 0, 1, small) / (1 + small) - goals[:, None]
+        if self.weights is not None:
+            own = (1 + goals * (self.weights - 1))[:, None]
+            scores *= own
+            losses *= own
         return np.asarray(losses.sum(axis=2, dtype=np.float64))
 
     def start(self, sums: Floats, counts: Floats) -> tuple[Floats, Mask]:
@@ -85,7 +98,9 @@ class BinaryCrossEntropy(Loss):
         Without a single positive any smaller probability would be better, down to zero.
         """
         rows = counts[:, None]
-        return SIGMOID.scores((sums + 0.5) / (rows + 1)), (sums <= 0) | (sums >= rows)
+        weights = 1.0 if self.weights is None else self.weights
+        yes, no = sums * weights + 0.5, rows - sums + 0.5
+        return SIGMOID.scores(yes / (yes + no)), (sums <= 0) | (sums >= rows)
 
 
 class SquaredError(Loss):
@@ -103,11 +118,11 @@ class SquaredError(Loss):
         return np.asarray(np.einsum("bfc,bfc->bf", scores, scores, dtype=np.float64) / 2)
 
 
-_LOSSES: dict[str, Loss] = {
-    loss.activation.name: loss for loss in (CrossEntropy(), BinaryCrossEntropy(), SquaredError())
+_LOSSES: dict[str, type[Loss]] = {
+    loss.activation.name: loss for loss in (CrossEntropy, BinaryCrossEntropy, SquaredError)
 }
 
 
-def of(activation: Activation) -> Loss:
+def of(activation: Activation, weights: Floats | None = None) -> Loss:
     """Return the loss of a final activation."""
-    return _LOSSES[activation.name]
+    return _LOSSES[activation.name](weights)

@@ -27,7 +27,7 @@ _DECAY = 1e-2
 
 @dataclass(frozen=True)
 class Settings:
-    """Final activation, size, dropout rate, seed and first bias of the network."""
+    """Final activation, size, dropout rate, seed, first bias and weights of the network's loss."""
 
     activation: Activation
     columns: int
@@ -36,6 +36,8 @@ class Settings:
     seed: int
     bias: Floats32
     """What is added to the random bias of the scores, (C,)."""
+    weights: Floats32 | None = None
+    """What multiplies the loss where a column is true, (C,)."""
 
 
 def epochs(rows: Floats32, goals: Callable[[Indices], Floats32], settings: Settings, count: int) -> Iterator[Head]:
@@ -65,7 +67,7 @@ def epochs(rows: Floats32, goals: Callable[[Indices], Floats32], settings: Setti
             network[6].bias.add_(torch.from_numpy(settings.bias))  # type: ignore[operator]
         optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
         generator = torch.Generator().manual_seed(settings.seed)
-        x, loss_of = torch.from_numpy(rows), _loss(settings.activation)
+        x, loss_of = torch.from_numpy(rows), _loss(settings)
         for epoch in range(1, count + 1):
             network.train()
             order = torch.randperm(len(x), generator=generator)
@@ -79,16 +81,18 @@ def epochs(rows: Floats32, goals: Callable[[Indices], Floats32], settings: Setti
             yield _folded(network.eval(), settings.activation, f"{epoch} epochs")
 
 
-def _loss(activation: Activation) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _loss(settings: Settings) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return the mean loss of scores (B, C) towards goals (B, C)."""
+    import torch
     from torch.nn import functional
 
+    weights = None if settings.weights is None else torch.from_numpy(settings.weights)
     # a class index is faster than a one-hot row
     return {
-        SOFTMAX: lambda scores, goals: functional.cross_entropy(scores, goals.argmax(dim=1)),
-        SIGMOID: functional.binary_cross_entropy_with_logits,
+        SOFTMAX: lambda scores, goals: functional.cross_entropy(scores, goals.argmax(dim=1), weights),
+        SIGMOID: lambda scores, goals: functional.binary_cross_entropy_with_logits(scores, goals, pos_weight=weights),
         IDENTITY: functional.mse_loss,
-    }[activation]
+    }[settings.activation]
 
 
 def _folded(network: Any, activation: Activation, chosen: str) -> Head:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask
 from kagglekit.data import folds
+from kagglekit.heads import losses
+from kagglekit.heads.losses import Loss
 from kagglekit.heads.row_file import Rows
 from kagglekit.tasks.activations import Activation
 from kagglekit.tasks.task import Strata, Task, Truth
@@ -30,6 +32,8 @@ class Training:
     """Group of each image, (N,), or None."""
     view_classes: tuple[tuple[int, ...], ...]
     """For each view, the column that shows in it as column c, (V, C)."""
+    balance: float = 0.0
+    """How much more rare columns count, from 0 to 1."""
 
     def of_part(self, part: Mask) -> Training:
         """Return the same images with the task as a part of them, (N,), knows it."""
@@ -49,6 +53,10 @@ class Training:
         """Return what each view of the images at `indices` (N,) should give, (N, V, C)."""
         truth = self.truth[indices]
         return np.stack([self.task.goals(self.task.mirrored(truth, columns)) for columns in self.view_classes], axis=1)
+
+    def loss(self, indices: Indices) -> Loss:
+        """Return the loss of linear heads that learn from the images at `indices` (N,)."""
+        return losses.of(self.activation, self.task.weights(self.truth[indices], self.balance))
 
     def losses(self, indices: Indices, predictions: Floats) -> Floats:
         """Return the proper loss of each image at `indices` (N,), (N,)."""

@@ -41,6 +41,12 @@ class DataSettings(Section):
     )
     holdout: int = setting(2000, "Number of held-out images, with validation = `holdout`.", at_least(1))
     sample: int = setting(0, "Use only this many training and test images; 0 uses all.", at_least(0, "all"))
+    balance: float = setting(
+        0.0,
+        "How much more rare classes count in training: 0 not at all, 1 until all classes count the same together, and "
+        "a label's yes as much as its no.",
+        from_to(0, 1),
+    )
     seed: int = setting(0, "Random seed.", Rule(lambda seed: 0 <= seed < 2**32, "must be from 0 to 2**32 - 1"))
     max_megapixels: int = setting(
         100,

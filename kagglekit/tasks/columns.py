@@ -63,6 +63,15 @@ class _Logistic(_ByColumn):
     loss = "log loss"
     metric = "log_loss"
 
+    def weights(self, truth: Truth, balance: float) -> Floats | None:
+        """Return the weight of each column's yes, (C,), where a no has 1; 1 where one of both does not occur."""
+        if not balance:
+            return None
+        yes = np.asarray(truth.sum(axis=0), dtype=np.float64)
+        no = len(truth) - yes
+        both = (yes > 0) & (no > 0)
+        return np.where(both, no / np.where(both, yes, 1.0), 1.0) ** balance
+
     def losses(self, truth: Truth, predictions: Floats) -> Floats:
         """Return each row's mean binary log loss over the columns, (N,)."""
         losses: Floats = _binary_losses(truth, predictions).mean(axis=1)

@@ -54,6 +54,15 @@ class OneOf(Task):
         """Return the share of each class, (C,)."""
         return np.bincount(_indices(truth), minlength=len(self.columns)) / len(truth)
 
+    def weights(self, truth: Truth, balance: float) -> Floats | None:
+        """Return the weights of classes, (C,); their mean over the images is 1. One that does not occur has 1."""
+        if not balance:
+            return None
+        counts = np.bincount(_indices(truth), minlength=len(self.columns))
+        weights = np.maximum(counts, 1.0) ** -balance
+        weights /= (weights * counts).sum() / len(truth)
+        return np.where(counts > 0, weights, 1.0)
+
     def goals(self, truth: Truth) -> Floats32:
         """Return one-hot rows, (N, C)."""
         rows = np.zeros((len(truth), len(self.columns)), np.float32)

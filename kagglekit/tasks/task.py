@@ -59,6 +59,13 @@ class Task(ABC):
         """Return the task of a model that knows only these rows of the truth: its numbers are in units of theirs."""
         return self
 
+    def weights(self, truth: Truth, balance: float) -> Floats | None:  # noqa: ARG002
+        """Return what the loss of images is multiplied by in training where a column is true, (C,).
+
+        `balance` is from 0 to 1: not at all, or until all that there is of `truth` counts the same. None: nothing is.
+        """
+        return None
+
     @property
     def units(self) -> Floats:
         """In what units differences of predictions are judged, (C,)."""

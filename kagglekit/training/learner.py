@@ -45,6 +45,7 @@ class Learner:
         world: World,
         *,
         task: Task,
+        weights: Floats | None,
         training: TrainingSettings,
         schedule: ScheduleSettings,
         augmentation: AugmentationSettings,
@@ -52,12 +53,15 @@ class Learner:
         micro_batch: int,
         say: Callable[[str], None],
     ) -> None:
-        """Move `model` to the device; compute at most `micro_batch` images of this process at once."""
+        """Move `model` to the device; compute at most `micro_batch` images of this process at once.
+
+        `weights` (C,) multiply the training loss where a column is true.
+        """
         import torch
 
         self.training, self.schedule, self.augmentation = training, schedule, augmentation
         self._activation, self._plain_loss = task.network_activation, losses.of(task)
-        self.loss = losses.of(task, augmentation.label_smoothing)
+        self.loss = losses.of(task, augmentation.label_smoothing, weights)
         self.world, self.seed, self.micro_batch = world, seed, micro_batch
         self._whole = micro_batch * training.accumulate
         self._size, self._say = preprocessing.size, say

@@ -66,6 +66,7 @@ class Trainer:
             data.preprocessing,
             world,
             task=data.task,
+            weights=data.task.weights(data.labels, recipe.data.balance),
             training=recipe.training,
             schedule=recipe.schedule,
             augmentation=recipe.augmentation,

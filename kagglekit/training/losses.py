@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from kagglekit.base.arrays import Floats
 from kagglekit.tasks.activations import Standardised
 
 if TYPE_CHECKING:
@@ -22,9 +23,14 @@ class Loss(ABC):
     smooths: ClassVar[bool] = True
     """Whether label smoothing has an effect."""
 
-    def __init__(self, task: Task, smoothing: float) -> None:
+    def __init__(self, task: Task, smoothing: float, weights: Floats | None) -> None:
         self.columns = len(task.columns)
         self.smoothing = smoothing
+        self._weights = weights
+
+    def weights(self, scores: torch.Tensor) -> torch.Tensor | None:
+        """Return what multiplies the loss where a column is true, (C,), on the device of the scores."""
+        return None if self._weights is None else scores.new_tensor(self._weights)
 
     @abstractmethod
     def goals(self, labels: torch.Tensor) -> torch.Tensor:
@@ -54,7 +60,7 @@ class CrossEntropy(Loss):
         """Return the sum of the cross-entropies."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(scores, goals, reduction="sum")
+        return cross_entropy(scores, goals, self.weights(scores), reduction="sum")
 
     def blank(self, count: int) -> torch.Tensor:
         """Return so many times the first class."""
@@ -74,7 +80,8 @@ class BinaryCrossEntropy(Loss):
         """Return the sum of the binary cross-entropies."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        return binary_cross_entropy_with_logits(scores, goals, reduction="sum") / self.columns
+        weights = self.weights(scores)
+        return binary_cross_entropy_with_logits(scores, goals, pos_weight=weights, reduction="sum") / self.columns
 
 
 class SquaredError(Loss):
@@ -82,8 +89,8 @@ class SquaredError(Loss):
 
     smooths = False
 
-    def __init__(self, task: Task, smoothing: float) -> None:
-        super().__init__(task, smoothing)
+    def __init__(self, task: Task, smoothing: float, weights: Floats | None) -> None:
+        super().__init__(task, smoothing, weights)
         assert isinstance(task.network_activation, Standardised)
         self._activation = task.network_activation
 
@@ -104,6 +111,6 @@ _LOSSES: dict[str, type[Loss]] = {
 }
 
 
-def of(task: Task, smoothing: float = 0.0) -> Loss:
-    """Return the loss of a task."""
-    return _LOSSES[task.network_activation.name](task, smoothing)
+def of(task: Task, smoothing: float = 0.0, weights: Floats | None = None) -> Loss:
+    """Return the loss of a task. `weights` (C,) multiply it where a column is true."""
+    return _LOSSES[task.network_activation.name](task, smoothing, weights)

@@ -121,7 +121,14 @@ class FeaturesRun(MethodRun):
     def training(self) -> Training:
         """Training data of the heads."""
         rows = features.FeatureRows(self.features, 0, len(self.table))
-        return Training(task=self.task, rows=rows, truth=self.truth, groups=self.groups, view_classes=self.view_classes)
+        return Training(
+            task=self.task,
+            rows=rows,
+            truth=self.truth,
+            groups=self.groups,
+            view_classes=self.view_classes,
+            balance=self.recipe.data.balance,
+        )
 
     def write_features(self) -> None:
         """Compute the features and record the device."""

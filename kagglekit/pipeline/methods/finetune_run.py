@@ -306,7 +306,12 @@ class FinetuneRun(MethodRun):
         computed, _ = self._features(backbone)
         rows = features.FeatureRows(computed, 0, len(self.table))
         training = Training(
-            task=self.task, rows=rows, truth=self.truth, groups=self.groups, view_classes=self.view_classes
+            task=self.task,
+            rows=rows,
+            truth=self.truth,
+            groups=self.groups,
+            view_classes=self.view_classes,
+            balance=self.recipe.data.balance,
         )
         split = np.zeros(len(self.table), bool)
         split[chosen] = True

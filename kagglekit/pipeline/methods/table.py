@@ -14,6 +14,7 @@ from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
 from kagglekit.recipe import Recipe
 from kagglekit.runs.record import Pace
+from kagglekit.tasks.activations import IDENTITY
 from kagglekit.tasks.task import Task
 from kagglekit.training.budget import Work
 
@@ -38,7 +39,9 @@ def get(name: str) -> Method:
 
 
 def check(recipe: Recipe, task: Task) -> None:
-    """Raise UserError for settings that the method of a recipe can't follow; `auto` may choose another."""
+    """Raise UserError for settings that no method can follow, or not the one of a recipe; `auto` may choose another."""
+    if recipe.data.balance and task.activation is IDENTITY:
+        raise UserError("balance makes rare classes count more, and numbers have none: set it to 0.")
     if recipe.training.method != AUTO:
         get(recipe.training.method).check(recipe, task)
 
