@@ -514,21 +514,29 @@ def test_images_without_an_annotation_are_left_out_where_that_is_declared(tmp_pa
     assert "1 images have no row in train.json: they are no training images" in files.remarks
 
 
-def test_a_wrong_row_may_be_left_out_with_its_image(tmp_path: Path) -> None:
-    table = "id,kind\na,oak\nb,elm\na,elm\nc,oak\nd,elm\n"
+def test_images_whose_rows_disagree_may_be_left_out(tmp_path: Path) -> None:
+    table = "id,kind\na,oak\nb,elm\na,elm\nc,oak\nd,elm\nd,elm\n"
     files = data(tmp_path, images("a", "b", "c", "d") | {"train.csv": table})
     said = refused(competition(train=labelled("kind")), files)
-    assert (
-        "train.csv has 'a' twice in column 'id', with 'oak' and 'elm': remove one row, or set leave_out=('a',)" in said
+    words = (
+        "train.csv has 'a' twice in column 'id', with 'oak' and 'elm': keep one row of each, or set only_agreed=True"
     )
-    _, found = read(competition(train=labelled("kind", leave_out=("a",))), files)
+    assert words in said
+    _, found = read(competition(train=labelled("kind", only_agreed=True)), files)
     assert found["id"].tolist() == ["b", "c", "d"]
-    files.remarks.clear()
-    _, same = read(competition(train=labelled("kind", leave_out=("a", "x"))), files)
-    assert same.equals(found)
-    assert "leave_out names 'x', which column 'id' of train.csv has not" in files.remarks
-    with pytest.raises(ValueError, match="leave_out must list ids, not 'a'"):
-        labelled("kind", leave_out="a")
+    assert files.remarks[-2:] == [
+        "train.csv has 1 rows twice: each is used once",
+        "train.csv gives 1 images different labels, and they are left out: a",
+    ]
+
+
+def test_images_of_which_annotations_disagree_may_be_left_out(tmp_path: Path) -> None:
+    pairs = [{"image_id": image, "category_id": kind} for image, kind in ((0, 10), (0, 20), (1, 10), (2, 20))]
+    files = data(tmp_path, images("0", "1", "2") | {"train.json": coco(annotations=pairs)})
+    assert "gives 1 images several labels, for example '0.jpg' '10' and '20'" in refused(competition(train=COCO), files)
+    _, table = read(competition(train=replace(COCO, only_agreed=True)), files)
+    assert table["label"].tolist() == ["10", "20"]
+    assert "train.json gives 1 images different labels, and they are left out: 0.jpg" in files.remarks
 
 
 def test_several_columns_may_be_an_id_or_a_group(tmp_path: Path) -> None:

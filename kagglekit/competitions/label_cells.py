@@ -20,7 +20,7 @@ from kagglekit.competitions import csv_tables
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.label_columns import Columns, LabelColumns, OneHot, RowPerLabel, Tags
-from kagglekit.competitions.locations import CsvLabels
+from kagglekit.competitions.locations import CocoLabels, CsvLabels
 from kagglekit.competitions.spelling import joiner, speller
 from kagglekit.tasks.targets import SEPARATOR
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
 _SEPARATORS = (",", ";", SEPARATOR, " ")
 """What may separate tags, the more telling first."""
+_DISAGREE = "keep one row of each, or set only_agreed=True in the plugin's train to leave such images out"
+"""What to do with images of which rows give different labels."""
 
 
 def named_columns(label: LabelColumns) -> tuple[str, ...]:
@@ -60,19 +62,26 @@ def used_columns(layout: CsvLabels, competition: Competition, columns: Iterable[
     return [name for name in columns if name and name not in keys]
 
 
-def joined(sets: Mapping[str, Sequence[str]], competition: Competition, source: str) -> dict[str, str]:
-    """Return the joined labels of each image. Raises UserError for different ones where exactly one is declared."""
+def joined(
+    sets: Mapping[str, Sequence[str]], competition: Competition, layout: CsvLabels | CocoLabels
+) -> dict[str, str]:
+    """Return the joined labels of each image. Where exactly one is declared, different ones are left out, or an error.
+
+    Raises UserError unless the layout leaves them out.
+    """
     join = joiner(competition)
     found = {name: join(labels) for name, labels in sets.items()}
-    if competition.target.exclusive:
-        several = [name for name, labels in sets.items() if len(set(labels) - {""}) > 1]
-        if several:
-            first, second, *_ = dict.fromkeys(filter(None, sets[several[0]]))
-            raise UserError(
-                f"{source} gives {len(several)} images several labels, for example {several[0]!r} {first!r} and "
-                f"{second!r}, and exactly one is declared: keep one of each, or declare target=Labels(…) in the plugin."
-            )
-    return found
+    if not competition.target.exclusive:
+        return found
+    several = {name: labels for name, labels in sets.items() if len(set(labels) - {""}) > 1}
+    if several and not layout.only_agreed:
+        name, labels = next(iter(several.items()))
+        first, second, *_ = dict.fromkeys(filter(None, labels))
+        raise UserError(
+            f"{layout.source} gives {len(several)} images several labels, for example {name!r} {first!r} and "
+            f"{second!r}, and exactly one is declared: {_DISAGREE}, or declare target=Labels(…)."
+        )
+    return {name: label for name, label in found.items() if name not in several}
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class Cells:
         return self.table[self.layout.id].tolist()
 
     def labels(self) -> dict[str, str]:
-        """Return name of an image -> its label; raise UserError for two of them."""
+        """Return name of an image -> its label. Those with two are left out where that is declared, else UserError."""
         label = self.layout.label
         if isinstance(label, RowPerLabel):
             return self._long(label)
@@ -111,19 +120,20 @@ class Cells:
         """Return the label of each image, of which two rows may not have different ones."""
         known: dict[str, str] = {}
         others: dict[str, str] = {}
-        for name, label in zip(self.table[self.layout.id].tolist(), labels, strict=True):
+        names = self.table[self.layout.id].tolist()
+        for name, label in zip(names, labels, strict=True):
             if known.setdefault(name, label) != label:
                 others.setdefault(name, label)
-        if others:
+        if others and not self.layout.only_agreed:
             name, label = next(iter(others.items()))
             more = f", as {len(others) - 1} other ids" if len(others) > 1 else ""
             raise UserError(
                 f"{self.layout.source} has {name!r} twice in column {self.layout.id!r}, with "
-                f"{known[name]!r:.60} and {label!r:.60}{more}: remove one row, or set leave_out=({name!r},) in the "
-                "plugin's train to use neither."
+                f"{known[name]!r:.60} and {label!r:.60}{more}: {_DISAGREE}."
             )
-        csv_tables.remark_twice(len(self.table) - len(known), self.layout.source, self.files)
-        return known
+        agreed = {name: label for name, label in known.items() if name not in others}
+        csv_tables.remark_twice(sum(name in agreed for name in names) - len(agreed), self.layout.source, self.files)
+        return agreed
 
     def _one_hot(self) -> list[str]:
         """Return the joined labels of each row, (N,)."""
@@ -198,7 +208,7 @@ class Cells:
                 )
             sets[image] += [spell(text)] if yes else []
         csv_tables.remark_twice(len(pairs) - len(said), self.layout.source, self.files)
-        return joined(sets, self.competition, self.layout.source)
+        return joined(sets, self.competition, self.layout)
 
     def _ids_and_labels(self, label: RowPerLabel) -> list[tuple[str, str]]:
         """Return the image and the label of each row, (N,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from kagglekit.competitions.locations import CocoLabels, CsvLabels
 from kagglekit.competitions.spelling import speller
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LabelTable:
     rows: Mapping[str, str]
     """What a row of the submission would be of, for each image; empty if the file has it not."""
     left_out: Sequence[str] = ()
-    """Images that the plugin leaves out."""
+    """Images that are left out, because their rows give different labels."""
 
 
 def read(layout: CsvLabels | CocoLabels, competition: Competition, files: DataFiles) -> LabelTable:
@@ -80,9 +80,10 @@ def _of_json(layout: CocoLabels, competition: Competition, files: DataFiles) -> 
             f"{without[0]!r}: set only_listed=True in the plugin's train to leave them out, or declare "
             "target=Labels(…) if an image may have no label."
         )
-    left_out = set(without) if competition.task.fault("") else set()
-    sets = {name: list(map(spell, own)) for name, own in found.labels.items() if name not in left_out}
-    return LabelTable(label_cells.joined(sets, competition, layout.source), found.groups, found.rows)
+    unlabelled = set(without) if competition.task.fault("") else set()
+    sets = {name: list(map(spell, own)) for name, own in found.labels.items() if name not in unlabelled}
+    labels = label_cells.joined(sets, competition, layout)
+    return LabelTable(labels, found.groups, found.rows, _left_out(labels, sets, layout, files))
 
 
 def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> LabelTable:
@@ -94,23 +95,26 @@ def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> La
     csv_tables.require_columns(table, [*keys, *columns], layout.source)
     _remark_unused([name for name in table.columns if name and name not in (*keys, *columns)], layout.source, files)
     table = csv_tables.with_joined(table, (layout.id, layout.group, layout.row))
-    left_out = _left_out(table, layout, files)
-    table = table[~table[layout.id].isin(left_out)].reset_index(drop=True) if left_out else table
     cells = label_cells.Cells(layout, competition, table, columns, files)
     groups, rows = (
         label_cells.group_of(cells.images(), table[column].tolist(), layout.source) if column else {}
         for column in (layout.group, layout.row)
     )
-    return LabelTable(cells.labels(), groups, rows, left_out)
+    labels = cells.labels()
+    return LabelTable(labels, groups, rows, _left_out(labels, cells.images(), layout, files))
 
 
-def _left_out(table: pd.DataFrame, layout: CsvLabels, files: DataFiles) -> tuple[str, ...]:
-    """Return the ids of rows that the plugin leaves out. One that is not there, as in another copy, is remarked on."""
-    there = set(table[layout.id])
-    unknown = [name for name in layout.leave_out if name not in there]
-    if unknown:
-        files.remarks.append(f"leave_out names {unknown[0]!r}, which column {layout.id!r} of {layout.source} has not")
-    return tuple(name for name in layout.leave_out if name in there)
+def _left_out(
+    labels: Mapping[str, str], images: Iterable[str], layout: CsvLabels | CocoLabels, files: DataFiles
+) -> tuple[str, ...]:
+    """Return the images whose rows give different labels, and remark on them."""
+    left_out = tuple(name for name in dict.fromkeys(images) if name not in labels)
+    if left_out:
+        files.remarks.append(
+            f"{layout.source} gives {len(left_out)} images different labels, and they are left out: "
+            f"{listed(left_out, 3)}"
+        )
+    return left_out
 
 
 def _remark_unused(columns: Sequence[str], source: str, files: DataFiles) -> None:

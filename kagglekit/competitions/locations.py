@@ -162,6 +162,8 @@ class _ListedLabels(_Listed):
     """Label in the data -> label that it means, where they differ."""
     only_listed: bool = field(default=False, kw_only=True)
     """Whether images without a row are no training images, as where train and test share a folder."""
+    only_agreed: bool = field(default=False, kw_only=True)
+    """Whether images whose rows give different labels are left out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,15 +183,10 @@ class CsvLabels(_ListedLabels):
     """Column with the label or number; or `OneHot()`, `Tags("tags")`, `Columns()`, `RowPerLabel("tag")`."""
     per_group: bool = field(default=False, kw_only=True)
     """Whether a row is of a group of images, and `id` is the column of groups."""
-    leave_out: Sequence[str] = field(default=(), kw_only=True)
-    """Ids of wrong rows: neither these nor their images are used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         patterns.check_columns(self.id)
-        if isinstance(self.leave_out, str):
-            raise ValueError(f"leave_out must list ids, not {self.leave_out!r}")  # noqa: TRY004
-        object.__setattr__(self, "leave_out", tuple(self.leave_out))
         if self.per_group and (self.group or self.row):
             raise ValueError("per_group: the id column names the groups, and no other column does")
 

@@ -56,7 +56,7 @@ def hotels_2021() -> Competition:
             images="train_images/{chain}/{id}",
             id="image",
             label="hotel_id",
-            leave_out=("ce27d36c9147cc19.jpg",),
+            only_agreed=True,
         ),
         test="test_images/{id}",
         flip="allowed",

@@ -23,12 +23,19 @@ CULTIVARS = ("PI_152591", "PI_156178", "PI_257599", "PI_92270")
 
 
 def iwildcam_2019() -> Competition:
-    """Name the animal in front of a camera trap. Folds never split a camera."""
+    """Name the animal in front of a camera trap. Folds never split a camera, and images of two animals are left out."""
     return Competition(
         name="iwildcam-2019",
         kaggle="iwildcam-2019-fgvc6",
         target=Classes(FromTrain()),
-        train=CsvLabels("train.csv", images="train_images/{id}.jpg", id="id", label="category_id", group="location"),
+        train=CsvLabels(
+            "train.csv",
+            images="train_images/{id}.jpg",
+            id="id",
+            label="category_id",
+            group="location",
+            only_agreed=True,
+        ),
         test="test_images/{id}.jpg",
         flip="allowed",
         submission=ClassLabel(id="Id", label="Category"),
@@ -169,6 +176,11 @@ ROWS = {
                 "test.csv": "date_captured,file_name,frame_num,id,location,rights_holder,seq_id,seq_num_frames,width,"
                 "height\n2012-03-17 03:48:44,{id}.jpg,2,{id},{g},Erin Boydston,6f12067d,4,1024,747"
             },
+            also={
+                "train.csv": "1,2011-05-13 23:43:18,two.jpg,1,two,9,Justin Brown,6f084ccc,3,1024,747\n"
+                "13,2011-05-13 23:43:18,two.jpg,1,two,9,Justin Brown,6f084ccc,3,1024,747\n"
+            },
+            more=lambda *_: others("train_images/two.jpg"),
             sample=",Id,Category\n{n},{id},0",
             packed={"train_images.zip": "train_images/*", "test_images.zip": "test_images/*"},
         ),
