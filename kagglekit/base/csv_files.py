@@ -75,7 +75,8 @@ def parse(content: bytes) -> Table:
     header, *lines = _lines(text, separator, spaced=spaced)
     while len(header) > 1 and not header[-1]:
         header.pop()
-    rows = [_fitted(row, len(header), number) for number, row in enumerate(lines, 2)]
+    count = len(header)
+    rows = [row if len(row) == count else _fitted(row, count, number) for number, row in enumerate(lines, 2)]
     separated = "" if separator == "," else f"separated by {_SEPARATORS[separator]}"
     numbered = _is_numbered(header, rows)
     if numbered:

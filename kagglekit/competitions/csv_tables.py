@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,15 @@ def read(files: DataFiles, name: str, expected: Collection[str]) -> pd.DataFrame
     table = parse(path)
     if table.assumed:
         files.remarks.append(f"{path.name} is read as {table.assumed}")
-    rows = [row if "\\" not in "".join(row) else list(map(image_names.to_text, row)) for row in table.rows]
-    return pd.DataFrame(rows, columns=table.named(expected), dtype="str")
+    names = table.named(expected)
+    cells = zip(*table.rows, strict=True) if table.rows else [()] * len(names)
+    frame = pd.DataFrame({place: pd.array(_as_text(column), dtype="str") for place, column in enumerate(cells)})
+    frame.columns = pd.Index(names)
+    return frame
+
+
+def _as_text(cells: Sequence[str]) -> Sequence[str]:
+    return list(map(image_names.to_text, cells)) if "\\" in "".join(cells) else cells
 
 
 def parse(path: Path) -> csv_files.Table:

@@ -50,6 +50,8 @@ def read(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
 
 def _once(sample: pd.DataFrame, column: str, name: str, files: DataFiles) -> pd.DataFrame:
     """Return a sample without rows that repeat others. Raises UserError if an id in `column` still occurs twice."""
+    if sample[column].is_unique:
+        return sample
     once = sample.drop_duplicates(ignore_index=True)
     csv_tables.remark_twice(len(sample) - len(once), name, files)
     twice = once[column][once[column].duplicated()]

@@ -175,7 +175,8 @@ class Submission(ABC):
 
     def sample_fault(self, sample: pd.DataFrame, target: Target) -> str:
         """Return why values of a sample submission can't be of the format; empty if they can. Cells may be empty."""
-        sample = sample[texts.filled(sample.drop(columns=self.id))]
+        filled = texts.filled(sample.drop(columns=self.id))
+        sample = sample if filled.all() else sample[filled]
         values = self.typed(sample).drop(columns=self.id)
         if not self.holds_numbers:
             values = values.apply(lambda cells: cells.str.strip())

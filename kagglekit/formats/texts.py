@@ -20,26 +20,31 @@ def numbers(values: pd.DataFrame) -> Floats:
     import numpy as np
     import pandas as pd
 
-    codes, different = _distinct(values)
-    found = pd.to_numeric(pd.Series(different, dtype=object), errors="coerce").to_numpy(np.float64)
-    return np.append(found, np.nan)[codes]
+    found = np.empty(values.shape)
+    for place in range(values.shape[1]):
+        codes, different = _distinct(values.iloc[:, place])
+        known = pd.to_numeric(pd.Series(different, dtype=object), errors="coerce").to_numpy(np.float64)
+        found[:, place] = np.append(known, np.nan)[codes]
+    return found
 
 
 def filled(values: pd.DataFrame) -> Mask:
     """Return whether each row has a cell that is not blank, (N,)."""
     import numpy as np
 
-    codes, different = _distinct(values)
-    has_text = np.array([bool(str(text).strip()) for text in different] + [False])
-    return np.asarray(has_text[codes].any(axis=1))
+    found = np.zeros(len(values), bool)
+    for place in range(values.shape[1]):
+        if found.all():
+            break
+        codes, different = _distinct(values.iloc[:, place])
+        found |= np.array([bool(str(text).strip()) for text in different] + [False])[codes]
+    return found
 
 
-def _distinct(values: pd.DataFrame) -> tuple[Indices, list[str]]:
-    """Return the number of each cell's text in a list of those that occur, (N, K), and the list; -1 is a missing cell.
+def _distinct(cells: pd.Series[Any]) -> tuple[Indices, list[str]]:
+    """Return the number of each cell's text in a list of those that occur, (N,), and the list; -1 is a missing cell.
 
     A sample submission has many cells and few different ones.
     """
-    import pandas as pd
-
-    codes, different = pd.factorize(values.to_numpy(dtype=object).ravel())
-    return codes.reshape(values.shape), different.tolist()
+    codes, different = cells.factorize()
+    return codes.astype("int64"), list(map(str, different))
