@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kagglekit.base.arrays import Labels
 from kagglekit.base.errors import UserError
 from kagglekit.data import iterative
 from kagglekit.recipe import DataSettings
@@ -90,14 +91,12 @@ def _joined(strata: Strata, most: int) -> Strata:
 
 
 def split(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int) -> Fold:
-    """Return the fold of each row, (N,), 0 to `count` - 1, by scikit-learn's stratified (group) k-fold.
+    """Return the fold of each row, (N,), 0 to `count` - 1, as scikit-learn's stratified (group) k-fold deals them.
 
     `labels` are strata (N,), or several of them (N, L), which are stratified iteratively. Without groups, the image of
     a class that has only one is TRAIN_ONLY: no model could predict it without having seen it. Raises UserError if the
     data doesn't allow the split.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
     if labels.ndim == 2:
         _check_folds(np.zeros(len(labels), np.int64), groups, count)
         return iterative.split(labels, groups, [1 / count] * count, seed)
@@ -105,15 +104,43 @@ def split(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int) ->
     several = _several(labels, "") if groups is None else np.ones(len(labels), bool)
     codes = np.unique(labels[several], return_inverse=True)[1]
     _check_folds(codes, groups, count)
-    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    made = splitter(n_splits=count, shuffle=True, random_state=seed)
     fold = np.full(len(labels), TRAIN_ONLY, np.int64)
+    fold[several] = _dealt(codes, count, seed) if groups is None else _dealt_groups(codes, groups, count, seed)
+    return fold
+
+
+def _dealt(codes: Labels, count: int, seed: int) -> Fold:
+    """Return the folds that scikit-learn's StratifiedKFold gives rows of classes `codes` (N,).
+
+    It looks at all rows for each class, which takes minutes with very many classes. Source: its `_make_test_folds`.
+    """
+    from sklearn.utils import check_random_state
+
+    _, first, own = np.unique(codes, return_index=True, return_inverse=True)
+    places = np.argsort(np.argsort(first))[own]  # of the classes, in the order in which they appear
+    order = np.argsort(places, kind="stable")
+    shares = [np.bincount(places[order][fold::count], minlength=len(first)) for fold in range(count)]
+    random = check_random_state(seed)
+    dealt = [np.arange(count).repeat(share) for share in np.transpose(shares)]
+    for one in dealt:
+        random.shuffle(one)
+    found = np.empty(len(codes), np.int64)
+    found[order] = np.concatenate(dealt)
+    return found
+
+
+def _dealt_groups(codes: Labels, groups: NDArray[Any], count: int, seed: int) -> Fold:
+    """Return the folds that scikit-learn's StratifiedGroupKFold gives rows of classes `codes` (N,) in groups (N,)."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    found = np.empty(len(codes), np.int64)
+    made = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # a class with fewer images or groups than folds can't be spread evenly; the user can't change that
+        # a class with fewer groups than folds can't be spread evenly; the user can't change that
         warnings.filterwarnings("ignore", message="The least populated class")
         for number, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
-            fold[np.flatnonzero(several)[scored]] = number
-    return fold
+            found[scored] = number
+    return found
 
 
 def _several(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:

@@ -25,32 +25,35 @@ def split(
     """
     units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     random = np.random.default_rng(seed)
-    dealer = _Dealer(_sums(labels.astype(np.float64), units), np.bincount(units).astype(np.float64), shares, random)
+    dealer = _Dealer(_sums(labels, units), np.bincount(units).astype(np.float64), shares, random)
     while (label := dealer.rarest()) is not None:
         dealer.deal(dealer.waiting(label), label)
     dealer.deal(dealer.waiting(None), None)
     return dealer.part[units]
 
 
-def _sums(rows: Floats, units: Indices) -> Floats:
-    """Return the sum of the rows (N, L) of each unit, (U, L)."""
-    sums = np.zeros((int(units.max()) + 1, rows.shape[1]))
-    np.add.at(sums, units, rows)
-    return sums
+def _sums(labels: NDArray[np.bool_], units: Indices) -> Any:
+    """Return how many images of each unit have each label, a sparse matrix (U, L): images have few of the labels."""
+    from scipy import sparse
+
+    images, columns = np.nonzero(labels)
+    shape = int(units.max()) + 1, labels.shape[1]
+    return sparse.csr_matrix((np.ones(len(images)), (units[images], columns)), shape)
 
 
 class _Dealer:
     """Deals units out to the parts that lack most of what they have."""
 
-    def __init__(self, counts: Floats, sizes: Floats, shares: Sequence[float], random: np.random.Generator) -> None:
-        """`counts` (U, L) are the images of each label in each unit, `sizes` (U,) all its images."""
-        self.part = np.full(len(counts), -1, np.int64)
-        self._counts, self._sizes = counts, sizes
-        self._lacks = np.outer(shares, counts.sum(axis=0))  # (K, L)
+    def __init__(self, counts: Any, sizes: Floats, shares: Sequence[float], random: np.random.Generator) -> None:
+        """`counts` (U, L), sparse, are the images of each label in each unit, `sizes` (U,) all its images."""
+        units = counts.shape[0]
+        self.part = np.full(units, -1, np.int64)
+        self._counts, self._with_label, self._sizes = counts, counts.tocsc(), sizes
+        self._lacks = np.outer(shares, np.asarray(counts.sum(axis=0)).ravel())  # (K, L)
         self._lacks_images = np.array(shares) * sizes.sum()  # (K,)
-        self._left = (counts > 0).sum(axis=0)  # (L,)
-        self._order = random.permutation(len(counts))
-        self._lots = random.random((len(counts), len(shares)))
+        self._left = np.diff(self._with_label.indptr).astype(np.int64)  # (L,)
+        self._turn = np.argsort(random.permutation(units))
+        self._lots = random.random((units, len(shares)))
 
     def rarest(self) -> int | None:
         """Return the label with the fewest waiting units; None if none is left."""
@@ -60,10 +63,9 @@ class _Dealer:
 
     def waiting(self, label: int | None) -> Indices:
         """Return the waiting units with a label, or all, the largest first: they are the hardest to place."""
-        units = self._order[self.part[self._order] < 0]
-        if label is not None:
-            units = units[self._counts[units, label] > 0]
-        return units[np.argsort(-self._sizes[units], kind="stable")]
+        units = np.arange(len(self.part)) if label is None else self._with_label.indices[_span(self._with_label, label)]
+        units = units[self.part[units] < 0]
+        return np.asarray(units[np.lexsort((self._turn[units], -self._sizes[units]))])
 
     def deal(self, units: Indices, label: int | None) -> None:
         """Give each unit to the part that lacks most images of the label, then most images, then by lot."""
@@ -71,7 +73,13 @@ class _Dealer:
             lacks = self._lacks_images if label is None else self._lacks[:, label]
             part = int(np.lexsort((self._lots[unit], self._lacks_images, lacks))[-1])
             self.part[unit] = part
-            has = np.flatnonzero(self._counts[unit])
-            self._lacks[part, has] -= self._counts[unit, has]
+            own = _span(self._counts, unit)
+            has = self._counts.indices[own]
+            self._lacks[part, has] -= self._counts.data[own]
             self._lacks_images[part] -= self._sizes[unit]
             self._left[has] -= 1
+
+
+def _span(matrix: Any, line: int) -> slice:
+    """Return where a line of a sparse matrix stands among its entries."""
+    return slice(matrix.indptr[line], matrix.indptr[line + 1])
