@@ -164,7 +164,8 @@ def main() -> None:
     if chosen.run and run.result:
         labels = plugin.competition().labels
         note = f" ({run.result.before_finish:.4f} before finishing), run {run.id}"
-        theirs = report("kagglekit", truth, run.read_probabilities("oof.parquet", ids, labels), clusters, note)
+        found = np.asarray(run.read_probabilities("oof.parquet", ids, labels))
+        theirs = report("kagglekit", truth, found, clusters, note)
         low, high = interval(bare - theirs, clusters)
         gain = (bare - theirs).mean()
         print(f"  kagglekit's loss is lower by {gain:.4f}, drivers drawn anew: {low:.4f} to {high:.4f} (95%)")

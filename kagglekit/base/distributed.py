@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from kagglekit.base.shortlists import Wide
+
 Row = TypeVar("Row")
 _USE_CPU = "ACCELERATE_USE_CPU"
 _LAUNCHER = "KAGGLEKIT_LAUNCHER"
@@ -263,6 +265,14 @@ class World:
         gathered = self.gather(torch.from_numpy(rows).to(self.device)).cpu().numpy()  # grouped by process
         in_order: NDArray[Any] = gathered.reshape(self.size, len(rows), -1).swapaxes(0, 1).reshape(-1, rows.shape[1])
         return in_order[:count]
+
+    def all_predictions(self, rows: Wide, count: int) -> Wide:
+        """Gather predictions as `all_rows` does."""
+        from kagglekit.base.shortlists import Shortlists
+
+        if isinstance(rows, Shortlists):
+            return Shortlists.unpacked(self.all_rows(rows.packed(), count), rows.columns)
+        return self.all_rows(rows, count)
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """Return a value's mean over the processes."""

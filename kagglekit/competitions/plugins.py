@@ -26,10 +26,9 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.installed import GROUP
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
+    from kagglekit.base.shortlists import Wide
     from kagglekit.competitions.datafiles import DataFiles
     from kagglekit.tasks.task import Decided
 
@@ -264,7 +263,7 @@ class Plugin:
         self,
         competition: Competition,
         ids: list[str],
-        probabilities: NDArray[np.float64],
+        probabilities: Wide,
         sample: pd.DataFrame | None,
         decided: Decided | None = None,
     ) -> pd.DataFrame:

@@ -14,8 +14,8 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from kagglekit.base import image_names, patterns, storage
-from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.locations import ListedIds
 from kagglekit.formats import rows
@@ -79,7 +79,7 @@ def test_id(competition: Competition, written: str) -> str | None:
 def lay_out(
     competition: Competition,
     ids: Sequence[str],
-    predictions: Floats,
+    predictions: Wide,
     sample: pd.DataFrame | None,
     decided: Decided | None = None,
 ) -> pd.DataFrame:
@@ -90,7 +90,9 @@ def lay_out(
     form = competition.submission
     if decided is None:
         decided = form.usual(competition.task).apply(predictions)
-    frame = pd.DataFrame(rows.lay_out(form.plain(competition.target), list(ids), predictions, decided))
+    # only classes have short lists, and formats of classes index their predictions
+    written: Any = predictions
+    frame = pd.DataFrame(rows.lay_out(form.plain(competition.target), list(ids), written, decided))
     frame[form.id] = frame[form.id].astype("str")
     if sample is None:
         return frame

@@ -128,7 +128,7 @@ class FittedRun:
         found = fitted.probabilities(outputs, self.view_classes)
         for step, value in self.steps.items():
             if value is not None:
-                found = postprocess.STEPS[step][0](found, value, self.task.activation)
+                found = np.asarray(postprocess.STEPS[step][0](found, value, self.task.activation))
         return found
 
 

@@ -55,7 +55,7 @@ def image_ids(form: Form, listed: Iterable[str]) -> list[str]:
 def _values(form: Form, predictions: Array, decided: Array) -> Array:
     """Return numbers within their range, (N, C): the decided ones if numbers are decided, else probabilities."""
     low, high = form.get("bounds", (None, None))
-    values = decided if decided.dtype.kind == "f" else predictions
+    values = decided if decided.dtype.kind == "f" else np.asarray(predictions)
     return values if low is None and high is None else np.clip(values, low, high)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kagglekit.base import shortlists
 from kagglekit.base.arrays import Floats, Floats32, Indices
+from kagglekit.base.shortlists import Wide
 from kagglekit.heads.layers import Head
 from kagglekit.heads.row_file import Rows, read
 from kagglekit.tasks.activations import Activation
@@ -20,11 +22,12 @@ def predict(head: Head, rows: Floats32, view_classes: ViewClasses) -> Floats:
     return joined(head.activation, flat, view_classes)
 
 
-def predict_rows(head: Head, rows: Rows, indices: Indices, view_classes: ViewClasses) -> Floats:
-    """Predict the images at `indices` (N,) of rows that need not be in memory: (N, C)."""
+def predict_rows(head: Head, rows: Rows, indices: Indices, view_classes: ViewClasses) -> Wide:
+    """Predict the images at `indices` (N,) of rows that need not be in memory: (N, C), as they are kept."""
     if not len(indices):
-        return np.empty((0, len(view_classes[0])))
-    return np.concatenate([predict(head, block, view_classes) for block in read(rows, indices)])
+        return head.activation.kept(np.empty((0, len(view_classes[0]))))
+    blocks = (predict(head, block, view_classes) for block in read(rows, indices))
+    return shortlists.joined([head.activation.kept(block) for block in blocks])
 
 
 def joined(activation: Activation, views: Floats, view_classes: ViewClasses) -> Floats:

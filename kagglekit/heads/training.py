@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32, Indices, Labels, Mask
+from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
 from kagglekit.heads import losses
 from kagglekit.heads.losses import Loss
@@ -58,7 +59,7 @@ class Training:
         """Return the loss of linear heads that learn from the images at `indices` (N,)."""
         return losses.of(self.activation, self.task.weights(self.truth[indices], self.balance))
 
-    def losses(self, indices: Indices, predictions: Floats) -> Floats:
+    def losses(self, indices: Indices, predictions: Wide) -> Floats:
         """Return the proper loss of each image at `indices` (N,), (N,)."""
         return self.task.losses(self.truth[indices], predictions)
 

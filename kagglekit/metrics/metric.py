@@ -70,6 +70,9 @@ class Metric:
     """(truth, what the metric needs) -> (N,), if the score is their mean; gives exact standard errors."""
     needs: Needs = "probabilities"
     """What `score` and `per_row` get."""
+    takes_lists: bool = False
+    """Whether they take the probabilities of very many classes as `Shortlists`; else they get arrays of few rows, or,
+    without `per_row`, of all."""
     kinds: tuple[Kind, ...] = KINDS
     """The kinds of target that it can score."""
     k: int = 0
@@ -124,7 +127,9 @@ def resampled_metric(resample: Resample, *, undefined: str, **fields: Any) -> Me
     def score(truth: Truth, predicted: Predicted) -> float:
         import numpy as np
 
-        if not np.isfinite(predicted).all():
+        from kagglekit.base import shortlists
+
+        if not shortlists.finite(predicted):
             raise ValueError(f"{fields['name']}: a prediction is not a finite number")
         (value,) = resample(truth, predicted, Resamples.once(len(truth)))
         if np.isnan(value):

@@ -26,7 +26,7 @@ def log_loss(*, weights: Mapping[str, float] | None = None, positive_weight: flo
     if factor <= 0:
         raise ValueError(f"log_loss: positive_weight {positive_weight!r} must be above 0")
     if weights is None and factor == 1:
-        return rows_metric(rows.log_loss_rows, name="log loss", kinds=_KINDS)
+        return rows_metric(rows.log_loss_rows, name="log loss", kinds=_KINDS, takes_lists=True)
     given = weights_by_label("log_loss", weights or {"*": 1})
 
     def for_labels(labels: Sequence[str], _: str) -> Metric:
@@ -50,7 +50,8 @@ def _weighted_log_loss(given: Mapping[str, float], factor: float, weights: Seque
         return probable_sums.weighted_class_loss(truth, probabilities, weights, resamples)
 
     weighted = shown(given) + ("" if factor == 1 else f", positive: {factor:g}")
-    return resampled_metric(resample, undefined="no row", name=f"log loss ({weighted})", kinds=_KINDS, **f)
+    name = f"log loss ({weighted})"
+    return resampled_metric(resample, undefined="no row", name=name, kinds=_KINDS, takes_lists=True, **f)
 
 
 def pf1(*, positive: str = "") -> Metric:

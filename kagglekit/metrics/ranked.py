@@ -73,7 +73,9 @@ def gap() -> Metric:
 
         return curves.global_average_precision(truth, predicted, resamples)
 
-    return _ranked(resample, "no row has a class", name="GAP", kinds=("classes",), needs="probabilities")
+    return _ranked(
+        resample, "no row has a class", name="GAP", kinds=("classes",), needs="probabilities", takes_lists=True
+    )
 
 
 def _pieces(weights: Mapping[float, float]) -> tuple[tuple[float, float, float], ...]:

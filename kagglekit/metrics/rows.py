@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kagglekit.base.arrays import Floats, Labels
+    from kagglekit.base.shortlists import Wide
     from kagglekit.metrics.metric import Predicted, Truth
 
 KAGGLE_EPSILON = 1e-15
 
 
-def log_loss_rows(truth: Truth, probabilities: Floats) -> Floats:
+def log_loss_rows(truth: Truth, probabilities: Wide) -> Floats:
     """Return each row's log loss, (N,): of classes, or the mean of the labels' binary log losses.
 
     The probabilities of classes are divided by their sum. All are clipped to [1e-15, 1 - 1e-15], in float64.
@@ -19,15 +20,16 @@ def log_loss_rows(truth: Truth, probabilities: Floats) -> Floats:
     """
     import numpy as np
 
+    from kagglekit.base.shortlists import Shortlists
+
     if truth.ndim == 2:
         return np.asarray(label_losses(truth, probabilities).mean(axis=1), dtype=np.float64)
-    rows = np.asarray(probabilities, dtype=np.float64)
-    rows = rows / rows.sum(axis=1, keepdims=True)
-    rows = np.clip(rows, KAGGLE_EPSILON, 1 - KAGGLE_EPSILON)
-    return np.asarray(-np.log(rows[np.arange(len(truth)), truth]), dtype=np.float64)
+    rows = probabilities if isinstance(probabilities, Shortlists) else np.asarray(probabilities, dtype=np.float64)
+    own = rows[np.arange(len(truth)), truth] / rows.sum(axis=1)
+    return np.asarray(-np.log(np.clip(own, KAGGLE_EPSILON, 1 - KAGGLE_EPSILON)), dtype=np.float64)
 
 
-def label_losses(truth: Truth, probabilities: Floats) -> Floats:
+def label_losses(truth: Truth, probabilities: Wide) -> Floats:
     """Return the binary log loss of each label in each row, (N, L)."""
     import numpy as np
 

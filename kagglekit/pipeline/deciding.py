@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Mask
-from kagglekit.metrics import Metric, Predicted
+from kagglekit.base.arrays import Mask
+from kagglekit.base.shortlists import Wide
+from kagglekit.metrics import Metric
 from kagglekit.pipeline.gates import Advance, Gate, Scored, judge, parts, still
 from kagglekit.tasks import fitting
 from kagglekit.tasks.decisions import Decision
@@ -39,7 +40,7 @@ def sees_predictions(metric: Metric) -> bool:
     return metric.needs in ("probabilities", "ranks")
 
 
-def needed(metric: Metric, predictions: Floats, decision: Decision) -> Predicted:
+def needed(metric: Metric, predictions: Wide, decision: Decision) -> Wide:
     """Return what the metric needs of predictions (N, C)."""
     return predictions if sees_predictions(metric) else decision.apply(predictions)
 
@@ -72,7 +73,7 @@ def _fit(
     start: Decision, chain: Sequence[str], scored: Scored, chosen_on: Mask, *, metric: Metric, seed: int
 ) -> Decision:
     """Return the decision after a chain of steps, each chosen on the rows of a mask, (N,)."""
-    rows = fitting.sampled(np.flatnonzero(chosen_on), scored.probabilities.shape[1], seed)
+    rows = fitting.sampled(np.flatnonzero(chosen_on), scored.probabilities, seed)
     steps = fitting.offered(start, metric)
     for step in chain:
         start = steps[step](scored.truth[rows], scored.probabilities[rows], metric, start)

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from kagglekit import metrics
-from kagglekit.base import storage
-from kagglekit.base.arrays import Floats
+from kagglekit.base import shortlists, storage
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.pipeline import deciding, gates, grouping, postprocess, submission
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
@@ -105,11 +103,11 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
 class _Values:
     """What is written of scored rows, and of those of the test set."""
 
-    unfinished: Floats
+    unfinished: Wide
     """Out-of-fold predictions before temperature and clip, (N, C)."""
-    oof: Floats
+    oof: Wide
     """The same after them."""
-    test: Floats
+    test: Wide
     """Predictions of the test set after them, (M, C)."""
     decided: Decided
     """What is decided of the scored rows, (N, …)."""
@@ -118,7 +116,7 @@ class _Values:
 def _of_rows(job: Job, rows: Predictions, done: _Finished) -> _Values:
     """Return the values of what rows of the submission are of."""
     test = postprocess.apply_kept(done.test, done.gates, job.competition.task.activation)
-    test[np.isnan(test).any(axis=1)] = rows.prior
+    test = shortlists.filled(test, rows.prior)
     return _Values(unfinished=done.unfinished, oof=done.oof, test=test, decided=done.made.decided)
 
 
@@ -126,7 +124,7 @@ def _of_images(job: Job, images: Predictions, done: _Finished) -> _Values:
     """Return the values of images, where rows are of groups, for which temperature, clip and decision were chosen."""
     oof, test = grouping.kept(images, done.gates)
     usual = deciding.usual(job.competition.task, job.competition.scored_by)
-    test = np.where(np.isnan(test).any(axis=1, keepdims=True), images.prior, test)
+    test = shortlists.filled(test, images.prior)
     return _Values(unfinished=oof, oof=oof, test=test, decided=usual.apply(oof))
 
 
@@ -147,11 +145,11 @@ def _write(job: Job, names: Sequence[str], train: pd.DataFrame, asked: Sequence[
 class _Finished:
     """Predictions after the finishing steps, and what is decided of them."""
 
-    unfinished: Floats
+    unfinished: Wide
     """Out-of-fold predictions before temperature and clip, (N, C)."""
-    oof: Floats
+    oof: Wide
     """The same after them."""
-    test: Floats
+    test: Wide
     """Predictions of the test set before temperature and clip, (M, C)."""
     gates: list[gates.Gate]
     made: deciding.Made
@@ -162,7 +160,7 @@ def _finish(job: Job, scored: gates.Scored, predictions: Predictions) -> _Finish
     task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
     usual = deciding.usual(task, metric)
 
-    def needed(rows: Floats) -> metrics.Predicted:
+    def needed(rows: Wide) -> Wide:
         return deciding.needed(metric, rows, usual)
 
     start, test, tried = postprocess.choose(scored, predictions, metric, seed, needed)
@@ -215,9 +213,9 @@ def _alone(job: Job, scored: gates.Scored, predictions: Predictions, done: _Fini
     )
 
 
-def _check_read(job: Job, test: Floats) -> None:
+def _check_read(job: Job, test: Wide) -> None:
     """Raise UserError if a readable test image has no prediction in `test` (M, C)."""
-    without: NDArray[np.bool_] = np.asarray(np.isnan(test).any(axis=1))
+    without = shortlists.unknown(test)
     requested = job.tables.requested
     strange = requested["id"][without & (requested["content"] != "").to_numpy()]
     if len(strange):
@@ -228,7 +226,7 @@ def _check_read(job: Job, test: Floats) -> None:
         )
 
 
-def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Floats) -> Result:
+def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Wide) -> Result:
     task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
     own = decided.read(job.run, ids, job.run.of_rows(filenames.DECIDED))
     provider = job.run.provider
@@ -263,7 +261,7 @@ def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Fl
     )
 
 
-def _scored(train: pd.DataFrame, oof: Floats, task: Task) -> gates.Scored:
+def _scored(train: pd.DataFrame, oof: Wide, task: Task) -> gates.Scored:
     clusters = train["group"] if "group" in train else train["id"]
     return gates.Scored(
         task.truth(train["label"]),

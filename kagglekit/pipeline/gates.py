@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
 from kagglekit.base.scores import shown
+from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.data import folds
-from kagglekit.metrics import Metric, Predicted, UndefinedScoreError, clustered_error, resampling
+from kagglekit.metrics import Metric, UndefinedScoreError, clustered_error, resampling
 from kagglekit.metrics.metric import Resamples
 from kagglekit.runs.record import FinishingStep
 from kagglekit.tasks.task import Truth
@@ -45,7 +47,7 @@ class Scored:
     """Rows with true labels (N,), probabilities (N, C), and the clusters that the bootstrap resamples, (N,)."""
 
     truth: Truth
-    probabilities: Floats
+    probabilities: Wide
     clusters: NDArray[np.int64]
     fold: folds.Fold
 
@@ -88,7 +90,7 @@ class Gate:
         return f"finish: {self.step}{value}: {before} -> {after}, gain {gain}, lower bound {low}: {kept}"
 
 
-def judge(scored: Scored, before: Predicted, after: Predicted, metric: Metric, seed: int) -> Judgement:
+def judge(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) -> Judgement:
     """Compare what the metric needs of the same rows before and after a change."""
     gains = _bootstrap_gains(scored, before, after, metric, seed)
     score_before, score_after = score(scored.truth, before, metric), score(scored.truth, after, metric)
@@ -99,9 +101,7 @@ def judge(scored: Scored, before: Predicted, after: Predicted, metric: Metric, s
     return Judgement(score_before, score_after, gain, low, kept=proven)
 
 
-def gain_interval(
-    scored: Scored, before: Predicted, after: Predicted, metric: Metric, seed: int
-) -> tuple[float, float]:
+def gain_interval(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) -> tuple[float, float]:
     """Return the 95% bootstrap interval of the gain of `after` over `before`, resampling whole clusters.
 
     The interval is infinite for a single cluster, which proves nothing about others.
@@ -112,23 +112,29 @@ def gain_interval(
     return float(low), float(high)
 
 
-def standard_error(scored: Scored, needed: Predicted, metric: Metric, seed: int) -> float:
+def standard_error(scored: Scored, needed: Wide, metric: Metric, seed: int) -> float:
     """Return the standard error of the score. The rows of a cluster count as one observation; of one, it is NaN."""
     if metric.per_row is not None:
         return clustered_error(_row_scores(scored.truth, needed, metric), scored.clusters)
     if len(np.unique(scored.clusters)) < 2:
         return float("nan")
-    scores = [metric.resampled(scored.truth, needed, resamples) for resamples in _resamples(scored, seed)]
+    taken = as_taken(needed, metric)
+    scores = [metric.resampled(scored.truth, taken, resamples) for resamples in _resamples(scored, seed)]
     return float(np.std(_defined(np.concatenate(scores)), ddof=1))
 
 
-def score(truth: Truth, needed: Predicted, metric: Metric) -> float:
+def as_taken(needed: Wide, metric: Metric) -> Any:
+    """Return what a metric needs as it takes it: an array, if it takes no short lists."""
+    return needed if metric.takes_lists else np.asarray(needed)
+
+
+def score(truth: Truth, needed: Wide, metric: Metric) -> float:
     """Return the score. Raises UserError if there is none."""
     try:
-        if metric.per_row is not None and needed.size > _BLOCK:
+        if metric.per_row is not None and len(needed) * width(needed, metric) > _BLOCK:
             found = float(_row_scores(truth, needed, metric).mean())
         else:
-            found = float(metric.score(truth, needed))
+            found = float(metric.score(truth, as_taken(needed, metric)))
     except UndefinedScoreError as error:
         raise UserError(f"{error}: use more images, or another metric in the plugin.") from error
     except ValueError as error:
@@ -161,11 +167,12 @@ def parts(scored: Scored, seed: int) -> folds.Fold:
     return found
 
 
-def _bootstrap_gains(scored: Scored, before: Predicted, after: Predicted, metric: Metric, seed: int) -> Floats:
+def _bootstrap_gains(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) -> Floats:
     sign = 1.0 if metric.lower_is_better else -1.0
     if metric.per_row is None:
+        both = [as_taken(needed, metric) for needed in (before, after)]
         scores = [
-            [metric.resampled(scored.truth, needed, resamples) for needed in (before, after)]
+            [metric.resampled(scored.truth, needed, resamples) for needed in both]
             for resamples in _resamples(scored, seed)
         ]
         first, second = np.concatenate(scores, axis=1)
@@ -182,14 +189,19 @@ def _bootstrap_gains(scored: Scored, before: Predicted, after: Predicted, metric
     return means
 
 
-def _row_scores(truth: Truth, needed: Predicted, metric: Metric) -> Floats:
+def _row_scores(truth: Truth, needed: Wide, metric: Metric) -> Floats:
     """Return the score of each row, (N,), of a metric that has them. Few rows are copied at a time."""
     assert metric.per_row is not None
-    step = max(1, _BLOCK * len(needed) // max(1, needed.size))
-    starts = range(0, max(1, len(needed)), step)
-    return np.concatenate(
-        [metric.per_row(truth[start : start + step], needed[start : start + step]) for start in starts]
-    )
+    step = max(1, _BLOCK // width(needed, metric))
+    blocks = [slice(start, start + step) for start in range(0, max(1, len(needed)), step)]
+    return np.concatenate([metric.per_row(truth[block], as_taken(needed[block], metric)) for block in blocks])
+
+
+def width(needed: Wide, metric: Metric) -> int:
+    """Return how many numbers of a row the metric looks at."""
+    if isinstance(needed, Shortlists) and not metric.takes_lists:
+        return needed.columns
+    return max(1, needed.size // max(1, len(needed)))
 
 
 def _resamples(scored: Scored, seed: int) -> Iterator[Resamples]:

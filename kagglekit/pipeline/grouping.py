@@ -5,12 +5,15 @@ N: scored images, M: test images, C: columns of the target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from kagglekit.base.arrays import Floats
+from kagglekit.base import shortlists
+from kagglekit.base.arrays import Indices
+from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.competitions import row_groups
 from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
@@ -18,6 +21,9 @@ from kagglekit.formats.groups import Members
 from kagglekit.pipeline.gates import Gate
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
+
+_GROUPS = 64
+"""Number of groups whose images have arrays of all classes at a time."""
 
 
 def scored(train: pd.DataFrame) -> pd.DataFrame:
@@ -51,14 +57,26 @@ def of_rows(job: Job, images: Predictions) -> Predictions:
     )
 
 
-def kept(predictions: Predictions, gates: Sequence[Gate]) -> tuple[Floats, Floats]:
+def kept(predictions: Predictions, gates: Sequence[Gate]) -> tuple[Wide, Wide]:
     """Return the predictions (N, C) and (M, C) of the last candidate that was kept, else those that were there."""
     names = {gate.step for gate in gates if gate.judgement.kept}
     chosen = [each for each in predictions.candidates if each.name in names]
     return (chosen[-1].oof, chosen[-1].test) if chosen else (predictions.oof, predictions.test)
 
 
-def _combined(members: Members, predictions: Floats, competition: Competition) -> Floats:
+def _combined(members: Members, predictions: Wide, competition: Competition) -> Wide:
     form = competition.submission
+    if isinstance(predictions, Shortlists):
+        parts = (part.combined(np.asarray(predictions[rows]), form.per_group) for rows, part in _few(members))
+        return shortlists.joined([competition.task.activation.kept(part) for part in parts])
     one = competition.labels.index(form.positive) if form.positive and competition.target.exclusive else -1
     return members.combined(predictions, form.per_group, one)
+
+
+def _few(members: Members) -> Iterator[tuple[Indices, Members]]:
+    """Yield the images of a few groups at a time, (B,), and which of these belong to which of the groups."""
+    for start in range(0, len(members.names), _GROUPS):
+        here = slice(*np.searchsorted(members.groups, (start, start + _GROUPS)))  # pairs are sorted by group
+        images = members.images[here]
+        names = members.names[start : start + _GROUPS]
+        yield images, Members(names, np.arange(len(images)), members.groups[here] - start)

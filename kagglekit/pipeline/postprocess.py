@@ -7,16 +7,18 @@ N: scored images, M: test images, C: columns of the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats
-from kagglekit.metrics import Metric, Predicted
-from kagglekit.pipeline.gates import Advance, Gate, Scored, judge, parts, still
+from kagglekit.base import shortlists
+from kagglekit.base.arrays import Floats, Labels
+from kagglekit.base.shortlists import Wide
+from kagglekit.metrics import Metric
+from kagglekit.pipeline.gates import Advance, Gate, Scored, as_taken, judge, parts, still, width
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.tasks.activations import IDENTITY, SOFTMAX, Activation
 from kagglekit.tasks.task import Truth
@@ -29,38 +31,42 @@ CLIPS = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2, 5e-2)
 _ALL = -1
 """Stands for all rows among the parts."""
 _MOST = 1 << 20
-"""With more predictions, a sample of the rows chooses the values, and not every value is tried."""
+"""With more predictions, a sample of the rows chooses the values, and not every value is tried. Of short lists the
+numbers in them count."""
 _LEAST_ROWS = 1000
 """Least number of rows in that sample."""
 _COARSE = 6
 """Every which value is tried first."""
 
 
-def temper(predictions: Floats, temperature: float, activation: Activation = SOFTMAX) -> Floats:
+def temper(predictions: Wide, temperature: float, activation: Activation = SOFTMAX) -> Wide:
     """Divide the scores of predictions (N, C), such as their logarithms or log odds, by `temperature`."""
-    return _in_blocks(predictions, lambda rows: activation.predictions(activation.scores(rows) / temperature))
+
+    def change(rows: Floats) -> Floats:
+        return activation.predictions(activation.scores(rows) / temperature)
+
+    return _in_blocks(predictions, change, activation)
 
 
-def clip(predictions: Floats, edge: float, activation: Activation = SOFTMAX) -> Floats:
+def clip(predictions: Wide, edge: float, activation: Activation = SOFTMAX) -> Wide:
     """Clip probabilities (N, C) to [edge, 1 - edge]; those of classes are normalised. An edge of 0 changes nothing."""
-    return _in_blocks(predictions, lambda rows: activation.clipped(rows, edge))
+    return _in_blocks(predictions, lambda rows: activation.clipped(rows, edge), activation)
 
 
-def _in_blocks(predictions: Floats, change: Callable[[Floats], Floats]) -> Floats:
+def _in_blocks(predictions: Wide, change: Callable[[Floats], Floats], activation: Activation) -> Wide:
     """Change rows (N, C), few at a time: the steps on the way need several times the memory."""
     if predictions.size <= _MOST:
-        return change(predictions)
-    changed = np.empty_like(predictions)
-    step = max(1, _MOST // predictions.shape[1])
-    for start in range(0, len(predictions), step):
-        changed[start : start + step] = change(predictions[start : start + step])
-    return changed
+        return activation.changed(predictions, change)
+    step = max(1, _MOST * len(predictions) // predictions.size)
+    every = np.arange(len(predictions))
+    blocks = (every[start : start + step] for start in range(0, len(every), step))
+    return shortlists.arranged(((rows, activation.changed(predictions[rows], change)) for rows in blocks), len(every))
 
 
 class Step(Protocol):
     """A step with a value."""
 
-    def __call__(self, predictions: Floats, value: float, /, activation: Activation = ...) -> Floats:
+    def __call__(self, predictions: Wide, value: float, /, activation: Activation = ...) -> Wide:
         """Return the predictions (N, C) after the step."""
 
 
@@ -76,7 +82,7 @@ def finish(
     activation: Activation = SOFTMAX,
     *,
     advance: Advance = still,
-) -> tuple[Floats, list[Gate]]:
+) -> tuple[Wide, list[Gate]]:
     """Try the steps in turn. Return out-of-fold predictions after the kept steps, and all gates.
 
     A metric of ranks, decisions or numbers gets none: what it does not see must not be changed for it. Nor do numbers,
@@ -85,21 +91,18 @@ def finish(
     gates: list[Gate] = []
     current = scored.probabilities
     fold = parts(scored, seed)
-    seen = _rows_to_choose_on(scored, seed)
+    seen = _rows_to_choose_on(scored, metric, seed)
     # the rows that choose values: for each part, those of the others; for other images, all
     choosing = {int(part): seen & (fold != part) for part in np.unique(fold)} | {_ALL: seen}
     kept: list[str] = []
     values: dict[int, list[float]] = {part: [] for part in choosing}
     for step in steps if metric.needs == "probabilities" and activation is not IDENTITY else ():
         chain, tried = [*kept, step], {}
-        after = np.empty_like(current)
         for part, rows in choosing.items():
             # the kept steps have values of their own for each part: they were chosen on this one too
             tried[part] = _fit(scored, chain, rows, metric, activation, known=values[part])
-            if part != _ALL:
-                here = fold == part
-                after[here] = _apply(scored.probabilities[here], chain, tried[part], activation)
             advance(1)
+        after = _applied(scored, fold, chain, tried, activation)
         judgement = judge(scored, current, after, metric, seed)
         gates.append(Gate(step, tried[_ALL][-1], judgement))
         if judgement.kept:
@@ -107,13 +110,24 @@ def finish(
     return current, gates
 
 
+def _applied(
+    scored: Scored, fold: Labels, chain: Sequence[str], values: Mapping[int, Sequence[float]], activation: Activation
+) -> Wide:
+    """Return the predictions after a chain of steps, in each part with its own values."""
+    places = {int(part): np.flatnonzero(fold == part) for part in np.unique(fold)}
+    after = (
+        (rows, _apply(scored.probabilities[rows], chain, values[part], activation)) for part, rows in places.items()
+    )
+    return shortlists.arranged(after, len(fold))
+
+
 def choose(
     scored: Scored,
     predictions: Predictions,
     metric: Metric,
     seed: int,
-    needed: Callable[[Floats], Predicted] = lambda rows: rows,
-) -> tuple[Scored, Floats, list[Gate]]:
+    needed: Callable[[Wide], Wide] = lambda rows: rows,
+) -> tuple[Scored, Wide, list[Gate]]:
     """Try the candidates, which are other predictions of the same rows, such as test-time augmentation.
 
     `needed` returns what the metric needs of predictions. Returns the rows with the kept predictions, the matching
@@ -129,13 +143,13 @@ def choose(
     return scored, test, gates
 
 
-def apply_kept(predictions: Floats, gates: Sequence[Gate], activation: Activation = SOFTMAX) -> Floats:
+def apply_kept(predictions: Wide, gates: Sequence[Gate], activation: Activation = SOFTMAX) -> Wide:
     """Apply the kept steps to other rows (N, C), such as those of the test set."""
     kept = [(gate.step, gate.value) for gate in gates if gate.judgement.kept and gate.value is not None]
     return _apply(predictions, [step for step, _ in kept], [value for _, value in kept], activation)
 
 
-def candidate_values(step: str, truth: Truth, predictions: Floats) -> Sequence[float]:
+def candidate_values(step: str, truth: Truth, predictions: Wide) -> Sequence[float]:
     """Return the candidate values of a step for these rows."""
     values = STEPS[step][1]
     if step == "temperature" and _mistakes(truth, predictions) < MISTAKES_TO_SHARPEN:
@@ -143,17 +157,17 @@ def candidate_values(step: str, truth: Truth, predictions: Floats) -> Sequence[f
     return values
 
 
-def _mistakes(truth: Truth, predictions: Floats) -> int:
+def _mistakes(truth: Truth, predictions: Wide) -> int:
     if truth.ndim == 1:
         return int((predictions.argmax(axis=1) != truth).sum())
-    return int(((predictions >= 0.5) != (truth > 0.5)).any(axis=1).sum())
+    return int(((np.asarray(predictions) >= 0.5) != (truth > 0.5)).any(axis=1).sum())
 
 
-def _rows_to_choose_on(scored: Scored, seed: int) -> NDArray[np.bool_]:
+def _rows_to_choose_on(scored: Scored, metric: Metric, seed: int) -> NDArray[np.bool_]:
     """Return a mask of the rows that choose values, (N,): all, or a sample of very many predictions."""
-    rows, columns = scored.probabilities.shape
-    wanted = max(_LEAST_ROWS, _MOST // columns)
-    if rows * columns <= _MOST or rows <= wanted:
+    rows, numbers = len(scored.probabilities), width(scored.probabilities, metric)
+    wanted = max(_LEAST_ROWS, _MOST // numbers)
+    if rows * numbers <= _MOST or rows <= wanted:
         return np.ones(rows, bool)
     chosen = np.zeros(rows, bool)
     chosen[np.random.default_rng(seed).choice(rows, wanted, replace=False)] = True
@@ -184,7 +198,7 @@ def _fit(
     return values
 
 
-def _apply(rows: Floats, chain: Sequence[str], values: Sequence[float], activation: Activation) -> Floats:
+def _apply(rows: Wide, chain: Sequence[str], values: Sequence[float], activation: Activation) -> Wide:
     for step, value in zip(chain, values, strict=True):
         rows = STEPS[step][0](rows, value, activation)
     return rows
@@ -192,7 +206,7 @@ def _apply(rows: Floats, chain: Sequence[str], values: Sequence[float], activati
 
 def _best(
     truth: Truth,
-    rows: Floats,
+    rows: Wide,
     apply: Step,
     values: Sequence[float],
     metric: Metric,
@@ -213,12 +227,12 @@ def _best(
         best = int(np.nanargmin(losses))
         try_([place for place in range(best - _COARSE + 1, best + _COARSE) if 0 <= place < len(values)])
     if np.isnan(losses).all():  # these rows have no score: the value that changes least
-        return min(values, key=lambda value: float(np.abs(apply(rows, value, activation) - rows).sum()))
+        return min(values, key=lambda value: float(np.abs(np.asarray(apply(rows, value, activation)) - rows).sum()))
     return values[int(np.nanargmin(losses))]
 
 
-def _score_or_nan(truth: Truth, needed: Predicted, metric: Metric) -> float:
+def _score_or_nan(truth: Truth, needed: Wide, metric: Metric) -> float:
     try:
-        return float(metric.score(truth, needed))
+        return float(metric.score(truth, as_taken(needed, metric)))
     except ValueError:
         return float("nan")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kagglekit.base.arrays import Floats
+from kagglekit.base.shortlists import Wide
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,9 @@ class Candidate:
     """Other probabilities of the same rows. They are used only if they prove better out-of-fold."""
 
     name: str
-    oof: Floats
+    oof: Wide
     """Out-of-fold probabilities of the scored training images, (N, C)."""
-    test: Floats
+    test: Wide
     """Probabilities of the test images, (M, C)."""
     alone: bool = False
     """Whether the prediction of an image is deterministic and needs no other images: only then can it be exported."""
@@ -31,9 +32,9 @@ class Predictions:
 
     train: pd.DataFrame
     """The readable training images, with `fold`."""
-    oof: Floats
+    oof: Wide
     """Out-of-fold probabilities of the scored training images, (N, C)."""
-    test: Floats
+    test: Wide
     """Probabilities of the rows of `Tables.requested`, (M, C); NaN for unreadable images."""
     prior: Floats
     """Share of each class in the training images, (C,): the prediction for unreadable images."""

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from kagglekit.base import storage
+from kagglekit.base import shortlists, storage
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import PluginError, UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.competitions import submissions
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.plugins import Plugin
@@ -50,17 +50,17 @@ def key(job: Job) -> str:
     return storage.digest([repr(job.competition.submission), hook, rows], 32)
 
 
-def write(job: Job, test: Floats, prior: Floats) -> None:
+def write(job: Job, test: Wide, prior: Floats) -> None:
     """Write a row per requested id, from the probabilities of `Tables.predicted` (M, C) and the class `prior` (C,)."""
     competition, tables = job.competition, job.tables
     ids = submissions.expected_ids(competition, tables.asked, tables.sample)
     written = [submissions.written_id(competition, test_id) for test_id in tables.predicted]
-    rows = np.tile(prior, (len(ids), 1))
-    unpredicted = len(ids)
-    for place, row in zip(submissions.rows_of(written, ids), test, strict=True):
+    own = np.zeros(len(ids), np.int64)  # the prior, unless an image has the id
+    for number, place in enumerate(submissions.rows_of(written, ids), 1):
         if place is not None:
-            rows[place] = row
-            unpredicted -= 1
+            own[place] = number
+    rows = shortlists.joined([competition.task.activation.kept(prior[None]), test])[own]
+    unpredicted = int((own == 0).sum())
     if unpredicted:
         job.console.warn(f"{unpredicted} of {len(ids)} rows were not predicted and get the class prior")
     fitted, usual = decided.read_decision(job.run), competition.submission.usual(competition.task)
@@ -73,13 +73,14 @@ def _formatted(
     plugin: Plugin,
     competition: Competition,
     ids: Sequence[str],
-    rows: NDArray[np.float64],
+    rows: Wide,
     sample: pd.DataFrame | None,
     *,
     decision: Decision,
 ) -> pd.DataFrame:
     """Return the submission, checked. A hook may change its arguments."""
     own = decision.apply(rows)
+    rows = np.asarray(rows) if plugin.has("submission") else rows
     frame = plugin.submission(competition, list(ids), rows, None if sample is None else sample.copy(), own)
     try:
         submissions.check(frame, competition, ids, sample=sample)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats
+from kagglekit.base import shortlists
+from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.pipeline.predictions import Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FinishSettings
@@ -40,28 +41,28 @@ def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
 
 def predict(
     views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, neighbours: int = 0
-) -> dict[str, Floats]:
+) -> dict[str, Wide]:
     """Return the probabilities in each view, (N, C) each, with mirrored classes mapped back.
 
     `neighbours` is the number of nearest neighbours that the view `neighbours` averages over.
     """
-    found: dict[str, Floats] = {}
+    found: dict[str, Wide] = {}
     found[PLAIN], pooled = trained.predict(contents)
     for view in views:
         if view not in (PLAIN, NEIGHBOURS):
             found[view] = _predict_other(view, contents, trained)
     if NEIGHBOURS in views:
-        own = np.mean([found[view] for view in (PLAIN, MIRROR) if view in found], axis=0)
+        own = shortlists.mean([found[view] for view in (PLAIN, MIRROR) if view in found])
         found[NEIGHBOURS] = average_neighbours(own, pooled, neighbours, trained.trainer.world.device.type)
     return found
 
 
-def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) -> Floats:
+def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) -> Wide:
     augmenter = trained.trainer.data.augmenter
     if view == MIRROR:
         mirrored, _ = trained.predict(contents, lambda image, _: np.ascontiguousarray(image[:, ::-1]))
         assert augmenter.mirror is not None  # this view exists only if flips are allowed
-        return mirrored[:, list(augmenter.mirror)]
+        return shortlists.turned(mirrored, augmenter.mirror)
     # not mirrored: mirroring is a separate view, and swaps the class, which is unknown for test images
     still = dataclasses.replace(augmenter, mirror=None, erasing=0.0)
     epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
@@ -69,7 +70,7 @@ def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) 
     return augmented
 
 
-def candidates(by_view: Mapping[str, tuple[Floats, Floats]], finish: FinishSettings) -> tuple[Candidate, ...]:
+def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings) -> tuple[Candidate, ...]:
     """Return the candidates that may improve on the plain view, from the smallest change to the largest.
 
     `by_view` has the out-of-fold probabilities (mean over a fold's models) and those of the test set (over all models).
@@ -85,11 +86,11 @@ def candidates(by_view: Mapping[str, tuple[Floats, Floats]], finish: FinishSetti
     return tuple(made)
 
 
-def _mean(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    return np.mean([oof for oof, _ in pairs], axis=0), np.mean([test for _, test in pairs], axis=0)
+def _mean(pairs: Sequence[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
+    return shortlists.mean([oof for oof, _ in pairs]), shortlists.mean([test for _, test in pairs])
 
 
-def average_neighbours(probabilities: Floats, pooled: NDArray[np.float16], count: int, device: str) -> Floats:
+def average_neighbours(probabilities: Wide, pooled: NDArray[np.float16], count: int, device: str) -> Wide:
     """Average the probabilities (N, C) of each image with those of its `count` nearest neighbours.
 
     Neighbours are nearest by cosine similarity of the `pooled` features (N, D). No labels are used, so the test set is
@@ -99,10 +100,13 @@ def average_neighbours(probabilities: Floats, pooled: NDArray[np.float16], count
 
     taken = min(count + 1, len(pooled))  # an image is its own nearest neighbour
     features = torch.nn.functional.normalize(torch.from_numpy(pooled).to(device).float(), dim=1)
-    rows = torch.from_numpy(probabilities).to(device)
-    means = [
-        rows[(features[start : start + _BLOCK] @ features.T).topk(taken, dim=1).indices].mean(1)
+    nearest = (
+        (features[start : start + _BLOCK] @ features.T).topk(taken, dim=1).indices
         for start in range(0, len(features), _BLOCK)
-    ]
-    found: Floats = torch.cat(means).cpu().numpy() if means else probabilities
-    return found
+    )
+    if isinstance(probabilities, Shortlists):
+        places = np.concatenate([block.cpu().numpy() for block in nearest])  # (N, taken)
+        return shortlists.mean([probabilities[place] for place in places.T])
+    rows = torch.from_numpy(probabilities).to(device)
+    means = [rows[block].mean(1) for block in nearest]
+    return np.asarray(torch.cat(means).cpu().numpy()) if means else probabilities

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from kagglekit import metrics, recipe
-from kagglekit.base.arrays import Floats, Indices
+from kagglekit.base import shortlists
+from kagglekit.base.arrays import Indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.base.words import listed
-from kagglekit.metrics import Metric, Predicted
+from kagglekit.metrics import Metric
 from kagglekit.pipeline import deciding, gates, summary
 from kagglekit.runs import findings
 from kagglekit.runs.findings import Findings
 from kagglekit.runs.store import Run
+from kagglekit.tasks.task import Task, Truth
+
+_BLOCK = 1 << 22
+"""Most predictions that are looked at together."""
+_ROUNDING = 1e-12
+"""Share of the sum of squares that is rounding error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +90,7 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     task, metric = first.task, _metric(first)
     truth = first.truth[shared["first"]]
     one, other = first.probabilities[shared["first"]], second.probabilities[shared["second"]]
-    mean = (one + other) / 2
+    mean = shortlists.mean([one, other])
     clusters = shared["group"] if "group" in shared else shared["id"]
     numbers = np.unique(clusters.astype(str), return_inverse=True)[1].astype(np.int64)
     places = (shared["first"].to_numpy(), shared["second"].to_numpy())
@@ -99,7 +108,6 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     right = [task.correct(truth, found.decided[rows]) > 0 for found, rows in zip((first, second), places, strict=True)]
     order = np.argsort(-gains, kind="stable")  # largest gain first
     ids = shared["id"].to_numpy(dtype=object)
-    known = task.goals(truth)
     return Difference(
         images=len(truth),
         loss=metric.name,
@@ -110,7 +118,7 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
         high=high,
         better=[str(ids[index]) for index in order if right[1][index] and not right[0][index]],
         worse=[str(ids[index]) for index in order[::-1] if right[0][index] and not right[1][index]],
-        correlation=_correlation((known - one).ravel(), (known - other).ravel()),
+        correlation=_correlation(task, truth, one, other),
         blend=blends[2],
         blend_gain=sign * (blends[better] - blends[2]),
         blend_low=blend_low,
@@ -118,7 +126,7 @@ def difference(first: Findings, second: Findings, seed: int = 0) -> Difference:
     )
 
 
-def _needed(found: Findings, metric: Metric, rows: Indices) -> Predicted:
+def _needed(found: Findings, metric: Metric, rows: Indices) -> Wide:
     """Return what the metric needs of some of a run's rows: predictions, or what the run decided."""
     return (found.probabilities if deciding.sees_predictions(metric) else found.submitted)[rows]
 
@@ -129,14 +137,29 @@ def _metric(found: Findings) -> Metric:
     if record.metric is not None:
         return metrics.resolve(record.metric, task.columns, record.positive or "").of_kind(task.target.kind)
     losses = task.losses
-    proper = Metric(name=task.loss, score=lambda truth, rows: float(losses(truth, rows).mean()), per_row=losses)
+
+    def score(truth: Truth, rows: Any) -> float:
+        return float(losses(truth, rows).mean())
+
+    proper = Metric(name=task.loss, score=score, per_row=losses, takes_lists=True)
     return proper.of_kind(task.target.kind)
 
 
-def _correlation(first: Floats, second: Floats) -> float:
-    if first.std() == 0 or second.std() == 0:
+def _correlation(task: Task, truth: Truth, one: Wide, other: Wide) -> float:
+    """Return the correlation of the errors of two predictions of the same rows; NaN if one has none, or only one."""
+    sums, products, count = np.zeros(2), np.zeros((2, 2)), 0
+    step = max(1, _BLOCK // one.shape[1])
+    for start in range(0, len(truth), step):
+        block = slice(start, start + step)
+        goals = task.goals(truth[block])
+        errors = np.stack([(goals - np.asarray(rows[block])).ravel() for rows in (one, other)])
+        sums += errors.sum(axis=1)
+        products += errors @ errors.T
+        count += errors.shape[1]
+    spread = products - np.outer(sums, sums) / count
+    if (spread.diagonal() <= _ROUNDING * products.diagonal()).any():
         return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])
+    return float(spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]))
 
 
 def compare(runs: Sequence[Run], console: Console) -> None:

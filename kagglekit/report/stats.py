@@ -6,14 +6,15 @@ N: images, C: categories, K: cases (see `tasks.cases`), B: bins.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Labels
+from kagglekit.base.arrays import Floats, Indices, Labels
+from kagglekit.base.shortlists import Wide
 from kagglekit.pipeline import postprocess
 from kagglekit.tasks.cases import NOWHERE, Cases, Confidence
 from kagglekit.tasks.task import Task, Truth
@@ -89,32 +90,44 @@ class Slice:
 
 def by_category(found: Cases) -> list[Slice]:
     """Return one row per category with images, in order."""
+    right, total = found.right.astype(float), found.losses.sum()
+    called = dict(_by_value(found.predicted))
     slices = []
-    for index in np.unique(found.true[found.true != NOWHERE]):
-        called = found.predicted == index
-        precision = float((found.true[called] == index).mean()) if called.any() else math.nan
-        own = found.true == index
-        slices.append(_slice(found.categories[index], own, found.losses, found.right.astype(float), precision))
+    for index, own in _by_value(found.true):
+        if index != NOWHERE:
+            precision = float((found.true[called[index]] == index).mean()) if index in called else math.nan
+            name = found.categories[index]
+            slices.append(_slice(name, own, found.losses, right, total=total, precision=precision))
     return slices
 
 
 def by_group(losses: Floats, correct: Floats, groups: NDArray[np.object_]) -> list[Slice]:
     """Return one row per group, largest loss first. `losses` and `correct` are of the images, (N,)."""
-    order = np.argsort(groups, kind="stable")
-    names, starts = np.unique(groups[order], return_index=True)
-    indices = np.split(order, starts[1:])
-    slices = [_slice(str(name), here, losses, correct, math.nan) for name, here in zip(names, indices, strict=True)]
+    total = losses.sum()
+    slices = [_slice(str(name), here, losses, correct, total=total) for name, here in _by_value(groups)]
     return sorted(slices, key=lambda each: -each.loss)
 
 
-def _slice(name: str, here: NDArray[Any], losses: Floats, right: Floats, precision: float) -> Slice:
+def _by_value(values: NDArray[Any]) -> Iterator[tuple[Any, Indices]]:
+    """Yield each value that occurs and its places, in order."""
+    if not len(values):
+        return
+    order = np.argsort(values, kind="stable")
+    different, starts = np.unique(values[order], return_index=True)
+    yield from zip(different, np.split(order, starts[1:]), strict=True)
+
+
+def _slice(
+    name: str, here: Indices, losses: Floats, right: Floats, *, total: float, precision: float = math.nan
+) -> Slice:
+    own = losses[here]
     return Slice(
         name=name,
-        images=len(losses[here]),
+        images=len(own),
         accuracy=float(right[here].mean()),
         precision=precision,
-        loss=float(losses[here].mean()),
-        share=float(losses[here].sum() / max(losses.sum(), 1e-300)),
+        loss=float(own.mean()),
+        share=float(own.sum() / max(total, 1e-300)),
     )
 
 
@@ -167,7 +180,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(entry.images * abs(entry.confidence - entry.accuracy) for entry in bins) / total
 
 
-def loss_by_value(task: Task, truth: Truth, probabilities: Floats, step: str) -> Mapping[float, float]:
+def loss_by_value(task: Task, truth: Truth, probabilities: Wide, step: str) -> Mapping[float, float]:
     """Return candidate value -> loss of all rows after a finishing step with that value.
 
     The lowest loss is optimistic, because it is chosen on the same rows.

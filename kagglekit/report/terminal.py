@@ -10,6 +10,8 @@ from kagglekit.runs.findings import Findings
 
 _MOST = 10
 """Number of rows per table; the page has more."""
+_MANY = 100
+"""With more classes, labels or ranges the table has `_MOST` of them."""
 
 
 def tell(found: Findings, console: Console) -> None:
@@ -22,7 +24,11 @@ def tell(found: Findings, console: Console) -> None:
     if standing and not synthetic:
         console.say(f"this score is {standing}")
     loss, kind = f">{found.task.loss}", found.task.target.kind
-    categories = [_cells(each, precision=True) for each in stats.by_category(found.cases)]
+    slices = stats.by_category(found.cases)
+    if len(slices) > _MANY:
+        kind = f"{kind}, the {_MOST} of {len(slices)} with the largest share of the loss"
+        slices = sorted(slices, key=lambda each: -each.share)[:_MOST]
+    categories = [_cells(each, precision=True) for each in slices]
     console.table(kind, ("", ">images", ">recall", ">precision", loss, ">of the loss"), categories)
     if found.groups is not None:
         groups = stats.by_group(found.losses, found.task.correct(found.truth, found.decided), found.groups)[:_MOST]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.recipe import Recipe
 from kagglekit.runs import decided, filenames
 from kagglekit.runs.record import Record, Result
@@ -35,9 +36,9 @@ class Findings:
     """N rows: `id`, `path`, `label`, `content`, `fold`, and `group` if there are groups."""
     truth: Truth
     """What is known of each image, (N,) or (N, C)."""
-    probabilities: Floats
+    probabilities: Wide
     """Out-of-fold probabilities after all finishing steps, as scored, (N, C)."""
-    unfinished: Floats
+    unfinished: Wide
     """Out-of-fold probabilities before the steps temperature and clip, (N, C)."""
     decided_in: str = filenames.DECIDED
     """File of what is decided of the rows."""

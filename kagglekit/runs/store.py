@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 
 from kagglekit import recipe
 from kagglekit.base import distributed, storage
-from kagglekit.base.columns import beside
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
 from kagglekit.recipe import Recipe
@@ -24,8 +23,8 @@ from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Prov
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kagglekit.base.arrays import Floats
     from kagglekit.base.console import Console
+    from kagglekit.base.shortlists import Wide
 
 TRAIN_ONLY = -1
 """Fold of an image that every model learns from, and that is never scored."""
@@ -204,16 +203,12 @@ class Run:
             frame.to_parquet(temporary, index=False)
 
     def write_probabilities(
-        self, name: str, ids: Sequence[str], probabilities: Floats, labels: Sequence[str], **more: Any
+        self, name: str, ids: Sequence[str], probabilities: Wide, labels: Sequence[str], **more: Any
     ) -> None:
-        """Write probabilities (N, C) by id as parquet: `id`, the columns in `more`, and one column per class."""
-        import pandas as pd
+        """Write probabilities (N, C) by id as parquet, with the columns in `more`."""
+        self.write_frame(name, Probabilities.table(ids, probabilities, labels, **more))
 
-        known = {beside(column, labels): values for column, values in ({"id": list(ids)} | more).items()}
-        columns = {label: probabilities[:, place] for place, label in enumerate(labels)}
-        self.write_frame(name, pd.DataFrame(known | columns))
-
-    def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = "") -> Floats:
+    def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = "") -> Wide:
         """Read the probabilities (N, C) of `ids`, in their order; of one view if the file has several."""
         return Probabilities.read(self.folder / name, labels).of(ids, view)
 

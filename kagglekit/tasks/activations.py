@@ -6,7 +6,7 @@ D: features, C: columns of the target. Scores and predictions are (…, C).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.shortlists import MANY, Shortlists, Wide
 
 _TINY = 1e-15
 """Lower bound of probabilities before a logarithm."""
@@ -55,6 +56,14 @@ class Activation(ABC):
         """Return the predictions of the mean score along an axis: for probabilities, the geometric mean."""
         return self.predictions(self.scores(predictions).mean(axis=axis))
 
+    def kept(self, predictions: Floats) -> Wide:
+        """Return predictions (N, C) in the form in which they are kept: those of very many classes as short lists."""
+        return predictions
+
+    def changed(self, predictions: Wide, change: Callable[[Floats], Floats]) -> Wide:
+        """Return predictions (N, C) in their form after a change of each that keeps their order."""
+        return change(np.asarray(predictions))
+
 
 class Softmax(Activation):
     """Probabilities that sum to one."""
@@ -75,6 +84,14 @@ class Softmax(Activation):
         clipped = super().clipped(predictions, edge)
         found: Floats = clipped / clipped.sum(axis=-1, keepdims=True)
         return found
+
+    def kept(self, predictions: Floats) -> Wide:
+        """Return the most probable classes if there are very many."""
+        return Shortlists.of(predictions) if predictions.shape[1] > MANY else predictions
+
+    def changed(self, predictions: Wide, change: Callable[[Floats], Floats]) -> Wide:
+        """Return them after the change, with sums of one."""
+        return predictions.changed(change) if isinstance(predictions, Shortlists) else change(predictions)
 
 
 class Sigmoid(Activation):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Indices, Labels, Mask
+from kagglekit.base.shortlists import Shortlists, Wide
 
 NOWHERE = -1
 """The category of a label that an image does not have, or was not given."""
@@ -65,12 +66,9 @@ class Confidence:
     """Smallest possible value."""
 
 
-def of_images(
-    categories: tuple[str, ...], true: Labels, predicted: Labels, predictions: Floats, losses: Floats
-) -> Cases:
+def of_images(categories: tuple[str, ...], true: Labels, predicted: Labels, predictions: Wide, losses: Floats) -> Cases:
     """Return one case an image. `true` and `predicted` (N,) are columns of the probabilities (N, C)."""
     rows = np.arange(len(true))
-    top = np.partition(predictions, -2, axis=1)[:, -2:] if predictions.shape[1] > 1 else np.ones((len(true), 2))
     return Cases(
         categories=categories,
         images=rows,
@@ -78,11 +76,21 @@ def of_images(
         predicted=predicted,
         right=true == predicted,
         confidence=predictions[rows, predicted],
-        margin=top[:, 1] - top[:, 0],
+        margin=_margins(predictions),
         of_truth=predictions[rows, true],
         losses=losses,
         columns=predicted,
     )
+
+
+def _margins(predictions: Wide) -> Floats:
+    """Return the highest minus the second highest probability of each row, (N,)."""
+    if isinstance(predictions, Shortlists):
+        return (predictions.values[:, 0] - predictions.values[:, 1]).astype(np.float64)
+    if predictions.shape[1] < 2:
+        return np.zeros(len(predictions))
+    top = np.partition(predictions, -2, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0])
 
 
 def of_labels(categories: tuple[str, ...], truth: Floats, given: Mask, predictions: Floats, losses: Floats) -> Cases:

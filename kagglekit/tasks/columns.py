@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32, spreads
+from kagglekit.base.shortlists import Wide
 from kagglekit.tasks import cases, label_errors, targets
 from kagglekit.tasks.activations import IDENTITY, SIGMOID, Activation, Standardised
 from kagglekit.tasks.cases import Cases, Confidence
@@ -72,7 +73,7 @@ class _Logistic(_ByColumn):
         both = (yes > 0) & (no > 0)
         return np.where(both, no / np.where(both, yes, 1.0), 1.0) ** balance
 
-    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+    def losses(self, truth: Truth, predictions: Wide) -> Floats:
         """Return each row's mean binary log loss over the columns, (N,)."""
         losses: Floats = _binary_losses(truth, predictions).mean(axis=1)
         return losses
@@ -135,21 +136,21 @@ class AnyOf(_Logistic):
         """Return (label, images that have it)."""
         return list(zip(self.target.captions, (truth > 0.5).sum(axis=0).tolist(), strict=True))
 
-    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
+    def cases(self, truth: Truth, predictions: Wide, decided: Decided) -> Cases:
         """Return a case for each label that an image has or was given."""
-        return cases.of_labels(self.names, truth, decided, predictions, _binary_losses(truth, predictions))
+        return cases.of_labels(self.names, truth, decided, np.asarray(predictions), _binary_losses(truth, predictions))
 
-    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> Confidence:  # noqa: ARG002
+    def confidence(self, truth: Truth, predictions: Wide, decided: Decided) -> Confidence:  # noqa: ARG002
         """Return the probability of each label of each image."""
-        return Confidence(values=predictions.ravel(), right=truth.ravel() > 0.5, least=0.0)
+        return Confidence(values=np.asarray(predictions).ravel(), right=truth.ravel() > 0.5, least=0.0)
 
     def correct(self, truth: Truth, decided: Decided) -> Floats:
         """Return 1 where all labels are right, (N,)."""
         return np.asarray(((truth > 0.5) == decided).all(axis=1), dtype=np.float64)
 
-    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:
+    def suspects(self, truth: Truth, predictions: Wide) -> list[Suspect]:
         """Return images that may have a label too many or too few."""
-        return label_errors.among_labels(truth, predictions, self.columns)
+        return label_errors.among_labels(truth, np.asarray(predictions), self.columns)
 
     def words(self, decided: Decided) -> list[str]:
         """Return the names of each image's labels, (N,)."""
@@ -203,11 +204,12 @@ class _OfNumbers(_ByColumn):
         found = cases.of_numbers(self.names, truth, truth, np.zeros_like(truth))
         return list(zip(found.categories, np.bincount(found.true).tolist(), strict=True))
 
-    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:  # noqa: ARG002
+    def cases(self, truth: Truth, predictions: Wide, decided: Decided) -> Cases:  # noqa: ARG002
         """Return a case for each number."""
-        return cases.of_numbers(self.names, truth, predictions, (truth - predictions) ** 2)
+        rows = np.asarray(predictions)
+        return cases.of_numbers(self.names, truth, rows, (truth - rows) ** 2)
 
-    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> None:  # noqa: ARG002
+    def confidence(self, truth: Truth, predictions: Wide, decided: Decided) -> None:  # noqa: ARG002
         """Return nothing: numbers have no probability."""
         return
 
@@ -215,7 +217,7 @@ class _OfNumbers(_ByColumn):
         """Return NaN: a number is never entirely right, (N,)."""
         return np.full(len(truth), np.nan)
 
-    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:  # noqa: ARG002
+    def suspects(self, truth: Truth, predictions: Wide) -> list[Suspect]:  # noqa: ARG002
         """Return nothing: a large error may be the model's."""
         return []
 
@@ -259,9 +261,9 @@ class Counted(_OfNumbers):
         """The standard deviation of each column, (C,)."""
         return np.array(self._scales)
 
-    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+    def losses(self, truth: Truth, predictions: Wide) -> Floats:
         """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted."""
-        losses: Floats = (((truth - predictions) / self.units) ** 2).mean(axis=1)
+        losses: Floats = (((truth - np.asarray(predictions)) / self.units) ** 2).mean(axis=1)
         return losses
 
 
@@ -272,9 +274,9 @@ class Shared(_Logistic, _OfNumbers):
     low, high = 0.0, 1.0
 
 
-def _binary_losses(truth: Truth, predictions: Floats) -> Floats:
+def _binary_losses(truth: Truth, predictions: Wide) -> Floats:
     """Return the log loss of each column of each row, (N, C)."""
-    right = np.clip(predictions, _EPSILON, 1 - _EPSILON)
+    right = np.clip(np.asarray(predictions), _EPSILON, 1 - _EPSILON)
     losses: Floats = -(truth * np.log(right) + (1 - truth) * np.log(1 - right))
     return losses
 

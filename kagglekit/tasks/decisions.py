@@ -29,12 +29,20 @@ class Decision(ABC):
     kind: ClassVar[str]
     """Its name in files."""
 
-    def apply(self, predictions: Array) -> Array:
-        """Return what is decided for predictions (N, C): (N,) or (N, …)."""
-        return np.concatenate([self._block(rows) for rows in _blocks(predictions)])
+    def apply(self, predictions: Any) -> Array:
+        """Return what is decided for predictions (N, C): (N,) or (N, …).
+
+        They are an array, or short lists: `places` (N, K) and `values` (N, K) of the K best columns of each row.
+        """
+        decide = self._block if isinstance(predictions, np.ndarray) else self._listed
+        return np.concatenate([decide(rows) for rows in _blocks(predictions)])
 
     @abstractmethod
     def _block(self, rows: Array) -> Array: ...
+
+    def _listed(self, lists: Any) -> Array:
+        """Return what is decided for short lists."""
+        return self._block(np.asarray(lists))
 
     @abstractmethod
     def text(self) -> str:
@@ -57,6 +65,10 @@ class MostProbable(Decision):
     def _block(self, rows: Array) -> Array:
         weighted = rows * np.asarray(self.weights) if self.weights else rows
         return np.asarray(weighted.argmax(axis=1), dtype=np.int64)
+
+    def _listed(self, lists: Any) -> Array:
+        weighted = lists.values * np.asarray(self.weights)[lists.places] if self.weights else lists.values
+        return np.take_along_axis(lists.places, weighted.argmax(axis=1)[:, None], axis=1)[:, 0].astype(np.int64)
 
     def text(self) -> str:
         """Return the smallest and the largest factor."""
@@ -129,6 +141,16 @@ class TopLists(Decision):
             rows[:, self.unseen] = np.maximum(rows[:, self.unseen], self.threshold)
         return best_of(rows, self.k)
 
+    def _listed(self, lists: Any) -> Array:
+        places, values = lists.places, lists.values
+        if self.unseen >= 0 and self.threshold > 0:
+            own = np.maximum(lists[:, self.unseen], self.threshold)
+            values = np.column_stack([own, np.where(places == self.unseen, -1, values)])
+            places = np.column_stack([np.full(len(places), self.unseen), places])
+        best = best_of(values, min(self.k, values.shape[1]))
+        found = np.take_along_axis(places, best, axis=1).astype(np.int64)
+        return np.pad(found, ((0, 0), (0, self.k - found.shape[1])), constant_values=-1)
+
     def text(self) -> str:
         """Return the threshold of the class of images that belong to no other."""
         return f"{self.threshold:.3g}" if self.threshold > 0 else ""
@@ -180,6 +202,7 @@ def labels_of(decided: Array, columns: Sequence[str]) -> list[str]:
 
 def mean_grades(rows: Array) -> Array:
     """Return the mean grade of each row of probabilities (N, C), (N,)."""
+    rows = np.asarray(rows)
     return np.asarray(rows @ np.arange(rows.shape[1]) / rows.sum(axis=1), dtype=np.float64)
 
 
@@ -198,7 +221,7 @@ def best_of(rows: Array, k: int) -> Array:
     return np.pad(best.astype(np.int64), ((0, 0), (0, k - width)), constant_values=-1)
 
 
-def _blocks(rows: Array) -> Iterator[Array]:
+def _blocks(rows: Any) -> Iterator[Any]:
     step = max(1, _BLOCK // max(1, rows.shape[1]))
     for start in range(0, max(1, len(rows)), step):
         yield rows[start : start + step]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Indices, Labels
+from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.metrics import Metric, Predicted, Truth
 from kagglekit.metrics.metric import Resamples
 from kagglekit.tasks.decisions import (
@@ -26,7 +27,7 @@ from kagglekit.tasks.decisions import (
     mean_grades,
 )
 
-Fit = Callable[[Truth, Floats, Metric, Any], Decision]
+Fit = Callable[[Truth, Any, Metric, Any], Decision]
 """(truth, predictions (N, C), metric, the decision to start from) -> the fitted decision."""
 
 _CANDIDATES = 60
@@ -61,13 +62,13 @@ def offered(usual: Decision, metric: Metric) -> Mapping[str, Fit]:
     return {}
 
 
-def sampled(rows: Indices, columns: int, seed: int) -> Indices:
-    """Return the rows that choose values, of those that may: all, or so many that a fit takes seconds."""
-    most = max(_LEAST_ROWS, _MOST_CELLS // columns)
+def sampled(rows: Indices, predictions: Wide, seed: int) -> Indices:
+    """Return the rows of predictions (N, C) that choose values, of those that may: all, or few enough for seconds."""
+    most = max(_LEAST_ROWS, _MOST_CELLS * len(predictions) // max(1, predictions.size))
     return rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
-def class_weights(truth: Labels, predictions: Floats, metric: Metric, start: MostProbable) -> MostProbable:
+def class_weights(truth: Labels, predictions: Wide, metric: Metric, start: MostProbable) -> MostProbable:
     """Return weights of classes: of two any, of more a power of how rare they are."""
     columns = predictions.shape[1]
     if columns == 2:
@@ -76,8 +77,7 @@ def class_weights(truth: Labels, predictions: Floats, metric: Metric, start: Mos
         edge = rows.best(second, second[truth == 1], 0.5, 0.0, 1.0)
         return start if edge == 0.5 else replace(start, weights=(edge, 1 - edge))
     share = (np.bincount(truth, minlength=columns) + 1) / (len(truth) + columns)
-    places = best_of(predictions, min(_WIDTH, columns))
-    values = np.take_along_axis(predictions, places, axis=1)
+    places, values = _best(predictions, min(_WIDTH, columns))
 
     def decided(power: float) -> Labels:
         weighted = (values * (share**-power)[places]).argmax(axis=1)
@@ -159,11 +159,10 @@ def _descended(truth: Labels, mean: Floats, metric: Metric, cuts: Floats) -> Flo
     return cuts
 
 
-def unseen_threshold(truth: Labels, predictions: Floats, metric: Metric, start: TopLists) -> TopLists:
+def unseen_threshold(truth: Labels, predictions: Wide, metric: Metric, start: TopLists) -> TopLists:
     """Return the least probability of the class of images that belong to no other."""
-    width = min(start.k + 1, predictions.shape[1])
-    kept = best_of(predictions, width)
-    others = np.where(kept == start.unseen, -1.0, np.take_along_axis(predictions, kept, axis=1))
+    kept, values = _best(predictions, min(start.k + 1, predictions.shape[1]))
+    others = np.where(kept == start.unseen, -1.0, values)
     own = predictions[:, start.unseen]
     places = np.concatenate([np.full((len(kept), 1), start.unseen), kept], axis=1)
 
@@ -175,6 +174,14 @@ def unseen_threshold(truth: Labels, predictions: Floats, metric: Metric, start: 
     highest = others.max(axis=1)
     candidates = np.unique(np.quantile(highest[highest >= 0], np.linspace(0.01, 0.99, 50))).tolist()
     return replace(start, threshold=_best_value(metric, truth, decided, candidates, 0.0))
+
+
+def _best(predictions: Wide, count: int) -> tuple[Labels, Floats]:
+    """Return the columns of the highest predictions of each row, best first, and those predictions, (N, count) each."""
+    if isinstance(predictions, Shortlists):
+        return predictions.places[:, :count].astype(np.int64), predictions.values[:, :count].astype(np.float64)
+    places = best_of(predictions, count)
+    return places, np.take_along_axis(predictions, places, axis=1)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kagglekit.base.arrays import Floats, Floats32, Labels, class_indices
+from kagglekit.base.shortlists import Wide
 from kagglekit.tasks import cases, label_errors
 from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.cases import Cases, Confidence
@@ -73,7 +74,7 @@ class OneOf(Task):
         """Return the classes that mirrored images show, (N,)."""
         return np.asarray(columns, dtype=np.int64)[_indices(truth)]
 
-    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+    def losses(self, truth: Truth, predictions: Wide) -> Floats:
         """Return each row's log loss as Kaggle computes it, (N,)."""
         own = predictions[np.arange(len(truth)), _indices(truth)] / predictions.sum(axis=1)
         right = np.clip(own, _EPSILON, 1 - _EPSILON)
@@ -89,12 +90,12 @@ class OneOf(Task):
         counts = np.bincount(_indices(truth), minlength=len(self.columns)).tolist()
         return list(zip(self.target.captions, counts, strict=True))
 
-    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
+    def cases(self, truth: Truth, predictions: Wide, decided: Decided) -> Cases:
         """Return one case an image, by class."""
         names = tuple(self.target.meanings.values())
         return cases.of_images(names, _indices(truth), decided, predictions, self.losses(truth, predictions))
 
-    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> Confidence:
+    def confidence(self, truth: Truth, predictions: Wide, decided: Decided) -> Confidence:
         """Return the probability of each decision."""
         values = predictions[np.arange(len(truth)), decided]
         return Confidence(values=values, right=decided == truth, least=1 / len(self.columns))
@@ -103,7 +104,7 @@ class OneOf(Task):
         """Return 1 where the class is right, (N,)."""
         return np.asarray(decided == truth, dtype=np.float64)
 
-    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:
+    def suspects(self, truth: Truth, predictions: Wide) -> list[Suspect]:
         """Return images that may be of another class."""
         return label_errors.among_classes(_indices(truth), predictions, self.columns)
 

@@ -1,7 +1,7 @@
 """Tasks: all that depends on what is predicted. Nothing else asks what kind of target there is.
 
 N images, C columns of the target. The truth of one-of tasks is (N,) int64: the index of each image's column; of all
-others (N, C) float64. Predictions are (N, C) float64: probabilities, shares or numbers.
+others (N, C) float64. Predictions are (N, C) float64: probabilities, shares or numbers; or short lists of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32, Indices, Mask
+from kagglekit.base.shortlists import Wide
 from kagglekit.tasks.activations import Activation
 from kagglekit.tasks.cases import Cases, Confidence
 from kagglekit.tasks.decisions import Decision, TopLists
@@ -115,7 +116,7 @@ class Task(ABC):
         """Return the truth of mirrored images. `columns` has the column that each becomes, (C,)."""
 
     @abstractmethod
-    def losses(self, truth: Truth, predictions: Floats) -> Floats:
+    def losses(self, truth: Truth, predictions: Wide) -> Floats:
         """Return the proper loss of each row, (N,)."""
 
     def guessing(self, truth: Truth) -> float:
@@ -129,11 +130,11 @@ class Task(ABC):
         """Return (category, images) of the training images: of a class, a label, a range of numbers."""
 
     @abstractmethod
-    def cases(self, truth: Truth, predictions: Floats, decided: Decided) -> Cases:
+    def cases(self, truth: Truth, predictions: Wide, decided: Decided) -> Cases:
         """Return what a report counts and shows."""
 
     @abstractmethod
-    def confidence(self, truth: Truth, predictions: Floats, decided: Decided) -> Confidence | None:
+    def confidence(self, truth: Truth, predictions: Wide, decided: Decided) -> Confidence | None:
         """Return the probabilities whose calibration can be judged; None for numbers."""
 
     @abstractmethod
@@ -141,7 +142,7 @@ class Task(ABC):
         """Return 1 for each row that is entirely right, 0 for others, (N,); NaN for numbers, which never are."""
 
     @abstractmethod
-    def suspects(self, truth: Truth, predictions: Floats) -> list[Suspect]:
+    def suspects(self, truth: Truth, predictions: Wide) -> list[Suspect]:
         """Return images whose labels may be wrong, most suspect first; out-of-fold `predictions` contradict them."""
 
     @abstractmethod
@@ -162,6 +163,6 @@ class Task(ABC):
     def second(self, truth: Truth, decided: Decided) -> tuple[str, float]:
         """Return what people ask for besides the metric, such as the accuracy: its name in `seconds`, and its value."""
 
-    def decide(self, predictions: Floats) -> Decided:
+    def decide(self, predictions: Wide) -> Decided:
         """Return what the usual decision makes of predictions (N, C)."""
         return self.usual().apply(predictions)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import parallel
-from kagglekit.base.arrays import Floats
+from kagglekit.base import parallel, shortlists
+from kagglekit.base.shortlists import Wide
 from kagglekit.models import batch_sizes, onnx_export, sessions
 from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import ComputeSettings
@@ -41,23 +41,25 @@ class TrainedModel:
         # processes on one CPU share its cores
         self._workers = max(compute.num_threads // trainer.world.size, 1)
 
-    def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Floats, NDArray[np.float16]]:
+    def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Wide, NDArray[np.float16]]:
         """Return predictions (N, C) and pooled features (N, D) of images, given by content hash.
 
         `view` changes each image's pixels.
         """
         world, pixels, task = self.trainer.world, self.trainer.data.pixels, self.trainer.data.task
+        activation = task.network_activation
         if not contents:
-            return np.empty((0, len(task.columns))), np.empty((0, 1), np.float16)
+            return activation.kept(np.empty((0, len(task.columns)))), np.empty((0, 1), np.float16)
         own = world.own_share(contents)
 
-        def compute(chunk: Sequence[bytes]) -> list[NDArray[Any]]:
+        def compute(chunk: Sequence[bytes]) -> tuple[Wide, NDArray[Any]]:
             images = [pixels.row(content) for content in chunk]
             if view is not None:
                 images = [view(image, content) for image, content in zip(images, chunk, strict=True)]
-            return self._session.run(("logits", "pooled"), {onnx_export.IMAGES: np.stack(images)})
+            logits, pooled = self._session.run(("logits", "pooled"), {onnx_export.IMAGES: np.stack(images)})
+            return activation.kept(activation.predictions(logits.astype(np.float64))), pooled
 
         computed = list(parallel.overlapped(parallel.chunks(own, self._batch), compute, self._workers))
-        logits = world.all_rows(np.concatenate([rows for rows, _ in computed]), len(contents))
+        predictions = world.all_predictions(shortlists.joined([rows for rows, _ in computed]), len(contents))
         pooled = world.all_rows(np.concatenate([rows for _, rows in computed]), len(contents))
-        return task.network_activation.predictions(logits.astype(np.float64)), pooled.astype(np.float16)
+        return predictions, pooled.astype(np.float16)

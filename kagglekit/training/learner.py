@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from kagglekit.base import memory, parallel
+from kagglekit.base import memory, parallel, shortlists
 from kagglekit.base.arrays import Floats
 from kagglekit.base.distributed import World
 from kagglekit.base.errors import OwnError, UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import AugmentationSettings, ScheduleSettings, TrainingSettings
@@ -254,7 +255,7 @@ class Learner:
 
     # --- predicting
 
-    def predict(self, pixels: RowStore, contents: Sequence[bytes]) -> Floats:
+    def predict(self, pixels: RowStore, contents: Sequence[bytes]) -> Wide:
         """Return predictions (N, C) of images, given by content hash, while the model is in training.
 
         Each process predicts its share of the images, and gets all results.
@@ -265,13 +266,13 @@ class Learner:
         model.eval()
         own = self.world.own_share(contents)
         together = min(_PREDICTED_TOGETHER, _MORE_WITHOUT_GRADIENTS * self.micro_batch)
-        scores = []
+        found = []
         with torch.inference_mode(), self.world.autocast():
             for some in parallel.chunks(own, together):
                 images = torch.from_numpy(np.stack([pixels.row(content) for content in some]))
-                scores.append(model(self._normalised(images)).float())
-        whole = self.world.all_rows(torch.cat(scores).cpu().numpy(), len(contents))
-        return self._activation.predictions(whole.astype(np.float64))
+                scores = model(self._normalised(images)).float().cpu().numpy().astype(np.float64)
+                found.append(self._activation.kept(self._activation.predictions(scores)))
+        return self.world.all_predictions(shortlists.joined(found), len(contents))
 
     # --- saved state
 

@@ -15,8 +15,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices
+from kagglekit.base import devices, shortlists
 from kagglekit.base.arrays import Floats
+from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.job import Job
@@ -203,13 +204,11 @@ class MethodRun:
         )
         record.write(self.run.folder / folder / filenames.PROVIDER, provider)
 
-    def all_requested(self, test: Floats) -> Floats:
+    def all_requested(self, test: Wide) -> Wide:
         """Expand rows of the readable test images, (R, C), to all test images, (M, C). Unreadable images get NaN."""
-        found = np.full((len(self.job.tables.requested), len(self.labels)), np.nan)
-        found[self._is_readable] = test
-        return found
+        return shortlists.spread(test, self._is_readable)
 
-    def predictions(self, oof: Floats, test: Floats, candidates: tuple[Candidate, ...] = ()) -> Predictions:
+    def predictions(self, oof: Wide, test: Wide, candidates: tuple[Candidate, ...] = ()) -> Predictions:
         """Return the method's result from rows of the scored images and of all test images to predict."""
         return Predictions(
             train=self.table.assign(fold=self.fold), oof=oof, test=test, prior=self.prior, candidates=candidates

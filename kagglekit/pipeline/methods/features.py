@@ -5,16 +5,18 @@ N: training images, R: readable test images, V: views, D: features, C: classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from kagglekit.base import devices, parallel
-from kagglekit.base.arrays import Floats
+from kagglekit.base import devices, parallel, shortlists
+from kagglekit.base.arrays import Indices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
 from kagglekit.heads import features, head_file, heads, prediction
 from kagglekit.heads.layers import Head
@@ -172,7 +174,7 @@ def fit_heads(
     threads: int,
     scratch: Path,
     console: Console,
-) -> tuple[Floats, dict[str, Head]]:
+) -> tuple[Wide, dict[str, Head]]:
     """Return out-of-fold predictions of the scored images (N, C), and the heads by name, `all` last."""
     import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited, or has no limit
 
@@ -191,9 +193,18 @@ def fit_heads(
         for name, head in zip(parts, work, strict=True):
             fitted[name] = head
             advance(1)
-        oof = np.full((len(fold), training.columns), np.nan)
-        for part in scoring:
-            indices = np.flatnonzero(fold == part)
-            oof[indices] = prediction.predict_rows(fitted[f"fold{part}"], training.rows, indices, training.view_classes)
+        oof = _held_out(training, fold, fitted)
     console.say(f"heads: {settings.head}, " + ", ".join(f"{name} {head.chosen}" for name, head in fitted.items()))
-    return oof[fold != folds.TRAIN_ONLY], fitted
+    return oof, fitted
+
+
+def _held_out(training: Training, fold: folds.Fold, fitted: Mapping[str, Head]) -> Wide:
+    """Return what the head of each fold predicts of its images, (N, C)."""
+    known = fold[fold != folds.TRAIN_ONLY]
+
+    def part(number: int) -> tuple[Indices, Wide]:
+        indices = np.flatnonzero(fold == number)
+        rows = prediction.predict_rows(fitted[f"fold{number}"], training.rows, indices, training.view_classes)
+        return np.flatnonzero(known == number), rows
+
+    return shortlists.arranged(map(part, folds.scored(fold).tolist()), len(known))

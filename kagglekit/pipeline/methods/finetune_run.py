@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from kagglekit.base import devices, distributed, environment
-from kagglekit.base.arrays import Floats, Indices, Mask
+from kagglekit.base import devices, distributed, environment, shortlists
+from kagglekit.base.arrays import Indices, Mask
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
 from kagglekit.heads import features, heads
 from kagglekit.heads.layers import Head
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 _MOST_ENLARGED = 2
 """Factor by which a validation split may grow to have an image of each class; beyond, it is not stratified."""
+_MOST_DIFFERENT = 1000
+"""Number of images with different labels that the contact sheet of augmented images chooses from."""
 _SHEET_ROWS, _SHEET_VIEWS = 6, 7
 """Rows of the contact sheet of augmented images, and pictures per row."""
 
@@ -161,7 +164,8 @@ class FinetuneRun(MethodRun):
         first = self.fold_models[0]
         augmenter = self._augmenter(first.backbone, learner.seed_of(self.recipe.data.seed, first.fold, first.number))
         store = self._pixels(first.backbone, self.table["path"].tolist(), self.contents)
-        different = np.unique(self.truth, axis=0, return_index=True)[1]
+        once = np.flatnonzero(~self.table["label"].duplicated())[:_MOST_DIFFERENT]
+        different = once[np.unique(self.truth[once], axis=0, return_index=True)[1]]
         shown = different[np.linspace(0, len(different) - 1, min(_SHEET_ROWS, len(different))).astype(int)].tolist()
         some = [(store.row(self.contents[index]), label_at(self.truth, index), self.contents[index]) for index in shown]
         sheet = self.run.folder / filenames.AUGMENTATIONS
@@ -378,7 +382,7 @@ class FinetuneRun(MethodRun):
         found = tta.predict(self.predicted_views, contents, trained, self.recipe.finish.neighbours)
         if not distributed.is_first():
             return
-        rows = np.concatenate([found[view] for view in self.predicted_views])
+        rows = shortlists.joined([found[view] for view in self.predicted_views])
         names = [view for view in self.predicted_views for _ in ids]
         path = f"{model.folder}/{file}"
         self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
@@ -394,16 +398,20 @@ class FinetuneRun(MethodRun):
         oof, test = by_view[PLAIN]
         return self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
 
-    def _joined(self, view: str) -> tuple[Floats, Floats]:
+    def _joined(self, view: str) -> tuple[Wide, Wide]:
         """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
-        oof = np.zeros((len(self.table), len(self.labels)))
-        test = np.zeros((len(self.readable), len(self.labels)))
-        test_ids = self.readable["id"].tolist()
-        for model in self.fold_models:
-            held = np.flatnonzero(self.fold == model.fold)
-            ids = self.table["id"].iloc[held].tolist()
-            oof[held] += self.run.read_probabilities(f"{model.folder}/{filenames.OOF}", ids, self.labels, view=view)
-            test += self.run.read_probabilities(f"{model.folder}/{filenames.TEST}", test_ids, self.labels, view=view)
-        return oof[self.fold != folds.TRAIN_ONLY] / self._models_per_fold, self.all_requested(
-            test / len(self.fold_models)
-        )
+        known = self.fold[self.fold != folds.TRAIN_ONLY]
+
+        def mean(models: Sequence[FoldModel], file: str, ids: list[str]) -> Wide:
+            folders = [model.folder for model in models]
+            read = self.run.read_probabilities
+            return shortlists.mean(read(f"{folder}/{file}", ids, self.labels, view=view) for folder in folders)
+
+        def held_out(fold: int) -> tuple[Indices, Wide]:
+            ids = self.table["id"][self.fold == fold].tolist()
+            models = [model for model in self.fold_models if model.fold == fold]
+            return np.flatnonzero(known == fold), mean(models, filenames.OOF, ids)
+
+        oof = shortlists.arranged(map(held_out, folds.scored(self.fold).tolist()), len(known))
+        test = mean(self.fold_models, filenames.TEST, self.readable["id"].tolist())
+        return oof, self.all_requested(test)
