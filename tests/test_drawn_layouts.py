@@ -126,6 +126,7 @@ LAYOUTS: dict[str, Competition] = {
     "a column a number": described(Numbers(["X4", "X11"]), Values(), train=listed(Columns())),
     "columns with other names": described(Numbers(["x", "y"], low=0), Long(), train=listed(Columns(["X4", "X11"]))),
     "columns of the data": described(Numbers(FromTrain()), Values(), train=listed(Columns(["X11", "X4"]))),
+    "numbers that may be missing": described(Numbers(["x", "y"], missing=True), Long(), train=listed(Columns())),
     "shares": described(Shares(["Class1.1", "Class1.2"]), ProbabilityPerClass(), train=listed(Columns())),
     "shares of the sample": described(Shares(FromSample()), ProbabilityPerClass(), train=listed(Columns())),
     "a number": described(Number(1, 100), Value(label="Pawpularity")),

@@ -47,6 +47,13 @@ KINDS: dict[str, dict[str, str]] = {
         "flip": '"allowed"',
         "submission": 'Value(label="light")',
     },
+    "some numbers": {
+        "target": 'Numbers(["light", "left"], low=0, high=500, missing=True)',
+        "label": 'Columns(["light", "left"])',
+        "metric": "rmse",
+        "flip": '"allowed"',
+        "submission": "Values()",
+    },
 }
 
 
@@ -63,8 +70,9 @@ def lamps(folder: Path, kind: str) -> Given:
         files[f"{part}/{number}.png"] = cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes()
         if number < 20:
             tags = [name for name, is_on in (("left", left), ("right", right), ("dark", not left + right)) if is_on]
-            rows.append(f"{number},{' '.join(tags)},{200 + 100 * (left + right) + number}")
-    files["train.csv"] = ("image,tags,light\n" + "\n".join(rows) + "\n").encode()
+            known = "" if number % 3 else left
+            rows.append(f"{number},{' '.join(tags)},{200 + 100 * (left + right) + number},{known}")
+    files["train.csv"] = ("image,tags,light,left\n" + "\n".join(rows) + "\n").encode()
     given = Given(folder / "lamps.py", damage.write(folder / "data", files))
     given.write_plugin(PLUGIN.format(**KINDS[kind]))
     return given
@@ -122,6 +130,25 @@ def test_a_fine_tuned_run_of_another_task_predicts_everywhere_alike(
         assert found == pytest.approx(test, rel=1e-3, abs=1e-3)
     if kind == "numbers":
         go_on_from(run, cli, given, spec)
+
+
+def test_a_network_learns_the_numbers_that_are_known(
+    cli: Cli, home: Path, tmp_path: Path, exported: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainers.spare(monkeypatch)
+    spec, cache = exported
+    shutil.copytree(cache, home / ".cache")
+    given = lamps(tmp_path, "some numbers")
+    words = ("--set", "phases=all epochs=2", "--set", "learning_rate=0.003", "--set", "mixup=0.2", *ONE_MODEL)
+    succeeded(cli(*finetuned.command(given.data, spec, *words, name=str(given.plugin))))
+    run = store.Run(finetuned.only_run(home, "lamps"))
+    steps = finetuned.history(run.folder, kind="step")
+    assert np.isfinite([step["loss"] for step in steps]).all()
+    oof = run.oof()
+    known = oof.known("label")["label"].str.split("|", expand=True).apply(pd.to_numeric).to_numpy()
+    assert np.isnan(known[:, 1]).sum() > len(known) / 2
+    errors = oof.of(oof.known("id")["id"].tolist()).clip(0, 500) - known
+    assert run.finished().out_of_fold == pytest.approx(np.sqrt(np.nanmean(errors**2)))
 
 
 def go_on_from(run: store.Run, cli: Cli, given: Given, spec: str) -> None:

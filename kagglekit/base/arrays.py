@@ -35,10 +35,24 @@ def class_indices(labels: Iterable[str], classes: Sequence[str]) -> Labels:
     return np.array([indices[label] for label in labels], dtype=np.int64)
 
 
+def centres(columns: Floats) -> Floats:
+    """Return the mean of each column of (N, C), (C,), without unknown values, which are NaN; 0 if there is no other."""
+    known = ~np.isnan(columns)
+    if known.all():
+        return np.asarray(columns.mean(axis=0))
+    return np.asarray(np.where(known, columns, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+
+
 def spreads(columns: Floats) -> Floats:
     """Return the standard deviation of each column of (N, C), (C,); 1 for one that never changes, to divide by.
 
-    That of 0.1 a thousand times is not 0, but a rounding error.
+    That of 0.1 a thousand times is not 0, but a rounding error. Unknown values, which are NaN, are left out.
     """
-    found: Floats = np.where(columns.max(axis=0) > columns.min(axis=0), columns.std(axis=0), 1.0)
+    known = ~np.isnan(columns)
+    if known.all():
+        changes, deviations = columns.max(axis=0) > columns.min(axis=0), columns.std(axis=0)
+    else:
+        changes = np.fmax.reduce(columns, axis=0) > np.fmin.reduce(columns, axis=0)
+        deviations = np.sqrt(centres((columns - centres(columns)) ** 2))
+    found: Floats = np.where(changes, deviations, 1.0)
     return found

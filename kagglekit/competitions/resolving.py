@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
 from kagglekit.competitions import csv_tables, label_tables, samples
@@ -97,4 +99,10 @@ def _measured(competition: Competition, labels: Iterable[str]) -> Target:
     if faults:
         count, why = sum(text in faults for text in texts), next(iter(faults.values()))
         raise UserError(f"{count} training images have a wrong label: {why}: correct it, or the plugin's target.")
-    return task.learnt_from(task.truth(texts), slice(None)).target
+    truth = task.truth(texts)
+    unknown = [name for name, own in zip(competition.labels, truth.T, strict=True) if np.isnan(own).all()]
+    if unknown:
+        raise UserError(
+            f"no training image has the number {unknown[0]!r}: remove it from the plugin, or correct the data."
+        )
+    return task.learnt_from(truth, slice(None)).target

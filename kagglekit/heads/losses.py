@@ -104,7 +104,7 @@ class BinaryCrossEntropy(Loss):
 
 
 class SquaredError(Loss):
-    """Half the squared error, towards goals with mean 0 and standard deviation 1."""
+    """Half the squared error, towards goals with mean 0 and standard deviation 1; an unknown goal, NaN, has none."""
 
     activation = IDENTITY
 
@@ -114,7 +114,10 @@ class SquaredError(Loss):
 
     def rows(self, scores: Floats32, goals: Floats32) -> Floats:
         """Return half the sums of the columns' squared errors."""
+        unknown = np.isnan(goals)
         scores -= goals[:, None]
+        if unknown.any():
+            np.moveaxis(scores, 1, 2)[unknown] = 0
         return np.asarray(np.einsum("bfc,bfc->bf", scores, scores, dtype=np.float64) / 2)
 
 

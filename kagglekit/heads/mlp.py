@@ -91,8 +91,18 @@ def _loss(settings: Settings) -> Callable[[torch.Tensor, torch.Tensor], torch.Te
     return {
         SOFTMAX: lambda scores, goals: functional.cross_entropy(scores, goals.argmax(dim=1), weights),
         SIGMOID: lambda scores, goals: functional.binary_cross_entropy_with_logits(scores, goals, pos_weight=weights),
-        IDENTITY: functional.mse_loss,
+        IDENTITY: _squared_error,
     }[settings.activation]
+
+
+def _squared_error(scores: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of the known goals (B, C); those that are NaN are unknown."""
+    from torch.nn import functional
+
+    known = ~goals.isnan()
+    if known.all():
+        return functional.mse_loss(scores, goals)
+    return functional.mse_loss(scores[known], goals[known], reduction="sum") / known.sum().clamp(min=1)
 
 
 def _folded(network: Any, activation: Activation, chosen: str) -> Head:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Floats32, spreads
+from kagglekit.base.arrays import Floats, Floats32, centres, spreads
 from kagglekit.heads.layers import Head, Linear
 from kagglekit.tasks.activations import IDENTITY, Activation
 
@@ -56,4 +56,4 @@ def of(activation: Activation, goals: Iterator[Floats32]) -> Units:
     if activation is not IDENTITY:
         return Units()
     every = np.concatenate([block.reshape(-1, block.shape[-1]) for block in goals]).astype(np.float64)
-    return _Standard(mean=every.mean(axis=0).astype(np.float32), scale=spreads(every).astype(np.float32))
+    return _Standard(mean=centres(every).astype(np.float32), scale=spreads(every).astype(np.float32))

@@ -152,7 +152,8 @@ def _correlation(task: Task, truth: Truth, one: Wide, other: Wide) -> float:
     for start in range(0, len(truth), step):
         block = slice(start, start + step)
         goals = task.goals(truth[block])
-        errors = np.stack([(goals - np.asarray(rows[block])).ravel() for rows in (one, other)])
+        known = ~np.isnan(goals)
+        errors = np.stack([(goals - np.asarray(rows[block]))[known] for rows in (one, other)])
         sums += errors.sum(axis=1)
         products += errors @ errors.T
         count += errors.shape[1]

@@ -114,18 +114,18 @@ def of_labels(categories: tuple[str, ...], truth: Floats, given: Mask, predictio
 
 
 def of_numbers(names: tuple[str, ...], truth: Floats, predictions: Floats, losses: Floats, ranges: int = 5) -> Cases:
-    """Return a case for each number, (N, C). One number is sorted into ranges with as many images each."""
+    """Return a case for each known number, of (N, C). One number is sorted into ranges with as many images each."""
+    images, columns = np.nonzero(~np.isnan(truth))
     if truth.shape[1] == 1:
         edges = np.unique(np.quantile(truth, np.linspace(0, 1, ranges + 1)))
         edges = edges if len(edges) > 1 else np.array([edges[0], edges[0]])
         categories = tuple(f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges))
         true, predicted = (_range(values[:, 0], edges) for values in (truth, predictions))
-        images, columns = np.arange(len(truth)), np.zeros(len(truth), np.int64)
     else:
-        images, columns = (each.ravel() for each in np.indices(truth.shape))
         categories, true, predicted = names, columns, columns
     errors = np.abs(truth - predictions)
-    close = errors <= np.median(errors, axis=0)
+    usual = [np.median(own[~np.isnan(own)]) if (~np.isnan(own)).any() else 0.0 for own in errors.T]
+    close = errors <= np.array(usual)
     unknown = np.full(len(images), np.nan)
     return Cases(
         categories=categories,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Floats32, spreads
+from kagglekit.base.arrays import Floats, Floats32, centres, spreads
 from kagglekit.base.shortlists import Wide
 from kagglekit.tasks import cases, label_errors, targets
 from kagglekit.tasks.activations import IDENTITY, SIGMOID, Activation, Standardised
@@ -25,6 +25,8 @@ _BINS = 10
 """Number of strata of a number, as equal in size as possible."""
 _FEWEST = 10
 """Images of a stratum, so that each of many folds has one."""
+_UNKNOWN = ("", "nan", "na")
+"""How tables write that a number is unknown, in small letters."""
 
 
 class _ByColumn(Task):
@@ -37,8 +39,7 @@ class _ByColumn(Task):
 
     def prior(self, truth: Truth) -> Floats:
         """Return the mean of each column, (C,)."""
-        mean: Floats = np.asarray(truth, dtype=np.float64).mean(axis=0)
-        return mean
+        return centres(np.asarray(truth, dtype=np.float64))
 
     def goals(self, truth: Truth) -> Floats32:
         """Return the truth, (N, C)."""
@@ -158,34 +159,46 @@ class AnyOf(_Logistic):
 
 
 class _OfNumbers(_ByColumn):
-    """The column `label` of a table joins the numbers of an image by `|`."""
+    """The column `label` of a table joins the numbers of an image by `|`. The truth of unknown ones is NaN."""
 
     low: float = -math.inf
     high: float = math.inf
+    missing: bool = False
+    """Whether an image may lack some of its numbers."""
 
     def fault(self, label: str) -> str:
         """Return a remark on what is no number, or outside the range."""
         parts = label.split(SEPARATOR)
         if len(parts) != len(self.columns):
             return f"{label!r} has {len(parts)} numbers, not {len(self.columns)}"
-        for part in parts:
-            try:
-                value = float(part)
-            except ValueError:
-                return f"{part!r} is not a number"
-            if not math.isfinite(value):
-                return f"{part!r} is not a number"
-            if not self.low <= value <= self.high:
-                return f"{part!r} is outside {self.low:g} to {self.high:g}"
+        if self.missing:
+            parts = [part for part in parts if part.lower() not in _UNKNOWN]
+        if not parts:
+            return f"{label!r} has no number"
+        return next(filter(None, map(self._fault, parts)), "")
+
+    def _fault(self, part: str) -> str:
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            return f"{part!r} is not a number{self._cure(part)}"
+        return "" if self.low <= value <= self.high else f"{part!r} is outside {self.low:g} to {self.high:g}"
+
+    def _cure(self, part: str) -> str:  # noqa: ARG002
+        """Return what may allow what is no number."""
         return ""
 
     def truth(self, labels: Iterable[str]) -> Floats:
         """Return the numbers, (N, C)."""
-        return np.array([[float(part) for part in text.split(SEPARATOR)] for text in labels], dtype=np.float64)
+        return np.array([list(map(_number, text.split(SEPARATOR))) for text in labels], dtype=np.float64)
 
     def second(self, truth: Truth, decided: Decided) -> tuple[str, float]:
         """Return the mean absolute error."""
-        return ABSOLUTE_ERROR, float(np.abs(truth - decided).mean())
+        errors = np.abs(truth - decided)
+        known = ~np.isnan(truth)
+        return ABSOLUTE_ERROR, float(errors.mean() if known.all() else errors[known].mean())
 
     def usual(self) -> Decision:
         """Return the numbers within the range."""
@@ -193,16 +206,18 @@ class _OfNumbers(_ByColumn):
         return Range(low=low, high=high)
 
     def strata(self, truth: Truth) -> Strata:
-        """Return bins of equal size of the first principal component, (N,)."""
-        standard = (truth - truth.mean(axis=0)) / spreads(truth)
+        """Return bins of equal size of the first principal component, (N,); an unknown number counts as the mean."""
+        standard = (truth - centres(truth)) / spreads(truth)
+        standard = np.where(np.isnan(truth), 0.0, standard)
         _, axes = np.linalg.eigh(standard.T @ standard)
         ranks = np.argsort(np.argsort(standard @ axes[:, -1], kind="stable"), kind="stable")
         return np.asarray(ranks * min(_BINS, max(len(truth) // _FEWEST, 1)) // len(truth), dtype=np.int64)
 
     def counts(self, truth: Truth) -> list[tuple[str, int]]:
-        """Return (range, images) of one number; of several, each with all images."""
+        """Return (range, images) of one number; of several, each with the images that have it."""
         found = cases.of_numbers(self.names, truth, truth, np.zeros_like(truth))
-        return list(zip(found.categories, np.bincount(found.true).tolist(), strict=True))
+        counts = np.bincount(found.true, minlength=len(found.categories))
+        return list(zip(found.categories, counts.tolist(), strict=True))
 
     def cases(self, truth: Truth, predictions: Wide, decided: Decided) -> Cases:  # noqa: ARG002
         """Return a case for each number."""
@@ -222,8 +237,8 @@ class _OfNumbers(_ByColumn):
         return []
 
     def words(self, decided: Decided) -> list[str]:
-        """Return the numbers, (N,)."""
-        return [", ".join(f"{value:.4g}" for value in row) for row in decided]
+        """Return the numbers, and what is unknown, (N,)."""
+        return [", ".join("unknown" if np.isnan(value) else f"{value:.4g}" for value in row) for row in decided]
 
 
 class Counted(_OfNumbers):
@@ -239,13 +254,20 @@ class Counted(_OfNumbers):
         super().__init__(target)
         self.low = -math.inf if target.low is None else target.low
         self.high = math.inf if target.high is None else target.high
+        self.missing = target.missing
         self._means = tuple(target.means) or (0.0,) * len(self.columns)
         self._scales = tuple(target.scales) or (1.0,) * len(self.columns)
+
+    def _cure(self, part: str) -> str:
+        several = len(self.columns) > 1 and part.lower() in _UNKNOWN
+        return ": declare Numbers(…, missing=True) if images may lack some" if several else ""
 
     def learnt_from(self, truth: Truth, rows: Rows) -> Counted:
         """Return the task with the mean and the standard deviation of these rows."""
         known = truth[rows]
-        return self.in_units(known.mean(axis=0).tolist(), spreads(known).tolist())
+        there = ~np.isnan(known).all(axis=0)  # of what no row has, all rows tell
+        means = np.where(there, centres(known), self._means)
+        return self.in_units(means.tolist(), np.where(there, spreads(known), self._scales).tolist())
 
     def in_units(self, means: Sequence[float], scales: Sequence[float]) -> Counted:
         """Return the task with this mean and standard deviation of each column, (C,)."""
@@ -262,8 +284,12 @@ class Counted(_OfNumbers):
         return np.array(self._scales)
 
     def losses(self, truth: Truth, predictions: Wide) -> Floats:
-        """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted."""
-        losses: Floats = (((truth - np.asarray(predictions)) / self.units) ** 2).mean(axis=1)
+        """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted.
+
+        An unknown number has none.
+        """
+        errors = ((truth - np.asarray(predictions)) / self.units) ** 2
+        losses: Floats = np.where(np.isnan(truth), 0.0, errors).mean(axis=1)
         return losses
 
 
@@ -283,3 +309,7 @@ def _binary_losses(truth: Truth, predictions: Wide) -> Floats:
 
 def _split(text: str) -> list[str]:
     return text.split(SEPARATOR) if text else []
+
+
+def _number(text: str) -> float:
+    return math.nan if text.lower() in _UNKNOWN else float(text)

@@ -211,6 +211,8 @@ class Numbers(Target):
     """Smallest possible number, if it is known; predictions are clipped to it."""
     high: float | None = field(default=None, kw_only=True)
     """Largest possible number."""
+    missing: bool = field(default=False, kw_only=True)
+    """Whether an image may lack some of several numbers. What is unknown is not learnt from, nor scored."""
     means: Sequence[float] = field(default=(), kw_only=True)
     """Mean of each column in the training images: read from the data."""
     scales: Sequence[float] = field(default=(), kw_only=True)
@@ -220,6 +222,8 @@ class Numbers(Target):
         super().__post_init__()
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low {self.low:g} must be smaller than high {self.high:g}")
+        if self.missing and self.source is None and len(self.columns) < 2:
+            raise ValueError("missing is for several numbers: leave out the rows of images without their only one")
         object.__setattr__(self, "means", tuple(self.means))
         object.__setattr__(self, "scales", tuple(self.scales))
 

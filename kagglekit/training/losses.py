@@ -100,7 +100,8 @@ class SquaredError(Loss):
         return (labels - means) / scales
 
     def total(self, scores: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the squared errors."""
+        """Return the sum of the squared errors; an unknown goal, NaN, has none."""
+        goals = goals.where(~goals.isnan(), scores.detach())
         return ((scores - goals) ** 2).sum() / self.columns
 
 

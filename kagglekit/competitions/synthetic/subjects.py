@@ -23,6 +23,8 @@ _ALONE_EVERY = 4
 """One group in so many has one image only."""
 _SPAN = 100
 """Range of numbers whose range is not known."""
+_UNKNOWN_EVERY = 3
+"""One number in so many is unknown, where images may lack some."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ class _Amounts(_ByColumn):
         texts = [self._text(amount) for amount in drawn]
         low, high = self._range()
         amounts = tuple((place, (float(text) - low) / (high - low)) for place, text in enumerate(texts))
+        if getattr(self.competition.target, "missing", False):
+            texts = ["" if (number + place) % _UNKNOWN_EVERY == 0 else text for place, text in enumerate(texts)]
         return Subject(SEPARATOR.join(texts), amounts)
 
     def _range(self) -> tuple[float, float]:
