@@ -260,13 +260,20 @@ def test_labels_and_earlier_submissions_are_no_sample(tmp_path: Path) -> None:
         assert read(tmp_path, "id,label\n1,dog\n", name=name) is None
 
 
-def test_rows_of_a_sample_that_are_there_twice_count_once_and_are_remarked(tmp_path: Path) -> None:
+def test_rows_of_a_sample_that_are_there_twice_are_submitted_twice(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("id,label\n1,0.5\n2,0.5\n1,0.5\n")
     files = DataFiles.from_folders([tmp_path], "the data")
     asked = samples.read(ONE, files)
     assert asked is not None
-    assert asked["id"].tolist() == ["1", "2"]
-    assert files.remarks == ["sample_submission.csv has 1 rows twice: each is used once"]
+    assert files.remarks == ["sample_submission.csv has 1 rows twice: so has the submission"]
+    ids = submissions.expected_ids(ONE, ["1", "2", "3"], asked)
+    assert ids == ["1", "2"]
+    frame = submissions.lay_out(ONE, ids, np.array([[0.9, 0.1], [0.2, 0.8]]), asked)
+    assert frame["id"].tolist() == ["1", "2", "1"]
+    submissions.check(frame, ONE, ids, sample=asked)
+    for wrong, words in ((frame[:2], r"1 ids \('1'\) missing"), (pd.concat([frame, frame]), "'1'.* more than")):
+        with pytest.raises(UserError, match=words):
+            submissions.check(wrong, ONE, ids, sample=asked)
 
 
 # a format of the plugin's own

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def read(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
     """Return the sample submission as strings, or None if the data has none.
 
-    Raises UserError if its columns or values don't match the competition's format, or an id occurs twice. What its
-    values make doubtful becomes a remark of `files`.
+    Raises UserError if its columns or values don't match the competition's format, or an id has two different rows.
+    What its values make doubtful becomes a remark of `files`.
     """
     name = find(competition, files)
     if name is None:
@@ -38,7 +38,7 @@ def read(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
             f"{name} has the columns {listed(list(sample.columns))}; the plugin's submission format has "
             f"{listed(list(wanted))}: make the two agree."
         )
-    sample = _once(sample, form.id, name, files)
+    _check_ids(sample, form.id, name, files)
     fault = form.sample_fault(sample, target)
     if fault:
         raise UserError(
@@ -48,16 +48,15 @@ def read(competition: Competition, files: DataFiles) -> pd.DataFrame | None:
     return sample
 
 
-def _once(sample: pd.DataFrame, column: str, name: str, files: DataFiles) -> pd.DataFrame:
-    """Return a sample without rows that repeat others. Raises UserError if an id in `column` still occurs twice."""
+def _check_ids(sample: pd.DataFrame, column: str, name: str, files: DataFiles) -> None:
+    """Raise UserError if an id in `column` has two rows that differ, and remark on rows that repeat others."""
     if sample[column].is_unique:
-        return sample
-    once = sample.drop_duplicates(ignore_index=True)
-    csv_tables.remark_twice(len(sample) - len(once), name, files)
+        return
+    once = sample.drop_duplicates()
     twice = once[column][once[column].duplicated()]
     if len(twice):
         raise UserError(f"{name} has id {twice.iloc[0]!r} twice: download the competition's data again.")
-    return once
+    files.remarks.append(f"{name} has {len(sample) - len(once)} rows twice: so has the submission")
 
 
 def find(competition: Competition, files: DataFiles) -> str | None:

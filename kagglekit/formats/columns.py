@@ -211,7 +211,7 @@ class Long(_OfNumbers):
 
     def sample_fault(self, sample: pd.DataFrame, target: Target) -> str:
         """Return also why the rows are not those of all images and labels."""
-        listed = sample[self.id].tolist()
+        listed = sample[self.id].unique().tolist()
         images = self.image_ids(listed, target)
         wrong = faults.of_ids(listed, self.row_ids(images, target))
         wrong = wrong.replace("not in the test set", f"that are not {self.row} of the labels")

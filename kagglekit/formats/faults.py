@@ -40,15 +40,15 @@ def of_columns(names: Sequence[Any], wanted: Sequence[str]) -> str:
 
 def of_ids(written: Sequence[str], ids: Sequence[str]) -> str:
     """Return the fault of a table's ids, which must be `ids` in any order; empty if there is none."""
-    counts = Counter(written)
-    twice = sorted(value for value, count in counts.items() if count > 1)
-    if twice:
-        return f"{some(twice)} more than once"
-    missing = [value for value in ids if value not in counts]
+    counts, wanted = Counter(written), Counter(ids)
+    more = sorted(value for value, count in counts.items() if count > max(wanted[value], 1))
+    if more:
+        most = max(max(wanted[value], 1) for value in more)
+        return f"{some(more)} more than {'once' if most == 1 else f'{most} times'}"
+    missing = [value for value, count in wanted.items() if counts[value] < count]
     if missing:
         return f"{some(missing)} missing"
-    requested = set(ids)
-    extra = [value for value in written if value not in requested]
+    extra = [value for value in written if value not in wanted]
     return f"{some(extra)} not in the test set" if extra else ""
 
 

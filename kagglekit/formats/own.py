@@ -58,7 +58,7 @@ class OwnFormat(Submission):
     def _of_ids(self, frame: pd.DataFrame, ids: Sequence[str], sample: pd.DataFrame | None) -> str:
         if self.id not in frame:
             return f"its columns {list(frame.columns)} have no {self.id!r}"
-        wanted = ids if sample is None else list(map(str, sample[self.id]))
+        wanted = ids if sample is None else list(map(str, sample[self.id].unique()))
         return faults.of_ids([str(value) for value in frame[self.id]], wanted)
 
     def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -139,19 +140,24 @@ class Submission(ABC):
     ) -> str:
         """Return why Kaggle would refuse a table, which must have the rows of the images `ids`; empty if it would not.
 
-        A plugin's own format is compared with the `sample`. Probabilities sum to one within `tolerance`.
+        A row is there as often as in the `sample`, with which a plugin's own format is compared. Probabilities sum to
+        one within `tolerance`.
         """
-        del sample
         reason = faults.of_columns(list(frame.columns), self.columns(target))
         if reason:
             return reason
         values, written = frame.drop(columns=self.id), [str(value) for value in frame[self.id]]
-        reason = faults.of_ids(written, self.row_ids(ids, target))
+        reason = faults.of_ids(written, self._as_listed(self.row_ids(ids, target), sample))
         reason = reason or (faults.of_types(values) if self.holds_numbers else "")
         if reason:
             return reason
         every = chain(self.faults(values, target), self.late_faults(values, target, tolerance))
         return next(faults.named(every, written), "")
+
+    def _as_listed(self, row_ids: Sequence[str], sample: pd.DataFrame | None) -> list[str]:
+        """Return the ids of rows as often as the sample submission, if any, lists them, but at least once."""
+        counts = Counter() if sample is None else Counter(map(str, sample[self.id]))
+        return [name for name in row_ids for _ in range(max(counts[name], 1))]
 
     @abstractmethod
     def faults(self, values: pd.DataFrame, target: Target) -> Iterator[Fault]:

@@ -178,9 +178,11 @@ ROWS = {
             },
             also={
                 "train.csv": "1,2011-05-13 23:43:18,two.jpg,1,two,9,Justin Brown,6f084ccc,3,1024,747\n"
-                "13,2011-05-13 23:43:18,two.jpg,1,two,9,Justin Brown,6f084ccc,3,1024,747\n"
+                "13,2011-05-13 23:43:18,two.jpg,1,two,9,Justin Brown,6f084ccc,3,1024,747\n",
+                "test.csv": "2012-03-17 03:48:44,both.jpg,2,both,9,Erin Boydston,6f12067d,4,1024,747\n" * 2,
+                "sample_submission.csv": "90,both,0\n91,both,0\n",
             },
-            more=lambda *_: others("train_images/two.jpg"),
+            more=lambda *_: others("train_images/two.jpg", "test_images/both.jpg"),
             sample=",Id,Category\n{n},{id},0",
             packed={"train_images.zip": "train_images/*", "test_images.zip": "test_images/*"},
         ),
