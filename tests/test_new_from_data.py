@@ -362,6 +362,10 @@ def test_folders_of_patients_are_groups_and_those_of_classes_are_not(cli: Cli, t
     done = succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", tables, *names)))
     assert written().train == CsvLabels("train.csv", images="train/{group}/{id}.jpg", id="id", label="kind")
     assert "groups: the folders, such as train/p0, which folds never split" in done.out
+    deep = [name.replace("/p", "/a/p").replace("/a/p5", "/b/p5") for name in names]
+    done = succeeded(cli("new", "deep", "--from", data(tmp_path / "deep", tables, *deep)))
+    assert written("deep").train == CsvLabels("train.csv", images="train/{a}/{b}/{id}.jpg", id="id", label="kind")
+    assert "assumed: no folder, such as train/a/p0, is a group" in done.out
     tables = {"train.csv": labels("id,kind", [f"p{number // 2}" for number in range(12)])}
     done = succeeded(cli("new", "pine", "--from", data(tmp_path / "pine", tables, *names)))
     assert written("pine").train == CsvLabels("train.csv", images="train/{folder}/{id}.jpg", id="id", label="kind")

@@ -39,15 +39,19 @@ def propose(
     if group:
         options["group"] = group
         said.append(f"groups: column {group!r} of {table.name}")
-    folder = "group" if not group and _are_groups(evidence, folders, columns[0].texts) else "folder"
-    if folder == "group":
-        said.append(
-            f"groups: the folders, such as {folders[0]}, which folds never split; if they have no meaning, write "
-            "{folder} for {group} in the plugin"
-        )
-    images = evidence.pattern(folders, names, folder=folder)
+    grouped = not group and _are_groups(evidence, folders, columns[0].texts)
+    images = evidence.pattern(folders, names, folder="group" if grouped else "folder")
+    said += _remark_on_groups(folders[0], str(images)) if grouped else []
     layout = CsvLabels(table.name, images=images, id=table.id, label=label, **options)
     return Train(layout=layout, target=target, values=columns, labels=_names(columns), said=[*of_labels, *said])
+
+
+def _remark_on_groups(folder: str, pattern: str) -> list[str]:
+    """Return what was assumed of folders that may be groups, of which a pattern of several levels names none."""
+    if "{group}" in pattern:
+        rest = "which folds never split; if they have no meaning, write {folder} for {group} in the plugin"
+        return [f"groups: the folders, such as {folder}, {rest}"]
+    return [f"assumed: no folder, such as {folder}, is a group; if one is, write {{group}} for it in the plugin"]
 
 
 def _images(

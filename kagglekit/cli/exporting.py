@@ -182,13 +182,12 @@ def _say_top(predictor: Predictor, wanted: Iterator[Image], count: int) -> None:
 
 def _decided(predictor: Predictor, row: Row, shown: Sequence[str]) -> str:
     """Return what is decided of an image: always of labels, else where the `shown` ones, best first, do not say it."""
-    if isinstance(predictor.decision, Thresholds):
-        own = [_name(label, predictor.classes[label]) for label in row.decided.split(SEPARATOR) if label]
-        return f"; decided: {', '.join(own) or 'none'}"
     one, other = (f"{text}{SEPARATOR}" for text in (row.decided, SEPARATOR.join(shown)))
-    if not row.decided or one.startswith(other) or other.startswith(one):
+    said = not row.decided or one.startswith(other) or other.startswith(one)
+    if said and not isinstance(predictor.decision, Thresholds):
         return ""
-    return f"; decided: {row.decided.replace(SEPARATOR, ', ')}"
+    own = [_name(label, predictor.classes.get(label, label)) for label in row.decided.split(SEPARATOR) if label]
+    return f"; decided: {', '.join(own) or 'none'}"
 
 
 def _name(label: str, meaning: str) -> str:
