@@ -154,3 +154,6 @@ def test_numbers_are_clipped_to_their_range_and_have_no_accuracy(
     assert (table["decided"] == "").all()
     result = json.loads((run / "result.json").read_text())
     assert list(result["also"]) == ["mean absolute error"]
+    listed = " ".join(succeeded(cli("runs", tmp_path / "drawn.py")).out.split())
+    assert listed.startswith("drawn: RMSE, lower is better")
+    assert "public private mean absolute error backbone" in listed

@@ -15,8 +15,8 @@ import pytest
 from kagglekit.base.errors import UserError
 from kagglekit.runs import store
 from kagglekit.tasks import kinds
-from kagglekit.tasks.targets import Number
-from kagglekit.training import checkpoints, initial_weights
+from kagglekit.tasks.targets import Number, Numbers
+from kagglekit.training import checkpoints, classifier, initial_weights
 from tests import damage, finetuned, trainers
 from tests.conftest import Cli, succeeded
 from tests.damage import Given
@@ -164,6 +164,14 @@ def go_on_from(run: store.Run, cli: Cli, given: Given, spec: str) -> None:
     succeeded(cli(*finetuned.command(given.data, spec, *words, name=str(given.plugin))))
     second = finetuned.newest(run.folder.parents[2], "lamps")
     assert checkpoints.description(second / "models" / "fold0-0" / "all.safetensors")["units"] == units
+
+
+def test_weights_of_older_versions_are_in_the_units_of_their_run(tmp_path: Path) -> None:
+    task, path = kinds.of(Numbers(["light"], means=[300], scales=[50])), tmp_path / "all.safetensors"
+    checkpoints.save_weights(path, {}, {"model": "tiny"})
+    assert classifier.learnt(path, task) is task
+    checkpoints.save_weights(path, {}, {"model": "tiny", "units": {"means": [310.5], "scales": [49]}})
+    assert classifier.learnt(path, task).target == Numbers(["light"], means=[310.5], scales=[49])
 
 
 def test_weights_that_predict_something_else_are_refused() -> None:

@@ -114,10 +114,10 @@ def runs(name: str | None) -> None:
         found = run_folders.all_runs(workspace)
         if found:
             shown = True
-            scores = _scores(found)
-            rows = sorted((_run_row(run, several=len(scores) > 1) for run in found), key=lambda row: row[0])
+            scores, second = _scores(found), _second(found)
+            rows = sorted((_run_row(run, second, several=len(scores) > 1) for run in found), key=lambda row: row[0])
             title = f"{workspace.folder.name}: {'; '.join(scores)}" if scores else workspace.folder.name
-            console.table(title, _RUN_COLUMNS, [row[1] for row in rows])
+            console.table(title, [*_RUN_COLUMNS[:4], f">{second}", *_RUN_COLUMNS[4:]], [row[1] for row in rows])
             for line in _over_fitted(found):
                 console.warn(line)
     if not shown:
@@ -128,6 +128,13 @@ def _scores(found: list[run_folders.Run]) -> list[str]:
     """Return by which metrics runs are scored, and which scores are better."""
     results = [run.result for run in found]
     return list(dict.fromkeys(_scored_by(result.metric, result.lower_is_better) for result in results if result))
+
+
+def _second(found: list[run_folders.Run]) -> str:
+    """Return what runs say besides their score, such as the accuracy; `also` if they say different things."""
+    results = [run.result for run in found]
+    names = {name for result in results if result for name, _ in summary.second(result)} or {ACCURACY}
+    return names.pop() if len(names) == 1 else "also"
 
 
 def _scored_by(metric: str, lower_is_better: bool) -> str:
@@ -149,7 +156,6 @@ _RUN_COLUMNS = (
     ">score ± error",
     ">public",
     ">private",
-    ">accuracy",
     "backbone",
     "method",
     ">images",
@@ -185,8 +191,12 @@ def _over_fitted(found: list[run_folders.Run]) -> list[str]:
     return lines
 
 
-def _run_row(run: run_folders.Run, *, several: bool) -> tuple[tuple[bool, bool, bool, str, float], tuple[str, ...]]:
+def _run_row(
+    run: run_folders.Run, second: str, *, several: bool
+) -> tuple[tuple[bool, bool, bool, str, float], tuple[str, ...]]:
     """Return (sort key: real before synthetic, finished first, whole before samples, best first; cells).
+
+    `second` is the name of the column of accuracies or the like; others say their own.
 
     With `several` metrics, each score says its own, and only those of one are sorted.
     """
@@ -205,8 +215,8 @@ def _run_row(run: run_folders.Run, *, several: bool) -> tuple[tuple[bool, bool, 
             "",
         )
     score = summary.scored(result) + (f" {result.metric}" if several else "")
-    second = ", ".join(value if name == ACCURACY else f"{name} {value}" for name, value in summary.second(result))
-    cells = (run.id, score, *_leaderboard(run), second, backbones, method)
+    also = ", ".join(value if name == second else f"{name} {value}" for name, value in summary.second(result))
+    cells = (run.id, score, *_leaderboard(run), also, backbones, method)
     images = f"{result.scored_images}{' (sample)' if result.sample else ''}"
     key = (run.synthetic, False, result.sample > 0, result.metric, result.loss)
     return key, (*cells, images, f"{result.all_seconds:.0f}")
