@@ -40,7 +40,7 @@ def of_rows(job: Job, images: Predictions) -> Predictions:
     if not competition.submission.per_group:
         return images
     train = scored(images.train)
-    table = row_groups.of_training(train, competition, "the training images")
+    every, table = (row_groups.of_training(rows, competition, "the training images") for rows in (images.train, train))
     fold = train.drop_duplicates("row")["fold"].to_numpy()
     known = Members.of([[name] for name in train["row"]])
     asked = Members.of([row_groups.separate(joined) for joined in job.tables.requested["row"]])
@@ -52,7 +52,7 @@ def of_rows(job: Job, images: Predictions) -> Predictions:
         train=table.assign(fold=fold),
         oof=_combined(known, images.oof, competition),
         test=_combined(asked, images.test, competition),
-        prior=competition.task.prior(competition.task.truth(table["label"])),
+        prior=competition.task.prior(competition.task.truth(every["label"])),
         candidates=candidates,
     )
 
