@@ -248,8 +248,8 @@ def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "model.onnx", "recipe.toml", "bundle.json", "notebook.ipynb",
-        "csv_files.py", "decisions.py", "decoding.py", "depth.py", "image_names.py", "mounted.py", "opening.py",
-        "rows.py", "standalone.py", "walking.py",
+        "csv_files.py", "decisions.py", "decoding.py", "depth.py", "grouped.py", "groups.py", "image_names.py",
+        "mounted.py", "opening.py", "rows.py", "standalone.py", "walking.py",
     }  # fmt: skip
     notebook = json.loads((tmp_path / "out" / "notebook.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
@@ -268,6 +268,11 @@ def test_what_can_not_be_bundled_is_said_in_a_line(cli: Cli, tiny: str, tmp_path
     (rehearsal,) = (home / "state-farm" / "synthetic" / "runs").iterdir()
     assert "is a rehearsal on drawn images" in failed(cli("bundle", rehearsal, tmp_path / "other"))
     record = json.loads((run / "run.json").read_text())
+    record["bundle"]["listed"] = {"source": "test.json", "is_csv": False, "id": "", "group": ""}
+    (run / "run.json").write_text(json.dumps(record))
+    assert "in the names of images or in a CSV file, and those of this competition are elsewhere" in failed(
+        cli("bundle", run, tmp_path / "other")
+    )
     record["bundle"]["own_hooks"] = ["submission"]
     (run / "run.json").write_text(json.dumps(record))
     assert "the plugin has its own hook 'submission'" in failed(cli("bundle", run, tmp_path / "other"))

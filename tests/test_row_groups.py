@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from kagglekit import (
     Value,
 )
 from kagglekit.competitions import layout, row_groups
+from kagglekit.deploy import grouped, standalone
 from kagglekit.formats.groups import Members
 from kagglekit.runs import findings, store
 from tests import drawing
@@ -108,7 +111,17 @@ def test_a_run_scores_and_submits_groups_and_shows_images(cli: Cli, tiny: str, t
     other = store.Run(newest(home, "breasts"))
     assert "36 groups of images scored by both" in " ".join(succeeded(cli("compare", run.id, other.id)).out.split())
     assert "a row of the submission is of a group of images" in succeeded(cli("export", run.id)).out
-    assert "a row of this submission is of a group of images" in failed(cli("bundle", run.id, tmp_path / "bundle"))
+
+    folder = tmp_path / "bundle"
+    succeeded(cli("bundle", run.id, folder))
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import standalone as s; from pathlib import Path as P; "
+    code += "s.main(P(sys.argv[1]), P(sys.argv[2]), P('submission.csv'))"
+    words = [sys.executable, "-I", "-c", code, folder, tmp_path / "data"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "8 test images, 4 rows, on CPU" in done.stdout
+    assert "1 of 4 groups with the class prior" in done.stdout
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "submission.csv"), sent, atol=1e-5)
 
 
 def test_predictions_of_groups() -> None:
@@ -130,7 +143,7 @@ def test_a_row_has_the_labels_of_all_its_images(tmp_path: Path) -> None:
     files = data(tmp_path, images("1", "2", "3") | {"train.csv": "id,tag,who\n1,z,a\n2,x,a\n3,y,b\n"})
     described = competition(train=CsvLabels("train.csv", "train/{id}.jpg", "id", "tag", group="who"), **PER_ROW)
     described, table = read(described, files)
-    rows = row_groups.of_training(table, described, "it")
+    rows = row_groups.of_training(table, described.target, "it")
     assert rows.to_numpy().tolist() == [["a", "x|z", "a"], ["b", "y", "b"]]
 
 
@@ -210,3 +223,25 @@ def test_a_test_set_without_groups_is_one_line(cli: Cli, tmp_path: Path) -> None
     assert "test must name each image's group, by {group} in its patterns" in failed(
         cli("info", tmp_path / "breasts.py")
     )
+
+
+ABOUT: dict[str, Any] = {"per_group": "max", "test_expressions": [r"test/(?P<group>[^/]+)/(?P<view>[^/]+)\.png"]}
+LISTED = {"source": "test.csv", "is_csv": True, "id": "image", "group": "{who}_{side}"}
+
+
+def test_a_notebook_finds_groups_in_names_and_in_a_table() -> None:
+    png = {f"data/test/{name}.png": lambda: b"" for name in ("p1/1", "p1/2", "p2/1")}
+    found = standalone.find_images(ABOUT, png)
+    assert grouped.of_images(ABOUT, png, found) == {
+        "data/test/p1/1.png": ["p1"],
+        "data/test/p1/2.png": ["p1"],
+        "data/test/p2/1.png": ["p2"],
+    }
+    table = {"data/test.csv": lambda: b"image,who,side\np1/1.png,a,L\np1/1.png,b,R\np2/1.png,a,L\n"}
+    own = grouped.of_images(ABOUT | {"listed": LISTED}, png | table, found)
+    assert own == {"data/test/p1/1.png": ["a_L", "b_R"], "data/test/p2/1.png": ["a_L"]}
+    assert grouped.as_listed(own, ["img_a_L"], lambda name: f"img_{name}") == {path: ["img_a_L"] for path in own}
+    with pytest.raises(SystemExit, match=r"the data has no test.csv, which says of what each row is"):
+        grouped.of_images(ABOUT | {"listed": LISTED}, png, found)
+    with pytest.raises(SystemExit, match=r"data/test.csv has no column 'who'; it has image"):
+        grouped.of_images(ABOUT | {"listed": LISTED}, png | {"data/test.csv": lambda: b"image\n1\n"}, found)

@@ -30,7 +30,7 @@ def check_train(table: pd.DataFrame, competition: Competition, source: str) -> p
         raise PluginError(f"{source}: column 'valid' must hold True and False, with none missing.")
     wanted = ("id", "path", "label", "group", "valid", *(("row",) if competition.submission.per_group else ()))
     if competition.submission.per_group:
-        row_groups.of_training(table, competition, source)
+        row_groups.of_training(table, competition.target, source)
     return _with_slashes(table[[c for c in wanted if c in table]])
 
 

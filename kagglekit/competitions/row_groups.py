@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from kagglekit.base.errors import PluginError, UserError
-from kagglekit.competitions.competition import Competition
-from kagglekit.tasks.targets import SEPARATOR, Labels
+from kagglekit.tasks.targets import SEPARATOR, Labels, Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,15 +49,15 @@ def renamed(table: pd.DataFrame, names: Mapping[str, str | None]) -> pd.DataFram
     return table.assign(row=joined)[[bool(text) for text in joined]].reset_index(drop=True)
 
 
-def of_training(table: pd.DataFrame, competition: Competition, source: str) -> pd.DataFrame:
+def of_training(table: pd.DataFrame, target: Target, source: str) -> pd.DataFrame:
     """Return the rows of a table of training images: `id`, `label` and `group`, in the order of their first images.
 
     Of labels, a row has those of all its images. Raises PluginError, which names `source`, for a row whose images have
     different classes or numbers, or groups, or a name that joins several.
     """
     found: dict[str, tuple[str, str]] = {}
-    order = {name: place for place, name in enumerate(competition.labels)}
-    several = isinstance(competition.target, Labels)
+    order = {name: place for place, name in enumerate(target.columns)}
+    several = isinstance(target, Labels)
     for name, label, group in zip(table["row"], table["label"], table["group"], strict=True):
         before, fold = found.setdefault(name, (label, group))
         if fold != group:

@@ -17,7 +17,7 @@ from kagglekit.base import image_names, patterns, storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.shortlists import Wide
 from kagglekit.competitions.competition import Competition
-from kagglekit.competitions.locations import ListedIds
+from kagglekit.competitions.locations import CsvIds, ListedIds
 from kagglekit.formats import rows
 from kagglekit.tasks.task import Decided
 
@@ -157,6 +157,7 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
         "test_expressions": list(map(_expressions, competition.test_alternatives)),
         "slug": competition.kaggle,
         "by_table": isinstance(competition.test, ListedIds) or getattr(competition.train, "only_listed", False),
+        "listed": _listed(competition.test) if isinstance(competition.test, ListedIds) else None,
         "own_hooks": list(own_hooks),
     }
 
@@ -165,3 +166,9 @@ def _expressions(layout: Sequence[str]) -> str | list[str]:
     """Return the regular expression of a layout's pattern, or those of several that are used together."""
     compiled = [patterns.compile_pattern(pattern).pattern for pattern in layout]
     return compiled[0] if len(compiled) == 1 else compiled
+
+
+def _listed(layout: ListedIds) -> dict[str, Any]:
+    """Return the file that lists the test images, and the columns with their ids and groups."""
+    is_csv = isinstance(layout, CsvIds)
+    return {"source": layout.source, "is_csv": is_csv, "id": getattr(layout, "id", ""), "group": layout.group}

@@ -6,18 +6,35 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kagglekit.base import csv_files, image_names, storage, walking
 from kagglekit.base.errors import UserError
-from kagglekit.deploy import mounted, standalone
+from kagglekit.competitions import row_groups
+from kagglekit.deploy import grouped, mounted, standalone
 from kagglekit.deploy.fitted_run import FittedRun
-from kagglekit.formats import rows
+from kagglekit.formats import groups, rows
 from kagglekit.images import decoding, depth, opening
 from kagglekit.runs import filenames
 from kagglekit.tasks import decisions
 
-MODULES = (csv_files, decisions, decoding, depth, image_names, mounted, opening, rows, standalone, walking)
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODULES = (
+    csv_files,
+    decisions,
+    decoding,
+    depth,
+    grouped,
+    groups,
+    image_names,
+    mounted,
+    opening,
+    rows,
+    standalone,
+    walking,
+)
 """What a bundle contains unchanged: these files import each other by name there, and nothing else of kagglekit."""
 WHEELS = "wheels"
 
@@ -39,7 +56,7 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
         raise UserError(f"run {run.run.id} is a rehearsal on drawn images: it can't be submitted.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already exists and is not an empty folder: name another, or remove it.")
-    prior = run.task.prior(run.task.truth(run.run.images("train")["label"]))
+    prior = run.task.prior(run.task.truth(_labels(run)))
     plain = run.record.bundle.get("decision")
     usual = decisions.MostProbable() if plain is None else decisions.from_plain(plain)
     about = dict(run.record.bundle) | {
@@ -63,18 +80,24 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
             _download(python, new / WHEELS)
 
 
+def _labels(run: FittedRun) -> pd.Series[str]:
+    """Return the labels of what rows of the submission are of."""
+    images = run.run.images("train")
+    if not run.record.bundle.get("per_group"):
+        return images["label"]
+    return row_groups.of_training(images, run.task.target, "the training images")["label"]
+
+
 def _check_rows(run: FittedRun) -> None:
     """Raise UserError if the notebook could not say of what a row of the submission is."""
-    instead = f"use `kagglekit predict {run.run.id}` instead"
-    if run.record.bundle.get("per_group"):
-        raise UserError(
-            f"a bundle writes a row for each image, and a row of this submission is of a group of images: {instead}."
-        )
+    listed = run.record.bundle.get("listed") or {}
     every = run.record.bundle.get("test_expressions", ())
-    if not all("(?P<id>" in each for layout in every for each in ([layout] if isinstance(layout, str) else layout)):
+    named = "(?P<group>" if run.record.bundle.get("per_group") and not listed.get("group") else "(?P<id>"
+    known = all(named in each for layout in every for each in ([layout] if isinstance(layout, str) else layout))
+    if (listed and not listed["is_csv"]) or not (known or listed.get("group")):
         raise UserError(
-            "a bundle finds test images by the ids in their names, and those of this competition are in a file of the "
-            f"data: {instead}."
+            "a bundle finds of what rows are in the names of images or in a CSV file, and those of this competition "
+            f"are elsewhere: use `kagglekit predict {run.run.id}` instead."
         )
 
 

@@ -1,8 +1,8 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file, `mounted.py`, `csv_files.py`, `decisions.py`, `decoding.py` with `depth.py` and `opening.py`,
-`image_names.py`, `rows.py` and `walking.py` are copied unchanged into the bundle. They import nothing else of
-kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
+This file, `mounted.py`, `grouped.py` with `groups.py`, `csv_files.py`, `decisions.py`, `decoding.py` with `depth.py`
+and `opening.py`, `image_names.py`, `rows.py` and `walking.py` are copied unchanged into the bundle. They import nothing
+else of kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING or __package__:
     from kagglekit.base import csv_files, image_names, walking
-    from kagglekit.deploy import mounted
+    from kagglekit.deploy import grouped, mounted
     from kagglekit.formats import rows
     from kagglekit.images import decoding
     from kagglekit.tasks import decisions
@@ -32,6 +32,7 @@ else:  # in a bundle, whose modules lie side by side
     import csv_files
     import decisions
     import decoding
+    import grouped
     import image_names
     import mounted
     import rows
@@ -57,8 +58,8 @@ def main(bundle: Path, data: Path, output: Path) -> None:
 
     about: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     files = mounted.find_files(data)
-    tests = find_tests(about, files)
-    if not tests:
+    images = find_images(about, files)
+    if not images:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
     wanted: list[Any] = ["CPUExecutionProvider"]
     if has_gpu() and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -68,19 +69,29 @@ def main(bundle: Path, data: Path, output: Path) -> None:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
-    header, ids, reads = requested_rows(about, files, tests)
+    per_group = bool(about.get("per_group"))
+    if per_group:
+        header, ids, own = requested_groups(about, files, images)
+        reads = {path: files[path] for path in own}
+    else:
+        header, ids, reads = requested_rows(about, files, _by_id(files, images))
+        reads = {name: reads[name] for name in ids if name in reads}
     on_gpu = session.get_providers()[0].startswith("CUDA")
     count = len(rows.row_ids(about, ids))
-    print(f"{len(tests)} test images, {count} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
-    found, bad = predict(session, about, {i: reads[i] for i in ids if i in reads}, 64 if on_gpu else 2)
+    print(f"{len(images)} test images, {count} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
+    found, bad = predict(session, about, reads, 64 if on_gpu else 2)
+    fate = "its groups are predicted from their other images" if per_group else "its row gets the class prior"
     for name, reason in bad.items():
-        print(f"WARNING: {name} {reason}: its row gets the class prior")
+        print(f"WARNING: {name} {reason}: {fate}")
+    if per_group:
+        found = grouped.combined(about, own, found)
     prior = np.array(about["prior"])
     predictions = np.stack([found.get(name, prior) for name in ids])
     if about.get("exclusive", True):
         predictions /= predictions.sum(axis=1, keepdims=True)
     write(output, about, header, ids, predictions)
-    print(f"{output}: {count} rows, {len(ids) - len(found)} of {len(ids)} images with the class prior")
+    kind = "groups" if per_group else "images"
+    print(f"{output}: {count} rows, {len(ids) - len(found)} of {len(ids)} {kind} with the class prior")
 
 
 def has_gpu() -> bool:
@@ -92,24 +103,37 @@ def has_gpu() -> bool:
     return True
 
 
-def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Test]:
-    """Return the test images by id. The first pattern, or list of patterns, that matches any image is used.
+def find_images(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, re.Match[str]]:
+    """Return the test images: path -> what its pattern matches.
 
-    The layout may be inside up to two extra folders. Raises SystemExit if two images have one id.
+    The first pattern, or list of patterns, that matches any image is used. The layout may be inside up to two extra
+    folders.
     """
     looked_at: dict[str, bool] = {}
     for depth in range(3):
         inside = [(path.split("/", depth)[depth], path) for path in files if path.count("/") >= depth]
         for layout in about["test_expressions"]:
             together = [re.compile(pattern) for pattern in ([layout] if isinstance(layout, str) else layout)]
-            found: dict[str, Test] = {}
+            found: dict[str, re.Match[str]] = {}
             for inner, path in inside:
                 match = next(filter(None, (compiled.fullmatch(inner) for compiled in together)), None)
                 if match and _is_image(path, files[path], looked_at):
-                    _add(found, match["id"], (path, files[path]))
+                    found[path] = match
             if found:
                 return found
     return {}
+
+
+def find_tests(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, Test]:
+    """Return the test images by id. Raises SystemExit if two images have one id."""
+    return _by_id(files, find_images(about, files))
+
+
+def _by_id(files: Mapping[str, Read], images: Mapping[str, re.Match[str]]) -> dict[str, Test]:
+    found: dict[str, Test] = {}
+    for path, match in images.items():
+        _add(found, match["id"], (path, files[path]))
+    return found
 
 
 def _is_image(path: str, read: Read, looked_at: dict[str, bool]) -> bool:
@@ -168,18 +192,11 @@ def requested_rows(
 
     Raises SystemExit for two images of one row.
     """
-
-    def written(name: str) -> str:
-        return str(about["id_format"].replace("{id}", name))
-
-    sample = find_sample(about, files)
+    sample = _sample_rows(about, files)
     if sample is not None:
-        columns = sample.named(about["columns"])
-        place = columns.index(about["id"])
-        listed = dict.fromkeys(image_names.to_text(row[place]) for row in sample.rows)
-        ids = rows.image_ids(about, listed)
+        columns, ids = sample
         spelled = [image_names.spellings(test_id, path) for test_id, (path, _) in tests.items()]
-        places = image_names.match([(written(whole), written(bare)) for whole, bare in spelled], ids)
+        places = image_names.match([(_written(about, whole), _written(about, bare)) for whole, bare in spelled], ids)
         found: dict[str, Test] = {}
         for test, row in zip(tests.values(), places, strict=True):
             if row is not None:
@@ -187,8 +204,34 @@ def requested_rows(
         return columns, ids, {name: read for name, (_, read) in found.items()}
     if about.get("by_table"):  # training images may lie beside them
         raise SystemExit("no sample submission was found: only it says which images are those of the test.")
-    by_id = {written(test_id): read for test_id, (_, read) in tests.items()}
+    by_id = {_written(about, test_id): read for test_id, (_, read) in tests.items()}
     return about["columns"], list(by_id), by_id
+
+
+def requested_groups(
+    about: Mapping[str, Any], files: Mapping[str, Read], images: Mapping[str, re.Match[str]]
+) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """Return the submission's columns, the ids of its groups, and path -> groups of the test images that have some."""
+    own = grouped.of_images(about, files, images)
+    names = list(dict.fromkeys(name for groups in own.values() for name in groups))
+    sample = _sample_rows(about, files)
+    columns, ids = (about["columns"], [_written(about, name) for name in names]) if sample is None else sample
+    return columns, ids, grouped.as_listed(own, ids, lambda name: _written(about, name))
+
+
+def _written(about: Mapping[str, Any], name: str) -> str:
+    return str(about["id_format"].replace("{id}", name))
+
+
+def _sample_rows(about: Mapping[str, Any], files: Mapping[str, Read]) -> tuple[list[str], list[str]] | None:
+    """Return the columns of the sample submission and the ids of what its rows are of; None if there is no sample."""
+    sample = find_sample(about, files)
+    if sample is None:
+        return None
+    columns = sample.named(about["columns"])
+    place = columns.index(about["id"])
+    listed = dict.fromkeys(image_names.to_text(row[place]) for row in sample.rows)
+    return columns, rows.image_ids(about, listed)
 
 
 def predict(

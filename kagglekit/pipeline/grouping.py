@@ -40,7 +40,9 @@ def of_rows(job: Job, images: Predictions) -> Predictions:
     if not competition.submission.per_group:
         return images
     train = scored(images.train)
-    every, table = (row_groups.of_training(rows, competition, "the training images") for rows in (images.train, train))
+    every, table = (
+        row_groups.of_training(rows, competition.target, "the training images") for rows in (images.train, train)
+    )
     fold = train.drop_duplicates("row")["fold"].to_numpy()
     known = Members.of([[name] for name in train["row"]])
     asked = Members.of([row_groups.separate(joined) for joined in job.tables.requested["row"]])
