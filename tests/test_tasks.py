@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -206,3 +209,16 @@ def test_numbers_are_learnt_in_units_of_the_rows_that_are_known() -> None:
 def test_a_column_that_never_changes_has_a_spread_to_divide_by() -> None:
     columns = np.stack([np.full(1000, 0.1), np.tile([1.0, 3.0], 500)], axis=1)
     assert spreads(columns).tolist() == [1.0, 1.0]
+
+
+def test_folds_of_rare_classes_are_dealt_in_several_threads_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As heads are fitted. Each would put back the filters of warnings as another had changed them."""
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    codes, groups = np.array([0, 0, *[1] * 28]), np.arange(30).astype(str)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda seed: folds.split(codes, groups, 3, seed), range(60)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert list(warnings.filters) == before

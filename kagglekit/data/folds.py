@@ -6,6 +6,7 @@ used for training.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any
 
@@ -22,6 +23,8 @@ from kagglekit.tasks.task import Strata, Task
 
 Fold = NDArray[np.int64]
 TRAIN_ONLY = store.TRAIN_ONLY
+_WARNINGS = threading.Lock()
+"""Held where warnings are caught: two threads that do it at a time, as heads do, would let each other's through."""
 
 
 def assign(table: pd.DataFrame, task: Task, data: DataSettings) -> Fold:
@@ -135,7 +138,7 @@ def _dealt_groups(codes: Labels, groups: NDArray[Any], count: int, seed: int) ->
 
     found = np.empty(len(codes), np.int64)
     made = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         # a class with fewer groups than folds can't be spread evenly; the user can't change that
         warnings.filterwarnings("ignore", message="The least populated class")
         for number, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
