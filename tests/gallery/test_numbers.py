@@ -41,7 +41,7 @@ def plant_traits() -> Competition:
     return Competition(
         name="plant-traits",
         kaggle="planttraits2024",
-        target=Numbers(list(means), low=0),
+        target=Numbers(list(means)),
         train=CsvLabels("train.csv", images="train_images/{id}.jpeg", id="id", label=Columns()),
         test="test_images/{id}.jpeg",
         flip="allowed",
@@ -97,7 +97,7 @@ ROWS = {
     ),
     "planttraits2024": Row(
         Layout(
-            answer=answers.Numbers(TRAITS, low=0, high=10),
+            answer=answers.Numbers(TRAITS, low=-5, high=15),
             labels=levels(len(TRAITS), 0.1, 9),
             count=40,
             id="{n}",
