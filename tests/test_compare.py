@@ -29,7 +29,8 @@ def two(tmp_path_factory: pytest.TempPathFactory, tiny_export: tuple[str, Path])
     archive = drawing.dogs(tmp_path_factory.mktemp("given"), train=60)
     for strength in ("1e-5", "0.1"):
         words = ("run", "dogs-vs-cats", "--data", archive, "--backbone", spec, "--folds", "2", "--no-report")
-        damage.make(home, *words, "--set", f"regularisation_grid={strength}", "--set", "finish=")
+        settings = ("head=logistic", f"regularisation_grid={strength}", "finish=")
+        damage.make(home, *words, *(word for setting in settings for word in ("--set", setting)))
     found = sorted((home / "dogs-vs-cats" / "runs").iterdir(), key=lambda run: (run / "result.json").stat().st_mtime_ns)
     return home, found
 
