@@ -245,3 +245,10 @@ def test_a_notebook_finds_groups_in_names_and_in_a_table() -> None:
         grouped.of_images(ABOUT | {"listed": LISTED}, png, found)
     with pytest.raises(SystemExit, match=r"data/test.csv has no column 'who'; it has image"):
         grouped.of_images(ABOUT | {"listed": LISTED}, png | {"data/test.csv": lambda: b"image\n1\n"}, found)
+
+
+def test_test_images_of_two_groups_may_have_one_name(tmp_path: Path) -> None:
+    train = FolderLabels("train/{label}/{group}")
+    described = competition(train=train, test="test/{group}/{id}.jpg", submission=ClassLabel(per_group="mean"))
+    table = layout.read_test(described, data(tmp_path, images("s1/1", "s1/2", "s2/1", folder="test")))
+    assert table[["id", "row"]].to_numpy().tolist() == [["s1/1", "s1"], ["s1/2", "s1"], ["s2/1", "s2"]]

@@ -110,8 +110,8 @@ def read_train(competition: Competition, files: DataFiles) -> pd.DataFrame:
 def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """Return `id`, `path` and, if a row of the submission is of a group of images, `row`; in natural order of the ids.
 
-    The id is what the test pattern's `{id}` matches, or what a file says. Training images in the same folder are left
-    out. The table is empty if no test set is declared.
+    The id is what the test pattern's `{id}` matches, or what a file says; of those of groups, the path. Training images
+    in the same folder are left out. The table is empty if no test set is declared.
     """
     import pandas as pd
 
@@ -129,9 +129,10 @@ def read_test(competition: Competition, files: DataFiles) -> pd.DataFrame:
     else:
         _check_strays(layout, {path for path, _ in found}, _other_patterns(competition, competition.test), files)
         taken = _taken(competition, found, files)
+        per_group = competition.submission.per_group  # images of two groups may have one name
         named = zip(found, _ids(found, layout), strict=True)
         asked = [
-            (each, each[1].groupdict().get("id", own), _group(each)) for each, own in named if each[0] not in taken
+            (each, own if per_group else each[1]["id"], _group(each)) for each, own in named if each[0] not in taken
         ]
     cells = [(image_id, files.absolute(path), row) for (path, _), image_id, row in asked]
     cells.sort(key=lambda row: natural_key(row[0]))

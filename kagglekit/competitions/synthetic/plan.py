@@ -12,6 +12,7 @@ from kagglekit.competitions.locations import (
     Alternatives,
     CocoIds,
     CocoLabels,
+    CsvIds,
     CsvLabels,
     FolderLabels,
     TrainLayout,
@@ -188,7 +189,9 @@ def _test_path(
     below = path[len(_folder_of(together)) :]
     if isinstance(competition.test, CocoIds):
         return path, str(number), _matched(pattern, path, CocoIds.key) or below
-    return path, _matched(pattern, path, "id") or image_names.without_ending(below), ""
+    by_path = competition.submission.per_group and not isinstance(competition.test, CsvIds)
+    named = "" if by_path else _matched(pattern, path, "id")
+    return path, named or image_names.without_ending(below), ""
 
 
 def _matched(pattern: str, path: str, key: str) -> str:
