@@ -142,15 +142,19 @@ def joined(parts: Sequence[Wide]) -> Wide:
     return Shortlists(places, values, rest, lists[0].columns)
 
 
-def arranged(parts: Iterable[tuple[Indices, Wide]], count: int) -> Wide:
-    """Return `count` rows, which come in parts: where the rows of each belong, (B,), and the rows, (B, C)."""
+def arranged(parts: Iterable[tuple[Indices, Wide]], count: int, like: Wide | None = None) -> Wide:
+    """Return `count` rows, which come in parts: where the rows of each belong, (B,), and the rows, (B, C).
+
+    An array has the memory order of `like`, on which the last digits of sums of its rows depend.
+    """
     found: NDArray[Any] | None = None
     lists: list[tuple[Indices, Wide]] = []
     for places, part in parts:
         if isinstance(part, Shortlists):
             lists.append((places, part))
             continue
-        found = np.empty((count, part.shape[1])) if found is None else found
+        if found is None:
+            found = np.empty_like(part if like is None else like, shape=(count, part.shape[1]))
         found[places] = part
     if found is not None:
         return found

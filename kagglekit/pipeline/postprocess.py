@@ -60,7 +60,8 @@ def _in_blocks(predictions: Wide, change: Callable[[Floats], Floats], activation
     step = max(1, _MOST * len(predictions) // predictions.size)
     every = np.arange(len(predictions))
     blocks = (every[start : start + step] for start in range(0, len(every), step))
-    return shortlists.arranged(((rows, activation.changed(predictions[rows], change)) for rows in blocks), len(every))
+    changed = ((rows, activation.changed(predictions[rows], change)) for rows in blocks)
+    return shortlists.arranged(changed, len(every), predictions)
 
 
 class Step(Protocol):
@@ -118,7 +119,7 @@ def _applied(
     after = (
         (rows, _apply(scored.probabilities[rows], chain, values[part], activation)) for part, rows in places.items()
     )
-    return shortlists.arranged(after, len(fold))
+    return shortlists.arranged(after, len(fold), scored.probabilities)
 
 
 def choose(
