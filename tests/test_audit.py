@@ -574,6 +574,69 @@ def test_uniform_pictures_are_copies_only_if_hash_and_features_agree(spread: flo
     assert found.groups.tolist() == [0, 0, 2]
 
 
+def retina(seed: int) -> np.ndarray:
+    """Draw a disc on black as all others are, a little different: its tint, a bright spot and vessels."""
+    random = np.random.default_rng(seed)
+    image = np.zeros((128, 128, 3), np.float32)
+    cv2.circle(image, (64, 64), int(random.integers(54, 60)), random.normal((170, 90, 40), 8).tolist(), -1)
+    cv2.circle(image, random.integers(45, 84, 2).tolist(), 9, (250, 220, 140), -1)
+    for _ in range(8):
+        cv2.line(image, random.integers(20, 108, 2).tolist(), random.integers(20, 108, 2).tolist(), (110, 40, 20), 2)
+    return (image + random.normal(0, 4, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def drawn_images(files: list[bytes]) -> duplicates.Images:
+    """Return images with their real hashes; their features are their colours in a grid."""
+    opened = [np.array(Image.open(io.BytesIO(each))) for each in files]
+    seen = [appearance.look(each) for each in opened]
+    looks, mirrored = (
+        [int(np.frombuffer(content, np.uint64)[0]) for content in contents]
+        for contents in ([one.looks for one in seen], [one.mirrored for one in seen])
+    )
+    rows = np.array([cv2.resize(each, (16, 16), interpolation=cv2.INTER_AREA).ravel() for each in opened], np.float64)
+    return images_of(looks, rows / np.linalg.norm(rows, axis=1, keepdims=True), mirrored=mirrored)
+
+
+@pytest.mark.parametrize("count", [50, 300])
+@pytest.mark.parametrize("copies", [0, 5])
+def test_images_of_one_kind_are_copies_only_if_unusually_close(count: int, copies: int) -> None:
+    """The features of all these are as similar as those of copies elsewhere, and so are the hashes of many."""
+    images = drawn_images(
+        [*(jpeg(retina(seed)) for seed in range(count)), *(jpeg(retina(seed), 50) for seed in range(copies))]
+    )
+    every = duplicates._Close.of(images, slice(0, count), slice(0, count))
+    assert np.median(every.within(duplicates.Thresholds()).sum(axis=1)) > duplicates.MANY
+    found = duplicates.find(images, lambda _: None)
+    assert not found.limits.films
+    assert found.groups.tolist() == [*range(count), *range(copies)]
+
+
+def test_where_all_hashes_are_close_features_are_judged_on_the_farther_ones() -> None:
+    random = np.random.default_rng(0)
+    looks = [
+        int(sum(1 << int(bit) for bit in random.choice(63, random.integers(3, 8), replace=False))) for _ in range(60)
+    ]
+    rows = 1 + random.normal(0, 0.2, (60, 100))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert duplicates.find(images_of(looks, rows), lambda _: None).count["all"] == 0
+    rows[1] = rows[0]
+    assert duplicates.find(images_of(looks, rows), lambda _: None).groups.tolist() == [0, 0, *range(2, 60)]
+
+
+def test_limits_of_photographs_are_the_fixed_ones() -> None:
+    """Pictures of all kinds of things are seldom close by chance, by hash or by features."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(300, 40))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    looks = random.integers(0, 2**63, 300, dtype=np.uint64).tolist()
+    assert duplicates.limits(images_of(looks, rows)) == duplicates.Thresholds()
+
+
+def test_look_alikes_are_a_suspicion_only() -> None:
+    assert "so scores may be too good" in inspection.Leak(0.5, None, 0.076).verdict
+    assert "No sign of a leak" in inspection.Leak(0.5, None, 0.019).verdict
+
+
 def test_only_a_single_colour_is_blank() -> None:
     green, dithered = np.full((128, 128, 3), (40, 60, 35), np.uint8), np.full((128, 128, 3), 90, np.uint8)
     dithered[::2, ::2] += 1

@@ -29,8 +29,14 @@ STRUCTURE = 8.0
 """Standard deviation of brightness below which a picture is too uniform for its hash, or its features, to tell by
 themselves: the features of two pictures of forest, water or haze are as similar as those of copies."""
 MANY = 20
-"""Median number of look-alikes above which the images count as frames of films. Then only pairs closer than the
-typical distance to the third nearest image count, because that is a neighbouring frame."""
+"""Median number of images with the same hash above which the images count as frames of films. Then only pairs closer
+than the typical distance to the third nearest image count, because that is a neighbouring frame."""
+CHANCE = 0.05
+"""Share of images that hashes or features may bring as close to different pictures as the limits allow."""
+_MARGIN_BITS = 8
+_MARGIN_COSINE = 0.42
+"""How much closer than a different picture a pair must be for hashes alone, in bits, and for features alone, as a share
+of the distance."""
 NO_FOLD = -2
 """The fold of images without one: test images and dropped images."""
 _BLOCK = 1024
@@ -71,8 +77,12 @@ class Thresholds:
     """How similar two images must be to count as look-alikes."""
 
     bits: int = SAME_BITS
+    """Largest difference of hashes that count by themselves; negative if they never do."""
     cosine: float = SAME_COSINE
+    """Smallest similarity of features that count by themselves."""
+    like_bits: int = LIKE_BITS
     like_cosine: float = LIKE_COSINE
+    """Limits for hashes and features that agree; `like_bits` is negative where hashes tell nothing."""
     films: bool = False
     """Whether the images are frames of films, or as similar as such."""
 
@@ -119,21 +129,23 @@ def find(images: Images, advance: Advance) -> Found:
 
 def limits(images: Images) -> Thresholds:
     """Return the thresholds for look-alikes, from a sample of the images."""
-    count = len(images.looks)
-    some = np.random.default_rng(0).permutation(count)[:_SAMPLE]
+    some = np.random.default_rng(0).permutation(len(images.looks))[:_SAMPLE]
     alike = np.zeros(len(some), np.int64)
+    for close in _Close.to_all(images, some):
+        alike += (close.by_hash(SAME_BITS) & ~close.same).sum(axis=1)  # identical files count as one image
+    if np.median(alike) > MANY:
+        return _between_frames(images, some)
+    return _beyond_chance(images, some)
+
+
+def _between_frames(images: Images, some: Indices) -> Thresholds:
+    """Return thresholds for frames of films: closer than the typical third nearest image."""
     bits: list[NDArray[np.uint8]] = []
     cosines: list[NDArray[np.float32]] = []
-    for start in range(0, count, _BLOCK):
-        columns = slice(start, min(start + _BLOCK, count))
-        close = _Close.of(images, some, columns)
-        others = ~close.same  # identical files count as one image
-        alike += (close.within(Thresholds()) & others).sum(axis=1)
-        bits.append(np.sort(np.where(others, close.bits, 64), axis=1)[:, :_THIRD])
+    for close in _Close.to_all(images, some):
+        bits.append(np.sort(np.where(close.same, 64, close.bits), axis=1)[:, :_THIRD])
         if close.cosine is not None:
-            cosines.append(-np.sort(-np.where(others, close.cosine, -1), axis=1)[:, :_THIRD])
-    if np.median(alike) <= MANY:
-        return Thresholds()
+            cosines.append(-np.sort(-np.where(close.same, -1, close.cosine), axis=1)[:, :_THIRD])
     usual = -np.sort(-np.concatenate(cosines, axis=1), axis=1)[:, _THIRD - 1] if cosines else np.zeros(1)
     nearest = np.sort(np.concatenate(bits, axis=1), axis=1)[:, _THIRD - 1]
     return Thresholds(
@@ -142,6 +154,44 @@ def limits(images: Images) -> Thresholds:
         like_cosine=max(LIKE_COSINE, float(np.median(usual))),
         films=True,
     )
+
+
+def _beyond_chance(images: Images, some: Indices) -> Thresholds:
+    """Return thresholds that different pictures of these images seldom reach; the fixed ones or stricter.
+
+    Hashes tell which pictures are different for the features, and features for the hashes. The second nearest counts,
+    because the nearest may be a copy all the same.
+    """
+    typical = float(np.median(_Close.of(images, some, some).bits))
+    apart = min(LIKE_BITS + 1, typical)  # where all hashes are close, the farther half are of different pictures
+    near = np.full((len(some), 2), -1.0)
+    for close in _Close.to_all(images, some):
+        if close.cosine is None:
+            return Thresholds()
+        different = close.telling & ~close.same & (close.bits >= apart)
+        near = np.sort(np.concatenate([near, np.where(different, close.cosine, -1)], axis=1), axis=1)[:, -2:]
+    second = near[near[:, 0] > -1, 0]
+    if not len(second):
+        return Thresholds()
+    usual, reached = np.quantile(second, (0.5, 1 - CHANCE)).tolist()
+    bits = _bits_of_different(images, some, max(usual, PLAUSIBLE))
+    telling = bits >= _MARGIN_BITS  # else any two pictures may have the same hash, and only features tell
+    return Thresholds(
+        bits=min(SAME_BITS, bits - _MARGIN_BITS),
+        cosine=max(SAME_COSINE, reached + (1 - reached) * _MARGIN_COSINE),
+        like_bits=min(LIKE_BITS, bits - 1) if telling else -1,
+        like_cosine=max(LIKE_COSINE, reached),
+    )
+
+
+def _bits_of_different(images: Images, some: Indices, cosine: float) -> int:
+    """Return the difference of hashes below which few images have two others whose features are less similar."""
+    fewest = np.full((len(some), 2), 64)
+    for close in _Close.to_all(images, some):
+        if close.cosine is not None:
+            different = close.telling & ~close.same & (close.cosine < cosine)
+            fewest = np.sort(np.concatenate([fewest, np.where(different, close.bits, 64)], axis=1), axis=1)[:, :2]
+    return int(np.quantile(fewest[:, 1], CHANCE))
 
 
 @dataclass(frozen=True)
@@ -158,7 +208,13 @@ class _Close:
     """Cosine similarity of the features; None without features."""
 
     @classmethod
-    def of(cls, images: Images, rows: slice | Indices, columns: slice) -> _Close:
+    def to_all(cls, images: Images, rows: Indices) -> Iterator[_Close]:
+        """Yield the similarities of some images to all, in blocks of columns."""
+        for start in range(0, len(images.looks), _BLOCK):
+            yield cls.of(images, rows, slice(start, min(start + _BLOCK, len(images.looks))))
+
+    @classmethod
+    def of(cls, images: Images, rows: slice | Indices, columns: slice | Indices) -> _Close:
         looks = images.looks[rows][:, None]
         plain = np.bitwise_count(looks ^ images.looks[None, columns])
         mirrored = np.bitwise_count(looks ^ images.mirrored[None, columns])
@@ -174,13 +230,17 @@ class _Close:
 
     def within(self, limits: Thresholds) -> Mask:
         """Return a mask of the pairs that look alike."""
-        near = self.telling & (self.bits <= limits.bits)
+        near = self.by_hash(limits.bits)
         if self.cosine is not None:
-            near &= self.cosine >= PLAUSIBLE
             near |= self.telling & (self.cosine >= limits.cosine)
-            alike = np.where(self.telling, limits.like_cosine, limits.cosine)
-            near |= (self.bits <= LIKE_BITS) & (self.cosine >= alike)
+            alike = np.where(self.telling, limits.like_cosine, max(limits.like_cosine, SAME_COSINE))
+            near |= (self.bits.astype(np.int64) <= limits.like_bits) & (self.cosine >= alike)
         return near | self.same
+
+    def by_hash(self, bits: int) -> Mask:
+        """Return a mask of the pairs whose hashes differ in so many bits at most, by which they look alike."""
+        near = self.telling & (self.bits.astype(np.int64) <= bits)
+        return near if self.cosine is None else near & (self.cosine >= PLAUSIBLE)
 
 
 def num_blocks(count: int) -> int:

@@ -76,7 +76,7 @@ class Inspection:
 _LEAK = 0.05
 """Largest harmless difference between `Leak.random` and `Leak.elsewhere`."""
 _ACROSS = 0.02
-"""Share of images with a look-alike in another fold above which scores are too optimistic."""
+"""Share of images with a look-alike in another fold above which scores may be too optimistic."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class Leak:
             )
         if self.across_folds > _ACROSS:
             return (
-                f"{self.across_folds:.1%} of the training images have a copy or look-alike in another fold: scores "
-                "will be too good. If images belong together (frames of one film, one patient, one plant), declare "
-                "the groups in the plugin, or drop the copies."
+                f"{self.across_folds:.1%} of the training images have a copy or look-alike in another fold, so scores "
+                "may be too good: look at the pairs, then declare the groups in the plugin (film, patient, plant) or "
+                "drop the copies."
             )
         return (
             f"No sign of a leak between folds: {self.across_folds:.1%} of the training images have a look-alike in "

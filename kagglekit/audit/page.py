@@ -41,7 +41,7 @@ FILMS = (
 CROSSINGS = {
     "label": ("Different labels", "If both show the same picture, one label is wrong."),
     "test": ("In training and in test", "The model has seen these answers: the leaderboard score may be too good."),
-    "fold": ("In different folds", "These pairs make the out-of-fold score too good."),
+    "fold": ("In different folds", "These pairs may make the out-of-fold score too good."),
 }
 
 
