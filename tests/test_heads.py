@@ -606,6 +606,12 @@ def test_auto_does_not_try_class_means_where_classes_have_many_images(monkeypatc
     assert fit(training(90), HeadSettings()).chosen.startswith("C ")
 
 
+def test_auto_tries_no_regression_for_very_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "MANY", 39)
+    monkeypatch.setattr(heads, "LinearRows", lambda *_: pytest.fail("a regression was fitted"))
+    assert fit(few_a_class(), HeadSettings()).chosen.startswith("class means")
+
+
 def test_auto_compares_with_a_regression_of_one_strength() -> None:
     data = few_a_class()
     assert fit(data, HeadSettings(regularisation_grid=(1e-4,))).chosen.startswith("class means")

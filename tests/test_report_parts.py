@@ -52,7 +52,7 @@ def test_on_frozen_features_the_map_is_exact(
 ) -> None:
     spec, cache = tiny_export
     shutil.copytree(cache, home / ".cache")
-    settings = {"logistic": (), "logistic on logits": ("--set", "output=logits"), "mlp": ("--head", "mlp")}[head]
+    settings = ("--head", head.partition(" ")[0], *(("--set", "output=logits") if "logits" in head else ()))
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", spec, *damage.QUICK, *settings)
     succeeded(cli(*words, "--set", "mlp_epochs=2"))
     run = store.Run(damage.only_run(home / "dogs-vs-cats"))

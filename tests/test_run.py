@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from kagglekit.base.console import Console
-from kagglekit.pipeline import postprocess
 from kagglekit.pipeline import run as pipeline
+from kagglekit.pipeline.methods.features import FeaturesRun
+from kagglekit.pipeline.predictions import Predictions
 from tests import drawing
 from tests.conftest import Cli, failed, succeeded
 
@@ -261,16 +261,16 @@ def test_unreadable_images_are_listed_left_out_and_get_the_prior(
 def test_a_readable_image_without_numbers_is_no_unreadable_one(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    applied = postprocess.apply_kept
+    read = FeaturesRun.read_predictions
 
-    def overflowing(test: Any, *given: Any) -> Any:
-        found = applied(test, *given)
-        found[1] = np.nan
+    def overflowing(run: FeaturesRun) -> Predictions:
+        found = read(run)
+        found.test[1] = np.nan
         return found
 
     words = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
     with monkeypatch.context() as patch:
-        patch.setattr(postprocess, "apply_kept", overflowing)
+        patch.setattr(FeaturesRun, "read_predictions", overflowing)
         assert "1 readable test images have no prediction, for example 2" in failed(cli(*words))
     assert not list(home.rglob("submission.csv"))
     succeeded(cli(*words))
@@ -340,7 +340,7 @@ def test_other_weights_of_the_same_model_have_features_of_their_own(
     import torch
     from safetensors.torch import save_file
 
-    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone")
+    command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--head", "logistic", "--backbone")
     succeeded(cli(*command, tiny))
     torch.manual_seed(5)
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "other.safetensors")

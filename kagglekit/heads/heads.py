@@ -29,6 +29,8 @@ from kagglekit.tasks.task import Task
 
 FEW = 20
 """Training images per class below which `auto` tries class means beside the regression."""
+MANY = 1000
+"""With more classes of few images, `auto` tries no regression: its time grows with images times classes."""
 
 
 def check(task: Task, settings: HeadSettings) -> None:
@@ -48,9 +50,10 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
     indices = np.flatnonzero(part)
     if settings.head == "mlp":
         return _fit_mlp(training.of_part(part), indices, settings, seed)
-    if settings.head == "nearest":
+    few = settings.head == "auto" and _few_a_class(training, indices)
+    if settings.head == "nearest" or (few and training.columns > MANY):
         return nearest.fit(training, indices, seed)[0]
-    if settings.head == "auto" and _few_a_class(training, indices):
+    if few:
         return _fit_better(training, indices, settings.regularisation_grid, seed, scratch)
     return fit_linear(training, part, settings.regularisation_grid, seed, scratch)
 

@@ -68,9 +68,13 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """Return the settings that change results: with others it is another run.
 
-        They go by their first names, so that a setting's new name does not make another run of an old one.
+        They go by their first names, so that a setting's new name does not make another run of an old one; nor does a
+        new setting, unless it is used.
         """
-        return by_first_names({k: v for k, v in self.as_dict().items() if SETTINGS[k].changes_results})
+        usual = type(self)().as_dict()
+        unused = {name for name, value in self.as_dict().items() if SETTINGS[name].late and value == usual[name]}
+        kept = {k: v for k, v in self.as_dict().items() if SETTINGS[k].changes_results and k not in unused}
+        return by_first_names(kept)
 
 
 SECTIONS: dict[str, type[Section]] = get_type_hints(Recipe)

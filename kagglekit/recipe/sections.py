@@ -46,6 +46,7 @@ class DataSettings(Section):
         "How much more rare classes count in training: 0 not at all, 1 until all classes count the same together, and "
         "a label's yes as much as its no.",
         from_to(0, 1),
+        late=True,
     )
     seed: int = setting(0, "Random seed.", Rule(lambda seed: 0 <= seed < 2**32, "must be from 0 to 2**32 - 1"))
     max_megapixels: int = setting(

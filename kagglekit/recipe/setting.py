@@ -33,13 +33,21 @@ class Setting:
     """An older name, which still works; empty if there is none."""
     changes_results: bool
     """If false, a run with another value counts as the same run."""
+    late: bool
+    """Whether there were runs before the setting, which are those with its default."""
 
 
 def setting(
-    default: Value, meaning: str, rule: Rule | None = None, *, formerly: str = "", changes_results: bool = True
+    default: Value,
+    meaning: str,
+    rule: Rule | None = None,
+    *,
+    formerly: str = "",
+    changes_results: bool = True,
+    late: bool = False,
 ) -> Value:
     """Return a dataclass field with this default and a `Setting` as metadata."""
-    about = Setting(meaning=meaning, rule=rule, formerly=formerly, changes_results=changes_results)
+    about = Setting(meaning=meaning, rule=rule, formerly=formerly, changes_results=changes_results, late=late)
     field: Value = dataclasses.field(default=default, metadata={_ABOUT: about})
     return field
 
