@@ -83,8 +83,12 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill runs at thirty random moments, one on real photographs and a training, go on to the end, compare bytes."""
+    """Kill runs at thirty random moments, one on real photographs and a training, go on to the end, compare bytes.
+
+    It also does what the usual tests leave out because it takes long: several processes, and default settings.
+    """
     folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
     environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
     files = ("tests/test_kills.py", "tests/test_resume.py", "tests/test_processes.py", "tests/test_late_commands.py")
+    files += ("tests/test_kaggle_real.py",)
     session.run(sys.executable, "-m", "pytest", *files, "-s", f"--basetemp={folder}", env=environment)

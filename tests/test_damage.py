@@ -237,7 +237,7 @@ def test_one_image_of_a_class_is_not_blamed_on_the_folds(cli: Cli, tiny: str, pe
         ("folds=many", "setting folds = 'many': must be an integer"),
         ("folds=2.5", "setting folds = '2.5': must be an integer"),
         ("folds=1", "setting folds = 1: it must be 2 or more"),
-        ("head=svm", "setting head = 'svm': must be one of logistic, mlp"),
+        ("head=svm", "setting head = 'svm': must be one of auto, logistic, mlp"),
         ("regularisation_grid=0.1,x", "setting regularisation_grid = '0.1,x': must be a number"),
         ("folds", "--set 'folds': write it as key=value"),
     ],

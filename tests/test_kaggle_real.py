@@ -16,6 +16,8 @@ from tests.browser import look_at_report
 from tests.kaggle_server import TOKEN, State, cut, status
 
 pytestmark = pytest.mark.real
+SOAK = "KAGGLEKIT_KILLS" in os.environ
+"""Default settings, which take two minutes on one core."""
 
 # the command line, but that its pauses are printed and not slept
 _COMMAND = (
@@ -35,7 +37,8 @@ def test_one_command_goes_from_kaggle_to_a_scored_submission(kaggle: State, dogs
     kaggle.will("ListDataFiles", status(429, "slower", retry_after="7"))
     kaggle.will("archive.zip", cut(len(kaggle.archive) // 3))
     kaggle.pending_looks = 2
-    done = kagglekit("run", "dogs-vs-cats", "--submit", "--wait", "-m", "first try")  # and default settings
+    quick = () if SOAK else ("--backbone", "tf_efficientnet_lite0", "--set", "feature_views=plain")
+    done = kagglekit("run", "dogs-vs-cats", "--submit", "--wait", "-m", "first try", *quick)
     assert done.returncode == 0, done.stderr
     assert "pause of 7 s" in done.stdout
     (rest,) = kaggle.named("rest")
@@ -43,8 +46,8 @@ def test_one_command_goes_from_kaggle_to_a_scored_submission(kaggle: State, dogs
 
     (run,) = (home / "dogs-vs-cats" / "runs").iterdir()
     result = json.loads((run / "result.json").read_text())
-    assert result["backbones"] == ["tf_efficientnet_lite2"]
-    assert result["out_of_fold"] < 0.04  # 0.031 on the machine it was developed on
+    assert result["backbones"] == ["tf_efficientnet_lite2" if SOAK else "tf_efficientnet_lite0"]
+    assert result["out_of_fold"] < (0.04 if SOAK else 0.065)  # 0.031 on the machine it was developed on
     assert result["accuracy"] > 0.985
     sent = kaggle.uploads["uploaded"]
     assert sent == (run / "submission.csv").read_bytes()

@@ -23,6 +23,7 @@ from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, succeeded
 from tests.test_resume import wait_for
 
+SOAK = "KAGGLEKIT_KILLS" in os.environ
 CALM = ("augment=none", "mirror_share=0", "batch_norm=frozen", "learning_rate=0.001")
 """Nothing in a step depends on which images are computed together."""
 WORDS = (
@@ -104,9 +105,7 @@ def test_what_several_processes_predict_is_what_their_weights_say(
     assert np.abs(written - expected).max() < 1e-5
 
 
-@pytest.mark.skipif(
-    "KAGGLEKIT_KILLS" not in os.environ, reason="what --processes does, started by hand: in `nox -s soak`"
-)
+@pytest.mark.skipif(not SOAK, reason="what --processes does, started by hand: in `nox -s soak`")
 def test_processes_may_be_started_by_others(cli: Cli, command: tuple[str, ...], home: Path) -> None:
     """As `accelerate launch` and torchrun do, on one machine or more."""
     succeeded(cli(*command))
@@ -120,6 +119,7 @@ def test_processes_may_be_started_by_others(cli: Cli, command: tuple[str, ...], 
     are_alike(alone, found(home))
 
 
+@pytest.mark.skipif(not SOAK, reason="Ctrl-C of several processes: in `nox -s soak`")
 def test_ctrl_c_stops_all_after_the_same_step(cli: Cli, command: tuple[str, ...], home: Path) -> None:
     words = (*command[:-2], "--set", "checkpoint_seconds=9999", "--set", "phases=all epochs=60")
     with start((*words, "--processes", "2")) as process:
