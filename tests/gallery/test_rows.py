@@ -10,19 +10,19 @@ import pytest
 from tests import pages
 from tests.conftest import SHARED, pytest_terminal_summary
 from tests.gallery import (
+    annotations,
+    column_a_class,
+    lists,
+    names,
+    numbers,
     rows,
-    test_annotations,
-    test_column_a_class,
-    test_lists,
-    test_names,
-    test_numbers,
-    test_tags,
-    test_yes_or_no,
+    tags,
+    yes_or_no,
 )
 from tests.gallery.running import Row
 
 LINES = 30
-MODULES = (test_annotations, test_column_a_class, test_lists, test_names, test_numbers, test_tags, test_yes_or_no)
+MODULES = (annotations, column_a_class, lists, names, numbers, tags, yes_or_no)
 EVERY = [(slug, row) for module in MODULES for slug, row in module.ROWS.items()]
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kagglekit import ClassLabel, CocoIds, CocoLabels, Competition, TopClasses
-from tests.gallery import answers, rows, running
+from tests.gallery import answers
 from tests.gallery.layouts import Image, Layout, coco, others
 from tests.gallery.running import Row
 
@@ -273,23 +269,3 @@ ROWS = {
         iwildcam_2020,
     ),
 }
-
-
-@pytest.mark.parametrize("slug", ROWS)
-def test_a_run_submits_what_is_asked(
-    slug: str, tiny: str, tmp_path: Path, record_property: pytest.RecordProperty
-) -> None:
-    running.check(slug, ROWS[slug], tiny, tmp_path)
-    record_property(rows.DONE, slug)
-
-
-@pytest.mark.parametrize("slug", ROWS)
-def test_it_is_drawn_as_it_is(slug: str, tmp_path: Path, cheap: None) -> None:
-    running.check_drawn(slug, ROWS[slug], tmp_path)
-
-
-def test_archives_may_lack_the_folder_that_file_names_have(tiny: str, tmp_path: Path) -> None:
-    """As MLE-bench packs them."""
-    row = ROWS["inaturalist-2019-fgvc6"]
-    packed = {name: f"{folder}*" for name, folder in row.layout.packed.items()}
-    running.check("inaturalist-2019-fgvc6", replace(row, layout=replace(row.layout, packed=packed)), tiny, tmp_path)

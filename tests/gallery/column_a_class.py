@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from kagglekit import Classes, Competition, CsvLabels, FolderLabels, FromTrain, ProbabilityPerClass, Together
-from tests.gallery import answers, rows, running
+from tests.gallery import answers
 from tests.gallery.layouts import Layout
 from tests.gallery.running import Row
 
@@ -244,16 +240,3 @@ ROWS = {
         right_whales,
     ),
 }
-
-
-@pytest.mark.parametrize("slug", ROWS)
-def test_a_run_submits_what_is_asked(
-    slug: str, tiny: str, tmp_path: Path, record_property: pytest.RecordProperty
-) -> None:
-    running.check(slug, ROWS[slug], tiny, tmp_path)
-    record_property(rows.DONE, slug)
-
-
-@pytest.mark.parametrize("slug", ROWS)
-def test_it_is_drawn_as_it_is(slug: str, tmp_path: Path, cheap: None) -> None:
-    running.check_drawn(slug, ROWS[slug], tmp_path)
