@@ -24,11 +24,11 @@ from kagglekit.base.arrays import Floats, Floats32, Labels
 from kagglekit.base.console import Console
 from kagglekit.competitions import plugins
 from kagglekit.data import archives
-from kagglekit.heads import losses
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.heads.layers import Head
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
+from kagglekit.heads.losses import CrossEntropy
 from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, FeatureSettings
 from kagglekit.tasks.activations import SOFTMAX
@@ -94,9 +94,9 @@ class Fits:
 
     def _fit(self) -> Head:
         one_hot = np.eye(int(self.shown.max()) + 1, dtype=np.float32)
-        everyone, loss = np.arange(len(self.shown)), losses.of(SOFTMAX)
-        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], everyone, loss)
-        paths = LinearPaths(prepared, np.ones((1, len(self.shown)), bool))
+        everyone = np.arange(len(self.shown))
+        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], everyone, SOFTMAX)
+        paths = LinearPaths(prepared, CrossEntropy(), np.ones((1, len(self.shown)), bool))
         paths.advance([0], [self.strength])
         prepared.close()
         return paths.head(0, "")

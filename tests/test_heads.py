@@ -14,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import head_file, heads, losses, mlp, nearest, prediction, strengths
+from kagglekit.heads import head_file, heads, mlp, nearest, prediction, strengths
 from kagglekit.heads.layers import Head, Linear, Relu, Standardise, scores_by_torch
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
+from kagglekit.heads.losses import CrossEntropy
 from kagglekit.heads.minimise import Minimiser
 from kagglekit.heads.row_file import BLOCK, RowFile
 from kagglekit.heads.training import Training
@@ -65,14 +66,13 @@ def fit(data: Training, chosen: HeadSettings) -> Head:
 def prepare(rows: np.ndarray, labels: np.ndarray) -> LinearRows:
     """Return rows (N, D) for fits of their classes (N,)."""
     one_hot = np.eye(int(labels.max()) + 1, dtype=np.float32)
-    everyone, loss = np.arange(len(labels)), losses.of(SOFTMAX)
-    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], everyone, loss)
+    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], np.arange(len(labels)), SOFTMAX)
 
 
 def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> Head:
     """Fit all rows (N, D) at one strength after the other."""
     prepared = prepare(rows, labels)
-    paths = LinearPaths(prepared, np.ones((1, len(labels)), bool))
+    paths = LinearPaths(prepared, CrossEntropy(), np.ones((1, len(labels)), bool))
     for strength in strengths:
         paths.advance([0], [strength])
     prepared.close()
@@ -104,10 +104,10 @@ def test_fits_on_parts_side_by_side_are_those_of_each_part_alone() -> None:
     rows, labels = blobs(BLOCK + 300, spread=3.0)
     parts = np.stack([np.arange(len(labels)) % 4 != left for left in range(3)] + [np.arange(len(labels)) < 400])
     prepared = prepare(rows, labels)
-    paths = LinearPaths(prepared, parts)
+    paths = LinearPaths(prepared, CrossEntropy(), parts)
     paths.advance(range(4), [1e-2, 1e-1, 1e-2, 1e-1])
     for number, (part, strength) in enumerate(zip(parts, (1e-2, 1e-1, 1e-2, 1e-1), strict=True)):
-        single = LinearPaths(prepared, part[None])
+        single = LinearPaths(prepared, CrossEntropy(), part[None])
         single.advance([0], [strength])
         alone, together = (fits.head(place, "") for fits, place in ((single, 0), (paths, number)))
         assert np.abs(alone.predictions(rows) - together.predictions(rows)).max() < 5e-3

@@ -190,7 +190,7 @@ def test_a_file_without_the_name_of_an_activation_is_that_of_earlier_versions_an
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 20))
 def test_a_derivative_is_that_of_its_loss_and_keeps_its_bound(name: str, seed: int, size: float) -> None:
-    loss, random = losses.of(ACTIVATIONS[name]), np.random.default_rng(seed)
+    loss, random = losses.usual(ACTIVATIONS[name])(), np.random.default_rng(seed)
     scores, goals = random.normal(0, size, (4, 2, 3)), random.dirichlet(np.ones(3), 4)
     step, slope = random.normal(size=scores.shape), scores.copy()
     values, near = loss.rows(slope, goals), scores + 1e-4 * step

@@ -81,7 +81,7 @@ def test_means_and_spreads_are_of_what_is_known() -> None:
 def test_unknown_goals_pull_no_score() -> None:
     goals = np.array([[1.0, UNKNOWN]], np.float32)
     scores = np.array([[[3.0, 7.0], [1.0, 9.0]]], np.float32)
-    assert losses.of(IDENTITY).rows(scores, goals).tolist() == [[2.0, 0.0]]
+    assert losses.usual(IDENTITY)().rows(scores, goals).tolist() == [[2.0, 0.0]]
     assert scores.tolist() == [[[2.0, 0.0], [0.0, 0.0]]], "the derivative"
     loss = training_losses.of(kinds.of(Numbers(["x", "y"], missing=True, means=[0, 0], scales=[1, 1])))
     tensor = torch.tensor([[3.0, 7.0]], requires_grad=True)

@@ -68,11 +68,18 @@ def start(kind: str, cli: Cli, spec: str, folder: Path, *settings: str) -> Done:
     return cli("run", plugin, "--data", data, "--backbone", spec, "--method", "features", "--folds", "3", *words)
 
 
-def test_nearest_means_need_classes(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
-    said = failed(start("labels", cli, tiny, tmp_path, "head=nearest"))
-    assert said == (
-        "kagglekit: head = 'nearest' compares classes, and this competition predicts labels: use logistic or mlp.\n"
-    )
+@pytest.mark.parametrize(
+    ("head", "refused"),
+    [
+        ("nearest", "head = 'nearest' compares classes, and this competition predicts labels: use logistic or mlp."),
+        ("ordinal", "head = 'ordinal' is for grades, and this competition predicts labels: use auto or logistic."),
+    ],
+)
+def test_a_head_of_another_task_is_refused(
+    head: str, refused: str, cli: Cli, tiny: str, tmp_path: Path, home: Path
+) -> None:
+    said = failed(start("labels", cli, tiny, tmp_path, f"head={head}"))
+    assert said == f"kagglekit: {refused}\n"
     assert not (home / "task" / "runs").exists(), "before any data is read"
 
 
@@ -83,7 +90,9 @@ def test_numbers_have_no_rare_classes(cli: Cli, tiny: str, tmp_path: Path, home:
 
 
 @pytest.mark.parametrize(
-    ("kind", "head"), [*itertools.product(DECLARED, ["logistic", "mlp"]), ("grades", "nearest")], ids=str
+    ("kind", "head"),
+    [*itertools.product(DECLARED, ["logistic", "mlp"]), ("grades", "nearest"), ("grades", "ordinal")],
+    ids=str,
 )
 def test_a_run_beats_the_prior_and_its_graph_says_the_same(
     kind: str, head: str, cli: Cli, tiny: str, tmp_path: Path, home: Path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
-from kagglekit.heads.layers import Head, Linear, Relu, Standardise, Unit
+from kagglekit.heads.layers import Head, Linear, Ordered, Relu, Standardise, Step, Unit
 from kagglekit.models import onnx_export
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
 from kagglekit.pipeline.views import PLAIN
@@ -183,7 +183,7 @@ class _Composer:
         self._odds[found] = scores
         return found
 
-    def _layer(self, layer: Standardise | Linear | Relu | Unit, rows: str) -> str:
+    def _layer(self, layer: Step, rows: str) -> str:
         match layer:
             case Standardise():
                 return self._node(
@@ -195,6 +195,17 @@ class _Composer:
                 return self._node("Relu", rows)
             case Unit():
                 return self._node("LpNormalization", rows, axis=1, p=2)
+            case Ordered():
+                return self._grade_logs(self._node("Sub", rows, self._constant(layer.cuts)), layer)
+
+    def _grade_logs(self, scores: str, layer: Ordered) -> str:
+        """Return the logarithms of the probabilities of grades, as `layers.grade_logs` does."""
+        above, below = self._node("Softplus", self._node("Neg", scores)), self._node("Softplus", scores)
+        padded = (
+            self._node("Pad", side, self._constant([0, *before, 0, *after]))
+            for side, before, after in ((above, [1], [0]), (below, [0], [1]))
+        )
+        return self._node("Sub", self._constant(layer.shares), self._node("Add", *padded))
 
     def _plain_classes(self, predicted: str, view: int) -> str:
         """Return the scores or predictions of a view, with mirrored classes mapped back."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import storage
-from kagglekit.heads.layers import Head, Layer, Linear, Relu, Standardise, Unit
+from kagglekit.heads.layers import Head, Layer, Linear, Ordered, Relu, Standardise, Unit
 from kagglekit.tasks.activations import ACTIVATIONS, SOFTMAX, Activation
 
 Arrays = dict[str, NDArray[Any]]
@@ -90,8 +90,11 @@ def _layers(found: Mapping[str, NDArray[Any]], activation: Activation, between: 
     for to_come in reversed(range(1 + max(name.count(_HIDDEN) for name in found))):
         before = _HIDDEN * to_come
         layers.append(Linear(weights=found[f"{before}weights"], bias=found[f"{before}bias"]))
-        layers.append(between if to_come else activation)
-    return tuple(layers)
+        if to_come:
+            layers.append(between)
+    if "cuts" in found:
+        layers.append(Ordered(cuts=found["cuts"]))
+    return (*layers, activation)
 
 
 def _kinds(layers: tuple[Layer, ...]) -> list[str]:

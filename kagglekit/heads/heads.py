@@ -1,4 +1,4 @@
-"""Heads on frozen features: regularised regression, a small network, or nearest class means.
+"""Heads on frozen features: regularised regression, also of ordered grades, a small network, or nearest class means.
 
 N images, V views, D features, C columns of the target. Views are extra training rows; at prediction each view's
 predictions are mapped back to the unmirrored columns and averaged.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ import numpy as np
 from kagglekit.base.arrays import Floats32, Indices, Mask
 from kagglekit.base.errors import UserError
 from kagglekit.data import folds
-from kagglekit.heads import mlp, nearest, strengths, units
+from kagglekit.heads import losses, mlp, nearest, strengths, units
 from kagglekit.heads.inner_fits import Apart, Together
 from kagglekit.heads.layers import Head
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
+from kagglekit.heads.losses import Loss
 from kagglekit.heads.prediction import predict
 from kagglekit.heads.row_file import blocks
 from kagglekit.heads.training import Training
@@ -35,6 +37,9 @@ MANY = 1000
 
 def check(task: Task, settings: HeadSettings) -> None:
     """Raise UserError if the settings name a head that can't predict this."""
+    if settings.head == "ordinal" and not task.ordered:
+        kind = task.target.kind
+        raise UserError(f"head = 'ordinal' is for grades, and this competition predicts {kind}: use auto or logistic.")
     if settings.head == "nearest" and task.activation is not SOFTMAX:
         kind = task.target.kind
         raise UserError(
@@ -47,15 +52,14 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
 
     `scratch` is a folder for temporary files.
     """
-    indices = np.flatnonzero(part)
+    indices, training = np.flatnonzero(part), training.of_part(part)
     if settings.head == "mlp":
-        return _fit_mlp(training.of_part(part), indices, settings, seed)
+        return _fit_mlp(training, indices, settings, seed)
     few = settings.head == "auto" and _few_a_class(training, indices)
     if settings.head == "nearest" or (few and training.columns > MANY):
         return nearest.fit(training, indices, seed)[0]
-    if few:
-        return _fit_better(training, indices, settings.regularisation_grid, seed, scratch)
-    return fit_linear(training, part, settings.regularisation_grid, seed, scratch)
+    kinds = losses.of_head(settings.head, training.task)
+    return _fit_best(training, indices, settings.regularisation_grid, seed, scratch, kinds=kinds, means=few)
 
 
 def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int, scratch: Path | None = None) -> Head:
@@ -63,29 +67,47 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
 
     `scratch` is a folder for temporary files.
     """
-    indices, training = np.flatnonzero(part), training.of_part(part)
-    with closing(LinearRows(training.rows, training.goals, indices, training.loss(indices), scratch)) as rows:
-        strength = grid[0] if len(grid) == 1 else _choose(training, rows, indices, grid, seed)[0]
-        return _linear(rows, strength, grid)
+    usual = losses.usual(training.activation)
+    return _fit_best(training.of_part(part), np.flatnonzero(part), grid, seed, scratch, kinds=[usual])
 
 
 def _few_a_class(training: Training, indices: Indices) -> bool:
     return training.activation is SOFTMAX and len(indices) < FEW * training.columns
 
 
-def _fit_better(training: Training, indices: Indices, grid: Sequence[float], seed: int, scratch: Path | None) -> Head:
-    """Fit a linear head or class means on the images at `indices` (N,): what predicts held-out ones of them better."""
-    with closing(LinearRows(training.rows, training.goals, indices, training.loss(indices), scratch)) as rows:
-        strength, loss = _choose(training, rows, indices, grid, seed)
-        means, loss_of_means = nearest.fit(training, indices, seed)
-        return means if loss_of_means < loss else _linear(rows, strength, grid)
+def _fit_best(
+    training: Training,
+    indices: Indices,
+    grid: Sequence[float],
+    seed: int,
+    scratch: Path | None,
+    *,
+    kinds: Sequence[type[Loss]],
+    means: bool = False,
+) -> Head:
+    """Fit a regression with one of these losses, or class means, on the images at `indices` (N,).
+
+    It is what predicts held-out ones of them best.
+    """
+    by_kind = [replace(training, kind=kind) for kind in kinds]
+    with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
+        if len(kinds) == 1 and len(grid) == 1 and not means:
+            return _linear(by_kind[0], rows, indices, grid[0], grid)
+        choices = [(*_choose(each, rows, indices, grid, seed), each) for each in by_kind]
+        strength, loss, best = min(choices, key=lambda choice: choice[1])
+        if means:
+            head, loss_of_means = nearest.fit(training, indices, seed)
+            if loss_of_means < loss:
+                return head
+        return _linear(best, rows, indices, strength, grid)
 
 
-def _linear(rows: LinearRows, strength: float, grid: Sequence[float]) -> Head:
-    whole = LinearPaths(rows, np.ones((1, rows.shape[0]), bool))
+def _linear(training: Training, rows: LinearRows, indices: Indices, strength: float, grid: Sequence[float]) -> Head:
+    loss = training.loss(indices)
+    whole = LinearPaths(rows, loss, np.ones((1, rows.shape[0]), bool))
     whole.advance([0], [strength])
     beyond = "" if min(grid) <= strength <= max(grid) else " beyond the grid"
-    return whole.head(0, f"C {strength:g}{beyond}")
+    return whole.head(0, f"{loss.prefix}C {strength:g}{beyond}")
 
 
 def _choose(

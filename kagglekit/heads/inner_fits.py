@@ -23,7 +23,7 @@ class Together:
     def __init__(self, training: Training, rows: LinearRows, indices: Indices, held: Mask) -> None:
         """`rows` are those of the images at `indices` (N,); `held` (F, N) says which of them each fit does not see."""
         self._training, self._indices, self._held = training, indices, held
-        self._paths = LinearPaths(rows, ~held)
+        self._paths = LinearPaths(rows, training.loss(indices), ~held)
 
     def losses(self, strength: float) -> Floats:
         """Return the loss of each image that a fit has not seen, under that fit, (M,)."""
@@ -54,9 +54,9 @@ class Apart:
         self._training, self._indices, self._held = training, indices, held
         self._paths = []
         for part in ~held:
-            rows = LinearRows(training.rows, training.goals, indices[part], training.loss(indices[part]), scratch)
+            rows = LinearRows(training.rows, training.goals, indices[part], training.activation, scratch)
             stack.enter_context(closing(rows))
-            self._paths.append(LinearPaths(rows, np.ones((1, part.sum()), bool)))
+            self._paths.append(LinearPaths(rows, training.loss(indices[part]), np.ones((1, part.sum()), bool)))
 
     def losses(self, strength: float) -> Floats:
         """Return the loss of each image that a fit has not seen, under that fit, (M,)."""

@@ -1,17 +1,18 @@
 """A head as data: the layers from features to predictions.
 
-N rows, D features, M hidden units, C columns of the target. A head runs in numpy to predict and in torch to explain,
-both here; `deploy/onnx_graph.py` writes it as ONNX. A new kind of layer needs a class here and a case in each of the
-three.
+N rows, D features, M hidden units, C columns of the target, S = C - 1 cut points of grades. A head runs in numpy to
+predict and in torch to explain, both here; `deploy/onnx_graph.py` writes it as ONNX. A new kind of layer needs a class
+here and a case in each of the three.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.tasks.activations import Activation
@@ -50,7 +51,24 @@ class Unit:
     """Scale each row to length 1."""
 
 
-Layer = Standardise | Linear | Relu | Unit | Activation
+@dataclass(frozen=True, kw_only=True)
+class Ordered:
+    """From one number, (N, 1), to the logarithms of the probabilities of ordered grades, (N, C).
+
+    The log odds of a grade above a cut point are the number less the cut point.
+    """
+
+    cuts: Floats
+    """Increasing, (S,)."""
+
+    @property
+    def shares(self) -> Floats32:
+        """The part of the logarithms that does not depend on the number, (C,): distances lose digits as float32."""
+        return log_shares(self.cuts).astype(np.float32)
+
+
+Step = Standardise | Linear | Relu | Unit | Ordered
+Layer = Step | Activation
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ class Head:
         raise ValueError(f"not a linear head: {', '.join(type(layer).__name__ for layer in self.layers)}")
 
 
-def _by_numpy(layer: Standardise | Linear | Relu | Unit, rows: Floats32) -> Floats32:
+def _by_numpy(layer: Step, rows: Floats32) -> Floats32:
     match layer:
         case Standardise():
             return np.asarray((rows - layer.mean) / layer.scale)
@@ -102,6 +120,27 @@ def _by_numpy(layer: Standardise | Linear | Relu | Unit, rows: Floats32) -> Floa
             return np.asarray(np.maximum(rows, 0))
         case Unit():
             return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+        case Ordered():
+            return grade_logs(rows - layer.cuts.astype(np.float32), layer.shares)
+
+
+def grade_logs(scores: NDArray[Any], shares: NDArray[Any]) -> NDArray[Any]:
+    """Return the logarithms of the probabilities of grades, (…, C), from log odds of being above cut points, (…, S).
+
+    The probability of a grade is that of being above the cut point before it, times that of being below the one after
+    it, times a share that depends on their distance only, whose logarithms are `shares`. A difference of two
+    probabilities would lose all digits far from the cut points.
+    """
+    before = [(0, 0)] * (scores.ndim - 1)
+    above = np.pad(-np.logaddexp(0, -scores), [*before, (1, 0)])
+    below = np.pad(-np.logaddexp(0, scores), [*before, (0, 1)])
+    return np.asarray(above + below + shares)
+
+
+def log_shares(cuts: Floats) -> Floats:
+    """Return the logarithms of the shares of `grade_logs`, (…, C), for increasing cut points (…, S)."""
+    between = np.log(-np.expm1(-np.diff(cuts, axis=-1)))
+    return np.pad(between, [(0, 0)] * (cuts.ndim - 1) + [(1, 1)])
 
 
 def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -116,7 +155,7 @@ def scores_by_torch(head: Head, device: str) -> Callable[[torch.Tensor], torch.T
     return scores
 
 
-def _by_torch(layer: Standardise | Linear | Relu | Unit, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _by_torch(layer: Step, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     import torch
 
     def constant(array: Floats32) -> torch.Tensor:
@@ -133,3 +172,12 @@ def _by_torch(layer: Standardise | Linear | Relu | Unit, device: str) -> Callabl
             return torch.relu
         case Unit():
             return torch.nn.functional.normalize
+        case Ordered():
+            cuts, shares = constant(layer.cuts.astype(np.float32)), constant(layer.shares)
+            return lambda rows: _grade_logs_by_torch(rows - cuts, shares)
+
+
+def _grade_logs_by_torch(scores: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import logsigmoid, pad
+
+    return pad(logsigmoid(scores), (1, 0)) + pad(logsigmoid(-scores), (0, 1)) + shares

@@ -35,6 +35,8 @@ class Training:
     """For each view, the column that shows in it as column c, (V, C)."""
     balance: float = 0.0
     """How much more rare columns count, from 0 to 1."""
+    kind: type[Loss] | None = None
+    """The loss of linear heads; None is the usual one of the final activation."""
 
     def of_part(self, part: Mask) -> Training:
         """Return the same images with the task as a part of them, (N,), knows it."""
@@ -57,7 +59,8 @@ class Training:
 
     def loss(self, indices: Indices) -> Loss:
         """Return the loss of linear heads that learn from the images at `indices` (N,)."""
-        return losses.of(self.activation, self.task.weights(self.truth[indices], self.balance))
+        kind = self.kind or losses.usual(self.activation)
+        return kind(self.task.weights(self.truth[indices], self.balance))
 
     def losses(self, indices: Indices, predictions: Wide) -> Floats:
         """Return the proper loss of each image at `indices` (N,), (N,)."""

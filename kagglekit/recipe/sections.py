@@ -105,11 +105,13 @@ class FeatureSettings(Section):
 class HeadSettings(Section):
     """The head on frozen features."""
 
-    head: Literal["auto", "logistic", "mlp", "nearest"] = setting(
+    head: Literal["auto", "logistic", "mlp", "nearest", "ordinal"] = setting(
         "auto",
         "Head on the features: regularised regression (`logistic`; for numbers, ridge), a small neural network "
-        "(`mlp`), or the nearest class mean (`nearest`). `auto` is regression, unless classes have fewer than 20 "
-        "images each and class means predict held-out training images better, or there are over 1,000 such classes.",
+        "(`mlp`), the nearest class mean (`nearest`), or for grades a regression of one score with cut points "
+        "(`ordinal`). `auto` is regression, of grades the kind that predicts held-out training images better; unless "
+        "classes have fewer than 20 images each and class means predict those better, or there are over 1,000 such "
+        "classes.",
     )
     regularisation_grid: tuple[float, ...] = setting(
         (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),

@@ -131,6 +131,7 @@ class Graded(OneOf):
     """Ordered classes."""
 
     metric = "qwk"
+    ordered = True
 
     def usual(self) -> Decision:
         """Return the mean grade, rounded half up."""

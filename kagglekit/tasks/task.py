@@ -43,6 +43,8 @@ class Task(ABC):
     """Name of the proper loss, by which models are chosen."""
     metric: ClassVar[str]
     """The metric of a competition that declares none."""
+    ordered: ClassVar[bool] = False
+    """Whether the columns are grades, from the lowest to the highest."""
 
     def __init__(self, target: Target) -> None:
         self.target = target

@@ -50,7 +50,9 @@ def run(
     processes: Annotated[
         int, typer.Option(min=1, help="Number of training processes on this machine, one per GPU.")
     ] = 1,
-    head: Annotated[str | None, typer.Option(help="Head on the features: auto, logistic, mlp or nearest.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Head on the features: auto, logistic, mlp, nearest or ordinal.")
+    ] = None,
     folds: Annotated[
         int | None, typer.Option(help="Number of cross-validation folds. Default: 5, or fewer to fit the budget.")
     ] = None,
