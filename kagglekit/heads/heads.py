@@ -23,7 +23,7 @@ from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
 from kagglekit.heads.losses import Loss
 from kagglekit.heads.prediction import predict
-from kagglekit.heads.row_file import blocks
+from kagglekit.heads.row_file import blocks, read_once
 from kagglekit.heads.training import Training
 from kagglekit.recipe import HeadSettings
 from kagglekit.tasks.activations import SOFTMAX
@@ -53,6 +53,7 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
     `scratch` is a folder for temporary files.
     """
     indices, training = np.flatnonzero(part), training.of_part(part)
+    training = replace(training, rows=read_once(training.rows, indices))
     if settings.head == "mlp":
         return _fit_mlp(training, indices, settings, seed)
     few = settings.head == "auto" and _few_a_class(training, indices)

@@ -9,6 +9,7 @@ import math
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -40,6 +41,33 @@ def blocks(count: int) -> Iterator[slice]:
 def read(rows: Rows, indices: Indices) -> Iterator[Floats32]:
     """Yield the images at `indices` (N,) in blocks, (B, V, D) each."""
     return (rows[indices[block]] for block in blocks(len(indices)))
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """Rows of some images in memory, found by their indices among all images."""
+
+    shape: tuple[int, ...]
+    """(N, V, D) of all images."""
+    indices: Indices
+    """Those that are here, in ascending order, (M,)."""
+    rows: Floats32
+    """(M, V, D)."""
+
+    def __getitem__(self, indices: Indices, /) -> Floats32:
+        return self.rows[np.searchsorted(self.indices, indices)]
+
+
+def read_once(rows: Rows, indices: Indices) -> Rows:
+    """Return rows of which the images at `indices` (M,), in ascending order, are in memory if they are few.
+
+    Few are a block, which is in memory whenever it is read, or fewer rows than features: their decomposition takes as
+    much memory.
+    """
+    _, views, features = rows.shape
+    if len(indices) > BLOCK and len(indices) * views >= features:
+        return rows
+    return ReadRows(rows.shape, indices, rows[indices])
 
 
 class RowFile:
