@@ -90,5 +90,5 @@ def soak(session: nox.Session) -> None:
     folder = tempfile.mkdtemp(prefix="kagglekit-soak-")
     environment = {"KAGGLEKIT_KILLS": os.environ.get("KAGGLEKIT_KILLS", "30")}
     files = ("tests/test_kills.py", "tests/test_resume.py", "tests/test_processes.py", "tests/test_late_commands.py")
-    files += ("tests/test_kaggle_real.py",)
+    files += ("tests/test_damage_machine.py", "tests/test_kaggle_real.py")
     session.run(sys.executable, "-m", "pytest", *files, "-s", f"--basetemp={folder}", env=environment)

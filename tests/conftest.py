@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 
 from kagglekit.base import streams
-from kagglekit.cli import main
-from tests import damage, drawing, kaggle_server
+from kagglekit.cli import app, main
+from tests import damage, drawing, kaggle_server, traced
 from tests.damage import Given
 from tests.gallery import rows
 
@@ -35,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure() -> None:
     """Give each parallel worker cores of its own, before torch counts them: threads that share a core wait for it."""
+    gc.set_threshold(50_000, 20, 20)  # with torch in memory, collecting garbage takes a seventh of the time
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if worker and hasattr(os, "sched_setaffinity"):
         cores, workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -59,6 +63,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("KAGGLEKIT_HOME", str(folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All workers share one folder of traced graphs."""
+    own = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        traced.share((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "traced", patch)
+        yield
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,13 @@ class Terminal(io.TextIOWrapper):
         return self.bytes.getvalue().decode(self.encoding)
 
 
+@cache
+def _parser() -> Callable[[], None]:
+    """The command line's parser, which typer would build for each command."""
+    parser: Callable[[], None] = typer.main.get_command(app)
+    return parser
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Type a command: `cli("run", "dogs-vs-cats")`. In this process, so that heavy imports are shared."""
@@ -112,6 +132,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         if line[:1] == ["run"]:  # seconds, of which most tests say nothing
             line = [word for word in line if word != REPORT] if REPORT in line else [*line, "--no-report"]
         monkeypatch.setattr(sys, "argv", ["kagglekit", *line])
+        monkeypatch.setattr("kagglekit.cli.app", _parser())
         capsys.readouterr()
         try:
             main()

@@ -24,7 +24,7 @@ from kagglekit.images import decoding
 from kagglekit.models import sessions, weights
 from kagglekit.pipeline import gates, postprocess
 from kagglekit.runs import store
-from tests import drawing, finetuned, pages, trainers
+from tests import damage, drawing, finetuned, pages, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
 
@@ -50,12 +50,37 @@ def exported(cli: Cli, home: Path, archive: Path, spec: str, *words: str, name: 
     return run
 
 
+@pytest.fixture(scope="module")
+def finished(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one exported run."""
+    spec, cache = tiny_export
+    home = tmp_path_factory.mktemp("finished")
+    shutil.copytree(cache, home / ".cache")
+    archive = drawing.dogs(tmp_path_factory.mktemp("given"))
+    damage.make(home, "run", "dogs-vs-cats", "--data", archive, "--backbone", spec, *FEW, "--no-report")
+    damage.make(home, "export", newest(home))
+    return home
+
+
+@pytest.fixture
+def run(finished: Path, home: Path) -> Path:
+    """A copy of that run, to do with as a test likes."""
+    shutil.copytree(finished, home, dirs_exist_ok=True)
+    return newest(home)
+
+
+def test_the_file_gives_what_the_run_gave(cli: Cli, run: Path) -> None:
+    found, expected = predicted(cli, run), pd.read_parquet(run / "test.parquet")
+    assert np.abs(found[["cat", "dog"]].to_numpy() - expected[["cat", "dog"]].to_numpy()).max() < 1e-5
+    assert found["error"].isna().all()
+
+
 @pytest.mark.parametrize(
     "settings",
-    [(), ("head=mlp", "mlp_epochs=3"), ("output=logits",), ("feature_views=plain",), ("feature_views=mirror",)],
+    [("head=mlp", "mlp_epochs=3"), ("output=logits",), ("feature_views=plain",), ("feature_views=mirror",)],
     ids=str,
 )
-def test_the_file_gives_what_the_run_gave(
+def test_the_file_gives_what_the_run_gave_with_other_settings(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, settings: tuple[str, ...]
 ) -> None:
     words = [word for setting in settings for word in ("--set", setting)]
@@ -66,9 +91,8 @@ def test_the_file_gives_what_the_run_gave(
 
 
 def test_the_example_of_the_guide_predicts_without_kagglekit(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Cli, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     first = predicted(cli, run).iloc[0]
     monkeypatch.chdir(tmp_path)
     Path("leaf.onnx").symlink_to(run / "model.onnx")
@@ -89,8 +113,7 @@ def test_backbones_of_different_sizes_are_inputs_of_one_file(cli: Cli, tiny: str
     assert np.abs(found[["cat", "dog"]].to_numpy() - expected[["cat", "dog"]].to_numpy()).max() < 1e-5
 
 
-def test_a_file_may_take_floats(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_a_file_may_take_floats(cli: Cli, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "floats.onnx"
     succeeded(cli("export", run, "--output", other, "--floats"))
     whole = sessions.Session(run / "model.onnx", "cpu", 1)
@@ -168,13 +191,13 @@ def test_a_model_whose_head_no_other_can_replace_is_traced_anew(tmp_path: Path) 
     from kagglekit.models import onnx_export, timm_models
 
     torch.manual_seed(0)
-    save_file(timm.create_model("test_nfnet", num_classes=0).state_dict(), tmp_path / "bare.safetensors")
-    found = weights.locate("test_nfnet", str(tmp_path / "bare.safetensors"))
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), tmp_path / "bare.safetensors")
+    found = weights.locate("test_resnet", str(tmp_path / "bare.safetensors"))
     threads = torch.get_num_threads()
-    backbone = onnx_export.export("test_nfnet", found, (64, 64), tmp_path)
+    backbone = onnx_export.export("test_resnet", found, (64, 64), tmp_path)
     assert torch.get_num_threads() == threads
     assert list(backbone.outputs) == ["pooled"], "these weights have no classifier"
-    model = timm_models.create("test_nfnet", (64, 64), num_classes=3).eval()
+    model = timm_models.create("test_resnet", (64, 64), num_classes=3).eval()
     in_place: list[Any] = [part for part in model.modules() if getattr(part, "inplace", False)]
     session = sessions.Session(onnx_export.trained(backbone, model, model.state_dict()), "cpu", 1)
     assert len(in_place) > 5
@@ -190,10 +213,7 @@ def test_a_model_whose_head_no_other_can_replace_is_traced_anew(tmp_path: Path) 
 # Gates
 
 
-def test_a_file_that_differs_from_torch_is_not_kept(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_a_file_that_differs_from_torch_is_not_kept(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (run / "model.onnx").unlink()
     by_torch = fitted_run.FittedRun.by_torch
 
@@ -211,9 +231,8 @@ def test_a_file_that_differs_from_torch_is_not_kept(
 
 
 def test_a_file_that_sees_other_pixels_than_timm_is_not_kept(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     (run / "model.onnx").unlink()
     by_timm = onnx_file._by_timm
     monkeypatch.setattr(onnx_file, "_by_timm", lambda *given: 255 - by_timm(*given))
@@ -251,8 +270,7 @@ def test_half_precision_is_kept_only_if_the_loss_stays(
     assert not half.exists()
 
 
-def test_heads_compute_in_single_precision(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_heads_compute_in_single_precision(cli: Cli, run: Path) -> None:
     graph = onnx_graph.compose(fitted_run.FittedRun(store.Run(run), Console()), half=True).graph
     (last,) = [node for node in graph.node if node.output[0] == "probabilities"]
     by_output = {name: node for node in graph.node for name in node.output}
@@ -282,8 +300,7 @@ def test_transparent_and_deep_images_are_no_reason_to_refuse(cli: Cli, tiny: str
     assert "from timm's own transform by" in succeeded(cli("export", run)).out
 
 
-def test_a_file_that_is_not_of_the_run_as_it_is_is_made_again(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_a_file_that_is_not_of_the_run_as_it_is_is_made_again(cli: Cli, run: Path) -> None:
     image = table(run, "test")["path"].iloc[0]
     (run / "model.onnx").unlink()
     succeeded(cli("export", run, "--floats"))
@@ -302,10 +319,7 @@ def test_a_file_that_is_not_of_the_run_as_it_is_is_made_again(cli: Cli, tiny: st
     assert "differs from torch" not in succeeded(cli("predict", run, image)).err
 
 
-def test_predicting_with_a_file_that_is_there_needs_no_backbone(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path
-) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_predicting_with_a_file_that_is_there_needs_no_backbone(cli: Cli, run: Path, home: Path) -> None:
     image = table(run, "test")["path"].iloc[0]
     shutil.rmtree(home / ".cache" / "backbones")
     recipe = run / "recipe.toml"
@@ -315,8 +329,7 @@ def test_predicting_with_a_file_that_is_there_needs_no_backbone(
 
 
 @pytest.mark.parametrize("change", ["crop", "version"])
-def test_other_pixels_than_the_runs_are_refused(cli: Cli, tiny: str, tmp_path: Path, home: Path, change: str) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_other_pixels_than_the_runs_are_refused(cli: Cli, run: Path, change: str) -> None:
     record = json.loads((run / "run.json").read_text())
     if change == "crop":
         record["backbones"][0]["preprocessing"]["crop_share"] = 0.5  # as another timm may have it
@@ -326,10 +339,7 @@ def test_other_pixels_than_the_runs_are_refused(cli: Cli, tiny: str, tmp_path: P
     assert "preprocesses images differently" in failed(cli("export", run))
 
 
-def test_more_weights_than_a_file_can_hold_are_refused(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = exported(cli, home, drawing.dogs(tmp_path), tiny)
+def test_more_weights_than_a_file_can_hold_are_refused(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_graph, "_LARGEST", 1000)
     assert "use fewer models or a smaller backbone" in failed(cli("export", run))
 
@@ -337,9 +347,7 @@ def test_more_weights_than_a_file_can_hold_are_refused(
 # What can't be exported
 
 
-def test_what_can_not_be_exported_is_said_in_a_line(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
-    archive = drawing.dogs(tmp_path)
-    run = exported(cli, home, archive, tiny)
+def test_what_can_not_be_exported_is_said_in_a_line(cli: Cli, tiny: str, run: Path, tmp_path: Path) -> None:
     assert "the file must end in .onnx" in failed(cli("export", run, "--output", tmp_path / "model.bin"))
     assert "no run 'zzz'" in failed(cli("export", "zzz"))
     gone = Path(table(run, "train")["path"].iloc[0])

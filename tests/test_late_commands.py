@@ -7,15 +7,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kagglekit.base import distributed
 from kagglekit.cli import main  # noqa: F401  heavy imports are shared
 from kagglekit.training import pacing
+from kagglekit.training.learner import Learner
 from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, succeeded
-from tests.late import STEPS, Clock, late
+from tests.late import STEPS, Clock, late, measured
 from tests.test_resume import wait_for
 
 LATE, VERY_LATE = 25.0, 40.0
@@ -63,14 +65,42 @@ def only_paces(run: Path) -> None:
             path.unlink()
 
 
-@pytest.mark.parametrize("still", range(1, 12) if SOAK else [5])
-def test_killed_inside_a_paced_model_it_ends_with_the_same_bytes(
-    cli: Cli, command: tuple[str, ...], home: Path, still: int
-) -> None:
+def killed(command: tuple[str, ...], still: int) -> None:
+    """Kill the command in its step number `still`."""
     process = start(command, LATE, still)
     wait_for(process, f"{STEPS}{still}\n")
     process.kill()
     process.communicate()
+
+
+def broken_off(cli: Cli, command: tuple[str, ...], still: int) -> None:
+    """Break the command off before its step number `still`, in this process."""
+    step, calls = Learner.step, iter(range(1, still + 1))
+
+    def breaking(*given: Any) -> Any:
+        if next(calls) == still:
+            raise BrokenOffError
+        return step(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        measured(patch, step=0.5, forward=0.05)
+        patch.setattr(Learner, "step", breaking)
+        with pytest.raises(BrokenOffError):
+            in_this_process(cli, command, LATE)
+
+
+class BrokenOffError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("still", range(1, 12) if SOAK else [5])
+def test_killed_inside_a_paced_model_it_ends_with_the_same_bytes(
+    cli: Cli, command: tuple[str, ...], home: Path, still: int
+) -> None:
+    if SOAK:
+        killed(command, still)
+    else:
+        broken_off(cli, command, still)
     run = finetuned.only_run(home)
     assert pacing.of_model(run / "models" / "fold0-0").checks, "decided and stored"
     out = in_this_process(cli, command, LATE)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from kagglekit.base.distributed import World
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import Recipe
 from kagglekit.training import layers, loop, lr_finder, rate_limits
@@ -71,6 +72,25 @@ def test_frozen_batch_norms_keep_their_statistics_but_learn_their_weights(tmp_pa
     assert trainers.same(start, frozen, statistics)
     assert not trainers.same(start, trained, statistics)
     assert not torch.equal(start["bn1.weight"], frozen["bn1.weight"])
+
+
+def test_several_processes_have_the_mean_of_their_batch_norms_after_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each learns from other images; `nox -s soak` trains with two."""
+    shared: list[int] = []
+    monkeypatch.setattr(World, "share_buffers", lambda *_: shared.append(1))
+    for recipe in (CALM, FROZEN):
+        after(tmp_path / recipe.training.batch_norm, recipe, dataclasses.replace(FLAT, epochs=1))
+    assert len(shared) == 2, "two steps, and none where batch norms are frozen"
+    monkeypatch.undo()
+    world, model = World("cpu", "float32"), trainers.model()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    world.size = 2
+    monkeypatch.setattr(world, "mean", lambda value: 2 * value)  # the other process has three times as much
+    world.share_buffers(model)
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, 2 * before[name] if buffer.is_floating_point() else before[name]), name
 
 
 def test_early_layers_learn_more_slowly_than_the_head_in_the_optimiser(tmp_path: Path) -> None:
