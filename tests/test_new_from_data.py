@@ -13,6 +13,7 @@ from kagglekit import (
     ClassAndScore,
     Classes,
     ClassLabel,
+    CocoIds,
     CocoLabels,
     Columns,
     Competition,
@@ -197,6 +198,63 @@ CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "a sample of another name": (
         {"train.csv": labels("id,kind", ["oak", "elm"] * 3), "submission_format.csv": "img,kind/7.jpg,elm/8.jpg,elm"},
         {"submission": ClassLabel(id="img", label="kind", sample=("submission_format.csv",)), "test": "test/{id}"},
+    ),
+    "columns that the sample calls without an addition": (
+        {"train.csv": labels("id,soil,X4_mean,X11_mean,X4_sd,X11_sd", [f"{n},{n}.5,{30 + n},1,2" for n in range(6)]),
+         "sample_submission.csv": "id,X4,X11/7,1,1/8,1,1"},
+        {"target": Numbers(["X4_mean", "X11_mean"]), "submission": Values(write={"X4_mean": "X4", "X11_mean": "X11"})},
+    ),
+    "numbers that images lack": (
+        {"train.csv": labels("id,x,y", ["1,30.5", "2,", "1.5,35", ",20", "3,25", "2,30"]),
+         "sample_submission.csv": "id,x,y/7,1,1/8,1,1"},
+        {"target": Numbers(["x", "y"], missing=True)},
+    ),
+    "labels in words": (
+        {"train.csv": labels("id,hat,smile", ["Yes,No", "No,No", "Yes,Yes"] * 2),
+         "sample_submission.csv": "id,hat,smile/7,0,0/8,0,0"},
+        {"target": Labels(["hat", "smile"]),
+         "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=OneHot(["hat", "smile"]))},
+    ),
+    "labels of 1 and -1": (
+        {"train.csv": labels("id,hat,smile", ["1,-1", "-1,-1", "1,1"] * 2),
+         "sample_submission.csv": "id,hat,smile/7,0,0/8,0,0"},
+        {"target": Labels(["hat", "smile"])},
+    ),
+    "tags of which each is a column of the sample": (
+        {"train.csv": labels("id,Findings,age", ["a|b,50", "b,61", "None found,40"] * 2),
+         "sample_submission.csv": "id,a,b,None found/7,0,0,0/8,0,0,0"},
+        {"target": Labels(FromTrain(), at_least_one=True), "submission": ProbabilityPerClass(),
+         "train": CsvLabels("train.csv", images="train/{id}.jpg", id="id", label=Tags("Findings", sep="|"))},
+    ),
+    "a class and its score beside addresses": (
+        {"train.csv": labels("id,url,mark_id", [f"www.a.org?{n},{n % 3 * 11}" for n in range(6)]),
+         "sample_submission.csv": "id,marks/7,11 0.00/8,11 0.00"},
+        {"train": images("mark_id"), "submission": ClassAndScore(label="marks"), "metric": "gap"},
+    ),
+    "yes and no": (
+        {"train.csv": labels("id,has", ["no", "yes"] * 3), "sample_submission.csv": "id,has/7,0.5/8,0.5"},
+        {"submission": Probability(label="has", of="yes"), "metric": "auc"},
+    ),
+    "a probability called after its class": (
+        {"train.csv": labels("id,kind", ["elm", "oak"] * 3), "sample_submission.csv": "id,Elm/7,0.5/8,0.5"},
+        {"submission": Probability(label="Elm", of="elm"), "metric": "log_loss"},
+    ),
+    "0 and 1 in the sample": (
+        {"train.csv": labels("id,has", ["False", "True"] * 3), "sample_submission.csv": "id,has/7,0/8,1"},
+        {"submission": ClassLabel(label="has", write={"False": "0", "True": "1"}), "metric": "accuracy"},
+    ),
+    "labels that are called as groups are": (
+        {"train.csv": labels("id,animal", ["cat", "dog", "fox"] * 2), "submission.csv": "id,animal/7,cat/8,cat"},
+        {"train": images("animal"), "submission": ClassLabel(label="animal", sample=("submission.csv",))},
+    ),
+    "a sample in a folder": (
+        {"train.csv": labels("id,kind", ["oak", "elm"] * 3), "test/sample_submission.csv": "id,kind/7,oak/8,oak"},
+        {"submission": ClassLabel(label="kind", sample=("test/sample_submission.csv",))},
+    ),
+    "numbers without the zeros of file names": (
+        {"train.csv": labels("id,kind", ["oak", "elm"] * 3).replace("/", "/00"),
+         "sample_submission.csv": "id,kind/007,oak/08,oak"},
+        {"train": images("kind"), "test": "test/{id}.jpg"},
     ),
 }  # fmt: skip
 
@@ -420,6 +478,51 @@ def test_a_table_of_folders_is_not_taken_for_one_of_images(cli: Cli, tmp_path: P
     assert message in failed(cli("new", "pine", "--from", found))
 
 
+def test_rows_without_a_label_are_left_out(cli: Cli, tmp_path: Path) -> None:
+    """As where one table has training and test images."""
+    rows = [f"{n},{kind}" for n, kind in enumerate(["oak", "elm", "oak", "", "elm", "oak"])]
+    tables = {"all.csv": "/".join(["id,kind,split", *(f"{row},train" for row in rows), "7,,test/8,,test"]), **SAMPLE}
+    found = data(tmp_path / "data", tables, *(f"images/{n}.jpg" for n in (*range(6), 7, 8)))
+    done = succeeded(cli("new", "leaf", "--from", found))
+    assert written().train == CsvLabels("all.csv", images="images/{id}.jpg", id="id", label="kind", only_labelled=True)
+    assert "rows of all.csv without a label are left out, and their images" in done.out
+    assert "read with it: 5 training and 2 test images" in done.out
+
+
+def test_folders_of_classes_beside_the_training_folder_are_used_too(cli: Cli, tmp_path: Path) -> None:
+    names = [f"{part}/{kind}/{part}{n}.jpg" for part in ("train", "val") for kind in ("elm", "oak") for n in range(3)]
+    done = succeeded(cli("new", "leaf", "--from", data(tmp_path / "data", SAMPLE, *names, "test/7.jpg", "test/8.jpg")))
+    assert written().train == FolderLabels(Together("train/{label}", "val/{label}"))
+    assert "the images of val are training images too" in done.out
+
+
+def test_annotations_of_some_images_and_a_list_of_test_images(cli: Cli, tmp_path: Path) -> None:
+    paths = [f"both/{n % 2}/a{n}.jpg" for n in range(8)]
+    content = {
+        "images": [{"id": n, "file_name": paths[n]} for n in range(6)],
+        "annotations": [{"id": n, "image_id": n, "category_id": n % 2} for n in range(6)],
+        "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+    }
+    asked = {"images": [{"id": 70 + n, "file_name": f"test/b{n}.jpg"} for n in range(2)]}
+    tables = {"sample_submission.csv": "id,predicted/70,0/71,0"}
+    found = data(tmp_path / "data", tables, *paths, "test/b0.jpg", "test/b1.jpg")
+    (found / "train.json").write_text(json.dumps(content))
+    (found / "test.json").write_text(json.dumps(asked))
+    succeeded(cli("new", "leaf", "--from", found))
+    assert written().train == CocoLabels("train.json", images="both/{file_name/}", only_listed=True)
+    assert written().test == CocoIds("test.json", images="test/{file_name/}")
+
+
+def test_a_metric_of_decisions_tells_0_and_1_from_probabilities(cli: Cli, tmp_path: Path) -> None:
+    tables = {"train.csv": labels("id,has", ["0", "1"] * 3), "sample_submission.csv": "id,has/7,0/8,0"}
+    found = data(tmp_path / "data", tables, *split())
+    done = succeeded(cli("new", "leaf", "--from", found))
+    assert written().submission == Probability(label="has", of="1")
+    assert "assumed: 'has' holds probabilities; if it must hold 0 or 1, name a metric of decisions" in done.out
+    succeeded(cli("new", "elm", "--from", found, "--metric", "f1(binary)"))
+    assert written("elm").submission == ClassLabel(label="has")
+
+
 @pytest.mark.parametrize(
     ("tables", "words", "message"),
     [
@@ -437,8 +540,9 @@ def test_a_table_of_folders_is_not_taken_for_one_of_images(cli: Cli, tmp_path: P
         ({"train.csv": labels("id,kind", ["oak"] * 6), **SAMPLE}, ["--layout", "csv"], "--layout is what --from finds"),
         (SAMPLE | {"submission_format.csv": "id,kind/7,oak"}, [], "may each be the sample submission"),
         (SAMPLE, ["--metric", "nonsense"], "--metric 'nonsense' is not one of"),
+        ({"train.csv": labels("id,kind", ["\"['oak']\""] * 6), **SAMPLE}, [], "column 'kind' has lists in brackets"),
     ],
-    ids=["nowhere", "which column", "no such column", "a needless option", "two samples", "no such metric"],
+    ids=["nowhere", "which column", "no such column", "a needless option", "two samples", "no such metric", "lists"],
 )
 def test_what_the_data_does_not_show_is_one_question(
     cli: Cli, here: Path, tmp_path: Path, tables: dict[str, str], words: list[str], message: str

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,17 @@ class Evidence:
     @cached_property
     def sample_name(self) -> str:
         """Path of the sample submission; empty if there is none. Raises UserError if there are several."""
-        named = list(samples.usual(self.files))
+        named = list(samples.usual(self.files)) or self._unusual
         if len(named) > 1:  # one for each stage of a competition, of which the data has one
             named = [name for name in named if self._names_images(csv_tables.read(self.files, name, ()))] or named
         benchmarks = [name for name in self._every if self._is_benchmark(name)]
         return samples.only(named) or max(benchmarks, key=lambda name: len(self._every[name]), default="")
+
+    @property
+    def _unusual(self) -> list[str]:
+        """Tables that are samples if nothing else is: one in a folder, or one that is called `submission.csv`."""
+        below = [name for name in self.files.paths if name.count("/") <= _DEEPEST and csv_files.is_sample(name)]
+        return below or [name for name in self._every if "submission" in name.lower()]
 
     @cached_property
     def sample(self) -> pd.DataFrame | None:
@@ -77,7 +84,8 @@ class Evidence:
         if not self.sample_name:
             return None
         rows = csv_tables.read(self.files, self.sample_name, ())
-        first = self.naming(rows, self.images) or rows.columns[0]
+        different = rows[[column for column in rows.columns if rows[column].nunique() * 2 >= len(rows)]]
+        first = self.naming(different, self.images) or rows.columns[0]
         return rows[[first, *(column for column in rows.columns if column not in (first, ""))]]
 
     def _names_images(self, rows: pd.DataFrame) -> bool:
@@ -126,6 +134,11 @@ class Evidence:
         return self.sample.iloc[:, 1].str.strip().tolist()
 
     @cached_property
+    def said_in_sample(self) -> set[str]:
+        """The columns of the sample submission after the id, and the values in the last one."""
+        return set() if self.sample is None else {*self.asked_columns, *self.sample.iloc[:, -1]}
+
+    @cached_property
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """The other CSV files, as text."""
         return {name: rows for name, rows in self._every.items() if name != self.sample_name}
@@ -164,17 +177,36 @@ class Evidence:
         endings = Counter(image_names.ending_of(name) for folder in folders for name in self.images[folder])
         bare = not image_names.is_image(ids[0]) if ids else True
         ending = next(iter(endings)) if len(endings) == 1 and bare else ""
+        if ids and "/" in ids[0] and self._have_names_twice(folders):
+            return self._pattern_below(folders, f"{{{placeholder}/}}{ending}")
         written = f"{{{placeholder}}}{ending}"
         if len(folders) <= _MOST_TOGETHER:
             each = [below(each, written) for each in folders]
             return each[0] if len(each) == 1 else Together(*each)
         return below(self._path_of_many(folders, folder), written)
 
+    def _have_names_twice(self, folders: Sequence[str]) -> bool:
+        """Return whether two images of the folders have one name."""
+        names = [name for folder in folders for name in self.images[folder]]
+        return len(set(names)) < len(names)
+
+    def _pattern_below(self, folders: Sequence[str], written: str) -> str:
+        """Return the pattern of all images below the lowest common folder. Raises UserError if it has others."""
+        top = common_folder(f"{folder}/" for folder in folders)
+        others = [each for each in self.images if f"{each}/".startswith(f"{top}/") and each not in folders]
+        if others or not top:
+            raise UserError(
+                f"{self.files.origin} has images of one name in several folders, such as {folders[0]}, and others in "
+                f"{(others or folders)[-1]}: write the plugin without --from."
+            )
+        return below(top, written)
+
     def pattern_of_paths(self, names: Sequence[str]) -> str:
         """Return the pattern `…/{file_name/}` of images whose names have their folders; empty if they have none."""
-        tops = {path.removesuffix(names[0]) for path in self.files.paths if path.endswith(f"/{names[0]}")}
-        at_all = len(tops) == 1 and "/" in names[0] and all(f"{min(tops)}{name}" in self.files.paths for name in names)
-        return f"{tops.pop()}{{file_name/}}" if at_all else ""
+        tops = {path.removesuffix(names[0]) for path in self.files.paths if f"/{path}".endswith(f"/{names[0]}")}
+        if len(tops) != 1 or not all("/" in name and f"{min(tops)}{name}" in self.files.paths for name in names):
+            return ""
+        return f"{tops.pop() or below(common_folder(names), '')}{{file_name/}}"
 
     def _path_of_many(self, folders: Sequence[str], placeholder: str) -> str:
         """Return the path pattern of folders that are equally deep: a placeholder for each level where they differ."""
@@ -189,6 +221,12 @@ class Evidence:
         return "/".join(f"{{{next(free)}}}" if other else part for part, other in zip(levels[0], differ, strict=True))
 
 
+def common_folder(paths: Iterable[str]) -> str:
+    """Return the lowest folder that has all paths; empty if that is the whole data."""
+    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
+    return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
+
+
 def _only_top(files: DataFiles) -> str:
     """Return the folder that has all files, unless it is one of training or test images; empty if there is none."""
     tops = {path.partition("/")[0] if "/" in path else "" for path in files.paths}
@@ -197,8 +235,14 @@ def _only_top(files: DataFiles) -> str:
 
 
 def key(name: str) -> str:
-    """Return by what the names of images are compared here: without folders and ending."""
-    return image_names.key_of(name.strip().replace("\\", "/").rpartition("/")[2])
+    """Return by what the names of images are compared here: without folders, ending, case and zeros before a number."""
+    plain = image_names.folded(image_names.without_ending(name.strip())).rpartition("/")[2]
+    return (plain.lstrip("0") or plain[:1]) if plain.isdecimal() else plain
+
+
+def whole_key(name: str) -> str:
+    """Return the same with folders, which tell images of one name apart."""
+    return image_names.folded(image_names.without_ending(name.strip()))
 
 
 def below(folder: str, name: str) -> str:

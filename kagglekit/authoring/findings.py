@@ -50,11 +50,14 @@ class LabelTable:
     joined: JoinedIds | None = None
     """What the ids join, if each row is an image and a label."""
 
-    def group_column(self, labels: Sequence[str] = ()) -> str:
-        """Return the column whose name is one of groups, and whose values repeat; empty if there is none."""
+    def group_column(self, labels: Sequence[str] = (), apart_from: Sequence[str] = ()) -> str:
+        """Return the column whose name is one of groups, and whose values repeat; empty if there is none.
+
+        It is none of those with the labels, nor of those that it is `apart_from`.
+        """
         for column in self.rows.columns:
             values = set(self.rows[column])
-            called = any(part in column.lower() for part in _GROUP_NAMES) and column != self.id
+            called = any(part in column.lower() for part in _GROUP_NAMES) and column not in (self.id, *apart_from)
             # `Subject Focus` is yes or no, and no subject
             if called and 1 < len(values) < len(self.rows) and not values <= {*labels, *_YES_OR_NO}:
                 return str(column)

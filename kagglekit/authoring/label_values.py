@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kagglekit.base.errors import UserError
 from kagglekit.base.walking import natural_key
+from kagglekit.competitions import label_cells
 
 _SEPARATORS = ("|", ",", ";", " ")
 _ORDERED = ("diagnos", "level", "grade", "stage", "sever", "isup", "score", "rank", "rating")
@@ -13,6 +15,8 @@ _ORDERED = ("diagnos", "level", "grade", "stage", "sever", "isup", "score", "ran
 _CODES = ("label", "class", "categ", "id", "species", "type", "target")
 """Parts of the names of columns whose whole numbers are codes of classes."""
 _MOST_GRADES = 10
+_UNKNOWN = ("", "nan", "na")
+"""Cells without a number, in small letters."""
 _ROUND = (0.0, 1.0, 10.0, 100.0, 1000.0)
 """Numbers that are the end of a range if they are the smallest or largest one."""
 
@@ -24,18 +28,23 @@ class Values:
     name: str
     texts: Sequence[str]
     asked: Sequence[str] = ()
-    """Cells of the sample submission that are written as these may be."""
+    """Cells of the sample submission that are written as these may be, or its columns."""
 
     @property
     def distinct(self) -> list[str]:
-        """The different values, in natural order."""
-        return sorted(set(self.texts), key=natural_key)
+        """The different values, in natural order. An empty cell is none."""
+        return sorted(set(self.texts) - {""}, key=natural_key)
+
+    @property
+    def lacking(self) -> bool:
+        """Whether a cell has no value."""
+        return any(text.lower() in _UNKNOWN for text in self.texts)
 
     @property
     def numbers(self) -> list[float] | None:
-        """The different values as numbers; None if not all are."""
+        """The different values as numbers; None if not all are, or there is none."""
         try:
-            return sorted({float(text) for text in set(self.texts)})
+            return sorted({float(text) for text in set(self.texts) if text.lower() not in _UNKNOWN}) or None
         except ValueError:
             return None
 
@@ -50,9 +59,24 @@ class Values:
         """Whether all are 0 or 1."""
         return self.numbers in ([0.0], [1.0], [0.0, 1.0])
 
+    @property
+    def differs_always(self) -> bool:
+        """Whether each row has another text, such as an address."""
+        return self.numbers is None and len(set(self.texts)) == len(self.texts)
+
+    @property
+    def marks(self) -> dict[str, bool] | None:
+        """Value -> whether it means yes; None if one means neither yes nor no."""
+        return label_cells.marks(set(self.texts))
+
     def kind(self) -> str:
-        """Return the kind of target that the values are most probably of."""
+        """Return the kind of target that the values are most probably of. Raises UserError for lists in brackets."""
         numbers = self.numbers
+        if all(text.startswith("[") and text.endswith("]") for text in self.distinct):
+            raise UserError(
+                f"column {self.name!r} has lists in brackets, such as {self.texts[0]!r}: write the plugin without "
+                "--from, with the hooks train_table and submission."
+            )
         if self.separator():
             return "labels"
         if numbers is None or self.flags:
@@ -61,7 +85,8 @@ class Values:
         if consecutive and len(numbers) <= _MOST_GRADES and self._is_called(_ORDERED):
             return "grades"
         repeated = len(numbers) * 2 <= len(self.texts)
-        if self.whole and repeated and (self._is_called(_CODES) or (consecutive and len(numbers) <= _MOST_GRADES)):
+        few = len(numbers) == 2 or (consecutive and len(numbers) <= _MOST_GRADES)
+        if self.whole and repeated and (self._is_called(_CODES) or few):
             return "classes"
         return "numbers"
 
@@ -101,8 +126,10 @@ def _plain(end: float | None) -> float | None:
 
 def set_kind(columns: Sequence[Values]) -> str:
     """Return the kind of target that several columns are most probably of."""
-    if all(column.flags for column in columns):
-        sums = {sum(map(float, row)) for row in zip(*(column.texts for column in columns), strict=True)}
-        return "classes" if sums == {1.0} else "labels"
+    marks = [column.marks for column in columns]
+    if all(marks):
+        rows = zip(*(column.texts for column in columns), strict=True)
+        sums = {sum(means[text] for means, text in zip(marks, row, strict=True) if means) for row in rows}
+        return "classes" if sums == {1} else "labels"
     every = [column.numbers or [] for column in columns]
     return "shares" if all(numbers and numbers[0] >= 0 and numbers[-1] <= 1 for numbers in every) else "numbers"

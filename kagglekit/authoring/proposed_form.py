@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from kagglekit import metrics
+from kagglekit.authoring import proposed_table
 from kagglekit.authoring.evidence import Evidence
 from kagglekit.authoring.findings import Choose, Train
 from kagglekit.authoring.joined_ids import JoinedIds
 from kagglekit.authoring.label_values import Values
 from kagglekit.base.errors import UserError
+from kagglekit.competitions import label_cells
 from kagglekit.formats import (
     ClassAndScore,
     ClassLabel,
@@ -43,8 +46,11 @@ class Form:
     said: list[str] = field(default_factory=list)
 
 
-def propose(evidence: Evidence, train: Train, choose: Choose) -> Form:
-    """Return the proposal. Raises UserError if the sample submission does not fit the labels."""
+def propose(evidence: Evidence, train: Train, choose: Choose, metric: str = "") -> Form:
+    """Return the proposal. `metric` is what the user named, if anything.
+
+    Raises UserError if the sample submission does not fit the labels.
+    """
     sample = evidence.sample
     options = _options(evidence)
     if sample is None:
@@ -56,7 +62,7 @@ def propose(evidence: Evidence, train: Train, choose: Choose) -> Form:
     if evidence.joined is not None:
         form = _long(evidence.joined, columns, train, options)
     elif len(columns) == 1:
-        form = _one_column(sample, train, options, choose)
+        form = _one_column(sample, train, options, choose, metric)
     else:
         form = _columns(columns, train, options)
     what = f"{form.submission.words(form.target)}, in {evidence.sample_name}"
@@ -99,8 +105,13 @@ def _long(joined: JoinedIds, columns: Sequence[str], train: Train, options: dict
 
 
 def _columns(columns: Sequence[str], train: Train, options: dict[str, Any]) -> Form:
-    """Return the format of a sample with several columns: those of the target."""
+    """Return the format of a sample with several columns: those of the target, perhaps without an addition."""
     known = set(train.labels)
+    added = proposed_table.with_additions(columns, train.labels)
+    if added and len(added) == len(known):
+        form = _without_sample(train.target, options | {"write": {own: name for name, own in added.items()}})
+        renamed = f"assumed: {columns[0]!r} of the sample submission is {added[columns[0]]!r} of the training images"
+        return replace(form, said=[f"{renamed}, and so on"])
     if known and set(columns) != known:
         strange = next((name for name in columns if name not in known), "")
         raise UserError(
@@ -111,7 +122,7 @@ def _columns(columns: Sequence[str], train: Train, options: dict[str, Any]) -> F
     return _without_sample(train.target, options)
 
 
-def _one_column(sample: pd.DataFrame, train: Train, options: dict[str, Any], choose: Choose) -> Form:
+def _one_column(sample: pd.DataFrame, train: Train, options: dict[str, Any], choose: Choose, metric: str) -> Form:
     """Return the format of a sample with one column after the id."""
     name = str(sample.columns[1])
     cells = Values(name, sample[name].str.strip().tolist())
@@ -124,7 +135,7 @@ def _one_column(sample: pd.DataFrame, train: Train, options: dict[str, Any], cho
         separator = _separator(train, cells)
         own: dict[str, Any] = {} if separator == " " else {"sep": separator}
         return Form(submission=JoinedLabels(**options, **own), metric="f1(samples)", target=target)
-    return _classes(cells, train, options, choose)
+    return _classes(cells, train, options, choose, metric)
 
 
 def _separator(train: Train, cells: Values) -> str:
@@ -138,7 +149,7 @@ def _separator(train: Train, cells: Values) -> str:
     return own
 
 
-def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choose) -> Form:
+def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choose, metric: str) -> Form:
     """Return the format of one class, of that and its score, of a list, or of the probability of one of two."""
     target, labels = train.target, list(train.labels)
     first = next((cell for cell in cells.texts if cell), "")
@@ -153,15 +164,32 @@ def _classes(cells: Values, train: Train, options: dict[str, Any], choose: Choos
             lists = TopClasses(**options, k=len(guesses), **own)
             return Form(submission=lists, metric=f"map@{len(guesses)}", target=target)
     if cells.numbers is not None and len(labels) == 2:
-        return _probability(train, options, choose)
+        return _of_two(cells, train, options, choose, metric)
     return Form(submission=ClassLabel(**options), metric="accuracy", target=target)
 
 
-def _probability(train: Train, options: dict[str, Any], choose: Choose) -> Form:
-    """Return the format of the probability of one of two classes."""
+def _of_two(cells: Values, train: Train, options: dict[str, Any], choose: Choose, metric: str) -> Form:
+    """Return the format of the probability of one of two classes, or of 0 and 1 that stand for the classes."""
     labels = sorted(train.labels)
-    if labels == ["0", "1"]:
-        return Form(submission=Probability(**options, of="1"), metric="auc", target=train.target)
-    of = choose("of", f"Whose probability does the column {options['label']!r} hold", labels, labels[-1])
-    form = Probability(**options, of=of)
-    return Form(submission=form, metric="log_loss", target=Classes(labels))
+    of, plain = _positive(labels, options["label"], choose), set(labels) <= {"0", "1"}
+    target = train.target if plain else Classes(labels)
+    whole = set(cells.texts) <= {"0", "1"}
+    decided = metrics.resolve(metric).needs == "decisions" if metric else len(set(cells.texts)) > 1
+    if whole and decided:
+        write = {} if plain else {"write": {label: str(int(label == of)) for label in labels}}
+        return Form(submission=ClassLabel(**options, **write), metric="accuracy", target=target)
+    of_label = label_cells.marks(labels)
+    form = Form(submission=Probability(**options, of=of), metric="auc" if of_label else "log_loss", target=target)
+    doubt = f"assumed: {options['label']!r} holds probabilities; if it must hold 0 or 1, name a metric of decisions"
+    return replace(form, said=[f"{doubt}, such as --metric accuracy"] if whole and not metric else [])
+
+
+def _positive(labels: Sequence[str], column: str, choose: Choose) -> str:
+    """Return whose probability a column holds: that of yes, of the label that it is called after, or of the answer."""
+    marks = label_cells.marks(labels) or {}
+    yes = [label for label in labels if marks.get(label) or label.lower() == column.lower()]
+    if len(yes) == 1:
+        return yes[0]
+    called = [label for label in labels if label.lower() in column.lower()]
+    default = called[0] if len(called) == 1 else labels[-1]
+    return choose("of", f"Whose probability does the column {column!r} hold", labels, default)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kagglekit.authoring import findings, proposed_form, proposed_train
+from kagglekit.authoring import findings, proposed_form, proposed_json, proposed_train
 from kagglekit.authoring.evidence import Evidence, key
 from kagglekit.authoring.findings import Train
 from kagglekit.authoring.proposal import Proposal
@@ -54,7 +54,7 @@ def propose(name: str, folder: Path, origin: Path, given: Mapping[str, str], ask
     choose = _Choices(given, ask)
     tests = _test_folders(evidence)
     train = proposed_train.propose(evidence, tests, choose, given.get("labels", ""))
-    form = proposed_form.propose(evidence, train, choose)
+    form = proposed_form.propose(evidence, train, choose, given.get("metric", ""))
     test, of_test = _test_images(evidence, train, tests)
     metric, slug = given.get("metric", form.metric), given.get("kaggle", _slug(origin))
     fields: dict[str, Any] = {
@@ -103,6 +103,9 @@ def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tupl
     """Return where test images are, and what was taken from where."""
     ids = evidence.asked
     asked = set(map(key, ids))
+    in_json = None if tests else proposed_json.tests(evidence)
+    if in_json:
+        return in_json[0], [f"test images: those that {in_json[1]} lists, by its ids"]
     apart = not asked or all(evidence.share(folder, asked) > _APART for folder in tests)
     if tests and apart:
         pattern = evidence.pattern(tests, ids)

@@ -93,9 +93,10 @@ def match(images: Sequence[tuple[str, str]], rows: Sequence[str], *, folders: bo
     """Return the position of each image's row, or None. `images` are `spellings`, with the extension and without.
 
     Equal names always match, and better matches come first: the same characters, the same composed form, the same name
-    with another extension, then the same name in another case, and, with `folders`, at last the same name without its
-    folders. A row that has matched is out of the race for weaker matches, and a weaker match of two rows, or of two
-    images, is none. Rows that name more folders than images do must all name the same ones.
+    with another extension, then the same name in another case, the same whole number with other zeros before it, and,
+    with `folders`, at last the same name without its folders. A row that has matched is out of the race for weaker
+    matches, and a weaker match of two rows, or of two images, is none. Rows that name more folders than images do must
+    all name the same ones.
     """
     found: list[int | None] = [None] * len(images)
     taken: set[int] = set()
@@ -169,16 +170,24 @@ def _folded_row(row: str) -> str:
     return folded(without_ending(row.strip()))
 
 
+def _number(name: str) -> list[str]:
+    """Return a name that is a whole number without the zeros before it, which programs take from columns of numbers."""
+    return [str(int(name))] if name.isascii() and name.isdecimal() and len(name) <= _LONGEST_NUMBER else []
+
+
 def _ends(path: str) -> list[str]:
     """Return the path and all that remains if folders are taken off its beginning."""
     parts = path.split("/")
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
+_LONGEST_NUMBER = 18
+"""Digits that fit the columns of numbers."""
 _Forms = Callable[[str], list[str]]
 _IN_ANOTHER_FORM: tuple[tuple[_Forms, _Forms], ...] = (
     (lambda image: [composed(image)], lambda row: [key_of(row)]),
     (lambda image: [folded(image)], lambda row: [_folded_row(row)]),
+    (lambda image: _number(folded(image)), lambda row: _number(_folded_row(row))),
 )
 """Forms of the image's spelling without its extension, and of the row, best first."""
 _WITHOUT_FOLDERS: tuple[tuple[_Forms, _Forms], ...] = (

@@ -27,11 +27,20 @@ from kagglekit.tasks.targets import SEPARATOR
 if TYPE_CHECKING:
     import pandas as pd
 
-_YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
+_YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
+_MINUS = frozenset({"-1", "-1.0"})
+"""Means no in a column without any of the others."""
 _SEPARATORS = (",", ";", SEPARATOR, " ")
 """What may separate tags, the more telling first."""
 _DISAGREE = "keep one row of each, or set only_agreed=True in the plugin's train to leave such images out"
 """What to do with images of which rows give different labels."""
+
+
+def marks(texts: Iterable[str]) -> dict[str, bool] | None:
+    """Return whether each of the different texts of a column means yes; None if one means neither yes nor no."""
+    meant = {text: text.strip().lower() for text in texts}
+    no = _NO if _NO.intersection(meant.values()) else _NO | _MINUS
+    return {text: each in _YES for text, each in meant.items()} if {*meant.values()} <= _YES | no else None
 
 
 def named_columns(label: LabelColumns) -> tuple[str, ...]:
@@ -148,17 +157,17 @@ class Cells:
     def _is_one(self, column: str) -> Mask:
         """Return where a column has 1, (N,). Raises UserError for anything but 0 and 1."""
         codes, values = self.table[column].factorize()
-        meant = [str(value).strip().lower() for value in values]
-        wrong = [place for place, value in enumerate(meant) if value not in _YES | _NO]
-        if wrong:
-            strange = np.isin(codes, wrong)
+        texts = list(map(str, values))
+        meant = marks(texts)
+        if meant is None:
+            strange = np.isin(codes, [place for place, text in enumerate(texts) if marks([text, *_NO]) is None])
             row = self.table.iloc[int(np.argmax(strange))]
             raise UserError(
                 f"{self.layout.source} has {row[column]!r} in column {column!r} of {row[self.layout.id]!r}, and in "
                 f"{int(strange.sum())} rows neither 0 nor 1: correct them, or name the columns of labels in the "
                 "plugin's train."
             )
-        ones: Mask = np.array([value in _YES for value in meant], dtype=bool)[codes]
+        ones: Mask = np.array([meant[text] for text in texts], dtype=bool)[codes]
         return ones
 
     def _tags(self, tags: Tags) -> list[str]:

@@ -14,7 +14,10 @@ from kagglekit.base import patterns
 
 @dataclass(frozen=True)
 class OneHot:
-    """One column for each class or label, with 1 where an image has it and 0 where it has not."""
+    """One column for each class or label, with 1 where an image has it and 0 where it has not.
+
+    Yes and no, true and false, 1 and -1 mean the same.
+    """
 
     kinds: ClassVar[tuple[str, ...]] = ("classes", "grades", "labels")
     """Kinds of targets that are written like this."""

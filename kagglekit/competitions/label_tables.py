@@ -14,6 +14,7 @@ from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.competitions.label_columns import Columns, OneHot
 from kagglekit.competitions.locations import CocoLabels, CsvLabels
 from kagglekit.competitions.spelling import speller
+from kagglekit.formats import texts
 
 if TYPE_CHECKING:
     pass
@@ -30,7 +31,7 @@ class LabelTable:
     rows: Mapping[str, str]
     """What a row of the submission would be of, for each image; empty if the file has it not."""
     left_out: Sequence[str] = ()
-    """Images that are left out, because their rows give different labels."""
+    """Images that are left out, because their rows give different labels, or none."""
 
 
 def read(layout: CsvLabels | CocoLabels, competition: Competition, files: DataFiles) -> LabelTable:
@@ -47,7 +48,7 @@ def check_filled(layout: CsvLabels | CocoLabels, labels: Mapping[str, str], comp
         what = layout.label if isinstance(layout, CsvLabels) and isinstance(layout.label, str) else "label"
         raise UserError(
             f"{len(without)} rows of {layout.source} have no {what}, for example that of {without[0]!r}: fill it in, "
-            "or remove these rows and their images."
+            "or set only_labelled=True in the plugin's train to leave these rows and their images out."
         )
 
 
@@ -95,13 +96,22 @@ def _of_csv(layout: CsvLabels, competition: Competition, files: DataFiles) -> La
     csv_tables.require_columns(table, [*keys, *columns], layout.source)
     _remark_unused([name for name in table.columns if name and name not in (*keys, *columns)], layout.source, files)
     table = csv_tables.with_joined(table, (layout.id, layout.group, layout.row))
+    every = table[layout.id].tolist()
+    if layout.only_labelled:
+        table = table[texts.filled(table[columns])].reset_index(drop=True)
     cells = label_cells.Cells(layout, competition, table, columns, files)
     groups, rows = (
         label_cells.group_of(cells.images(), table[column].tolist(), layout.source) if column else {}
         for column in (layout.group, layout.row)
     )
     labels = cells.labels()
-    return LabelTable(labels, groups, rows, _left_out(labels, cells.images(), layout, files))
+    disagreeing = _left_out(labels, cells.images(), layout, files)
+    unlabelled = tuple(sorted({*every} - {*table[layout.id]}))
+    if unlabelled:
+        files.remarks.append(
+            f"{layout.source} gives {len(unlabelled)} images no label, and they are left out: {listed(unlabelled, 3)}"
+        )
+    return LabelTable(labels, groups, rows, (*disagreeing, *unlabelled))
 
 
 def _left_out(

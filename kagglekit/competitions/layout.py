@@ -297,7 +297,7 @@ def _taken(competition: Competition, found: Found, files: DataFiles) -> set[str]
         return set()
     if not isinstance(train, CsvLabels | CocoLabels):
         return {path for path in shared if not _is_test(competition, train, path)}
-    if not train.only_listed:
+    if not (train.only_listed or getattr(train, "only_labelled", False)):
         return set()
     used = _first_matching(train.image_patterns, files) or ()
     return {path for path, _ in _labelled(train, used, competition, files)[0]}

@@ -183,6 +183,8 @@ class CsvLabels(_ListedLabels):
     """Column with the label or number; or `OneHot()`, `Tags("tags")`, `Columns()`, `RowPerLabel("tag")`."""
     per_group: bool = field(default=False, kw_only=True)
     """Whether a row is of a group of images, and `id` is the column of groups."""
+    only_labelled: bool = field(default=False, kw_only=True)
+    """Whether rows without a label are left out, and their images, as those of test images in the same table."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

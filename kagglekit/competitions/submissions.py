@@ -156,7 +156,8 @@ def describe(competition: Competition, own_hooks: Sequence[str]) -> dict[str, An
         "test": list(competition.test_patterns),
         "test_expressions": list(map(_expressions, competition.test_alternatives)),
         "slug": competition.kaggle,
-        "by_table": isinstance(competition.test, ListedIds) or getattr(competition.train, "only_listed", False),
+        "by_table": isinstance(competition.test, ListedIds)
+        or any(getattr(competition.train, name, False) for name in ("only_listed", "only_labelled")),
         "listed": _listed(competition.test) if isinstance(competition.test, ListedIds) else None,
         "own_hooks": list(own_hooks),
     }
