@@ -176,7 +176,7 @@ def _of_two(cells: Values, train: Train, options: dict[str, Any], choose: Choose
     whole = set(cells.texts) <= {"0", "1"}
     decided = metrics.resolve(metric).needs == "decisions" if metric else len(set(cells.texts)) > 1
     if whole and decided:
-        write = {} if plain else {"write": {label: str(int(label == of)) for label in labels}}
+        write: dict[str, Any] = {} if plain else {"write": {label: str(int(label == of)) for label in labels}}
         return Form(submission=ClassLabel(**options, **write), metric="accuracy", target=target)
     of_label = label_cells.marks(labels)
     form = Form(submission=Probability(**options, of=of), metric="auc" if of_label else "log_loss", target=target)

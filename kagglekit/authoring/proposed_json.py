@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def _pattern(evidence: Evidence, folders: Sequence[str], ids: Sequence[str]) -> 
     return evidence.pattern_of_paths(ids) or evidence.pattern(folders, ids, "file_name")
 
 
-def _has(content: Any, parts: dict[str, tuple[str, ...]]) -> bool:
+def _has(content: Any, parts: Mapping[str, Sequence[str]]) -> bool:
     """Return whether there are lists of objects that have all keys."""
     return isinstance(content, dict) and all(_have(content.get(part), keys) for part, keys in parts.items())
 

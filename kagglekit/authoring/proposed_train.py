@@ -58,11 +58,6 @@ def _table(evidence: Evidence, given: str) -> LabelTable | None:
     return max(found, key=lambda each: (bool(wanted & set(each.rows.columns)), len(each.rows)), default=None)
 
 
-def _lists_only(names: pd.Series, asked: set[str]) -> bool:
-    """Return whether all names are those of images that the sample submission asks for."""
-    return bool((names.map(whole_key).isin(asked) | (names.map(key).isin(asked) & ~names.str.contains("/"))).all())
-
-
 def _lists_only(names: pd.Series, asked: Sequence[str]) -> bool:
     """Return whether all names are those of images that the sample submission asks for."""
     by = whole_key if any("/" in name for name in asked) and names.str.contains("/").any() else key
