@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Shortlists
 from kagglekit.data import folds
-from kagglekit.heads import head_file, heads, mlp, nearest, prediction, strengths
+from kagglekit.heads import head_file, heads, mlp, nearest, prediction, row_file, strengths
 from kagglekit.heads.layers import Head, Linear, Relu, Standardise, scores_by_torch
 from kagglekit.heads.linear import LinearPaths
 from kagglekit.heads.linear_rows import LinearRows
@@ -635,3 +636,25 @@ def test_nearest_means_do_without_a_class_that_the_part_lacks() -> None:
     found = prediction.predict(fitted, data.rows, SAME)
     assert np.isfinite(found).all()
     assert (found.argmax(axis=1) == data.truth)[data.truth != 2].mean() > 0.95
+
+
+def test_a_sample_of_the_held_out_images_chooses_as_all_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = few_a_class()
+    chosen = fit(data, HeadSettings(head="nearest")).chosen
+    monkeypatch.setattr(nearest, "_MOST_SCORES", 0)
+    monkeypatch.setattr(nearest, "_LEAST_JUDGED", 100)
+    monkeypatch.setattr(nearest, "_CLASSES", 7)
+    assert fit(data, HeadSettings(head="nearest")).chosen == chosen
+
+
+def test_short_lists_are_made_of_mean_scores_as_of_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    columns, rows = 1500, random.normal(size=(9, 2, 8)).astype(np.float32)
+    weights = random.normal(size=(8, columns)).astype(np.float32)
+    head = Head((Linear(weights=weights, bias=np.zeros(columns, np.float32)), SOFTMAX), "")
+    views = (tuple(range(columns)), tuple(random.permutation(columns).tolist()))
+    monkeypatch.setattr(row_file, "_MOST", 4 * 2 * columns)  # four images in a block
+    found = prediction.predict_rows(head, rows, np.arange(9), views)
+    expected = Shortlists.of(prediction.predict(head, rows, views))
+    assert (np.asarray(found.argmax(axis=1)) == expected.argmax(axis=1)).all()
+    assert np.allclose(np.asarray(found), np.asarray(expected), rtol=1e-4, atol=0)

@@ -222,6 +222,24 @@ def test_many_classes_are_dealt_into_folds_as_scikit_learn_does() -> None:
         assert (np.flatnonzero(fold == number) == scored).all()
 
 
+@pytest.mark.parametrize("count", [2, 5, 9])
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_groups_of_many_classes_are_dealt_into_folds_as_scikit_learn_does(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    monkeypatch.setattr(folds, "_CELLS", 200)
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        labels = pd.Series(random.geometric(0.1, 300)).astype(str).to_numpy()
+        groups = random.integers(0, 60, 300).astype(str)
+        made = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups)
+        fold = folds.split(labels, groups, count, seed)
+        for number, (_, scored) in enumerate(made):
+            assert (np.flatnonzero(fold == number) == scored).all()
+
+
 def test_groups_of_images_are_means_of_their_lists() -> None:
     _, lists, array = lists_and_array()
     described: Any = SimpleNamespace(submission=SimpleNamespace(per_group="mean", positive=""), task=TASK)

@@ -101,8 +101,8 @@ def labels_table(found: Inspection) -> pd.DataFrame:
 
 def odd_table(found: Inspection) -> pd.DataFrame:
     """Return the odd and the unreadable images, with reasons."""
-    rows = [found.table.iloc[one.index][["part", "id", "path"]].to_dict() | {"reason": one.reason} for one in found.odd]
-    odd = pd.DataFrame(rows, columns=["part", "id", "path", "reason"])
+    odd = found.table.iloc[[one.index for one in found.odd]][["part", "id", "path"]]
+    odd = odd.assign(reason=[one.reason for one in found.odd])
     return pd.concat([found.unreadable[odd.columns], odd], ignore_index=True)
 
 
@@ -265,9 +265,8 @@ PARTS_COLUMNS = ("split", ">images", ">median size", ">smallest", ">largest", ">
 
 def class_counts(found: Inspection) -> list[tuple[str, int, float]]:
     """Return (class, label or range, training images, share)."""
-    task = found.competition.task
-    counts = task.counts(task.truth(found.train["label"]))
-    return [(name, count, count / max(len(found.train), 1)) for name, count in counts]
+    task, labels = found.competition.task, found.train["label"].tolist()
+    return [(name, count, count / max(len(labels), 1)) for name, count in task.counts(task.truth(labels))]
 
 
 def group_counts(found: Inspection) -> list[tuple[str, int, int]]:

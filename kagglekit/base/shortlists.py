@@ -41,7 +41,7 @@ class Shortlists:
     """C."""
 
     @classmethod
-    def of(cls, rows: Floats) -> Shortlists:
+    def of(cls, rows: Floats | Floats32) -> Shortlists:
         """Shorten an array (N, C) of more than `LENGTH` columns."""
         negative = -rows
         places = np.sort(np.argpartition(negative, LENGTH - 1, axis=1)[:, :LENGTH], axis=1)
@@ -49,7 +49,7 @@ class Shortlists:
         places = np.take_along_axis(places, order, axis=1)
         values = np.take_along_axis(rows, places, axis=1)
         np.put_along_axis(negative, places, 0.0, axis=1)
-        rest = (0.0 - negative.sum(axis=1)) / (rows.shape[1] - LENGTH)
+        rest = (0.0 - negative.sum(axis=1).astype(np.float64)) / (rows.shape[1] - LENGTH)
         return cls(places.astype(np.int32), values.astype(np.float32), rest, rows.shape[1])
 
     @property

@@ -6,15 +6,13 @@ used for training.
 
 from __future__ import annotations
 
-import threading
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Labels
+from kagglekit.base.arrays import Floats, Indices, Labels
 from kagglekit.base.errors import UserError
 from kagglekit.data import iterative
 from kagglekit.recipe import DataSettings
@@ -23,8 +21,8 @@ from kagglekit.tasks.task import Strata, Task
 
 Fold = NDArray[np.int64]
 TRAIN_ONLY = store.TRAIN_ONLY
-_WARNINGS = threading.Lock()
-"""Held where warnings are caught: two threads that do it at a time, as heads do, would let each other's through."""
+_CELLS = 1 << 22
+"""Most numbers of a block of groups by classes."""
 
 
 def assign(table: pd.DataFrame, task: Task, data: DataSettings) -> Fold:
@@ -68,7 +66,7 @@ def held_out(labels: Strata, groups: NDArray[Any] | None, count: int, seed: int)
     names = np.random.default_rng(seed).permutation(np.unique(groups))
     if len(names) < 2:
         raise UserError(f"holdout = {count}: there is only one group, and it can't be split.")
-    sizes = np.cumsum([(groups == name).sum() for name in names[:-1]])
+    sizes = pd.Series(groups).value_counts()[names[:-1]].cumsum().to_numpy()
     whole = int(np.abs(sizes - count).argmin()) + 1
     return np.isin(groups, names[:whole])
 
@@ -133,17 +131,58 @@ def _dealt(codes: Labels, count: int, seed: int) -> Fold:
 
 
 def _dealt_groups(codes: Labels, groups: NDArray[Any], count: int, seed: int) -> Fold:
-    """Return the folds that scikit-learn's StratifiedGroupKFold gives rows of classes `codes` (N,) in groups (N,)."""
-    from sklearn.model_selection import StratifiedGroupKFold
+    """Return the folds that scikit-learn's StratifiedGroupKFold gives rows of classes `codes` (N,) in groups (N,).
 
-    found = np.empty(len(codes), np.int64)
-    made = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
-    with _WARNINGS, warnings.catch_warnings():
-        # a class with fewer groups than folds can't be spread evenly; the user can't change that
-        warnings.filterwarnings("ignore", message="The least populated class")
-        for number, (_, scored) in enumerate(made.split(np.zeros(len(codes)), codes, groups)):
-            found[scored] = number
-    return found
+    It keeps an array of all groups by all classes, and looks at all classes and folds for each group. Here only the
+    classes that a group has are looked at. Source: its `_iter_test_indices`.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.utils import check_random_state
+
+    names, own = np.unique(groups, return_inverse=True)
+    order = np.arange(len(names))
+    check_random_state(seed).shuffle(order)
+    counts = csr_matrix((np.ones(len(codes)), (np.argsort(order)[own], codes)))  # (G, C)
+    sizes = np.bincount(codes).astype(np.float64)
+    dealt, spreads = np.zeros((count, len(sizes))), np.zeros(len(sizes))
+    part = np.empty(len(names), np.int64)
+    for group in np.argsort(-_spreads_of_groups(counts), kind="stable").tolist():
+        there = slice(*counts.indptr[group : group + 2])
+        classes, more = counts.indices[there], counts.data[there]
+        part[group] = fold = _best_fold(dealt, spreads, sizes, classes, more)
+        dealt[fold, classes] += more
+        spreads[classes] = _spreads(dealt[:, classes] / sizes[classes])
+    return part[np.argsort(order)[own]]
+
+
+def _spreads_of_groups(counts: Any) -> Floats:
+    """Return the standard deviation of the images by class of each group of a sparse matrix (G, C), (G,)."""
+    step = max(1, _CELLS // counts.shape[1])
+    blocks = range(0, counts.shape[0], step)
+    return np.concatenate([np.std(counts[start : start + step].toarray(), axis=1) for start in blocks])
+
+
+def _best_fold(dealt: Floats, spreads: Floats, sizes: Floats, classes: Indices, more: Floats) -> int:
+    """Return the fold in which `more` images of some classes leave the classes spread most evenly.
+
+    `dealt` (K, C) are the images dealt so far, `spreads` (C,) the standard deviations of their shares of `sizes` (C,).
+    """
+    best, least, fewest = 0, np.inf, np.inf
+    for fold, images in enumerate(dealt.sum(axis=1).tolist()):
+        after = dealt[:, classes]
+        after[fold] += more
+        changed = spreads.copy()
+        changed[classes] = _spreads(after / sizes[classes])
+        value = float(changed.mean())
+        if value < least or (abs(value - least) <= 1e-8 + 1e-5 * least and images < fewest):  # as `np.isclose`
+            best, least, fewest = fold, value, images
+    return best
+
+
+def _spreads(shares: Floats) -> Floats:
+    """Return the standard deviation of each column of (K, C), (C,); rows are added in turn, as numpy does with many."""
+    away = shares - sum(shares) / len(shares)
+    return np.asarray(np.sqrt(sum(away * away) / len(shares)))
 
 
 def _several(labels: NDArray[Any], what: str) -> NDArray[np.bool_]:

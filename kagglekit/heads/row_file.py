@@ -20,6 +20,8 @@ from kagglekit.base.arrays import Floats32, Indices
 
 BLOCK = 256
 """Number of images in memory at a time."""
+_MOST = 1 << 22
+"""Most scores of a block."""
 
 
 class Rows(Protocol):
@@ -33,14 +35,15 @@ class Rows(Protocol):
         """Return the images at `indices` (B,): (B, V, D)."""
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Yield slices that cover `count` images, at most `BLOCK` in each."""
-    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+def blocks(count: int, scores: int = 1) -> Iterator[slice]:
+    """Yield slices that cover `count` images, at most `BLOCK` in each, and fewer if each has very many `scores`."""
+    step = max(1, min(BLOCK, _MOST // scores))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
-def read(rows: Rows, indices: Indices) -> Iterator[Floats32]:
+def read(rows: Rows, indices: Indices, scores: int = 1) -> Iterator[Floats32]:
     """Yield the images at `indices` (N,) in blocks, (B, V, D) each."""
-    return (rows[indices[block]] for block in blocks(len(indices)))
+    return (rows[indices[block]] for block in blocks(len(indices), scores))
 
 
 @dataclass(frozen=True)

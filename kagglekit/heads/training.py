@@ -57,6 +57,11 @@ class Training:
         truth = self.truth[indices]
         return np.stack([self.task.goals(self.task.mirrored(truth, columns)) for columns in self.view_classes], axis=1)
 
+    def shown(self, indices: Indices) -> Labels:
+        """Return the class that each view of the images at `indices` (N,) shows, (N, V), of one of several classes."""
+        truth = self.truth[indices]
+        return np.stack([self.task.mirrored(truth, columns) for columns in self.view_classes], axis=1)
+
     def loss(self, indices: Indices) -> Loss:
         """Return the loss of linear heads that learn from the images at `indices` (N,)."""
         kind = self.kind or losses.usual(self.activation)

@@ -56,9 +56,13 @@ class Activation(ABC):
         """Return the predictions of the mean score along an axis: for probabilities, the geometric mean."""
         return self.predictions(self.scores(predictions).mean(axis=axis))
 
+    def keeps_lists(self, columns: int) -> bool:  # noqa: ARG002
+        """Return whether predictions of so many columns are kept as short lists."""
+        return False
+
     def kept(self, predictions: Floats) -> Wide:
         """Return predictions (N, C) in the form in which they are kept: those of very many classes as short lists."""
-        return predictions
+        return Shortlists.of(predictions) if self.keeps_lists(predictions.shape[1]) else predictions
 
     def changed(self, predictions: Wide, change: Callable[[Floats], Floats]) -> Wide:
         """Return predictions (N, C) in their form after a change of each that keeps their order."""
@@ -85,9 +89,9 @@ class Softmax(Activation):
         found: Floats = clipped / clipped.sum(axis=-1, keepdims=True)
         return found
 
-    def kept(self, predictions: Floats) -> Wide:
-        """Return the most probable classes if there are very many."""
-        return Shortlists.of(predictions) if predictions.shape[1] > MANY else predictions
+    def keeps_lists(self, columns: int) -> bool:
+        """Return whether there are very many classes."""
+        return columns > MANY
 
     def changed(self, predictions: Wide, change: Callable[[Floats], Floats]) -> Wide:
         """Return them after the change, with sums of one."""
