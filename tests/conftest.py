@@ -27,7 +27,8 @@ REPORT = "(with its report)"
 """A word for `cli("run", …)` that leaves nothing out, as users have it."""
 
 
-_LONGEST = ("test_kaggle_real", "test_late_commands", "test_real", "test_processes", "test_resume", "test_training")
+_LONGEST = ("test_authors", "test_backbones", "test_damage_machine", "test_kaggle_real", "test_processes", "test_real")
+_LONGEST += ("test_report", "test_resume", "test_run")
 """Files that take the longest: begun last, one would keep a worker busy when the others are done."""
 
 

@@ -13,7 +13,7 @@ import typer
 
 from kagglekit.cli import app
 from kagglekit.kaggle import credentials, retries
-from tests import damage, drawing
+from tests import damage, drawing, trainers
 from tests.conftest import Cli, Done, failed, succeeded
 from tests.kaggle_server import KEY, TOKEN, USERNAME, State, page, status
 
@@ -270,6 +270,7 @@ def test_every_command_there_is_leaves_no_trace_of_a_token(
 ) -> None:
     kaggle.archive = drawing.dogs(tmp_path / "at-kaggle").read_bytes()
     monkeypatch.chdir(tmp_path)
+    trainers.spare(monkeypatch, pictures=True)
     small = ("--set", "image_size=32", "--set", "train_batch=6")
     said: dict[str, str] = {}
 

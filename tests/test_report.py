@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from kagglekit import metrics
-from tests import damage, drawing, finetuned
+from tests import damage, drawing, finetuned, trainers
 from tests.browser import Opened, browser, open_page
 from tests.conftest import REPORT, Cli, failed, succeeded
 
@@ -250,8 +250,9 @@ def test_a_report_of_a_rehearsal_says_so(cli: Cli, tiny: str, home: Path) -> Non
 
 
 def test_a_fine_tuned_run_shows_its_training(
-    cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path
+    cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    trainers.spare(monkeypatch, pictures=True)
     spec, cache = finetuned.small_export(tiny_export)
     shutil.copytree(cache, home / ".cache")
     words = finetuned.command(drawing.dogs(tmp_path), spec, *finetuned.ONE_MODEL, "--recipe", "eight-step")
@@ -286,12 +287,15 @@ def test_every_kind_of_run_has_a_report(
     assert 'class="map"' in text
 
 
-def test_two_backbones_are_both_explained(cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path) -> None:
+def test_two_backbones_are_both_explained(
+    cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of one architecture with different weights, and trained with two models each."""
     import timm
     import torch
     from safetensors.torch import save_file
 
+    trainers.spare(monkeypatch, pictures=True)
     spec, cache = finetuned.small_export(tiny_export)
     shutil.copytree(cache, home / ".cache")
     torch.manual_seed(1)

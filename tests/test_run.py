@@ -20,7 +20,7 @@ from kagglekit.base.console import Console
 from kagglekit.pipeline import run as pipeline
 from kagglekit.pipeline.methods.features import FeaturesRun
 from kagglekit.pipeline.predictions import Predictions
-from tests import drawing
+from tests import damage, drawing
 from tests.conftest import Cli, failed, succeeded
 
 LEAF = """
@@ -53,8 +53,12 @@ def only_run(home: Path, name: str) -> Path:
 @pytest.fixture
 def leaf(tmp_path: Path) -> Path:
     """A competition of somebody else's, in a single file, with its data in a folder."""
-    (tmp_path / "leaf.py").write_text(LEAF)
-    data = tmp_path / "leaf-data"
+    return write_leaf(tmp_path)
+
+
+def write_leaf(folder: Path) -> Path:
+    (folder / "leaf.py").write_text(LEAF)
+    data = folder / "leaf-data"
     (data / "train").mkdir(parents=True)
     (data / "test").mkdir()
     rows = ["leaf,kind"]
@@ -64,7 +68,26 @@ def leaf(tmp_path: Path) -> Path:
     for number in range(6):
         (data / "test" / f"T{number}.png").write_bytes(drawing.image(number % 3, 500 + number, ".png"))
     (data / "labels.csv").write_text("\n".join(rows) + "\n")
-    return tmp_path
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a finished run of the leaves, and one of the dogs and cats."""
+    spec, cache = tiny_export
+    home, given = tmp_path_factory.mktemp("finished"), tmp_path_factory.mktemp("given")
+    shutil.copytree(cache, home / ".cache")
+    write_leaf(given)
+    for words in ((given / "leaf.py", "--data", given / "leaf-data"), ("dogs-vs-cats", "--data", drawing.dogs(given))):
+        damage.make(home, "run", *words, "--backbone", spec, "--no-report")
+    return home
+
+
+@pytest.fixture
+def begun(finished: Path, home: Path) -> None:
+    """What the first command of a test would make, of images drawn alike, is there already."""
+    for name in ("leaf", "dogs-vs-cats"):
+        shutil.copytree(finished / name, home / name)
 
 
 def test_an_archive_becomes_a_submission_that_tells_the_classes_apart(
@@ -84,6 +107,7 @@ def test_an_archive_becomes_a_submission_that_tells_the_classes_apart(
     assert f"next: kagglekit submit dogs-vs-cats --run {run.name} --wait" in done.out
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_run_folder_holds_all_that_is_needed_to_understand_it(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
@@ -110,6 +134,7 @@ def test_a_run_folder_holds_all_that_is_needed_to_understand_it(
     assert "out-of-fold" in (run / "log.txt").read_text()
 
 
+@pytest.mark.usefixtures("begun")
 def test_the_same_command_again_changes_nothing_and_says_so(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     archive = drawing.dogs(tmp_path)
     succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny))
@@ -121,6 +146,7 @@ def test_the_same_command_again_changes_nothing_and_says_so(cli: Cli, tiny: str,
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_submission_that_was_changed_by_hand_is_made_again(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     command = ("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--backbone", tiny)
     succeeded(cli(*command))
@@ -134,6 +160,7 @@ def test_a_submission_that_was_changed_by_hand_is_made_again(cli: Cli, tiny: str
     assert kept.name in done.out
 
 
+@pytest.mark.usefixtures("begun")
 def test_every_file_of_a_run_that_is_lost_is_made_again_with_the_same_bytes(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
@@ -149,22 +176,21 @@ def test_every_file_of_a_run_that_is_lost_is_made_again_with_the_same_bytes(
         assert {name: (run / name).read_bytes() for name in expected} == expected, lost
 
 
-@pytest.mark.parametrize("head", ["logistic", "mlp"])
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("head", [("logistic",), ("mlp", "--set", "mlp_epochs=5")], ids=["logistic", "mlp"])
 def test_submission_bytes_do_not_depend_on_threads_or_place(
-    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, threads: int, head: str
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, head: tuple[str, ...]
 ) -> None:
     archive = drawing.dogs(tmp_path, train=60)
-    succeeded(cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--head", head))
+    words = ("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--head", *head)
+    succeeded(cli(*words))
     expected = (only_run(home, "dogs-vs-cats") / "submission.csv").read_bytes()
-    elsewhere = tmp_path / "elsewhere"
-    monkeypatch.setenv("KAGGLEKIT_HOME", str(elsewhere))
-    (elsewhere).mkdir()
-    (elsewhere / ".cache").symlink_to(home / ".cache")
-    succeeded(
-        cli("run", "dogs-vs-cats", "--data", archive, "--backbone", tiny, "--head", head, "--set", f"threads={threads}")
-    )
-    assert (only_run(elsewhere, "dogs-vs-cats") / "submission.csv").read_bytes() == expected
+    for threads in (1, 3):
+        elsewhere = tmp_path / str(threads)
+        monkeypatch.setenv("KAGGLEKIT_HOME", str(elsewhere))
+        elsewhere.mkdir()
+        (elsewhere / ".cache").symlink_to(home / ".cache")
+        succeeded(cli(*words, "--set", f"threads={threads}"))
+        assert (only_run(elsewhere, "dogs-vs-cats") / "submission.csv").read_bytes() == expected, threads
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["today", "older"])
@@ -308,6 +334,7 @@ def test_only_new_images_are_computed(cli: Cli, tiny: str, leaf: Path) -> None:
     assert "all 37 images are in the cache" in succeeded(cli(*command, "--seed", "5")).out
 
 
+@pytest.mark.usefixtures("begun")
 @pytest.mark.parametrize(
     ("setting", "computed"),
     [("crop=squash", 36), ("output=logits", 36), ("image_size=96", 36), ("head=mlp", 0), ("folds=3", 0)],
@@ -321,6 +348,7 @@ def test_features_are_computed_again_exactly_when_their_numbers_would_change(
     assert (f"features: {computed} images" if computed else "all 36 images are in the cache") in done.out
 
 
+@pytest.mark.usefixtures("begun")
 def test_the_same_images_elsewhere_and_with_other_times_are_the_same_run(
     cli: Cli, tiny: str, leaf: Path, home: Path
 ) -> None:
@@ -349,6 +377,7 @@ def test_other_weights_of_the_same_model_have_features_of_their_own(
     assert not np.allclose(first, second)
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_changed_plugin_is_a_new_run(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
     command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
     succeeded(cli(*command))
@@ -358,6 +387,7 @@ def test_a_changed_plugin_is_a_new_run(cli: Cli, tiny: str, leaf: Path, home: Pa
     assert len(list((home / "leaf" / "runs").iterdir())) == 2
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_changed_submission_hook_trains_nothing_again(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
     command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
     succeeded(cli(*command))
@@ -499,6 +529,7 @@ def test_two_files_that_swap_their_names_are_other_images(cli: Cli, tiny: str, l
     assert "already finished" not in succeeded(cli(*command)).out
 
 
+@pytest.mark.usefixtures("begun")
 def test_an_unreadable_image_that_is_added_is_not_overlooked(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
     data = leaf / "leaf-data"
     command = ("run", leaf / "leaf.py", "--data", data, "--backbone", tiny)
@@ -510,6 +541,7 @@ def test_an_unreadable_image_that_is_added_is_not_overlooked(cli: Cli, tiny: str
         assert "WARNING: 1 train images can't be read, for example L99" in succeeded(cli(*command)).out
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_run_survives_the_loss_of_everything_but_its_data(cli: Cli, tiny: str, leaf: Path, home: Path) -> None:
     command = ("run", leaf / "leaf.py", "--data", leaf / "leaf-data", "--backbone", tiny)
     succeeded(cli(*command))
