@@ -31,7 +31,8 @@ from kagglekit.heads.linear_rows import LinearRows
 from kagglekit.heads.losses import CrossEntropy
 from kagglekit.models import registry
 from kagglekit.recipe import ComputeSettings, FeatureSettings
-from kagglekit.tasks.activations import SOFTMAX
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARCHIVE = ARCHIVE / "state-farm-distracted-driver-detection" / "state-farm-distracted-driver-detection.zip"
@@ -95,7 +96,8 @@ class Fits:
     def _fit(self) -> Head:
         one_hot = np.eye(int(self.shown.max()) + 1, dtype=np.float32)
         everyone = np.arange(len(self.shown))
-        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], everyone, SOFTMAX)
+        task = kinds.of(Classes([str(label) for label in range(len(one_hot))]))
+        prepared = LinearRows(self.rows, lambda some: one_hot[self.shown[some]], everyone, task)
         paths = LinearPaths(prepared, CrossEntropy(), np.ones((1, len(self.shown)), bool))
         paths.advance([0], [self.strength])
         prepared.close()

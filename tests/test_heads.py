@@ -67,7 +67,8 @@ def fit(data: Training, chosen: HeadSettings) -> Head:
 def prepare(rows: np.ndarray, labels: np.ndarray) -> LinearRows:
     """Return rows (N, D) for fits of their classes (N,)."""
     one_hot = np.eye(int(labels.max()) + 1, dtype=np.float32)
-    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], np.arange(len(labels)), SOFTMAX)
+    task = kinds.of(Classes([str(label) for label in range(len(one_hot))]))
+    return LinearRows(rows[:, None], lambda some: one_hot[labels[some]][:, None], np.arange(len(labels)), task)
 
 
 def logistic(rows: np.ndarray, labels: np.ndarray, *strengths: float) -> Head:

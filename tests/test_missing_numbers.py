@@ -14,7 +14,6 @@ from kagglekit.base.arrays import centres, spreads
 from kagglekit.heads import losses
 from kagglekit.runs import store
 from kagglekit.tasks import kinds
-from kagglekit.tasks.activations import IDENTITY
 from kagglekit.training import losses as training_losses
 from tests.conftest import Cli, succeeded
 from tests.finetuned import newest
@@ -81,7 +80,7 @@ def test_means_and_spreads_are_of_what_is_known() -> None:
 def test_unknown_goals_pull_no_score() -> None:
     goals = np.array([[1.0, UNKNOWN]], np.float32)
     scores = np.array([[[3.0, 7.0], [1.0, 9.0]]], np.float32)
-    assert losses.usual(IDENTITY)().rows(scores, goals).tolist() == [[2.0, 0.0]]
+    assert losses.SquaredError().rows(scores, goals).tolist() == [[2.0, 0.0]]
     assert scores.tolist() == [[[2.0, 0.0], [0.0, 0.0]]], "the derivative"
     loss = training_losses.of(kinds.of(Numbers(["x", "y"], missing=True, means=[0, 0], scales=[1, 1])))
     tensor = torch.tensor([[3.0, 7.0]], requires_grad=True)

@@ -5,11 +5,13 @@ N rows, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+_NORMAL = 1.4826
+"""Standard deviation of normal values, in median absolute deviations."""
 Floats = NDArray[np.float64]
 """Probabilities, losses, scores."""
 Floats32 = NDArray[np.float32]
@@ -56,3 +58,22 @@ def spreads(columns: Floats) -> Floats:
         deviations = np.sqrt(centres((columns - centres(columns)) ** 2))
     found: Floats = np.where(changes, deviations, 1.0)
     return found
+
+
+def medians(columns: Floats) -> Floats:
+    """Return the median of each column of (N, C), (C,), without unknown values, which are NaN; 0 if all are."""
+    return np.array([np.median(known) if len(known) else 0.0 for known in _known(columns)])
+
+
+def robust_spreads(columns: Floats) -> Floats:
+    """Return the scaled median absolute deviation of each column of (N, C), (C,): of normal values the standard one.
+
+    Where more than half of the values are equal it is the standard deviation, as of `spreads`.
+    """
+    known = (np.abs(values - np.median(values)) if len(values) else np.zeros(1) for values in _known(columns))
+    deviations = np.array([_NORMAL * np.median(each) for each in known])
+    return np.where(deviations > 0, deviations, spreads(columns))
+
+
+def _known(columns: Floats) -> Iterator[Floats]:
+    return (column[~np.isnan(column)] for column in columns.T)

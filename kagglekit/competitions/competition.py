@@ -27,7 +27,7 @@ from kagglekit.competitions.locations import (
     TrainLayout,
 )
 from kagglekit.formats import Submission
-from kagglekit.tasks.targets import Classes, FromTrain, Target
+from kagglekit.tasks.targets import Classes, FromTrain, Numbers, Target
 
 if TYPE_CHECKING:
     from kagglekit.tasks.task import Task
@@ -167,6 +167,8 @@ class Competition:
             metric = self._scored_by(self.metric)
             if self.target.kind not in metric.kinds:
                 raise ValueError(f"metric {metric.name!r} scores {', '.join(metric.kinds)}, not {self.target.kind}")
+            if metric.absolute and isinstance(self.target, Numbers):
+                object.__setattr__(self, "target", dataclasses.replace(self.target, absolute=True))
             if metric.needs == "top" and self.target.kind == "numbers":
                 raise ValueError(f"metric {metric.name!r} needs lists, and numbers have no order")
 

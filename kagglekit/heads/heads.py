@@ -68,8 +68,8 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
 
     `scratch` is a folder for temporary files.
     """
-    usual = losses.usual(training.activation)
-    return _fit_best(training.of_part(part), np.flatnonzero(part), grid, seed, scratch, kinds=[usual])
+    kinds = losses.of_head("logistic", training.task)
+    return _fit_best(training.of_part(part), np.flatnonzero(part), grid, seed, scratch, kinds=kinds)
 
 
 def _few_a_class(training: Training, indices: Indices) -> bool:
@@ -91,7 +91,7 @@ def _fit_best(
     It is what predicts held-out ones of them best.
     """
     by_kind = [replace(training, kind=kind) for kind in kinds]
-    with closing(LinearRows(training.rows, training.goals, indices, training.activation, scratch)) as rows:
+    with closing(LinearRows(training.rows, training.goals, indices, training.task, scratch)) as rows:
         if len(kinds) == 1 and len(grid) == 1 and not means:
             return _linear(by_kind[0], rows, indices, grid[0], grid)
         choices = [(*_choose(each, rows, indices, grid, seed), each) for each in by_kind]
@@ -142,7 +142,7 @@ def _epochs(training: Training, indices: Indices, settings: HeadSettings, seed: 
     rows = training.rows[indices]
     views = rows.shape[1]
     every = [indices[block] for block in blocks(len(indices))]
-    scale = units.of(training.activation, (training.goals(some) for some in every))
+    scale = units.of(training.task, (training.goals(some) for some in every))
 
     def goals(flat: Indices) -> Floats32:
         images, view = np.divmod(flat, views)
@@ -158,6 +158,7 @@ def _epochs(training: Training, indices: Indices, settings: HeadSettings, seed: 
         dropout=settings.mlp_dropout,
         seed=seed,
         bias=bias[0].astype(np.float32),
+        huber=training.task.absolute,
         weights=loss.weights,
     )
     for head in mlp.epochs(rows.reshape(-1, rows.shape[2]), goals, network, count):

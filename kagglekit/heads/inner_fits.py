@@ -54,7 +54,7 @@ class Apart:
         self._training, self._indices, self._held = training, indices, held
         self._paths = []
         for part in ~held:
-            rows = LinearRows(training.rows, training.goals, indices[part], training.activation, scratch)
+            rows = LinearRows(training.rows, training.goals, indices[part], training.task, scratch)
             stack.enter_context(closing(rows))
             self._paths.append(LinearPaths(rows, training.loss(indices[part]), np.ones((1, part.sum()), bool)))
 

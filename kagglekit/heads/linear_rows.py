@@ -13,7 +13,7 @@ import numpy as np
 from kagglekit.base.arrays import Floats, Floats32, Indices, Mask
 from kagglekit.heads import units
 from kagglekit.heads.row_file import RowFile, Rows, blocks, read
-from kagglekit.tasks.activations import Activation
+from kagglekit.tasks.task import Task
 
 Goals = Callable[[Indices], Floats32]
 """From images (B,) to what each of their views should give, (B, V, C)."""
@@ -24,16 +24,14 @@ _RANK_TOLERANCE = 1e-6
 class LinearRows:
     """Rows in their principal coordinates, on disk, for any number of fits."""
 
-    def __init__(
-        self, rows: Rows, goals: Goals, indices: Indices, activation: Activation, scratch: Path | None = None
-    ) -> None:
+    def __init__(self, rows: Rows, goals: Goals, indices: Indices, task: Task, scratch: Path | None = None) -> None:
         """Read the images at `indices` (N,) of `rows` three times. `scratch` is a folder for temporary files.
 
-        `activation` gives what the goals are: numbers get units of their own.
+        `task` gives what the goals are: numbers get units of their own.
         """
         self._source, self._goals, self._indices, self.scratch = rows, goals, indices, scratch
         self.columns = goals(indices[:1]).shape[2]
-        self.units = units.of(activation, (goals(indices[block]) for block in blocks(len(indices))))
+        self.units = units.of(task, (goals(indices[block]) for block in blocks(len(indices))))
         self.mean, self.scale = self._moments()
         self.curvature, self.axes = self._decompose()
         self._turned = RowFile((len(indices), rows.shape[1], len(self.curvature)), scratch)

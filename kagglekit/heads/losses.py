@@ -14,7 +14,7 @@ import numpy as np
 from kagglekit.base.arrays import Floats, Floats32, Mask
 from kagglekit.heads.layers import Layer, Linear, Ordered, grade_logs, log_shares
 from kagglekit.tasks.activations import IDENTITY, SIGMOID, SOFTMAX, Activation
-from kagglekit.tasks.task import Task
+from kagglekit.tasks.task import HUBER, Task
 
 MANY_COLUMNS = 16
 _OF_LACKING = 0.5
@@ -149,6 +149,27 @@ class SquaredError(Loss):
         return np.asarray(np.einsum("bfc,bfc->bf", scores, scores, dtype=np.float64) / 2)
 
 
+class HuberError(Loss):
+    """Huber's loss: half the squared error up to `HUBER`, then in proportion to the error; else as `SquaredError`."""
+
+    activation = IDENTITY
+    prefix = "Huber "
+
+    def curvature(self, columns: int) -> float:  # noqa: ARG002
+        """Return the upper bound."""
+        return 1.0
+
+    def rows(self, scores: Floats32, goals: Floats32) -> Floats:
+        """Return the sums of the columns' losses."""
+        unknown = np.isnan(goals)
+        scores -= goals[:, None]
+        if unknown.any():
+            np.moveaxis(scores, 1, 2)[unknown] = 0
+        errors = np.abs(scores)
+        np.clip(scores, -HUBER, HUBER, out=scores)
+        return np.asarray((np.abs(scores) * (errors - np.abs(scores) / 2)).sum(axis=2, dtype=np.float64))
+
+
 class CumulativeLink(Loss):
     """Log loss of ordered grades with proportional odds: P(grade > k) is the logistic function of score k.
 
@@ -226,14 +247,14 @@ _LOSSES: dict[str, type[Loss]] = {
 }
 
 
-def usual(activation: Activation) -> type[Loss]:
-    """Return the usual loss of a final activation."""
-    return _LOSSES[activation.name]
+def usual(task: Task) -> type[Loss]:
+    """Return the usual loss of a task."""
+    return HuberError if task.absolute else _LOSSES[task.activation.name]
 
 
 def of_head(head: str, task: Task) -> tuple[type[Loss], ...]:
     """Return the losses that a setting `head` lets regression try."""
-    own = usual(task.activation)
     if head == "ordinal":
         return (CumulativeLink,)
-    return (own, CumulativeLink) if task.ordered and head == "auto" else (own,)
+    also: tuple[type[Loss], ...] = (CumulativeLink,) if task.ordered else (SquaredError,) if task.absolute else ()
+    return (usual(task), *also) if head == "auto" else (usual(task),)

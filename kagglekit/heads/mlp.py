@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from kagglekit.base.arrays import Floats32, Indices
 from kagglekit.heads.layers import Head, Linear, Relu
 from kagglekit.tasks.activations import IDENTITY, SIGMOID, SOFTMAX, Activation
+from kagglekit.tasks.task import HUBER
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +40,8 @@ class Settings:
     """What is added to the random bias of the scores, (C,)."""
     weights: Floats32 | None = None
     """What multiplies the loss where a column is true, (C,)."""
+    huber: bool = False
+    """Whether the loss of numbers is Huber's, and not the squared error."""
 
 
 def epochs(rows: Floats32, goals: Callable[[Indices], Floats32], settings: Settings, count: int) -> Iterator[Head]:
@@ -87,22 +91,24 @@ def _loss(settings: Settings) -> Callable[[torch.Tensor, torch.Tensor], torch.Te
     from torch.nn import functional
 
     weights = None if settings.weights is None else torch.from_numpy(settings.weights)
+    of_numbers: Callable[..., torch.Tensor] = functional.mse_loss
+    if settings.huber:
+        of_numbers = partial(functional.huber_loss, delta=HUBER)
     # a class index is faster than a one-hot row
-    return {
+    by_activation: dict[Activation, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
         SOFTMAX: lambda scores, goals: functional.cross_entropy(scores, goals.argmax(dim=1), weights),
         SIGMOID: lambda scores, goals: functional.binary_cross_entropy_with_logits(scores, goals, pos_weight=weights),
-        IDENTITY: _squared_error,
-    }[settings.activation]
+        IDENTITY: partial(_of_known, of_numbers),
+    }
+    return by_activation[settings.activation]
 
 
-def _squared_error(scores: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared error of the known goals (B, C); those that are NaN are unknown."""
-    from torch.nn import functional
-
+def _of_known(loss: Callable[..., torch.Tensor], scores: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss of the known goals (B, C); those that are NaN are unknown."""
     known = ~goals.isnan()
     if known.all():
-        return functional.mse_loss(scores, goals)
-    return functional.mse_loss(scores[known], goals[known], reduction="sum") / known.sum().clamp(min=1)
+        return loss(scores, goals)
+    return loss(scores[known], goals[known], reduction="sum") / known.sum().clamp(min=1)
 
 
 def _folded(network: Any, activation: Activation, chosen: str) -> Head:

@@ -64,7 +64,7 @@ class Training:
 
     def loss(self, indices: Indices) -> Loss:
         """Return the loss of linear heads that learn from the images at `indices` (N,)."""
-        kind = self.kind or losses.usual(self.activation)
+        kind = self.kind or losses.usual(self.task)
         return kind(self.task.weights(self.truth[indices], self.balance))
 
     def losses(self, indices: Indices, predictions: Wide) -> Floats:

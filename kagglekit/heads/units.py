@@ -1,4 +1,4 @@
-"""Units in which numbers have mean 0 and standard deviation 1, so that one learning rate and one grid fit all.
+"""Units in which numbers lie around 0 with a spread of 1, so that one learning rate and one grid fit all.
 
 Probabilities stay as they are. C columns of the target.
 """
@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Floats32, centres, spreads
+from kagglekit.base.arrays import Floats, Floats32
 from kagglekit.heads.layers import Head, Linear
-from kagglekit.tasks.activations import IDENTITY, Activation
+from kagglekit.tasks.activations import IDENTITY
+from kagglekit.tasks.task import Task
 
 
 class Units:
@@ -33,7 +34,7 @@ class Units:
 
 @dataclass(frozen=True, kw_only=True)
 class _Standard(Units):
-    """Units of the mean and the standard deviation of each column."""
+    """Units of a mean and a spread of each column."""
 
     mean: Floats32
     scale: Floats32
@@ -51,9 +52,10 @@ class _Standard(Units):
         return replace(head, layers=(*before, linear, activation))
 
 
-def of(activation: Activation, goals: Iterator[Floats32]) -> Units:
-    """Return the units of all goals, which come in blocks (…, C); they are only read if the activation needs it."""
-    if activation is not IDENTITY:
+def of(task: Task, goals: Iterator[Floats32]) -> Units:
+    """Return the units of all goals, which come in blocks (…, C); they are only read if the task needs it."""
+    if task.activation is not IDENTITY:
         return Units()
     every = np.concatenate([block.reshape(-1, block.shape[-1]) for block in goals]).astype(np.float64)
-    return _Standard(mean=centres(every).astype(np.float32), scale=spreads(every).astype(np.float32))
+    mean, scale = task.unit(every)
+    return _Standard(mean=mean.astype(np.float32), scale=scale.astype(np.float32))

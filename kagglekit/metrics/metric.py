@@ -84,6 +84,8 @@ class Metric:
     more; decisions are then fitted without the rows."""
     for_labels: Callable[[Sequence[str], str], Metric] | None = None
     """(labels, positive label or "") -> the metric of these labels, if it names some. Raises ValueError."""
+    absolute: bool = False
+    """Whether errors of numbers count by their size, and not by its square."""
     left_out: Callable[[Truth, int], Sequence[int]] | None = None
     """(truth, C or L) -> indices of classes or labels without a score of their own, which the mean leaves out."""
 

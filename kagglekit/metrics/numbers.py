@@ -35,14 +35,14 @@ def mcrmse() -> Metric:
 
 
 def mae() -> Metric:
-    """Return the mean absolute error over all numbers."""
+    """Return the mean absolute error over all numbers; models are then trained with Huber's loss."""
 
     def resample(truth: Truth, numbers: Predicted, resamples: Resamples) -> Floats:
         from kagglekit.metrics import number_sums
 
         return number_sums.mean_absolute(truth, numbers, resamples)
 
-    return _of_numbers(resample, name="MAE")
+    return _of_numbers(resample, name="MAE", absolute=True)
 
 
 def r2() -> Metric:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kagglekit.base.arrays import Floats, Floats32, centres, spreads
+from kagglekit.base.arrays import Floats, Floats32, centres, medians, robust_spreads, spreads
 from kagglekit.base.shortlists import Wide
 from kagglekit.tasks import cases, label_errors, targets
 from kagglekit.tasks.activations import IDENTITY, SIGMOID, Activation, Standardised
@@ -18,7 +18,7 @@ from kagglekit.tasks.label_errors import Suspect
 from kagglekit.tasks.one_of import shown
 from kagglekit.tasks.seconds import ABSOLUTE_ERROR, EXACT_MATCH
 from kagglekit.tasks.targets import SEPARATOR
-from kagglekit.tasks.task import Decided, Rows, Strata, Task, Truth
+from kagglekit.tasks.task import HUBER, Decided, Rows, Strata, Task, Truth
 
 _EPSILON = 1e-15
 _BINS = 10
@@ -255,6 +255,8 @@ class Counted(_OfNumbers):
         self.low = -math.inf if target.low is None else target.low
         self.high = math.inf if target.high is None else target.high
         self.missing = target.missing
+        if target.absolute:
+            self.loss, self.absolute = "Huber loss", True
         self._means = tuple(target.means) or (0.0,) * len(self.columns)
         self._scales = tuple(target.scales) or (1.0,) * len(self.columns)
 
@@ -266,12 +268,22 @@ class Counted(_OfNumbers):
         """Return the task with the mean and the standard deviation of these rows."""
         known = truth[rows]
         there = ~np.isnan(known).all(axis=0)  # of what no row has, all rows tell
-        means = np.where(there, centres(known), self._means)
-        return self.in_units(means.tolist(), np.where(there, spreads(known), self._scales).tolist())
+        means, scales = self.unit(known)
+        return self.in_units(
+            np.where(there, means, self._means).tolist(), np.where(there, scales, self._scales).tolist()
+        )
 
     def in_units(self, means: Sequence[float], scales: Sequence[float]) -> Counted:
         """Return the task with this mean and standard deviation of each column, (C,)."""
         return Counted(replace(self.target, means=means, scales=scales))
+
+    def unit(self, values: Floats) -> tuple[Floats, Floats]:
+        """Return the mean and the standard deviation; if errors count by their size, the median and a robust spread."""
+        return (medians(values), robust_spreads(values)) if self.target.absolute else super().unit(values)
+
+    def prior(self, truth: Truth) -> Floats:
+        """Return the mean of each column, or the median, which lowers the loss of errors that count by their size."""
+        return medians(truth) if self.target.absolute else super().prior(truth)
 
     @property
     def network_activation(self) -> Activation:
@@ -286,9 +298,13 @@ class Counted(_OfNumbers):
     def losses(self, truth: Truth, predictions: Wide) -> Floats:
         """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted.
 
-        An unknown number has none.
+        If errors count by their size, it is twice Huber's loss (Huber 1964). An unknown number has none.
         """
-        errors = ((truth - np.asarray(predictions)) / self.units) ** 2
+        errors = np.abs((truth - np.asarray(predictions)) / self.units)
+        if self.target.absolute:
+            errors = np.where(errors > HUBER, HUBER * (2 * errors - HUBER), errors**2)
+        else:
+            errors = errors**2
         losses: Floats = np.where(np.isnan(truth), 0.0, errors).mean(axis=1)
         return losses
 

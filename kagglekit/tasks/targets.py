@@ -127,6 +127,7 @@ class Target:
     def to_plain(self) -> dict[str, Any]:
         """Return the target as a JSON object."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        values = {name: value for name, value in values.items() if value or name not in _LATE}
         return {"kind": self.kind} | {name: _plain(value) for name, value in values.items()}
 
 
@@ -213,6 +214,8 @@ class Numbers(Target):
     """Largest possible number."""
     missing: bool = field(default=False, kw_only=True)
     """Whether an image may lack some of several numbers. What is unknown is not learnt from, nor scored."""
+    absolute: bool = field(default=False, kw_only=True)
+    """Whether errors count by their size and not by its square, so that outliers count little: as the metric does."""
     means: Sequence[float] = field(default=(), kw_only=True)
     """Mean of each column in the training images: read from the data."""
     scales: Sequence[float] = field(default=(), kw_only=True)
@@ -247,6 +250,8 @@ class Shares(Target):
     predicts = "share"
 
 
+_LATE = ("absolute",)
+"""Fields that older versions do not know: they are described only where they are used."""
 KINDS: dict[str, type[Target]] = {each.kind: each for each in (Classes, Labels, Grades, Numbers, Shares)}
 
 

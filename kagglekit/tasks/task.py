@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Floats, Floats32, Indices, Mask
+from kagglekit.base.arrays import Floats, Floats32, Indices, Mask, centres, spreads
 from kagglekit.base.shortlists import Wide
 from kagglekit.tasks.activations import Activation
 from kagglekit.tasks.cases import Cases, Confidence
@@ -34,17 +34,23 @@ Rows = Mask | Indices | slice
 """Some of the rows of an array."""
 
 
+HUBER = 0.5
+"""Error in robust spreads of the numbers above which Huber's loss grows in proportion to it."""
+
+
 class Task(ABC):
     """All that depends on what is predicted."""
 
     activation: ClassVar[Activation]
     """From the scores of a head or a network to predictions."""
-    loss: ClassVar[str]
+    loss: str
     """Name of the proper loss, by which models are chosen."""
     metric: ClassVar[str]
     """The metric of a competition that declares none."""
     ordered: ClassVar[bool] = False
     """Whether the columns are grades, from the lowest to the highest."""
+    absolute: bool = False
+    """Whether the proper loss is Huber's, which grows in proportion to large errors."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -61,6 +67,10 @@ class Task(ABC):
     def learnt_from(self, truth: Truth, rows: Rows) -> Task:  # noqa: ARG002
         """Return the task of a model that knows only these rows of the truth: its numbers are in units of theirs."""
         return self
+
+    def unit(self, values: Floats) -> tuple[Floats, Floats]:
+        """Return what is subtracted from numbers (N, C) that are learnt, and what they are divided by, (C,) each."""
+        return centres(values), spreads(values)
 
     def weights(self, truth: Truth, balance: float) -> Floats | None:  # noqa: ARG002
         """Return what the loss of images is multiplied by in training where a column is true, (C,).

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kagglekit.base.arrays import Floats
 from kagglekit.tasks.activations import Standardised
+from kagglekit.tasks.task import HUBER
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +106,17 @@ class SquaredError(Loss):
         return ((scores - goals) ** 2).sum() / self.columns
 
 
+class HuberError(SquaredError):
+    """Of standardised numbers: twice Huber's loss, mean over the columns."""
+
+    def total(self, scores: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the losses; an unknown goal, NaN, has none."""
+        from torch.nn.functional import huber_loss
+
+        goals = goals.where(~goals.isnan(), scores.detach())
+        return 2 * huber_loss(scores, goals, reduction="sum", delta=HUBER) / self.columns
+
+
 _LOSSES: dict[str, type[Loss]] = {
     "softmax": CrossEntropy,
     "sigmoid": BinaryCrossEntropy,
@@ -114,4 +126,5 @@ _LOSSES: dict[str, type[Loss]] = {
 
 def of(task: Task, smoothing: float = 0.0, weights: Floats | None = None) -> Loss:
     """Return the loss of a task. `weights` (C,) multiply it where a column is true."""
-    return _LOSSES[task.network_activation.name](task, smoothing, weights)
+    kind = HuberError if task.absolute else _LOSSES[task.network_activation.name]
+    return kind(task, smoothing, weights)
