@@ -1,4 +1,4 @@
-"""Peak memory and core time of each command where there are very many classes.
+"""Peak memory and core time of each command where there are very many classes, or labels of which an image has several.
 
 Images have 16 x 16 pixels in two colours by class; the backbone is timm's `test_resnet` with random weights, so that
 nearly all the work is that of tables, heads, finishing and reports. Scores mean nothing.
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.timing import machine
 from kagglekit.runs import store
 
-CASES = ((20_000, 5_000), (25_000, 20_000))
+CASES = ((8_000, 6_000), (18_000, 15_501), (70_000, 64_500))
 """Images and classes."""
 TESTED = 2_000
 PLUGIN = """
@@ -29,8 +29,8 @@ from kagglekit import *
 @hookimpl
 def competition():
     return Competition(
-        name="many", kaggle="", target=Classes(FromCsv("classes.csv", "species")),
-        train=CsvLabels("train.csv", "train/{{id/}}.png", id="id", label="species"),
+        name="many", kaggle="", target={}(FromCsv("classes.csv", "species")),
+        train=CsvLabels("train.csv", "train/{{id/}}.png", id="id", label={}),
         test="test/{{id}}.png", submission={}, metric="{}",
     )
 """
@@ -38,11 +38,22 @@ FORMS = {
     "f1(macro)": "ClassLabel(label='species')",
     "map@5": "TopClasses(label='species')",
     "log_loss": "ClassLabel(label='species')",
+    "fbeta(2, samples)": "JoinedLabels(label='species')",
 }
+LABELS = ("fbeta(2, samples)",)
+"""The metrics of labels."""
+PER_IMAGE = 3
+"""Labels of an image, where it has several; its colours are those of the first."""
 
 
-def draw(folder: Path, images: int, classes: int) -> None:
-    """Draw images, a table of their classes and a list of all classes."""
+def plugin_of(metric: str) -> str:
+    """Return the plugin's text."""
+    target, label = ("Labels", 'Tags("species")') if metric in LABELS else ("Classes", '"species"')
+    return PLUGIN.format(target, label, FORMS[metric], metric)
+
+
+def draw(folder: Path, images: int, classes: int, more: int = 0) -> None:
+    """Draw images, a table of their classes, each with `more` others, and a list of all classes."""
     random = np.random.default_rng(0)
     colours = random.integers(0, 256, (classes, 2, 3))
     frequent = 1 / (np.arange(classes) + 10)  # a long tail: many classes have one image
@@ -54,7 +65,11 @@ def draw(folder: Path, images: int, classes: int) -> None:
         half = np.repeat(colours[label], 8, axis=0)[:, None] * np.ones((1, 16, 1))
         image = np.clip(half + random.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{name}.png"), image)
-    rows = [f"{number % 100}/i{number},s{own[number]}\n" for number in range(images)]
+    every = np.column_stack([own, random.choice(classes, (len(own), more), p=frequent / frequent.sum())])
+    rows = [
+        f"{number % 100}/i{number},{' '.join(f's{label}' for label in dict.fromkeys(every[number].tolist()))}\n"
+        for number in range(images)
+    ]
     (folder / "train.csv").write_text("id,species\n" + "".join(rows))
     (folder / "classes.csv").write_text("species\n" + "".join(f"s{label}\n" for label in range(classes)))
 
@@ -83,8 +98,8 @@ def command(home: Path, *words: str) -> str:
 def measure(folder: Path, images: int, classes: int, metric: str, settings: Sequence[str]) -> None:
     """Print what each command takes."""
     data, home, plugin = folder / "data", folder / "home", folder / "many.py"
-    draw(data, images, classes)
-    plugin.write_text(PLUGIN.format(FORMS[metric], metric))
+    draw(data, images, classes, PER_IMAGE - 1 if metric in LABELS else 0)
+    plugin.write_text(plugin_of(metric))
     words = [word for each in settings for word in ("--set", each)]
     options = ["--method", "features", "--backbone", weights(folder), "--no-report", *words]
     print(
