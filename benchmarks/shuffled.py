@@ -4,7 +4,7 @@ For each seed the values of some columns of the table change rows, all columns t
 that. Features are computed once: they are cached by the content of images. No gain is honest, except where a metric
 prefers one constant answer to another: then no more than the best constant answer has.
 
-    python -m benchmarks.shuffled_labels aptos2019 ARCHIVE train.csv diagnosis
+    python -m benchmarks.shuffled aptos2019 ARCHIVE train.csv diagnosis
 """
 
 from __future__ import annotations
