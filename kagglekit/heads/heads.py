@@ -32,7 +32,7 @@ from kagglekit.tasks.task import Task
 FEW = 20
 """Training images per class below which `auto` tries class means beside the regression."""
 MANY = 1000
-"""With more classes of few images, `auto` tries no regression: its time grows with images times classes."""
+"""With more classes `auto` tries no regression: its time grows with images times classes, to hours."""
 
 
 def check(task: Task, settings: HeadSettings) -> None:
@@ -56,11 +56,11 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
     training = replace(training, rows=read_once(training.rows, indices))
     if settings.head == "mlp":
         return _fit_mlp(training, indices, settings, seed)
-    few = settings.head == "auto" and _few_a_class(training, indices)
-    if settings.head == "nearest" or (few and training.columns > MANY):
+    chooses = settings.head == "auto" and training.activation is SOFTMAX
+    if settings.head == "nearest" or (chooses and training.columns > MANY):
         return nearest.fit(training, indices, seed)[0]
-    kinds = losses.of_head(settings.head, training.task)
-    return _fit_best(training, indices, settings.regularisation_grid, seed, scratch, kinds=kinds, means=few)
+    kinds, few = losses.of_head(settings.head, training.task), len(indices) < FEW * training.columns
+    return _fit_best(training, indices, settings.regularisation_grid, seed, scratch, kinds=kinds, means=chooses and few)
 
 
 def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int, scratch: Path | None = None) -> Head:
@@ -70,10 +70,6 @@ def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int,
     """
     kinds = losses.of_head("logistic", training.task)
     return _fit_best(training.of_part(part), np.flatnonzero(part), grid, seed, scratch, kinds=kinds)
-
-
-def _few_a_class(training: Training, indices: Indices) -> bool:
-    return training.activation is SOFTMAX and len(indices) < FEW * training.columns
 
 
 def _fit_best(

@@ -111,7 +111,7 @@ class HeadSettings(Section):
         "(`mlp`), the nearest class mean (`nearest`), or for grades a regression of one score with cut points "
         "(`ordinal`). `auto` is regression, of grades the kind that predicts held-out training images better, as of "
         "numbers with metric `mae` (Huber's loss or ridge); unless classes have fewer than 20 images each and class "
-        "means predict those better, or there are over 1,000 such classes.",
+        "means predict those better, or there are over 1,000 classes.",
     )
     regularisation_grid: tuple[float, ...] = setting(
         (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),
