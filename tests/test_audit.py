@@ -281,7 +281,7 @@ def test_class_folders_leave_out_what_is_dropped(cli: Cli, planted: Given, home:
     assert not list((tmp_path / "out").glob("*/cat/0.jpg"))
 
 
-def test_drops_of_real_data_do_not_touch_a_rehearsal(cli: Cli, tiny: str, home: Path) -> None:
+def test_drops_of_real_data_do_not_touch_a_synthetic_run(cli: Cli, tiny: str, home: Path) -> None:
     (home / "dogs-vs-cats").mkdir(parents=True)
     (home / "dogs-vs-cats" / "drops.csv").write_text("id,reason\ncat.0,blurred\n")
     done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny, *damage.QUICK))
@@ -418,17 +418,17 @@ def test_names_cannot_inject_into_the_audit(
 def test_only_runs_of_these_images_accuse_labels(
     cli: Cli, tiny: str, pets: Given, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a rehearsal nor a run of another competition says anything of these labels."""
+    """Neither a synthetic run nor a run of another competition says anything of these labels."""
     succeeded(pets.run(cli, tiny))
     run = damage.only_run(home / "pets")
-    rehearsal, other = tmp_path / "20260101-0000-synthetic-0a1b2c3d", tmp_path / "20260101-0000-0a1b2c3d"
-    for copy in (rehearsal, other):
+    drawn, other = tmp_path / "20260101-0000-synthetic-0a1b2c3d", tmp_path / "20260101-0000-0a1b2c3d"
+    for copy in (drawn, other):
         shutil.copytree(run, copy)
     record = json.loads((other / "run.json").read_text())
     record["competition"]["name"] = "leaves"
     (other / "run.json").write_text(json.dumps(record))
     damage.without_features(monkeypatch)
-    assert "this is a rehearsal, which can't judge" in failed(audit(cli, pets, "--run", rehearsal))
+    assert "this is a synthetic run, which can't judge" in failed(audit(cli, pets, "--run", drawn))
     assert "this is a run of leaves, which can't judge" in failed(audit(cli, pets, "--run", other))
     succeeded(audit(cli, pets, "--run", run))
 

@@ -264,9 +264,9 @@ def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(
 def test_what_can_not_be_bundled_is_said_in_a_line(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     assert "already exists and is not an empty folder" in failed(cli("bundle", run, tmp_path / "out"))
-    succeeded(cli("run", "state-farm", "--backbone", tiny, *FEW))  # a rehearsal: there is no data
-    (rehearsal,) = (home / "state-farm" / "synthetic" / "runs").iterdir()
-    assert "is a rehearsal on drawn images" in failed(cli("bundle", rehearsal, tmp_path / "other"))
+    succeeded(cli("run", "state-farm", "--backbone", tiny, *FEW))  # on drawn images: there is no data
+    (drawn,) = (home / "state-farm" / "synthetic" / "runs").iterdir()
+    assert "is synthetic, on drawn images" in failed(cli("bundle", drawn, tmp_path / "other"))
     record = json.loads((run / "run.json").read_text())
     record["bundle"]["listed"] = {"source": "test.json", "is_csv": False, "id": "", "group": ""}
     (run / "run.json").write_text(json.dumps(record))

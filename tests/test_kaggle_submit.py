@@ -27,7 +27,7 @@ QUICK = ("--folds", "2", "--set", "regularisation_grid=1")
 
 @pytest.fixture(scope="module")
 def finished(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a rehearsal, a run on drawn images that were downloaded as real ones, and one on a sample."""
+    """A home with a synthetic run, a run on drawn images that were downloaded as real ones, and one on a sample."""
     spec, cache = tiny_export
     home = tmp_path_factory.mktemp("finished")
     shutil.copytree(cache, home / ".cache")
@@ -71,7 +71,7 @@ def everything(place: Path) -> list[store.Run]:
 
 
 @pytest.fixture
-def rehearsal(place: Path) -> store.Run:
+def drawn_run(place: Path) -> store.Run:
     (found,) = (run for run in everything(place) if run.synthetic)
     return found
 
@@ -231,9 +231,11 @@ def test_the_same_bytes_are_sent_once_unless_forced(
     assert json.loads((real.folder / "kaggle.json").read_text())["reference"] == 1002
 
 
-def test_a_rehearsal_is_never_sent(cli: Cli, kaggle: State, place: Path, rehearsal: store.Run, tmp_path: Path) -> None:
-    shutil.copy(rehearsal.submission, tmp_path / "submission.csv")
-    for words in (("--run", rehearsal.id), (rehearsal.submission,), (tmp_path / "submission.csv",)):
+def test_a_synthetic_run_is_never_sent(
+    cli: Cli, kaggle: State, place: Path, drawn_run: store.Run, tmp_path: Path
+) -> None:
+    shutil.copy(drawn_run.submission, tmp_path / "submission.csv")
+    for words in (("--run", drawn_run.id), (drawn_run.submission,), (tmp_path / "submission.csv",)):
         assert "SYNTHETIC" in failed(cli("submit", DOGS, *words, "--force"))
     assert kaggle.seen == []
 
@@ -287,7 +289,7 @@ def test_a_runs_file_that_was_changed_is_not_the_runs(cli: Cli, kaggle: State, r
     (real.folder / "result.json").unlink()
     assert "not finished" in failed(cli("submit", DOGS, "--run", real.id))
     said = failed(cli("submit", DOGS))
-    assert "no finished run of dogs-vs-cats to submit (the 2 finished are rehearsals, or used a sample)" in said
+    assert "no finished run of dogs-vs-cats to submit (the 2 finished are synthetic, or used a sample)" in said
     assert kaggle.seen == []
 
 

@@ -239,7 +239,7 @@ def test_the_same_command_again_does_not_write_it_again(cli: Cli, tiny: str, tmp
     assert (run / "report.html").stat().st_mtime_ns == before
 
 
-def test_a_report_of_a_rehearsal_says_so(cli: Cli, tiny: str, home: Path) -> None:
+def test_a_report_of_a_synthetic_run_says_so(cli: Cli, tiny: str, home: Path) -> None:
     done = succeeded(cli("run", "dogs-vs-cats", "--backbone", tiny, *damage.QUICK, REPORT))
     run = damage.only_run(home / "dogs-vs-cats" / "synthetic")
     text = (run / "report.html").read_text()

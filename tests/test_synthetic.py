@@ -1,4 +1,4 @@
-"""The rehearsal where there is no data, and that what is drawn is what the description says."""
+"""The synthetic run where there is no data, and that what is drawn is what the description says."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from kagglekit.competitions.synthetic.subjects import Subject
 from kagglekit.data import archives, folds, sources
 from kagglekit.data.project import Project
 from kagglekit.formats import ClassLabel, Probability, ProbabilityPerClass
-from kagglekit.pipeline import rehearsal
+from kagglekit.pipeline import synthetic_run
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings
 from kagglekit.tasks.targets import Classes
 from tests import drawing
@@ -79,12 +79,12 @@ def only_run(workspace: Path) -> Path:
     return folder
 
 
-# the rehearsal
+# the synthetic run
 
 
 @dataclass(frozen=True)
-class Rehearsed:
-    """A rehearsal that has ended."""
+class Synthetic:
+    """A synthetic run that has ended."""
 
     home: Path
     run: Path
@@ -92,10 +92,10 @@ class Rehearsed:
 
 
 @pytest.fixture(scope="module")
-def rehearsed(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
+def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     """Type `kagglekit run dogs-vs-cats` with no data, once for the tests that only look at what it leaves."""
     spec, cache = tiny_export
-    home = tmp_path_factory.mktemp("rehearsed")
+    home = tmp_path_factory.mktemp("synthetic")
     shutil.copytree(cache, home / ".cache")
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
@@ -105,46 +105,46 @@ def rehearsed(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFa
         with pytest.raises(SystemExit) as ended:
             main()
     assert not ended.value.code
-    return Rehearsed(home, only_run(home / DOGS / "synthetic"), out.getvalue())
+    return Synthetic(home, only_run(home / DOGS / "synthetic"), out.getvalue())
 
 
 @pytest.fixture
-def after_rehearsal(rehearsed: Rehearsed, monkeypatch: pytest.MonkeyPatch) -> Rehearsed:
-    """Type further commands in the rehearsal's home."""
-    monkeypatch.setenv("KAGGLEKIT_HOME", str(rehearsed.home))
-    return rehearsed
+def after(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+    """Type further commands in the synthetic run's home."""
+    monkeypatch.setenv("KAGGLEKIT_HOME", str(made.home))
+    return made
 
 
-def test_without_data_a_run_says_how_to_get_it_and_that_this_is_a_rehearsal(rehearsed: Rehearsed) -> None:
-    paragraph = rehearsed.out.splitlines()[0]
+def test_without_data_a_run_says_how_to_get_it_and_that_this_run_is_synthetic(made: Synthetic) -> None:
+    paragraph = made.out.splitlines()[0]
     assert paragraph.startswith("WARNING: there is no data for dogs-vs-cats yet")
     for way in (
         f"https://www.kaggle.com/competitions/{DOGS_AT_KAGGLE}/rules",
         f"https://www.kaggle.com/competitions/{DOGS_AT_KAGGLE}/data",
         "kagglekit download dogs-vs-cats",
         "kagglekit run dogs-vs-cats --data PATH",
-        f"put it in {rehearsed.home / DOGS / 'data'}",
+        f"put it in {made.home / DOGS / 'data'}",
     ):
         assert way in paragraph
     assert "SYNTHETIC" in paragraph
     assert "the score means nothing" in paragraph
-    assert rehearsed.out.count("there is no data") == 1
+    assert made.out.count("there is no data") == 1
 
 
-def test_the_closing_lines_of_a_rehearsal_lead_to_real_data_and_not_to_a_submission(rehearsed: Rehearsed) -> None:
-    *_, file, following, warning, report = rehearsed.out.splitlines()
+def test_the_closing_lines_of_a_synthetic_run_lead_to_real_data_and_not_to_a_submission(made: Synthetic) -> None:
+    *_, file, following, warning, report = made.out.splitlines()
     assert report.startswith("SYNTHETIC report, ")
-    assert file == f"submission, synthetic: {rehearsed.run / 'submission.synthetic.csv'}"
+    assert file == f"submission, synthetic: {made.run / 'submission.synthetic.csv'}"
     assert warning.startswith("WARNING: the images are synthetic")
     assert "can't be submitted" in warning
     assert following == "next: kagglekit run dogs-vs-cats --data ARCHIVE"
-    assert f"SYNTHETIC run {rehearsed.run.name}" in rehearsed.out
-    assert "kagglekit submit" not in rehearsed.out
-    assert "leaderboard" not in rehearsed.out
+    assert f"SYNTHETIC run {made.run.name}" in made.out
+    assert "kagglekit submit" not in made.out
+    assert "leaderboard" not in made.out
 
 
-def test_everything_that_a_rehearsal_leaves_is_called_synthetic(rehearsed: Rehearsed) -> None:
-    run = rehearsed.run
+def test_everything_that_a_run_on_drawn_images_leaves_is_called_synthetic(made: Synthetic) -> None:
+    run = made.run
     assert "-synthetic-" in run.name
     assert [path.name for path in run.glob("submission*")] == ["submission.synthetic.csv"]
     for record in ("result.json", "run.json"):
@@ -152,13 +152,13 @@ def test_everything_that_a_rehearsal_leaves_is_called_synthetic(rehearsed: Rehea
     log = (run / "log.txt").read_text()
     assert "there is no data for dogs-vs-cats yet" in log
     assert f"SYNTHETIC run {run.name}" in log
-    (archive,) = (rehearsed.home / DOGS / "synthetic" / "data").glob("*.zip")
+    (archive,) = (made.home / DOGS / "synthetic" / "data").glob("*.zip")
     assert "-synthetic-" in archive.name
-    assert [path.name for path in (rehearsed.home / DOGS).iterdir()] == ["synthetic"]
+    assert [path.name for path in (made.home / DOGS).iterdir()] == ["synthetic"]
 
 
-def test_commands_that_look_at_runs_show_that_a_rehearsal_is_one(after_rehearsal: Rehearsed, cli: Cli) -> None:
-    run = after_rehearsal.run
+def test_commands_that_look_at_runs_show_that_a_synthetic_run_is_one(after: Synthetic, cli: Cli) -> None:
+    run = after.run
     for words in (("runs",), ("runs", DOGS)):
         assert run.name in succeeded(cli(*words)).out
     shown = succeeded(cli("info", run.name.rpartition("-")[2])).out
@@ -167,29 +167,29 @@ def test_commands_that_look_at_runs_show_that_a_rehearsal_is_one(after_rehearsal
     assert "synthetic" in [line.split()[0] for line in shown.splitlines() if line.split()[1:] == ["True"]]
 
 
-def test_a_rehearsal_again_changes_nothing(after_rehearsal: Rehearsed, cli: Cli, tiny_export: tuple[str, Path]) -> None:
-    run = after_rehearsal.run
+def test_a_synthetic_run_again_changes_nothing(after: Synthetic, cli: Cli, tiny_export: tuple[str, Path]) -> None:
+    run = after.run
     expected = (run / "submission.synthetic.csv").read_bytes()
     done = succeeded(cli("run", DOGS, "--backbone", tiny_export[0]))
     assert f"run {run.name} is already finished" in done.out
     assert "there is no data for dogs-vs-cats yet" in done.out
     assert "next: kagglekit run dogs-vs-cats --data ARCHIVE" in done.out
-    assert only_run(after_rehearsal.home / DOGS / "synthetic") == run
+    assert only_run(after.home / DOGS / "synthetic") == run
     assert (run / "submission.synthetic.csv").read_bytes() == expected
 
 
-def test_cats_and_dogs_are_predicted_as_they_were_drawn(rehearsed: Rehearsed, tmp_path: Path) -> None:
+def test_cats_and_dogs_are_predicted_as_they_were_drawn(made: Synthetic, tmp_path: Path) -> None:
     drawn = synthetic.draw(plugins.load(DOGS).competition(), tmp_path)
-    assert predictions(rehearsed.run).idxmax(axis=1).to_dict() == drawn.test
-    written = pd.read_csv(rehearsed.run / "submission.synthetic.csv", dtype={"id": "str"}, index_col="id")["label"]
+    assert predictions(made.run).idxmax(axis=1).to_dict() == drawn.test
+    written = pd.read_csv(made.run / "submission.synthetic.csv", dtype={"id": "str"}, index_col="id")["label"]
     assert {test_id: "dog" if probability > 0.5 else "cat" for test_id, probability in written.items()} == drawn.test
 
 
-def test_a_rehearsal_never_lies_beside_real_runs(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+def test_a_synthetic_run_never_lies_beside_real_runs(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
     succeeded(cli("run", DOGS, "--backbone", tiny))
     assert [path.name for path in (home / DOGS).iterdir()] == ["synthetic"]
-    rehearsed = only_run(home / DOGS / "synthetic")
-    before = {path: path.read_bytes() for path in rehearsed.rglob("*") if path.is_file()}
+    made = only_run(home / DOGS / "synthetic")
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
 
     real = succeeded(cli("run", DOGS, "--backbone", tiny, "--data", drawing.dogs(tmp_path)))
     assert "SYNTHETIC" not in real.out
@@ -200,21 +200,21 @@ def test_a_rehearsal_never_lies_beside_real_runs(cli: Cli, tiny: str, tmp_path: 
     assert json.loads((run / "result.json").read_text())["synthetic"] is False
     for part in ("runs", "data", "cache"):
         assert not list((home / DOGS / part).rglob("*synthetic*"))
-    assert only_run(home / DOGS / "synthetic") == rehearsed
-    assert {path: path.read_bytes() for path in rehearsed.rglob("*") if path.is_file()} == before
+    assert only_run(home / DOGS / "synthetic") == made
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
 
     again = succeeded(cli("run", DOGS, "--backbone", tiny))
     assert "there is no data" not in again.out
     assert f"run {run.name} is already finished" in again.out
-    for score in ("out_of_fold", "before_finish"):  # however good a rehearsal's score is, real runs come first
-        result = json.loads((rehearsed / "result.json").read_text())
-        (rehearsed / "result.json").write_text(json.dumps(result | {score: 0.0}))
+    for score in ("out_of_fold", "before_finish"):  # however good a synthetic run's score is, real runs come first
+        result = json.loads((made / "result.json").read_text())
+        (made / "result.json").write_text(json.dumps(result | {score: 0.0}))
     listed = succeeded(cli("runs", DOGS)).out
-    assert listed.index(run.name) < listed.index(rehearsed.name)
+    assert listed.index(run.name) < listed.index(made.name)
 
 
 @pytest.mark.parametrize("unpacked", [False, True], ids=["archive", "unpacked"])
-def test_with_data_in_the_workspace_there_is_no_rehearsal(
+def test_with_data_in_the_workspace_nothing_is_drawn(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, unpacked: bool
 ) -> None:
     archive, place = drawing.dogs(tmp_path), home / DOGS / "data"
@@ -241,7 +241,7 @@ def test_with_data_in_the_workspace_there_is_no_rehearsal(
         (["dogs.zip.crdownload"], False),
     ],
 )
-def test_only_a_workspace_that_never_had_data_is_rehearsed_in(names: list[str], absent: bool, home: Path) -> None:
+def test_only_a_workspace_that_never_had_data_is_given_drawn_images(names: list[str], absent: bool, home: Path) -> None:
     workspace = Workspace.of(DOGS)
     assert sources.is_absent(workspace)
     workspace.data.mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_only_a_workspace_that_never_had_data_is_rehearsed_in(names: list[str], 
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "train.csv"])
-def test_data_of_another_layout_is_an_error_and_no_rehearsal(cli: Cli, home: Path, name: str) -> None:
+def test_data_of_another_layout_is_an_error_and_nothing_is_drawn(cli: Cli, home: Path, name: str) -> None:
     (home / DOGS / "data").mkdir(parents=True)
     (home / DOGS / "data" / name).write_text("id,label\n")
     message = failed(cli("run", DOGS))
@@ -260,12 +260,12 @@ def test_data_of_another_layout_is_an_error_and_no_rehearsal(cli: Cli, home: Pat
     assert not (home / DOGS / "synthetic").exists()
 
 
-def test_a_data_path_that_is_not_there_is_an_error_and_no_rehearsal(cli: Cli, tmp_path: Path, home: Path) -> None:
+def test_a_data_path_that_is_not_there_is_an_error_and_nothing_is_drawn(cli: Cli, tmp_path: Path, home: Path) -> None:
     assert "no such file or folder" in failed(cli("run", DOGS, "--data", tmp_path / "dogs.zip"))
     assert not (home / DOGS / "synthetic").exists()
 
 
-def test_data_that_was_named_and_has_vanished_is_an_error_and_no_rehearsal(
+def test_data_that_was_named_and_has_vanished_is_an_error_and_nothing_is_drawn(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
     given_ = archives.extract(drawing.dogs(tmp_path), tmp_path / "given").folder
@@ -278,7 +278,7 @@ def test_data_that_was_named_and_has_vanished_is_an_error_and_no_rehearsal(
     assert not (home / DOGS / "synthetic").exists()
 
 
-def test_an_archive_that_has_vanished_is_still_unpacked_and_no_rehearsal(
+def test_an_archive_that_has_vanished_is_still_unpacked_and_nothing_is_drawn(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
     archive = drawing.dogs(tmp_path)
@@ -289,7 +289,9 @@ def test_an_archive_that_has_vanished_is_still_unpacked_and_no_rehearsal(
     assert not (home / DOGS / "synthetic").exists()
 
 
-def test_a_hold_out_that_is_too_large_for_a_rehearsal_is_made_smaller_and_said(cli: Cli, tiny: str, home: Path) -> None:
+def test_a_hold_out_that_is_too_large_for_a_synthetic_run_is_made_smaller_and_said(
+    cli: Cli, tiny: str, home: Path
+) -> None:
     done = succeeded(cli("run", DOGS, "--backbone", tiny, "--holdout", "2000"))
     assert "holdout = 40, of 120 synthetic training images" in done.out
     result = json.loads((only_run(home / DOGS / "synthetic") / "result.json").read_text())
@@ -300,14 +302,14 @@ def test_a_hold_out_that_is_too_large_for_a_rehearsal_is_made_smaller_and_said(c
     ("settings_", "words"),
     [("validation=valid", "the data brings no validation set"), ("fold=3", "did you mean 'folds'?")],
 )
-def test_a_setting_that_real_data_would_refuse_is_refused_in_a_rehearsal(
+def test_a_setting_that_real_data_would_refuse_is_refused_in_a_synthetic_run(
     cli: Cli, tiny: str, settings_: str, words: str
 ) -> None:
     assert words in failed(cli("run", DOGS, "--backbone", tiny, "--set", settings_))
 
 
 def test_a_competition_that_is_not_at_kaggle_has_no_rules_to_accept(home: Path) -> None:
-    paragraph = rehearsal.how_to_get_data(Project.of(plugin_of(described(kaggle=""))))
+    paragraph = synthetic_run.how_to_get_data(Project.of(plugin_of(described(kaggle=""))))
     assert "\n" not in paragraph
     assert "kaggle.com" not in paragraph
     assert "kaggle competitions" not in paragraph

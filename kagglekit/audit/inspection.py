@@ -319,7 +319,7 @@ def _suspects(table: pd.DataFrame, run: Run) -> list[Suspect]:
 def judge(project: Project, reference: str | None) -> Run | None:
     """Return the run to compare the labels with: the requested one, else the best on all images, else None.
 
-    Raises UserError for a rehearsal and for a run of another competition.
+    Raises UserError for a synthetic run and for a run of another competition.
     """
     competition = project.competition
     if reference is None:
@@ -328,6 +328,6 @@ def judge(project: Project, reference: str | None) -> Run | None:
     run = store.find(reference)
     name = findings.read(run).record.competition.name
     if run.synthetic or name != competition.name:
-        what = "a rehearsal" if run.synthetic else f"a run of {name}"
+        what = "a synthetic run" if run.synthetic else f"a run of {name}"
         raise UserError(f"--run {reference}: this is {what}, which can't judge the labels of {competition.name}.")
     return run

@@ -50,7 +50,7 @@ def next_steps(name: str, folder: Path, data: Path | None = None) -> str:
     run = f"kagglekit run ./{folder} --data {data or 'PATH'}"
     return (
         f"wrote {folder / module}.py and {folder / 'pyproject.toml'}\n"
-        f"next: kagglekit check ./{folder}              rehearse it on drawn images\n"
+        f"next: kagglekit check ./{folder}              try it on drawn images\n"
         f"      {run}    run it on the real archive or folder\n"
         f"      pip install ./{folder}                  install it under the name {name}"
     )

@@ -65,7 +65,7 @@ class Workspace:
 
     @property
     def synthetic(self) -> Workspace:
-        """The workspace for rehearsals on synthetic images, separate from real runs."""
+        """The workspace for synthetic runs, on drawn images, separate from real runs."""
         return Workspace(self.folder / "synthetic")
 
     @property

@@ -184,7 +184,7 @@ def _data(name: str) -> Iterator[Finding]:
     packed = sources.packed(project.workspace)
     if project.lacks_data(None):
         cure = f"kagglekit download {name}" if competition.kaggle else f"kagglekit run {name} --data PATH"
-        yield Finding("warning", "none yet: a run is a rehearsal on synthetic images", cure)
+        yield Finding("warning", "none yet: a run is synthetic, on drawn images", cure)
     elif packed and plugin.data is None:
         yield Finding("ok", f"{', '.join(path.name for path in packed)}: the next run unpacks it")
     else:

@@ -120,7 +120,7 @@ def _training_images(
         from kagglekit.competitions import synthetic
 
         console.warn(f"no data for {project.competition.name} yet (use --data PATH): the images are SYNTHETIC")
-        project = project.rehearsal
+        project = project.synthetic
         data_path = synthetic.draw(project.competition, project.workspace.data, num_folds).archive
     found = project.find_data(data_path, console)
     try:

@@ -43,8 +43,8 @@ class Project:
         return self.plugin.name
 
     @property
-    def rehearsal(self) -> Project:
-        """The same project in the workspace of rehearsals."""
+    def synthetic(self) -> Project:
+        """The same project in the workspace of synthetic runs."""
         return replace(self, workspace=self.workspace.synthetic)
 
     def settings(self, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:

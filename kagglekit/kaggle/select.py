@@ -37,7 +37,7 @@ class Choice:
 def choose(project: Project, file: Path | None, reference: str | None, *, force: bool) -> Choice:
     """Return the file if given, else the submission of the run if given, else that of the best run.
 
-    Raises UserError for a rehearsal, an unfinished run, another competition's run, a run without test images and,
+    Raises UserError for a synthetic run, an unfinished run, another competition's run, a run without test images and,
     unless `force`, a run on a sample.
     """
     if file is not None and reference is not None:
@@ -62,7 +62,7 @@ def _best(project: Project) -> store.Run:
     if run is not None:
         return run
     finished = sum(run.result is not None for run in store.all_runs(project.workspace))
-    others = f" (the {finished} finished are rehearsals, or used a sample)" if finished else ""
+    others = f" (the {finished} finished are synthetic, or used a sample)" if finished else ""
     raise UserError(f"no finished run of {project.name} to submit{others}: `kagglekit run {project.name}` creates one.")
 
 
@@ -76,7 +76,7 @@ def _checked(run: store.Run, project: Project, force: bool) -> store.Run:
         raise UserError(f"run {run.id} belongs to {name}: `kagglekit runs {project.name}` lists the runs to submit.")
     if run.synthetic:
         raise UserError(
-            f"run {run.id} is a SYNTHETIC rehearsal: it can't be submitted; "
+            f"run {run.id} is SYNTHETIC: it can't be submitted; "
             f"`kagglekit download {project.name}` downloads the real data."
         )
     if not _has_submission(run, run.finished()):

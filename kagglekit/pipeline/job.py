@@ -30,7 +30,7 @@ class Job:
     """Images per batch."""
     workspace: Workspace
     synthetic: bool
-    """Whether the run is a rehearsal on drawn images."""
+    """Whether the run is synthetic: its images are drawn."""
     console: Console
     pace: Pace | None = None
     """Expected times, if the run has to end within a budget."""

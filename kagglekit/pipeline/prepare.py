@@ -22,7 +22,7 @@ from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned
 from kagglekit.images import decoding, scan
 from kagglekit.models import backbone, batch_sizes, registry
-from kagglekit.pipeline import rehearsal, submission
+from kagglekit.pipeline import submission, synthetic_run
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import FeatureSettings, Recipe, by_first_names, by_names
@@ -73,14 +73,14 @@ def prepare(
         console.say(f"no plugin: the classes are {labels}; {row}")
     with _timed(seconds, "data"):
         if synthetic:
-            project = project.rehearsal
-            data_path, chosen = rehearsal.draw(project, chosen, console)
+            project = project.synthetic
+            data_path, chosen = synthetic_run.draw(project, chosen, console)
         files = project.find_data(data_path, console, remember=remember)
         project = project.on(files)
         competition = project.competition
         drops = None if synthetic else exclusions.of(project.workspace, console)
         found = tables.read(project, files, chosen.data, console, drops=drops)
-        submission.rehearse(plugin, competition, found)
+        submission.try_hook(plugin, competition, found)
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
         tables.check_classes(found, scanned, competition.task)

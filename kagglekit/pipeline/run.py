@@ -18,7 +18,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
 from kagglekit.data import exclusions
 from kagglekit.data.project import Project
-from kagglekit.pipeline import finalize, rehearsal, summary
+from kagglekit.pipeline import finalize, summary, synthetic_run
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.base import FoldByFold, Method
@@ -33,14 +33,14 @@ def run(
 ) -> store.Run:
     """Run a competition from its data to a submission, and return the run.
 
-    `settings` come from the command line. Without data, the run is a rehearsal. A finished run is shown again; a
+    `settings` come from the command line. Without data, the run is synthetic. A finished run is shown again; a
     killed one resumes. With `fold`, only the models of that fold are trained.
     """
     project = Project.load(name)
     with distributed.first_goes_first():  # the first process may be downloading the data
         absent = project.lacks_data(data_path)
         if absent:
-            console.warn(rehearsal.how_to_get_data(project))
+            console.warn(synthetic_run.how_to_get_data(project))
         job = prepare(project, data_path, settings, console, synthetic=absent)
     return go(job, fold)
 

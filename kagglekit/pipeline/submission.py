@@ -23,18 +23,18 @@ from kagglekit.runs import decided
 from kagglekit.tasks import decisions
 from kagglekit.tasks.decisions import Decision
 
-_REHEARSED = 10
+_TRIED = 10
 """Number of rows that the plugin's hook formats before anything is computed."""
 
 
-def rehearse(plugin: Plugin, competition: Competition, found: Tables) -> None:
+def try_hook(plugin: Plugin, competition: Competition, found: Tables) -> None:
     """Let the plugin's own hook, if any, format some rows of class priors. Raises PluginError if they are refused."""
     if not plugin.has("submission") or found.test.empty:
         return
     ids = submissions.expected_ids(competition, found.asked, found.sample)
     sample = found.sample
     if sample is None or len(submissions.of_images(competition, sample, ids)):
-        ids = ids[:_REHEARSED]
+        ids = ids[:_TRIED]
         sample = None if sample is None else submissions.of_images(competition, sample, ids)
     task = competition.task
     prior = task.prior(task.truth(found.train["label"]))

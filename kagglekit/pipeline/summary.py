@@ -18,7 +18,7 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
     """Print the final numbers, the leaderboard, the path of the submission and the next command."""
     competition = plugin.competition()
     if result.synthetic:
-        _show_rehearsal(this, plugin, result, console)
+        _show_synthetic(this, plugin, result, console)
         return
     console.table(f"run {this.id}", ("", ">"), facts(result))
     lines = leaderboard(competition.leaderboard, result, "this run, on the training images")
@@ -39,7 +39,7 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
     console.say(f"next: kagglekit submit {shlex.quote(plugin.name)} --run {this.id} --wait")
 
 
-def _show_rehearsal(this: store.Run, plugin: Plugin, result: Result, console: Console) -> None:
+def _show_synthetic(this: store.Run, plugin: Plugin, result: Result, console: Console) -> None:
     console.table(f"SYNTHETIC run {this.id}", ("", ">"), facts(result))
     console.say(f"submission, synthetic: {this.submission}")
     console.say(f"next: kagglekit run {plugin.name} --data ARCHIVE")

@@ -177,7 +177,7 @@ def compare(runs: Sequence[Run], console: Console) -> None:
             f"the runs are of different competitions ({', '.join(sorted(names))}): nothing can be compared."
         )
     if any(one.result.synthetic for one in found):
-        console.warn("one of them is a rehearsal: scores on SYNTHETIC images mean nothing")
+        console.warn("one of them is a synthetic run: scores on SYNTHETIC images mean nothing")
     console.table(f"runs of {names.pop()}", ("", *(f">{one.run.id}" for one in found)), _beside(found))
     _tell_settings(found, console)
     for other in found[1:]:

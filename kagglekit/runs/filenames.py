@@ -66,7 +66,7 @@ ROWS = "rows-{}"
 SUBMISSION = "submission.csv"
 """The submission to Kaggle."""
 SYNTHETIC_SUBMISSION = "submission.synthetic.csv"
-"""The submission of a rehearsal, which can't be submitted."""
+"""The submission of a synthetic run, which can't be submitted."""
 RESULT = "result.json"
 """The final numbers (`record.Result`). A run with this file is finished."""
 

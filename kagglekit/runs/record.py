@@ -116,7 +116,7 @@ class Record(Plain):
     """Number of training images that the user excluded."""
     seed: int = 0
     synthetic: bool = False
-    """Whether the run is a rehearsal on drawn images."""
+    """Whether the run is synthetic: its images are drawn."""
     started: str = ""
     """Local time at which the first command started."""
     gone_on: int = 0
@@ -211,7 +211,7 @@ class Result(Plain):
     sample: int = 0
     """Number of images in the sample; 0 for all images."""
     synthetic: bool = False
-    """Whether the run is a rehearsal on drawn images."""
+    """Whether the run is synthetic: its images are drawn."""
     backbones: tuple[str, ...] = ()
     method: str = "features"
     device: str = ""

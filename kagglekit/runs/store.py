@@ -31,7 +31,7 @@ TRAIN_ONLY = -1
 _OLD = 60.0
 """Age in seconds above which no command is still writing a small file."""
 SYNTHETIC = "synthetic"
-"""Part of the name of every folder and submission of a rehearsal."""
+"""Part of the name of every folder and submission of a synthetic run."""
 
 
 @dataclass
@@ -51,12 +51,12 @@ class Run:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the run is a rehearsal on drawn images."""
+        """Whether the run is synthetic: its images are drawn."""
         return f"-{SYNTHETIC}-" in self.id
 
     @property
     def submission(self) -> Path:
-        """Path of the submission; a rehearsal's is named differently."""
+        """Path of the submission; a synthetic run's is named differently."""
         return self.folder / (filenames.SYNTHETIC_SUBMISSION if self.synthetic else filenames.SUBMISSION)
 
     @property
@@ -274,7 +274,7 @@ def find(reference: str) -> Run:
 
 
 def all_runs(workspace: Workspace) -> list[Run]:
-    """Return the runs of a competition, oldest first, then its rehearsals."""
+    """Return the runs of a competition, oldest first, then its synthetic runs."""
     return [Run(folder) for folder in _folders((workspace.runs, workspace.synthetic.runs))]
 
 
@@ -286,7 +286,8 @@ def _folders(places: Iterable[Path]) -> list[Path]:
 def best_run(workspace: Workspace, accept: Callable[[Run, Result], bool] = lambda _run, _result: True) -> Run | None:
     """Return the accepted run with the best out-of-fold score; the oldest one if several are equal.
 
-    Rehearsals, runs on a sample and unfinished runs are ignored, and those scored by another metric than the newest.
+    Synthetic runs, runs on a sample and unfinished runs are ignored, and those scored by another metric than the
+    newest.
     """
     finished = [(run, run.result) for run in all_runs(workspace) if not run.synthetic]
     whole = [(run, result) for run, result in finished if result is not None and not result.sample]

@@ -36,7 +36,7 @@ def runs(
 ) -> None:
     """List runs, best score first.
 
-    Sample runs and rehearsals come last.
+    Sample runs and synthetic runs come last.
     """
     from kagglekit.cli import inspection
 

@@ -1,4 +1,4 @@
-"""Draw a small competition in a plugin's declared layout, for rehearsals without data, account or network.
+"""Draw a small competition in a plugin's declared layout, for runs without data, account or network.
 
 Like an archive from Kaggle, the drawn one contains images, tables, the sample submission and, if folders allow it,
 nested zips. What is to be predicted can be seen, a group (driver, patient) is a background, and the flip rule holds.

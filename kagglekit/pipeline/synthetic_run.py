@@ -1,4 +1,4 @@
-"""Runs without data: explain how to get it, and rehearse on drawn images."""
+"""Runs without data: explain how to get it, and run on drawn images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def how_to_get_data(project: Project) -> str:
             f"the archive from {competition.url}/data, and {ways}"
         )
     return (
-        f"there is no data for {competition.name} yet. To get it, {ways}. Until then, this is a rehearsal on a "
-        "SYNTHETIC competition: images drawn in the declared layout, in an archive with a sample submission. All "
+        f"there is no data for {competition.name} yet. To get it, {ways}. Until then, this is a run on a SYNTHETIC "
+        "competition: images drawn in the declared layout, in an archive with a sample submission. All "
         "steps are real; the score means nothing, and the submission can't be submitted."
     )
