@@ -17,6 +17,8 @@ class Workspace:
     """One competition's folder."""
 
     folder: Path
+    shared: Path | None = None
+    """Folder of the workspace whose cache this one shares, if any."""
 
     @classmethod
     def of(cls, name: str) -> Workspace:
@@ -31,7 +33,7 @@ class Workspace:
     @property
     def cache(self) -> Path:
         """Files that may be deleted at any time."""
-        return self.folder / "cache"
+        return (self.shared or self.folder) / "cache"
 
     @property
     def decisions(self) -> Path:
@@ -67,6 +69,11 @@ class Workspace:
     def synthetic(self) -> Workspace:
         """The workspace for synthetic runs, on drawn images, separate from real runs."""
         return Workspace(self.folder / "synthetic")
+
+    @property
+    def rehearsal(self) -> Workspace:
+        """The workspace for rehearsals, whose test images are hidden training images. They share the cache."""
+        return Workspace(self.folder / "rehearsal", self.folder)
 
     @property
     def recipe_file(self) -> Path:

@@ -78,6 +78,10 @@ class Competition:
     """Whether a mirrored image keeps its class: allowed, forbidden, or class -> class of the mirrored image."""
     leaderboard: Mapping[str, float] = field(default_factory=dict)
     """Known leaderboard scores: name -> score."""
+    mle_bench: float = 0.0
+    """The share of training images that MLE-bench hides by its plain rule, for `rehearse --split mle-bench`; 0: none is
+    known. The rule is scikit-learn's train_test_split with random_state=0, on the rows of the CSV file of labels, else
+    on the sorted paths."""
     url: str = ""
     """The competition's page; derived from the slug if omitted."""
 
@@ -92,6 +96,8 @@ class Competition:
         self._check_metric()
         self._check_rows()
         self._check_test()
+        if not 0 <= self.mle_bench < 1:
+            raise ValueError(f"mle_bench {self.mle_bench} must be a share of the training images, 0 to below 1")
         object.__setattr__(self, "leaderboard", MappingProxyType(dict(self.leaderboard)))
         if self.kaggle and not self.url:
             object.__setattr__(self, "url", f"https://www.kaggle.com/competitions/{self.kaggle}")

@@ -35,8 +35,18 @@ def resolve(competition: Competition, files: DataFiles, table: Table) -> Competi
             )
         competition = _named(competition, names)
     if isinstance(competition.target, Numbers) and not competition.target.means:
-        competition = competition.with_target(_measured(competition, table(competition)["label"]))
+        return measured(competition, table(competition)["label"])
     return competition
+
+
+def measured(competition: Competition, labels: Iterable[str]) -> Competition:
+    """Return the competition with the mean and standard deviation of its numbers, if it has any, in these labels.
+
+    Raises UserError for wrong labels, and for a number that none of them has.
+    """
+    if not isinstance(competition.target, Numbers):
+        return competition
+    return competition.with_target(_measured(competition, labels))
 
 
 def _named(competition: Competition, names: dict[str, str]) -> Competition:

@@ -80,6 +80,15 @@ def _held_of_labels(labels: Strata, count: int, seed: int) -> NDArray[np.bool_]:
     return held
 
 
+def most(labels: Strata, groups: NDArray[Any] | None) -> int:
+    """Return the largest number of folds into which `split` can deal rows with these strata, and groups if any."""
+    if groups is not None:
+        return len(np.unique(groups))
+    if labels.ndim == 2 or labels.dtype.kind in "iu":
+        return len(labels)
+    return int(np.unique(labels, return_counts=True)[1].max())
+
+
 def _joined(strata: Strata, most: int) -> Strata:
     """Return bins of numbers, (N,), of which neighbours are joined to `most` of them; names of classes as they are.
 

@@ -47,6 +47,11 @@ class Project:
         """The same project in the workspace of synthetic runs."""
         return replace(self, workspace=self.workspace.synthetic)
 
+    @property
+    def rehearsal(self) -> Project:
+        """The same project in the workspace of rehearsals."""
+        return replace(self, workspace=self.workspace.rehearsal)
+
     def settings(self, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:
         """Return the recipe. The command line overrides `recipe.toml`, which overrides the plugin and the defaults.
 

@@ -54,6 +54,8 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
         raise UserError(f"run {run.run.id} has no test images to submit: use `kagglekit export {run.run.id}` instead.")
     if run.run.synthetic:
         raise UserError(f"run {run.run.id} is synthetic, on drawn images: it can't be submitted.")
+    if run.run.rehearsal:
+        raise UserError(f"run {run.run.id} is a rehearsal on hidden training images: it can't be submitted.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already exists and is not an empty folder: name another, or remove it.")
     prior = run.task.prior(run.task.truth(_labels(run)))

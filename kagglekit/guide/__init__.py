@@ -17,6 +17,7 @@ _ORDER = (
     "fine-tuning",
     "kaggle",
     "look-at-the-model",
+    "rehearsal",
     "export",
     "settings",
     "commands",

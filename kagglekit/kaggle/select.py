@@ -37,8 +37,8 @@ class Choice:
 def choose(project: Project, file: Path | None, reference: str | None, *, force: bool) -> Choice:
     """Return the file if given, else the submission of the run if given, else that of the best run.
 
-    Raises UserError for a synthetic run, an unfinished run, another competition's run, a run without test images and,
-    unless `force`, a run on a sample.
+    Raises UserError for a synthetic run, a rehearsal's, an unfinished run, another competition's run, a run without
+    test images and, unless `force`, a run on a sample.
     """
     if file is not None and reference is not None:
         raise UserError("name a FILE or a run with --run, not both.")
@@ -46,9 +46,8 @@ def choose(project: Project, file: Path | None, reference: str | None, *, force:
         if not file.is_file():
             raise UserError(f"no file {file}: name an existing submission, or a run with --run ID.")
         digest = storage.file_sha256(file)
-        made = [
-            run for run in store.all_runs(project.workspace) if run.result and run.result.submission_sha256 == digest
-        ]
+        runs = (*store.all_runs(project.workspace), *store.rehearsals(project.workspace))
+        made = [run for run in runs if run.result and run.result.submission_sha256 == digest]
         if not made:
             return Choice(file, None)
         return Choice(file, _checked(made[0], project, force))
@@ -78,6 +77,11 @@ def _checked(run: store.Run, project: Project, force: bool) -> store.Run:
         raise UserError(
             f"run {run.id} is SYNTHETIC: it can't be submitted; "
             f"`kagglekit download {project.name}` downloads the real data."
+        )
+    if run.rehearsal:
+        raise UserError(
+            f"run {run.id} is a rehearsal on hidden training images: it can't be submitted; "
+            f"`kagglekit run {project.name}` creates a run to submit."
         )
     if not _has_submission(run, run.finished()):
         raise UserError(

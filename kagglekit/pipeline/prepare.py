@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -17,9 +18,10 @@ from kagglekit.base.words import listed
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import Competition
+from kagglekit.competitions.datafiles import DataFiles
 from kagglekit.data import exclusions, tables
 from kagglekit.data.project import Project
-from kagglekit.data.tables import Scanned
+from kagglekit.data.tables import Scanned, Tables
 from kagglekit.images import decoding, scan
 from kagglekit.models import backbone, batch_sizes, registry
 from kagglekit.pipeline import submission, synthetic_run
@@ -48,6 +50,20 @@ _PACKAGES = (
 """Packages whose versions may change the results."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """The data of a run and its settings, before the images are scanned."""
+
+    project: Project
+    recipe: Recipe
+    files: DataFiles
+    tables: Tables
+    mark: Literal["", "synthetic", "rehearsal"]
+    """What the run's name says of it."""
+    seconds: dict[str, float]
+    """Time that reading took."""
+
+
 def prepare(
     project: Project,
     data_path: Path | None,
@@ -61,6 +77,19 @@ def prepare(
 
     If `remember`, later commands without `--data` look in `data_path` too.
     """
+    return ready(read(project, data_path, settings, console, synthetic=synthetic, remember=remember), console)
+
+
+def read(
+    project: Project,
+    data_path: Path | None,
+    settings: Mapping[str, Any],
+    console: Console,
+    *,
+    synthetic: bool = False,
+    remember: bool = True,
+) -> Read:
+    """Resolve the recipe, find (or draw) the data, and read its tables."""
     seconds: dict[str, float] = {}
     plugin, competition = project.plugin, project.competition
     chosen = table.resolve(project, settings, console.say)
@@ -77,10 +106,24 @@ def prepare(
             data_path, chosen = synthetic_run.draw(project, chosen, console)
         files = project.find_data(data_path, console, remember=remember)
         project = project.on(files)
-        competition = project.competition
         drops = None if synthetic else exclusions.of(project.workspace, console)
         found = tables.read(project, files, chosen.data, console, drops=drops)
-        submission.try_hook(plugin, competition, found)
+    return Read(
+        project=project,
+        recipe=chosen,
+        files=files,
+        tables=found,
+        mark="synthetic" if synthetic else "",
+        seconds=seconds,
+    )
+
+
+def ready(data: Read, console: Console) -> Job:
+    """Scan the images, decide what depends on the machine, export the backbones, and open the run's folder."""
+    seconds = dict(data.seconds)
+    project, chosen, found = data.project, data.recipe, data.tables
+    plugin, competition = project.plugin, project.competition
+    submission.try_hook(plugin, competition, found)
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
         tables.check_classes(found, scanned, competition.task)
@@ -105,7 +148,7 @@ def prepare(
             "backbones": [backbone.record().to_plain() for backbone in used],
             "settings": by_first_names(decided.settings),
         },
-        synthetic,
+        data.mark,
     )
     this.seconds |= seconds
     return Job(
@@ -117,7 +160,7 @@ def prepare(
         backbones=used,
         batch_size=decided.batch_size,
         workspace=project.workspace,
-        synthetic=synthetic,
+        synthetic=data.mark == "synthetic",
         console=console,
         pace=decided.pace,
     )

@@ -87,7 +87,7 @@ def _logging(job: Job, name: str) -> AbstractContextManager[None]:
 
 def _show(job: Job) -> None:
     result = job.run.result
-    if distributed.is_first() and result is not None:
+    if distributed.is_first() and result is not None and not job.run.rehearsal:
         summary.show(job.run, job.plugin, result, job.console)
 
 

@@ -32,6 +32,8 @@ _OLD = 60.0
 """Age in seconds above which no command is still writing a small file."""
 SYNTHETIC = "synthetic"
 """Part of the name of every folder and submission of a synthetic run."""
+REHEARSAL = "rehearsal"
+"""Part of the name of every folder of a rehearsal's run."""
 
 
 @dataclass
@@ -53,6 +55,11 @@ class Run:
     def synthetic(self) -> bool:
         """Whether the run is synthetic: its images are drawn."""
         return f"-{SYNTHETIC}-" in self.id
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether the run's test images are hidden training images."""
+        return f"-{REHEARSAL}-" in self.id
 
     @property
     def submission(self) -> Path:
@@ -220,14 +227,17 @@ def _is_old(path: Path) -> bool:
         return False
 
 
-def open_run(workspace: Workspace, key: dict[str, Any], synthetic: bool = False) -> Run:
-    """Return the run with this key, or create it. The same command on the same data uses the same folder."""
+def open_run(workspace: Workspace, key: dict[str, Any], mark: Literal["", "synthetic", "rehearsal"] = "") -> Run:
+    """Return the run with this key, or create it. The same command on the same data uses the same folder.
+
+    `mark` becomes part of its name.
+    """
     digest = storage.digest(key, 32)
     workspace.runs.mkdir(parents=True, exist_ok=True)
     workspace.cache.mkdir(parents=True, exist_ok=True)
     with FileLock(workspace.cache / "runs.lock"):
         found = sorted(workspace.runs.glob(f"*-{digest[:8]}"))
-        begun = time.strftime("%Y%m%d-%H%M") + (f"-{SYNTHETIC}" if synthetic else "")
+        begun = time.strftime("%Y%m%d-%H%M") + (f"-{mark}" if mark else "")
         folder = found[-1] if found else workspace.runs / f"{begun}-{digest[:8]}"
         folder.mkdir(exist_ok=True)
     return Run(folder, digest)
@@ -262,7 +272,8 @@ def find(reference: str) -> Run:
     path = Path(reference)
     if (path / filenames.RECORD).is_file():
         return Run(path.resolve())
-    folders = [each for place in ("*/runs", f"*/{SYNTHETIC}/runs") for each in _folders(home().glob(place))]
+    places = ("*/runs", f"*/{SYNTHETIC}/runs", f"*/{REHEARSAL}/runs")
+    folders = [each for place in places for each in _folders(home().glob(place))]
     found = [folder for folder in folders if reference and folder.name.endswith(reference)]
     if len(found) == 1:
         return Run(found[0])
@@ -276,6 +287,11 @@ def find(reference: str) -> Run:
 def all_runs(workspace: Workspace) -> list[Run]:
     """Return the runs of a competition, oldest first, then its synthetic runs."""
     return [Run(folder) for folder in _folders((workspace.runs, workspace.synthetic.runs))]
+
+
+def rehearsals(workspace: Workspace) -> list[Run]:
+    """Return the runs of a competition's rehearsals, oldest first."""
+    return [Run(folder) for folder in _folders((workspace.rehearsal.runs,))]
 
 
 def _folders(places: Iterable[Path]) -> list[Path]:

@@ -27,6 +27,7 @@ def competition() -> Competition:
             "bronze": 0.06127,
             "median": 0.12216,
         },
+        mle_bench=0.1,
     )
 
 

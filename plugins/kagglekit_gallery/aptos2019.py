@@ -16,4 +16,5 @@ def competition() -> Competition:
         submission=ClassLabel(id="id_code", label="diagnosis"),
         metric="qwk",
         leaderboard={"gold": 0.93051, "silver": 0.91965, "bronze": 0.91449, "median": 0.88891},
+        mle_bench=0.1,
     )

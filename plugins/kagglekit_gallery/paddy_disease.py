@@ -15,4 +15,5 @@ def competition() -> Competition:
         submission=ClassLabel(id="image_id", label="label"),
         metric="accuracy",
         leaderboard={"gold": 0.98732, "silver": 0.98617, "bronze": 0.98387, "median": 0.96889},
+        mle_bench=0.25,
     )

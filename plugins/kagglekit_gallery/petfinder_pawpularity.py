@@ -16,4 +16,5 @@ def competition() -> Competition:
         submission=Value(id="Id", label="Pawpularity"),
         metric="rmse",
         leaderboard={"gold": 16.95041, "silver": 17.06636, "bronze": 17.0971, "median": 17.70298},
+        mle_bench=0.1,
     )

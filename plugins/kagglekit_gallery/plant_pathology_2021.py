@@ -16,4 +16,5 @@ def competition() -> Competition:
         submission=JoinedLabels(id="image", label="labels"),
         metric="f1(micro)",
         leaderboard={"gold": 0.8612, "silver": 0.85305, "bronze": 0.83508, "median": 0.75445},
+        mle_bench=0.2,
     )

@@ -16,4 +16,5 @@ def competition() -> Competition:
         submission=ProbabilityPerClass(id="StudyInstanceUID"),
         metric="auc(mean)",
         leaderboard={"gold": 0.97357, "silver": 0.97152, "bronze": 0.9709, "median": 0.9675},
+        mle_bench=0.1,
     )

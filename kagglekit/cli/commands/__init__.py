@@ -11,9 +11,10 @@ from kagglekit.cli.commands import (
     inspection,
     kaggle,
     looking,
+    rehearsing,
     running,
     training,
 )
 
-GROUPS = (running, kaggle, looking, training, exporting, folders, authoring, inspection, diagnosis)
+GROUPS = (running, rehearsing, kaggle, looking, training, exporting, folders, authoring, inspection, diagnosis)
 """In the order in which `kagglekit --help` shows them."""
