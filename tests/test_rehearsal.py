@@ -243,6 +243,21 @@ def test_no_class_and_no_label_loses_all_images() -> None:
         assert hidden.any()
 
 
+def test_each_seed_hides_other_groups_that_share_the_classes() -> None:
+    """Drivers have as many images as they have, of each class: folds would be dealt in one way only."""
+    random = np.random.default_rng(0)
+    groups = np.repeat([f"driver {n}" for n in range(12)], random.integers(20, 60, 12))
+    given = tables(random.choice(["a", "b", "c"], len(groups)).tolist(), len(groups) // 3, group=groups.tolist())
+    hidden = [frozenset(groups[part(Classes(["a", "b", "c"]), given, seed)]) for seed in range(10)]
+    assert len(set(hidden)) > 5
+    assert all(2 <= len(names) <= 4 for names in hidden), "a quarter of the images"
+    assert len({name for names in hidden for name in names}) > 9, "any may be hidden"
+    patients = tables(["sick" if n < 4 else "well" for n in range(40)], 14, group=[f"p{n // 2}" for n in range(40)])
+    for seed in range(10):
+        found = patients.train["label"][part(Classes(["sick", "well"]), patients, seed)]
+        assert set(found) == {"sick", "well"}, "a score needs both"
+
+
 def test_of_a_validation_set_of_its_own_only_that_is_hidden() -> None:
     given = tables(["a", "b"] * 20, 40, valid=[n >= 20 for n in range(40)])
     hidden = part(Classes(["a", "b"]), given, validation="valid")

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from kagglekit.base.arrays import Mask
+from kagglekit.base.arrays import Floats, Mask
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import resolving, row_groups, submissions
 from kagglekit.competitions.competition import Competition
@@ -20,9 +21,12 @@ from kagglekit.data import folds
 from kagglekit.data.tables import Tables
 from kagglekit.recipe import DataSettings
 from kagglekit.tasks.targets import SEPARATOR
+from kagglekit.tasks.task import Strata
 
 _LEAST, _MOST = 3, 10
 """One in how many images is hidden."""
+_DRAWS = 10
+"""Number of random sets of groups, of which the best stratified is hidden."""
 _REAL_TEST = "in the real test set"
 
 
@@ -38,7 +42,7 @@ class Hidden:
 
 
 def random_part(competition: Competition, tables: Tables, data: DataSettings, seed: int) -> Mask:
-    """Return which training images to hide, (N,): whole groups, stratified as folds are.
+    """Return which training images to hide, (N,): stratified as folds are, or random whole groups.
 
     Their share is that of the real test images among all, from a tenth to a third. With `validation = "valid"` they are
     of the data's own validation set. No class or label loses all its images.
@@ -50,16 +54,51 @@ def random_part(competition: Competition, tables: Tables, data: DataSettings, se
     labels = competition.task.strata(competition.task.truth(train["label"][pool]))
     groups = train["group"][pool].to_numpy() if "group" in train else None
     all_images = len(train) + len(tables.test)
+    if groups is not None and len(np.unique(groups)) < 2:
+        raise UserError(f"all {len(train)} training images are in one group, {str(groups[0])!r}: none can be hidden.")
     wanted = round(min(max(all_images / max(len(tables.test), 1), _LEAST), _MOST))
     count = max(2, min(wanted, folds.most(labels, groups)))
     hidden = np.zeros(len(train), bool)
-    hidden[pool] = folds.split(labels, groups, count, seed) == 0
+    if groups is None:
+        hidden[pool] = folds.split(labels, None, count, seed) == 0
+    else:
+        hidden[pool] = _some_groups(labels, groups, count, seed)
     hidden = _without_lost(_whole(hidden, train), train, competition)
     if not hidden.any():
         raise UserError(
             "no training image can be hidden: each has a class or label that no image of another group has."
         )
     return hidden
+
+
+def _some_groups(labels: Strata, groups: NDArray[Any], count: int, seed: int) -> Mask:
+    """Return a mask of random groups with about one in `count` images, (N,).
+
+    Of several draws it is one that lacks the fewest labels, and has shares of them most like those of all. Folds of
+    groups would not do: they are dealt by their sizes and labels, so that each seed would hide the same groups.
+    """
+    names, own = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(own)
+    random = np.random.default_rng(seed)
+    every = _shares(labels, np.ones(len(labels), bool))
+    best, least = np.zeros(len(labels), bool), (np.inf, np.inf)
+    for _ in range(_DRAWS):
+        order = random.permutation(len(names))
+        number = int(np.abs(np.cumsum(sizes[order])[:-1] - len(labels) / count).argmin()) + 1
+        hidden = np.isin(own, order[:number])
+        shares = _shares(labels, hidden)
+        apart = float(((shares == 0) & (every > 0)).sum()), float(np.abs(shares - every).sum())
+        if apart < least:
+            best, least = hidden, apart
+    return best
+
+
+def _shares(labels: Strata, rows: Mask) -> Floats:
+    """Return the share of each stratum, or of each of several labels, among some rows."""
+    if labels.ndim == 2:
+        return np.asarray(labels[rows].mean(axis=0), dtype=np.float64)
+    codes = np.unique(labels, return_inverse=True)[1]
+    return np.asarray(np.bincount(codes[rows], minlength=int(codes.max()) + 1) / rows.sum(), dtype=np.float64)
 
 
 def _whole(hidden: Mask, train: pd.DataFrame) -> Mask:
