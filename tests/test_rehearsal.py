@@ -21,6 +21,7 @@ from kagglekit.data.tables import Tables
 from kagglekit.pipeline import honesty
 from kagglekit.recipe import DataSettings
 from kagglekit.runs import store
+from kagglekit.runs.record import Result
 from tests import test_row_groups, test_runs_of_tasks
 from tests.conftest import Cli, Done, failed, real_archive, succeeded
 from tests.damage import Given
@@ -310,16 +311,38 @@ def test_mle_bench_takes_the_rows_of_a_table_in_their_order(tmp_path: Path) -> N
 # --- the numbers
 
 
+def estimate(score: float, error: float | None, clusters: int, *, lower_is_better: bool = True) -> Result:
+    return Result(
+        metric="log loss",
+        lower_is_better=lower_is_better,
+        out_of_fold=score,
+        standard_error=error,
+        before_finish=score,
+        clusters=clusters,
+        scored_images=clusters,
+        validation="folds",
+    )
+
+
 def test_the_expected_interval_covers_scores_of_other_rows_as_often_as_it_says() -> None:
     random, covered = np.random.default_rng(0), []
     for _ in range(2000):
         rows, other = random.exponential(1, 300), random.exponential(1, 100)
-        low, high = honesty.expected(rows.mean(), rows.std(ddof=1) / 300**0.5, 300, 100) or (0, 0)
+        of_rows = estimate(rows.mean(), rows.std(ddof=1) / 300**0.5, 300)
+        low, high = honesty.expected(of_rows, 100, named=True) or (0, 0)
         covered.append(low <= other.mean() <= high)
     assert 0.93 < np.mean(covered) < 0.965
-    assert honesty.expected(1.0, None, 1, 10) is None
-    few, many = (honesty.expected(0.0, 1.0, count, count) or (0, 0) for count in (3, 300))
+    assert honesty.expected(estimate(1, None, 1), 10, named=True) is None
+    few, many = (honesty.expected(estimate(0, 1, count), count, named=False) or (0, 0) for count in (3, 300))
     assert few[1] > 2 * many[1], "few groups say little of their spread"
+
+
+def test_no_better_score_is_expected_than_there_is() -> None:
+    low, high = honesty.expected(estimate(0.01, 0.1, 50), 50, named=True) or (1, 1)
+    assert low == 0 < high
+    low, high = honesty.expected(estimate(0.99, 0.1, 50, lower_is_better=False), 50, named=True) or (1, 1)
+    assert low < 0.99 < high == 1
+    assert (honesty.expected(estimate(0.01, 0.1, 50), 50, named=False) or (1, 1))[0] < 0, "of a function nobody knows"
 
 
 def test_the_mean_difference_of_splits_that_share_images() -> None:

@@ -7,19 +7,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kagglekit.runs.record import Result
+
 CONFIDENCE = 0.95
 
 
-def expected(score: float, error: float | None, clusters: int, of_test: int) -> tuple[float, float] | None:
+def expected(result: Result, of_test: float, *, named: bool) -> tuple[float, float] | None:
     """Return the interval in which a test set's score should be; None if the standard error is unknown.
 
-    `error` is that of the estimate, from `clusters` groups of rows that vary together (or as many rows); the test set
-    has `of_test`. Both vary: the variance of a mean is inverse to the number of groups.
+    The estimate is from groups of rows that vary together (or from as many rows), and the test set has `of_test` of
+    them. Both vary: the variance of a mean is inverse to the number of groups. Scores of the metrics that have a name
+    end at 0 or 1, their best.
     """
-    if error is None or clusters < 2:
+    if result.standard_error is None or result.clusters < 2:
         return None
-    half = _quantile(clusters - 1) * error * math.sqrt(1 + clusters / of_test)
-    return score - half, score + half
+    half = _quantile(result.clusters - 1) * result.standard_error * math.sqrt(1 + result.clusters / of_test)
+    low, high = result.out_of_fold - half, result.out_of_fold + half
+    if not named:
+        return low, high
+    return (max(low, 0.0), high) if result.lower_is_better else (low, min(high, 1.0))
 
 
 def mean_interval(differences: Sequence[float], test_to_train: float) -> tuple[float, float, float]:

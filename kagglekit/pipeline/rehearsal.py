@@ -94,7 +94,7 @@ def _record(run: Run, hidden: Hidden, seed: int) -> SeedRecord:
     result, made_from = run.finished(), run.record
     grade = grading.grade(run, hidden.competition, hidden.truth, seed)
     clusters = hidden.truth["group"].nunique()
-    interval = honesty.expected(result.out_of_fold, result.standard_error, result.clusters, clusters)
+    interval = honesty.expected(result, clusters, named=made_from.metric is not None)
     low, high = interval or (None, None)
     return SeedRecord(
         seed=seed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kagglekit.base.console import Console
 from kagglekit.base.scores import shown
 from kagglekit.competitions.plugins import Plugin
+from kagglekit.pipeline import honesty
 from kagglekit.runs import store
 from kagglekit.runs.record import Result
 from kagglekit.tasks import seconds
@@ -21,6 +22,7 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
         _show_synthetic(this, plugin, result, console)
         return
     console.table(f"run {this.id}", ("", ">"), facts(result))
+    _show_expected(this, result, console)
     lines = leaderboard(competition.leaderboard, result, "this run, on the training images")
     if lines:
         rows = [(line.name, f"{line.score:.5f}") for line in lines]
@@ -37,6 +39,19 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
     if not competition.kaggle:
         return
     console.say(f"next: kagglekit submit {shlex.quote(plugin.name)} --run {this.id} --wait")
+
+
+def _show_expected(this: store.Run, result: Result, console: Console) -> None:
+    """Print where the score of the test set should be, if it is known; its groups are as large as those scored."""
+    if not result.submission_sha256:
+        return
+    made_from = this.record
+    clusters = result.clusters * made_from.test_images / result.scored_images
+    interval = honesty.expected(result, clusters, named=made_from.metric is not None)
+    if interval is not None:
+        low, high = map(shown, interval)
+        images = f"{made_from.test_images} test images, if they are like the training images"
+        console.say(f"expected: {low} to {high} on the {images} (`kagglekit guide rehearsal`)")
 
 
 def _show_synthetic(this: store.Run, plugin: Plugin, result: Result, console: Console) -> None:
