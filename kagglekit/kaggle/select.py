@@ -47,10 +47,12 @@ def choose(project: Project, file: Path | None, reference: str | None, *, force:
             raise UserError(f"no file {file}: name an existing submission, or a run with --run ID.")
         digest = storage.file_sha256(file)
         runs = (*store.all_runs(project.workspace), *store.rehearsals(project.workspace))
-        made = [run for run in runs if run.result and run.result.submission_sha256 == digest]
+        made = [(run, run.result) for run in runs if run.result and run.result.submission_sha256 == digest]
         if not made:
             return Choice(file, None)
-        return Choice(file, _checked(made[0], project, force))
+        # equal files of several runs: one that is refused anyway, else a run on all images
+        first, _ = min(made, key=lambda each: (not (each[0].synthetic or each[0].rehearsal), each[1].sample))
+        return Choice(file, _checked(first, project, force))
     run = _best(project) if reference is None else store.find(reference)
     return Choice(run.submission, _unchanged(_checked(run, project, force)))
 
