@@ -14,9 +14,10 @@ from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.deploy import onnx_graph
 from kagglekit.deploy.fitted_run import FittedRun
+from kagglekit.pipeline.finished import FinishedRun
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
-from kagglekit.pipeline.methods.base import FinishedRun, Method, MethodRun
+from kagglekit.pipeline.methods.base import Method, MethodRun
 from kagglekit.pipeline.methods.fitted import Fitted
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
@@ -47,11 +48,8 @@ class Prior(Method):
         rows = [np.tile(run.prior, (count, 1)) for count in (len(run.scored_ids), len(run.readable))]
         return run.predictions(rows[0], run.all_requested(rows[1]))
 
-    def views(self, run: FinishedRun) -> tuple[str, ...]:
-        return ("plain",)
-
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        return Fitted(networks=())
+        return Fitted()
 
 
 @pytest.fixture

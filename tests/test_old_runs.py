@@ -84,7 +84,7 @@ def test_a_run_that_names_no_method_is_one_on_frozen_features(old: Old, tmp_path
     lines = (run / "recipe.toml").read_text().splitlines()
     (run / "recipe.toml").write_text("\n".join(line for line in lines if not line.startswith("method")))
     assert facts.facts(findings.read(store.Run(run)))["Run"][2] == ("method", "features, logistic")
-    assert FittedRun(store.Run(run), Console()).views == ("plain", "mirror")
+    assert FittedRun(store.Run(run), Console()).fitted().terms[0].views == ("plain", "mirror")
 
 
 def test_they_have_reports(cli: Cli, old: Old) -> None:

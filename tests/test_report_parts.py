@@ -68,7 +68,7 @@ def test_on_frozen_features_the_map_is_exact(
     if head == "mlp":  # not linear: what is shown is Grad-CAM's approximation
         assert any(evidence.any() for evidence in maps)
         return
-    standardise, linear, _ = fitted.fitted(part).head.layers
+    standardise, linear, _ = fitted.fitted(part).terms[0].head.layers
     nothing = np.zeros(len(standardise.mean))
     if head == "logistic on logits":  # which have a bias of their own
         nothing = fitted.fitted(part).networks[0].model().get_classifier().bias.detach().numpy()

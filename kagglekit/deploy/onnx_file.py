@@ -152,7 +152,7 @@ def _describe(
             "out_of_fold": json.dumps({metric: loss}),
             "activation": run.task.activation.name,
             "synthetic": json.dumps(run.run.synthetic),
-            "backbones": json.dumps([{key: getattr(b, key) for key in _SAID_OF_BACKBONES} for b in run.backbones]),
+            "backbones": json.dumps([{key: getattr(b, key) for key in _SAID_OF_BACKBONES} for b in run.predicting]),
             "weights_sha256": weights.hexdigest(),
             "made_by": json.dumps(backbone.exporter()),
         },

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads.layers import Head, Linear, Ordered, Relu, Standardise, Step, Unit
+from kagglekit.images.decoding import Preprocessing
 from kagglekit.models import onnx_export
-from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
+from kagglekit.pipeline.methods.fitted import WHOLE, Network, Term
 from kagglekit.pipeline.views import PLAIN
 from kagglekit.tasks.activations import SIGMOID, SOFTMAX, Activation, Standardised
 
@@ -53,6 +54,10 @@ class _Composer:
         self._graph = onnx.GraphProto(name="run")
         self._header: onnx.ModelProto | None = None
         self._count = 0
+        self._images: dict[Preprocessing, str] = {}
+        self._stacked: dict[tuple[Preprocessing, tuple[str, ...]], str] = {}
+        self._outputs: dict[tuple[Any, ...], str] = {}
+        """Networks in several views -> the prefix of their outputs, which several terms may use."""
         self._odds: dict[str, str] = {}
         """Sigmoids -> their scores: 1 - probability loses digits."""
 
@@ -60,20 +65,15 @@ class _Composer:
         import onnx
 
         kind = onnx.TensorProto.FLOAT if self._floats else onnx.TensorProto.UINT8
-        stacked = {}
         for name, preprocessing in self._run.preprocessings().items():
             shape = ["batch", *preprocessing.size, 3]
             self._graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
-            stacked[preprocessing] = self._views(self._pixels(name))
+            self._images[preprocessing] = self._pixels(name)
         fitted = self._run.fitted(part)
-        if not fitted.networks:
+        if not fitted.terms:
             method = self._run.recipe.training.method
             raise UserError(f"method {method} has no network to export.")
-        computed = []
-        for index, network in enumerate(fitted.networks):
-            images = stacked[network.backbone.preprocessing]
-            computed.append(self._by_view(self._network(network, f"{_NETWORK}{index}.", images, fitted.output)))
-        found = self._mean_of_networks(fitted, computed) if fitted.head is None else self._head(fitted.head, computed)
+        found = self._sum([(term.weight, self._term(term)) for term in fitted.terms])
         for step, value in self._run.steps.items():
             if value is not None:
                 found = {"temperature": self._temper, "clip": self._clip}[step](found, value)
@@ -119,31 +119,38 @@ class _Composer:
         """Return the images, scaled to the range of uint8 pixels."""
         return self._node("Mul", images, self._constant(255.0)) if self._floats else images
 
-    def _views(self, images: str) -> str:
+    def _views(self, preprocessing: Preprocessing, views: tuple[str, ...]) -> str:
         """Return the concatenated views of all images, (V * N, H, W, 3), so that each network runs only once."""
-        seen = [images if view == PLAIN else self._mirrored(images) for view in self._run.views]
-        return seen[0] if len(seen) == 1 else self._node("Concat", *seen, axis=0)
+        if (preprocessing, views) not in self._stacked:
+            images = self._images[preprocessing]
+            seen = [images if view == PLAIN else self._mirrored(images) for view in views]
+            self._stacked[preprocessing, views] = seen[0] if len(seen) == 1 else self._node("Concat", *seen, axis=0)
+        return self._stacked[preprocessing, views]
 
     def _mirrored(self, images: str) -> str:
         return self._node("Slice", images, *(self._constant([number]) for number in (-1, _END, 2, -1)))
 
-    def _network(self, network: Network, prefix: str, images: str, output: str) -> str:
-        """Add a network, with `prefix` before its names. Return the name of its output."""
+    def _network(self, network: Network, views: tuple[str, ...]) -> str:
+        """Add a network, unless that is done. Return what its names begin with."""
         import onnx
 
-        model = network.graph()
-        prefixed = onnx.compose.add_prefix(onnx_export.halved(model) if self._half else model, prefix)
-        self._header = prefixed
-        self._graph.node.append(onnx.helper.make_node("Identity", [images], [prefix + onnx_export.IMAGES]))
-        self._graph.node.extend(prefixed.graph.node)
-        self._graph.initializer.extend(prefixed.graph.initializer)
-        return prefix + output
+        key = network.key, views
+        if key not in self._outputs:
+            images = self._views(network.backbone.preprocessing, views)
+            prefix = f"{_NETWORK}{len(self._outputs)}."
+            model = network.graph()
+            prefixed = onnx.compose.add_prefix(onnx_export.halved(model) if self._half else model, prefix)
+            self._header = prefixed
+            self._graph.node.append(onnx.helper.make_node("Identity", [images], [prefix + onnx_export.IMAGES]))
+            self._graph.node.extend(prefixed.graph.node)
+            self._graph.initializer.extend(prefixed.graph.initializer)
+            self._outputs[key] = prefix
+        return self._outputs[key]
 
-    def _by_view(self, rows: str) -> list[str]:
+    def _by_view(self, rows: str, count: int) -> list[str]:
         """Split (V * N, …) into V values (N, …)."""
         import onnx
 
-        count = len(self._run.views)
         if count == 1:
             return [rows]
         self._count += 1
@@ -151,24 +158,34 @@ class _Composer:
         self._graph.node.append(onnx.helper.make_node("Split", [rows], names, axis=0, num_outputs=count))
         return names
 
-    # --- from the outputs of networks to probabilities; the same steps as in `Fitted.probabilities`
+    # --- from the outputs of networks to probabilities; the same steps as in `Term.probabilities`
 
-    def _mean_of_networks(self, fitted: Fitted, computed: Sequence[Sequence[str]]) -> str:
+    def _term(self, term: Term) -> str:
+        count = len(term.views)
+        computed = [self._by_view(self._network(network, term.views) + term.output, count) for network in term.networks]
+        return self._mean_of_networks(term, computed) if term.head is None else self._head(term, term.head, computed)
+
+    def _sum(self, weighted: Sequence[tuple[float, str]]) -> str:
+        if len(weighted) == 1:
+            return weighted[0][1]
+        return self._node("Sum", *(self._node("Mul", term, self._constant(weight)) for weight, term in weighted))
+
+    def _mean_of_networks(self, term: Term, computed: Sequence[Sequence[str]]) -> str:
         back = [
-            self._plain_classes(self._activated(network.activation, scores), index)
-            for network, by_view in zip(fitted.networks, computed, strict=True)
-            for index, scores in enumerate(by_view)
+            self._plain_classes(self._activated(network.activation, scores), classes)
+            for network, by_view in zip(term.networks, computed, strict=True)
+            for classes, scores in zip(term.view_classes, by_view, strict=True)
         ]
         return self._mean(back)
 
-    def _head(self, head: Head, computed: Sequence[Sequence[str]]) -> str:
+    def _head(self, term: Term, head: Head, computed: Sequence[Sequence[str]]) -> str:
         scores = []
-        for index in range(len(self._run.views)):
+        for index, classes in enumerate(term.view_classes):
             beside = [network[index] for network in computed]
             rows = beside[0] if len(beside) == 1 else self._node("Concat", *beside, axis=1)  # (N, D)
             for layer in head.layers:
                 rows = rows if isinstance(layer, Activation) else self._layer(layer, rows)
-            scores.append(self._plain_classes(rows, index))
+            scores.append(self._plain_classes(rows, classes))
         return self._activated(head.activation, self._mean(scores))
 
     def _activated(self, activation: Activation, scores: str) -> str:
@@ -207,9 +224,8 @@ class _Composer:
         )
         return self._node("Sub", self._constant(layer.shares), self._node("Add", *padded))
 
-    def _plain_classes(self, predicted: str, view: int) -> str:
+    def _plain_classes(self, predicted: str, classes: tuple[int, ...]) -> str:
         """Return the scores or predictions of a view, with mirrored classes mapped back."""
-        classes = self._run.view_classes[view]
         if classes == tuple(range(len(classes))):
             return predicted
         return self._node("Gather", predicted, self._constant(list(classes)), axis=1)

@@ -206,13 +206,14 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
     names = _examples(found.cases)
     places = list(names)
     read = _read(found, networks, places, places, console)
+    backbones = list({backbone.sha256: backbone for backbone in networks.run.predicting}.values())
     filters: dict[str, str | None] = {}
     answers: dict[str, list[shown.Answers]] = {}
     for place in places:
         picture = read[place]
         part = _PART.format(found.table["fold"].iloc[place])
         first = {network.backbone.sha256: network for network in reversed(networks.run.fitted(part).networks)}
-        for backbone in networks.run.backbones:
+        for backbone in backbones:
             network = first[backbone.sha256]
             model = networks.attention.model(network)
             if backbone.sha256 not in filters:
@@ -226,7 +227,7 @@ def _look_inside(found: Findings, networks: Networks, console: Console) -> list[
         shown.Inside(
             network=backbone.name, filters=filters.get(backbone.sha256), answers=answers.get(backbone.sha256, [])
         )
-        for backbone in networks.run.backbones
+        for backbone in backbones
     ]
 
 

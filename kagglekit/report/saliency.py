@@ -18,7 +18,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads.layers import Head, scores_by_torch
 from kagglekit.images.decoding import Pixels, Preprocessing
-from kagglekit.pipeline.methods.fitted import Fitted, Network
+from kagglekit.pipeline.methods.fitted import Network, Term
 from kagglekit.pipeline.views import PLAIN
 from kagglekit.report import gradcam
 from kagglekit.report.gradcam import Maps
@@ -69,10 +69,10 @@ class Attention:
         """Raise UserError if the run has no networks, or if its backbones have changed."""
         import torch
 
-        if not run.fitted().networks:
+        if not run.fitted().terms:
             raise UserError(f"method {run.recipe.training.method} has no network to inspect.")
         self._run = run
-        self._models: dict[tuple[str, ...], Any] = {}
+        self._models: dict[tuple[Any, ...], Any] = {}
         self.preprocessings = tuple(run.preprocessings().values())
         on_gpu = run.recipe.compute.provider != "cpu" and torch.cuda.is_available()
         self.device = "cuda" if on_gpu else "cpu"
@@ -100,27 +100,26 @@ class Attention:
 
     def model(self, network: Network) -> Any:
         """Return the timm model of a network, on the device."""
-        key = _key(network)
-        if key not in self._models:
-            self._models[key] = network.model().requires_grad_(requires_grad=False).to(self.device)
-        return self._models[key]
+        if network.key not in self._models:
+            self._models[network.key] = network.model().requires_grad_(requires_grad=False).to(self.device)
+        return self._models[network.key]
 
     def _keep_only(self, networks: Sequence[Network]) -> None:
         """Free all other networks: each fold may have its own, and memory must not grow with the number of folds."""
-        kept = {_key(network) for network in networks}
+        kept = {network.key for network in networks}
         self._models = {key: model for key, model in self._models.items() if key in kept}
 
     def _batch(self, asked: Sequence[Asked], part: str) -> list[Evidence | None]:
-        fitted = self._run.fitted(part)
-        networks, head = fitted.networks, None if fitted.head is None else self._scores(fitted, fitted.head)
         labels = np.array([image.label for image in asked])
         found: list[list[Evidence]] = [[] for _ in asked]
-        for view, classes in zip(self._run.views, self._run.view_classes, strict=True):
-            mirrored = view != PLAIN
-            for network, maps in self._of_view(networks, asked, head, np.array(classes)[labels], mirrored=mirrored):
-                for evidence, image, values in zip(found, asked, maps, strict=True):
-                    box = image.image.seen[network.backbone.preprocessing]
-                    evidence.append(Evidence(values[:, ::-1] if mirrored else values, box))
+        for term in self._run.fitted(part).terms:
+            head = None if term.head is None else self._scores(term, term.head)
+            for view, classes in zip(term.views, term.view_classes, strict=True):
+                mirrored, wanted = view != PLAIN, np.array(classes)[labels]
+                for network, maps in self._of_view(term.networks, asked, head, wanted, mirrored=mirrored):
+                    for evidence, image, values in zip(found, asked, term.weight * maps, strict=True):
+                        box = image.image.seen[network.backbone.preprocessing]
+                        evidence.append(Evidence(values[:, ::-1] if mirrored else values, box))
         return [_together(evidence) for evidence in found]
 
     def _of_view(
@@ -158,23 +157,19 @@ class Attention:
                 found.append((network, evidence))
         return found
 
-    def _scores(self, fitted: Fitted, head: Head) -> Callable[[Sequence[Any]], Any]:
+    def _scores(self, term: Term, head: Head) -> Callable[[Sequence[Any]], Any]:
         """Return a function from the pooled features of all networks (N, D) to the head's scores (N, C)."""
         import torch
 
         scores = scores_by_torch(head, self.device)
-        if fitted.output == "pooled":
+        if term.output == "pooled":
             return lambda rows: scores(torch.cat(list(rows), dim=1))
-        classifiers = [self.model(network).get_classifier() for network in fitted.networks]
+        classifiers = [self.model(network).get_classifier() for network in term.networks]
 
         def of_logits(rows: Sequence[Any]) -> Any:
             return scores(torch.cat([layer(pooled) for layer, pooled in zip(classifiers, rows, strict=True)], dim=1))
 
         return of_logits
-
-
-def _key(network: Network) -> tuple[str, ...]:
-    return network.name, network.backbone.sha256, str(network.weights)
 
 
 def normalised(images: Sequence[Prepared], preprocessing: Preprocessing, *, mirrored: bool = False) -> torch.Tensor:

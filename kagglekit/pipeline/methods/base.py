@@ -8,9 +8,9 @@ N: training images, M: test images, R: readable test images, C: classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from kagglekit.base import devices, shortlists
 from kagglekit.base.arrays import Floats
 from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
-from kagglekit.models.backbone import Backbone
+from kagglekit.pipeline.finished import FinishedRun
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.fitted import Fitted
 from kagglekit.pipeline.predictions import Candidate, Predictions
@@ -30,38 +30,6 @@ from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task, Truth
 from kagglekit.training.budget import Plan, Work
-
-
-class FinishedRun(Protocol):
-    """What a method reads of a finished run."""
-
-    @property
-    def run(self) -> Run:
-        """The run's folder and files."""
-
-    @property
-    def recipe(self) -> Recipe:
-        """Settings of the run."""
-
-    @property
-    def task(self) -> Task:
-        """All that depends on what is predicted."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What is predicted, such as the labels of the classes, in the order of predictions."""
-
-    @property
-    def mirror(self) -> tuple[int, ...] | None:
-        """For each class, the index of the mirrored image's class, (C,); None if flips are forbidden."""
-
-    @property
-    def steps(self) -> Mapping[str, float | None]:
-        """Finishing steps for single images -> value."""
-
-    @property
-    def backbones(self) -> Sequence[Backbone]:
-        """Backbones of the run. Raises UserError if one has changed since."""
 
 
 class Method(ABC):
@@ -105,10 +73,6 @@ class Method(ABC):
         """Run the stages and return the predictions; None in all processes but the first."""
 
     # --- after a run
-
-    @abstractmethod
-    def views(self, run: FinishedRun) -> tuple[str, ...]:
-        """Return the views of an image that the run predicts."""
 
     @abstractmethod
     def fitted(self, run: FinishedRun, part: str) -> Fitted:

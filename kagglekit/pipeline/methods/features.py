@@ -23,9 +23,10 @@ from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
 from kagglekit.models import registry
 from kagglekit.pipeline import views
+from kagglekit.pipeline.finished import FinishedRun
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.base import FinishedRun, Method, MethodRun
-from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
+from kagglekit.pipeline.methods.base import Method, MethodRun
+from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network, Term
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import HeadSettings, Recipe
 from kagglekit.runs import filenames
@@ -75,17 +76,17 @@ class FrozenFeatures(Method):
         stages.make("predict", run.write_predictions)
         return run.read_predictions()
 
-    def views(self, run: FinishedRun) -> tuple[str, ...]:
-        """Return the recipe's views, without the mirrored one if flips are forbidden."""
-        return views.allowed(run.recipe.features.feature_views, run.mirror)
-
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
         """Return the frozen backbones and the head of a part."""
-        return Fitted(
+        seen = views.allowed(run.recipe.features.feature_views, run.mirror)
+        term = Term(
             networks=tuple(Network(backbone.name, backbone) for backbone in run.backbones),
+            views=seen,
+            view_classes=run.classes_in(seen),
             head=head_file.load(run.run.folder / filenames.HEADS)[part],
             output=run.recipe.features.output,
         )
+        return Fitted((term,))
 
 
 class FeaturesRun(MethodRun):

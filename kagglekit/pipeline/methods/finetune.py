@@ -15,10 +15,11 @@ from kagglekit.base import devices, distributed
 from kagglekit.data import folds
 from kagglekit.models import registry
 from kagglekit.pipeline import tta
+from kagglekit.pipeline.finished import FinishedRun
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods.base import FinishedRun, FoldByFold
+from kagglekit.pipeline.methods.base import FoldByFold
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
-from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network
+from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network, Term
 from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
@@ -87,20 +88,16 @@ class FineTuning(FoldByFold):
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
         job.console.say(f"fold {fold} is trained; {left}; run the command without --fold to combine them")
 
-    def views(self, run: FinishedRun) -> tuple[str, ...]:
-        """Return the plain view, and the mirrored one if the run kept it."""
-        return (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
-
     def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        """Return the trained models of a fold, or of the whole run."""
+        """Return the trained models of a fold, or of the whole run, in the mirrored view too if the run kept it."""
         last = _last_weights(run.recipe.schedule)
-        return Fitted(
-            networks=tuple(
-                _network(run, model, run.run.folder / model.folder / last)
-                for model in fold_models(run.run, run.recipe, run.backbones)
-                if part in (WHOLE, f"fold{model.fold}")
-            )
+        seen = (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
+        networks = tuple(
+            _network(run, model, run.run.folder / model.folder / last)
+            for model in fold_models(run.run, run.recipe, run.backbones)
+            if part in (WHOLE, f"fold{model.fold}")
         )
+        return Fitted((Term(networks=networks, views=seen, view_classes=run.classes_in(seen)),))
 
     def _prepared(self, job: Job, stages: Stages) -> FinetuneRun:
         run = FinetuneRun(job)

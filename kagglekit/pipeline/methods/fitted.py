@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kagglekit.base.arrays import Floats
 from kagglekit.heads import prediction
 from kagglekit.heads.layers import Head
+from kagglekit.images.decoding import Preprocessing
 from kagglekit.models import backbone, onnx_export, timm_models
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.views import ViewClasses
@@ -43,6 +44,11 @@ class Network:
     activation: Activation = SOFTMAX
     """From the scores of its own head to predictions."""
 
+    @property
+    def key(self) -> tuple[str, str, Preprocessing, str]:
+        """What tells networks apart, of one run or of several."""
+        return self.name, self.backbone.sha256, self.backbone.preprocessing, str(self.weights)
+
     def graph(self) -> onnx.ModelProto:
         """Return the ONNX graph."""
         import onnx
@@ -67,31 +73,46 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """A part of a finished run that can predict: the whole, or the models of one fold.
-
-    Export and report reproduce `probabilities` from these fields.
-    """
+class Term:
+    """Networks that predict together: a term of the weighted sum that a run predicts."""
 
     networks: tuple[Network, ...]
-    """Networks of the part. If the method has none, nothing can be exported or explained."""
+    views: tuple[str, ...]
+    """Views of an image that each network sees."""
+    view_classes: ViewClasses
+    """For each view, the class that an image of class c shows, (V, C)."""
     head: Head | None = None
     """Head on the concatenated outputs of all networks; None if each network has its own head."""
     output: Literal["pooled", "logits"] = "logits"
     """Output of the networks that is used."""
+    weight: float = 1.0
 
-    def probabilities(
-        self, outputs: Sequence[Sequence[Mapping[str, NDArray[Any]]]], view_classes: ViewClasses
-    ) -> Floats:
+    def probabilities(self, outputs: Sequence[Sequence[Mapping[str, NDArray[Any]]]]) -> Floats:
         """Return probabilities (N, C). `outputs` has one mapping per network and view: output name -> (N, …)."""
         read = [[view[self.output] for view in network] for network in outputs]
         if self.head is not None:
             by_view = [np.concatenate(beside, axis=1) for beside in zip(*read, strict=True)]
-            return prediction.predict(self.head, np.stack(by_view, axis=1), view_classes)
+            return prediction.predict(self.head, np.stack(by_view, axis=1), self.view_classes)
         plain = [
             network.activation.predictions(logits.astype(np.float64))[:, list(classes)]
             for network, by_view in zip(self.networks, read, strict=True)
-            for logits, classes in zip(by_view, view_classes, strict=True)
+            for logits, classes in zip(by_view, self.view_classes, strict=True)
         ]
         mean: Floats = np.mean(plain, axis=0)
         return mean
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A part of a finished run that can predict: the whole, or the models of one fold.
+
+    Export and report reproduce the weighted sum of `Term.probabilities`.
+    """
+
+    terms: tuple[Term, ...] = ()
+    """Their weights sum to one. If the method has no networks, there are none: nothing can be exported or explained."""
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Networks of all terms."""
+        return tuple(network for term in self.terms for network in term.networks)
