@@ -180,6 +180,22 @@ def mean(parts: Iterable[Wide]) -> Wide:
     return total
 
 
+def mixed(parts: Sequence[tuple[float, Wide]]) -> Wide:
+    """Return the sum of several predictions of the same rows, (N, C), each times its weight; as short lists if one is.
+
+    The weights sum to one.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    if not any(isinstance(part, Shortlists) for _, part in parts):
+        return np.asarray(sum(weight * np.asarray(part) for weight, part in parts))
+    rows, columns = parts[0][1].shape
+    step = max(1, _BLOCK // columns)
+    blocks = [slice(start, start + step) for start in range(0, max(1, rows), step)]
+    sums = (sum(weight * np.asarray(part[block]) for weight, part in parts) for block in blocks)
+    return joined([Shortlists.of(np.asarray(total)) for total in sums])
+
+
 def _mean_of_lists(lists: Sequence[Shortlists], others: NDArray[Any] | None, number: int) -> Shortlists:
     """Return the sum of lists and of `others`, if any, over the `number` of all."""
     step = max(1, _BLOCK // lists[0].columns)

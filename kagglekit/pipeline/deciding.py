@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kagglekit.metrics import Metric
 from kagglekit.pipeline.gates import Advance, Gate, Scored, judge, parts, still
 from kagglekit.tasks import fitting
 from kagglekit.tasks.decisions import Decision
-from kagglekit.tasks.task import Decided, Task
+from kagglekit.tasks.task import Decided, Task, Truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,17 @@ def usual(task: Task, metric: Metric) -> Decision:
 def sees_predictions(metric: Metric) -> bool:
     """Return whether a metric needs predictions, and not what is decided of them."""
     return metric.needs in ("probabilities", "ranks")
+
+
+def proper(task: Task) -> Metric:
+    """Return the task's proper loss as a metric."""
+    losses = task.losses
+
+    def score(truth: Truth, rows: Any) -> float:
+        return float(losses(truth, rows).mean())
+
+    found = Metric(name=task.loss, score=score, per_row=losses, takes_lists=True)
+    return found.of_kind(task.target.kind)
 
 
 def needed(metric: Metric, predictions: Wide, decision: Decision) -> Wide:

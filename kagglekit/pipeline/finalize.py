@@ -25,7 +25,7 @@ from kagglekit.runs.stages import Stage, Stages
 from kagglekit.tasks import fitting
 from kagglekit.tasks.decisions import Decision
 from kagglekit.tasks.seconds import ACCURACY
-from kagglekit.tasks.task import Decided, Task
+from kagglekit.tasks.task import Decided
 
 _MANY = 1 << 18
 """Number of predictions from which finishing shows its progress."""
@@ -61,7 +61,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     rows = grouping.of_rows(job, predictions)
     train = grouping.scored(rows.train)
     ids = train["id"].tolist()
-    scored = _scored(train, rows.oof, job.competition.task)
+    scored = gates.scored_rows(train, rows.oof, job.competition.task)
     metric = job.competition.scored_by
 
     def finish_() -> None:
@@ -252,20 +252,10 @@ def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Wi
         validation=job.recipe.data.validation,
         sample=job.recipe.data.sample,
         synthetic=job.synthetic,
-        backbones=tuple(backbone.name for backbone in job.backbones),
+        backbones=tuple(backbone.name for backbone in job.run.record.backbones),
         method=job.recipe.training.method,
         device=provider.used,
         # several if folds ran on different machines
         predicted_on=tuple(sorted({each.used for each in job.run.providers})),
         submission_sha256="" if job.tables.test.empty else storage.file_sha256(job.run.submission),
-    )
-
-
-def _scored(train: pd.DataFrame, oof: Wide, task: Task) -> gates.Scored:
-    clusters = train["group"] if "group" in train else train["id"]
-    return gates.Scored(
-        task.truth(train["label"]),
-        oof,
-        pd.factorize(clusters)[0].astype(np.int64),
-        train["fold"].to_numpy(),
     )

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats
@@ -23,7 +24,7 @@ from kagglekit.data import folds
 from kagglekit.metrics import Metric, UndefinedScoreError, clustered_error, resampling
 from kagglekit.metrics.metric import Resamples
 from kagglekit.runs.record import FinishingStep
-from kagglekit.tasks.task import Truth
+from kagglekit.tasks.task import Task, Truth
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 400
@@ -50,6 +51,12 @@ class Scored:
     probabilities: Wide
     clusters: NDArray[np.int64]
     fold: folds.Fold
+
+
+def scored_rows(train: pd.DataFrame, oof: Wide, task: Task) -> Scored:
+    """Return the rows of a table with `id`, `label`, `fold` and, if there are groups, `group`."""
+    clusters = train["group"] if "group" in train else train["id"]
+    return Scored(task.truth(train["label"]), oof, pd.factorize(clusters)[0].astype(np.int64), train["fold"].to_numpy())
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,16 @@ def gain_interval(scored: Scored, before: Wide, after: Wide, metric: Metric, see
         return -float("inf"), float("inf")
     low, high = np.quantile(_bootstrap_gains(scored, before, after, metric, seed), [0.025, 0.975])
     return float(low), float(high)
+
+
+def gain_error(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) -> tuple[float, float]:
+    """Return the gain of `after` over `before` and its standard error, where a cluster counts as one observation."""
+    sign = 1.0 if metric.lower_is_better else -1.0
+    if metric.per_row is not None:
+        gains = sign * (_row_scores(scored.truth, before, metric) - _row_scores(scored.truth, after, metric))
+        return float(gains.mean()), clustered_error(gains, scored.clusters)
+    gain = sign * (score(scored.truth, before, metric) - score(scored.truth, after, metric))
+    return gain, float(np.std(_bootstrap_gains(scored, before, after, metric, seed), ddof=1))
 
 
 def standard_error(scored: Scored, needed: Wide, metric: Metric, seed: int) -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -136,13 +135,7 @@ def _metric(found: Findings) -> Metric:
     record, task = found.record, found.task
     if record.metric is not None:
         return metrics.resolve(record.metric, task.columns, record.positive or "").of_kind(task.target.kind)
-    losses = task.losses
-
-    def score(truth: Truth, rows: Any) -> float:
-        return float(losses(truth, rows).mean())
-
-    proper = Metric(name=task.loss, score=score, per_row=losses, takes_lists=True)
-    return proper.of_kind(task.target.kind)
+    return deciding.proper(task)
 
 
 def _correlation(task: Task, truth: Truth, one: Wide, other: Wide) -> float:

@@ -37,6 +37,10 @@ class _ByColumn(Task):
         """Names of the columns for people, (C,)."""
         return tuple(self.target.meanings.values())
 
+    def seen(self, truth: Truth, predictions: Wide) -> Floats:  # noqa: ARG002
+        """Return all predictions, (N, C)."""
+        return np.asarray(predictions)
+
     def prior(self, truth: Truth) -> Floats:
         """Return the mean of each column, (C,)."""
         return centres(np.asarray(truth, dtype=np.float64))
@@ -74,10 +78,15 @@ class _Logistic(_ByColumn):
         both = (yes > 0) & (no > 0)
         return np.where(both, no / np.where(both, yes, 1.0), 1.0) ** balance
 
-    def losses(self, truth: Truth, predictions: Wide) -> Floats:
+    def losses_of(self, truth: Truth, seen: Floats) -> Floats:
         """Return each row's mean binary log loss over the columns, (N,)."""
-        losses: Floats = _binary_losses(truth, predictions).mean(axis=1)
+        losses: Floats = _binary_losses(truth, seen).mean(axis=1)
         return losses
+
+    def slopes(self, truth: Truth, seen: Floats) -> Floats:
+        """Return the derivative of each row's mean log loss, (N, C)."""
+        right = np.clip(seen, _EPSILON, 1 - _EPSILON)
+        return np.asarray((right - truth) / (right * (1 - right)) / len(self.columns))
 
 
 class AnyOf(_Logistic):
@@ -295,18 +304,25 @@ class Counted(_OfNumbers):
         """The standard deviation of each column, (C,)."""
         return np.array(self._scales)
 
-    def losses(self, truth: Truth, predictions: Wide) -> Floats:
+    def losses_of(self, truth: Truth, seen: Floats) -> Floats:
         """Return each row's squared error in `units`, mean over the columns, (N,): 1 if the mean is predicted.
 
         If errors count by their size, it is twice Huber's loss (Huber 1964). An unknown number has none.
         """
-        errors = np.abs((truth - np.asarray(predictions)) / self.units)
+        errors = np.abs((truth - seen) / self.units)
         if self.target.absolute:
             errors = np.where(errors > HUBER, HUBER * (2 * errors - HUBER), errors**2)
         else:
             errors = errors**2
         losses: Floats = np.where(np.isnan(truth), 0.0, errors).mean(axis=1)
         return losses
+
+    def slopes(self, truth: Truth, seen: Floats) -> Floats:
+        """Return the derivative of each row's mean squared error, or of its Huber's loss, (N, C)."""
+        errors = (seen - truth) / self.units
+        if self.target.absolute:
+            errors = np.clip(errors, -HUBER, HUBER)
+        return np.where(np.isnan(truth), 0.0, 2 * errors / self.units / len(self.columns))
 
 
 class Shared(_Logistic, _OfNumbers):

@@ -74,11 +74,19 @@ class OneOf(Task):
         """Return the classes that mirrored images show, (N,)."""
         return np.asarray(columns, dtype=np.int64)[_indices(truth)]
 
-    def losses(self, truth: Truth, predictions: Wide) -> Floats:
-        """Return each row's log loss as Kaggle computes it, (N,)."""
+    def seen(self, truth: Truth, predictions: Wide) -> Floats:
+        """Return the probability of each row's class, (N, 1), divided by the sum of all, as Kaggle does it."""
         own = predictions[np.arange(len(truth)), _indices(truth)] / predictions.sum(axis=1)
-        right = np.clip(own, _EPSILON, 1 - _EPSILON)
+        return np.asarray(own)[:, None]
+
+    def losses_of(self, truth: Truth, seen: Floats) -> Floats:  # noqa: ARG002
+        """Return each row's log loss, (N,)."""
+        right = np.clip(seen[:, 0], _EPSILON, 1 - _EPSILON)
         return np.asarray(-np.log(right), dtype=np.float64)
+
+    def slopes(self, truth: Truth, seen: Floats) -> Floats:  # noqa: ARG002
+        """Return the derivative of each row's log loss, (N, 1)."""
+        return np.asarray(-1 / np.clip(seen, _EPSILON, None))
 
     def guessing(self, truth: Truth) -> float:
         """Return the entropy of the classes: rows of all of them would take much memory."""

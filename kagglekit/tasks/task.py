@@ -127,9 +127,21 @@ class Task(ABC):
     def mirrored(self, truth: Truth, columns: Sequence[int]) -> Truth:
         """Return the truth of mirrored images. `columns` has the column that each becomes, (C,)."""
 
-    @abstractmethod
     def losses(self, truth: Truth, predictions: Wide) -> Floats:
         """Return the proper loss of each row, (N,)."""
+        return self.losses_of(truth, self.seen(truth, predictions))
+
+    @abstractmethod
+    def seen(self, truth: Truth, predictions: Wide) -> Floats:
+        """Return what the proper loss sees of predictions, (N, J): that of a mean is the mean of what it sees."""
+
+    @abstractmethod
+    def losses_of(self, truth: Truth, seen: Floats) -> Floats:
+        """Return the proper loss of what it sees of each row, (N,)."""
+
+    @abstractmethod
+    def slopes(self, truth: Truth, seen: Floats) -> Floats:
+        """Return the derivative of each row's loss by what it sees, (N, J)."""
 
     def guessing(self, truth: Truth) -> float:
         """Return the loss of predicting the prior of every image."""
