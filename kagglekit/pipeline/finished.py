@@ -1,13 +1,15 @@
 """What methods, export and report read of a finished run, from its folder, without the plugin.
 
-V: views, C: classes.
+N: scored images, R: readable test images, V: views, C: classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
+from kagglekit.base.arrays import Labels
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions.competition import mirror_classes
@@ -21,6 +23,18 @@ from kagglekit.recipe import FeatureSettings
 from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.store import Run
 from kagglekit.tasks import decisions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The images whose predictions are read."""
+
+    ids: Sequence[str]
+    """The scored training images, (N,)."""
+    fold: Labels
+    """Their folds, (N,)."""
+    test: Sequence[str]
+    """The readable test images, (R,)."""
 
 
 class FinishedRun:

@@ -127,7 +127,7 @@ def ready(data: Read, console: Console) -> Job:
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
         tables.check_classes(found, scanned, competition.task)
-    key = _key(plugin, competition, chosen, scanned)
+    key = _key(plugin, competition, chosen, scanned) | dict(table.inputs(chosen, project.workspace))
     with _timed(seconds, "backbones"):
         spent, native = sum(seconds.values()), scanned.usual_shape
         valid = int(scanned.train["valid"].sum()) if "valid" in scanned.train else 0

@@ -88,6 +88,7 @@ def _logging(job: Job, name: str) -> AbstractContextManager[None]:
 def _show(job: Job) -> None:
     result = job.run.result
     if distributed.is_first() and result is not None and not job.run.rehearsal:
+        table.get(job.recipe.training.method).show(job.run, job.console)
         summary.show(job.run, job.plugin, result, job.console)
 
 
@@ -135,7 +136,7 @@ def _made_from(job: Job, before: Record | None) -> Record:
         positive=job.competition.submission.positive or None,
         leaderboard=job.competition.leaderboard,
         bundle=submissions.describe(job.competition, [hook for hook in submissions.HOOKS if job.plugin.has(hook)]),
-        backbones=tuple(backbone.record() for backbone in job.backbones),
+        backbones=table.get(job.recipe.training.method).backbones(job),
         batch_size=job.batch_size,
         train_images=len(job.tables.train),
         test_images=len(job.tables.requested),

@@ -137,9 +137,13 @@ class TrainingSettings(Section):
 
     method: str = setting(
         "auto",
-        "`features`: heads on frozen backbones; `finetune`: train the backbone; `auto` by device, images and budget.",
+        "`features`: heads on frozen backbones; `finetune`: train the backbone; `auto` by device, images and budget; "
+        "`blend`: combine runs, which `kagglekit blend` sets.",
     )
     start: str = setting("", "Weights to start from, as RUN:PHASE; empty uses the pretrained ones.")
+    members: tuple[str, ...] = setting(
+        (), "Ids of the runs that method `blend` combines; `kagglekit blend` fills them in.", late=True
+    )
     models: int = setting(
         1, "Number of models per fold, each with its own random seed; their probabilities are averaged.", at_least(1)
     )

@@ -46,6 +46,8 @@ PACE = "pace.json"
 """In a model's folder: how long it trains, to end within the budget (`record.ModelPace`)."""
 LEFT_OUT = "left-out.json"
 """The folds that were left out to end within the budget (`record.LeftOut`)."""
+BLEND = "blend.json"
+"""The members of a blend, and the weights that were chosen (`record.Blend`)."""
 
 UNFINISHED = "unfinished.parquet"
 """Out-of-fold probabilities before the steps temperature and clip."""

@@ -169,6 +169,43 @@ class Alone(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlendMember(Plain):
+    """A run that may be blended, or a model or view inside it."""
+
+    name: str
+    """Id of the run, and after a slash the member inside it."""
+    score: float
+    """Out-of-fold score before finishing steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendWay(Plain):
+    """A way to blend."""
+
+    name: str
+    weights: Mapping[str, float]
+    """Member -> weight for other images, chosen on all scored ones."""
+    parts: Mapping[str, Mapping[str, float]]
+    """Part of the scored images -> the same, chosen on the others."""
+    score: float
+    """Out-of-fold score, each part with its own weights."""
+    gain: float
+    """Gain over the best member, which each part chooses too; positive is better."""
+    low: float
+    high: float
+    """Upper bound of the gain's 95% bootstrap interval; `low` is the lower bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Plain):
+    """The members of a blend and their weights: `blend.json`."""
+
+    members: tuple[BlendMember, ...]
+    ways: tuple[BlendWay, ...]
+    """The first is the best member; the others are candidates for better predictions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provider(Plain):
     """The device of a computation: `provider.json` of a run and of each fine-tuned model."""
 

@@ -1,4 +1,4 @@
-"""`run`."""
+"""`run`, `blend`."""
 
 from __future__ import annotations
 
@@ -97,3 +97,29 @@ def run(
     if sending is None:
         running.refuse_without_submit(message, wait=wait)
     running.run(name, data, chosen, fold=fold, processes=processes, sending=sending, report=not no_report)
+
+
+@commands.command(
+    epilog=examples(
+        "kagglekit blend dogs-vs-cats",
+        "kagglekit blend dogs-vs-cats 0a1b2c3d 4e5f6a7b",
+    )
+)
+def blend(
+    name: Name,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN…]", help="Runs to combine. Default: all finished ones with the same folds."),
+    ] = None,
+    data: Data = None,
+    set_: Set = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html.")] = False,
+) -> None:
+    """Combine runs into one that predicts better.
+
+    It tries their mean and weighted sums, also of models and views inside a run, and keeps what is proven to gain.
+    The result is a run like any other.
+    """
+    from kagglekit.cli import blending
+
+    blending.blend(name, runs or [], data, settings(set_), report=not no_report)

@@ -8,24 +8,27 @@ N: training images, M: test images, R: readable test images, C: classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import devices, shortlists
 from kagglekit.base.arrays import Floats
+from kagglekit.base.console import Console
 from kagglekit.base.shortlists import Wide
+from kagglekit.base.workspace import Workspace
 from kagglekit.data import folds
-from kagglekit.pipeline.finished import FinishedRun
+from kagglekit.pipeline.blending import Member
+from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.fitted import Fitted
 from kagglekit.pipeline.predictions import Candidate, Predictions
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import Provider
+from kagglekit.runs.record import BackboneRecord, Provider
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task, Truth
@@ -40,6 +43,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     """Name of the method, as in the setting `method`."""
+    takes_backbones: ClassVar[bool] = True
+    """Whether the backbones of the settings are used."""
 
     @abstractmethod
     def describe(self, recipe: Recipe) -> str:
@@ -62,7 +67,15 @@ class Method(ABC):
         """Choose the settings that depend on machine and budget. Raises UserError if the budget is too small."""
         return Plan({"folds": recipe.data.num_folds}, "")
 
+    def inputs(self, recipe: Recipe, workspace: Workspace) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return what results depend on besides settings, data and backbones, for the run's key."""
+        return {}
+
     # --- during a run
+
+    def backbones(self, job: Job) -> tuple[BackboneRecord, ...]:
+        """Return the backbones that the run uses."""
+        return tuple(backbone.record() for backbone in job.backbones)
 
     @abstractmethod
     def stages(self, job: Job) -> tuple[Stage, ...]:
@@ -75,8 +88,18 @@ class Method(ABC):
     # --- after a run
 
     @abstractmethod
-    def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        """Return a part of the run: `WHOLE`, or `fold0` …, which has not been trained on the images of that fold."""
+    def fitted(self, run: FinishedRun, part: str, member: str = "") -> Fitted:
+        """Return a part of the run: `WHOLE`, or `fold0` …, which has not been trained on the images of that fold.
+
+        With `member`, return only that member inside the run.
+        """
+
+    def members(self, run: FinishedRun, asked: Asked) -> list[Member]:  # noqa: ARG002
+        """Return what of a run may be blended: first the run, then the members inside it; none if nothing may."""
+        return []
+
+    def show(self, run: Run, console: Console) -> None:  # noqa: B027
+        """Print what a finished run has found out besides its final numbers."""
 
 
 class FoldByFold(Method):

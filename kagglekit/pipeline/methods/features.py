@@ -23,7 +23,8 @@ from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
 from kagglekit.models import registry
 from kagglekit.pipeline import views
-from kagglekit.pipeline.finished import FinishedRun
+from kagglekit.pipeline.blending import Member
+from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.base import Method, MethodRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network, Term
@@ -76,7 +77,13 @@ class FrozenFeatures(Method):
         stages.make("predict", run.write_predictions)
         return run.read_predictions()
 
-    def fitted(self, run: FinishedRun, part: str) -> Fitted:
+    def members(self, run: FinishedRun, asked: Asked) -> list[Member]:
+        """Return the run: it has one head, on all backbones and views."""
+        read = run.run.read_probabilities
+        oof = read(filenames.OOF_OF_HEADS, asked.ids, run.labels)
+        return [Member(name=run.run.id, oof=oof, test=read(filenames.TEST_OF_HEADS, asked.test, run.labels))]
+
+    def fitted(self, run: FinishedRun, part: str, member: str = "") -> Fitted:  # noqa: ARG002
         """Return the frozen backbones and the head of a part."""
         seen = views.allowed(run.recipe.features.feature_views, run.mirror)
         term = Term(

@@ -15,8 +15,10 @@ from kagglekit.base import devices, distributed
 from kagglekit.data import folds
 from kagglekit.models import registry
 from kagglekit.pipeline import tta
-from kagglekit.pipeline.finished import FinishedRun
+from kagglekit.pipeline.blending import Member
+from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods import finetune_members
 from kagglekit.pipeline.methods.base import FoldByFold
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network, Term
@@ -88,15 +90,24 @@ class FineTuning(FoldByFold):
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
         job.console.say(f"fold {fold} is trained; {left}; run the command without --fold to combine them")
 
-    def fitted(self, run: FinishedRun, part: str) -> Fitted:
-        """Return the trained models of a fold, or of the whole run, in the mirrored view too if the run kept it."""
+    def members(self, run: FinishedRun, asked: Asked) -> list[Member]:
+        """Return the run, and its models and views if it has several models per fold."""
+        return finetune_members.read(run, asked)
+
+    def fitted(self, run: FinishedRun, part: str, member: str = "") -> Fitted:
+        """Return the trained models of a fold, or of the whole run, in the mirrored view too if the run kept it.
+
+        A member is one model of each fold in one view.
+        """
         last = _last_weights(run.recipe.schedule)
-        seen = (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
+        seen: tuple[str, ...] = (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
+        number, _, view = member.partition("-")
         networks = tuple(
             _network(run, model, run.run.folder / model.folder / last)
             for model in fold_models(run.run, run.recipe, run.backbones)
-            if part in (WHOLE, f"fold{model.fold}")
+            if part in (WHOLE, f"fold{model.fold}") and number in ("", str(model.number))
         )
+        seen = (view,) if member else seen
         return Fitted((Term(networks=networks, views=seen, view_classes=run.classes_in(seen)),))
 
     def _prepared(self, job: Job, stages: Stages) -> FinetuneRun:

@@ -27,10 +27,11 @@ from kagglekit.images import pixels
 from kagglekit.images.row_store import RowStore
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import tta, views
+from kagglekit.pipeline.finished import Asked
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.base import MethodRun
 from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
-from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models
+from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, joined
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs import filenames
@@ -400,18 +401,7 @@ class FinetuneRun(MethodRun):
 
     def _joined(self, view: str) -> tuple[Wide, Wide]:
         """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
-        known = self.fold[self.fold != folds.TRAIN_ONLY]
-
-        def mean(models: Sequence[FoldModel], file: str, ids: list[str]) -> Wide:
-            folders = [model.folder for model in models]
-            read = self.run.read_probabilities
-            return shortlists.mean(read(f"{folder}/{file}", ids, self.labels, view=view) for folder in folders)
-
-        def held_out(fold: int) -> tuple[Indices, Wide]:
-            ids = self.table["id"][self.fold == fold].tolist()
-            models = [model for model in self.fold_models if model.fold == fold]
-            return np.flatnonzero(known == fold), mean(models, filenames.OOF, ids)
-
-        oof = shortlists.arranged(map(held_out, folds.scored(self.fold).tolist()), len(known))
-        test = mean(self.fold_models, filenames.TEST, self.readable["id"].tolist())
+        readable = self.readable["id"].tolist()
+        asked = Asked(ids=self.scored_ids, fold=self.fold[self.fold != folds.TRAIN_ONLY], test=readable)
+        oof, test = joined(self.run, self.fold_models, view, asked, self.labels)
         return oof, self.all_requested(test)

@@ -1,24 +1,32 @@
-"""The models that fine-tuning trains, and their folders within the run's folder."""
+"""The models that fine-tuning trains, their folders within the run's folder, and their predictions.
+
+N: scored images, R: readable test images, C: classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from kagglekit.base import shortlists
+from kagglekit.base.arrays import Indices
+from kagglekit.base.shortlists import Wide
 from kagglekit.models.backbone import Backbone
+from kagglekit.pipeline.finished import Asked
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
 from kagglekit.runs.store import Run
 
 
 @dataclass(frozen=True)
-class FoldModel:
-    """A model of one fold: a backbone, perhaps one of several repetitions."""
+class Place:
+    """Where a model of one fold is."""
 
     fold: int
     number: int
     """Number of the model within the fold."""
-    backbone: Backbone
 
     @property
     def name(self) -> str:
@@ -31,6 +39,31 @@ class FoldModel:
         return f"{filenames.MODELS}/{self.name}"
 
 
+@dataclass(frozen=True)
+class FoldModel(Place):
+    """A model of one fold: a backbone, perhaps one of several repetitions."""
+
+    backbone: Backbone
+
+
+def joined(run: Run, models: Sequence[Place], view: str, asked: Asked, labels: Sequence[str]) -> tuple[Wide, Wide]:
+    """Return one view's predictions of the scored images (N, C), and of the readable test images (R, C).
+
+    They are means: over each fold's models, and over all models for the test images.
+    """
+
+    def mean(some: Sequence[Place], file: str, ids: Sequence[str]) -> Wide:
+        return shortlists.mean(run.read_probabilities(f"{one.folder}/{file}", ids, labels, view=view) for one in some)
+
+    def held_out(fold: int) -> tuple[Indices, Wide]:
+        places = np.flatnonzero(asked.fold == fold)
+        own = [model for model in models if model.fold == fold]
+        return places, mean(own, filenames.OOF, [asked.ids[place] for place in places.tolist()])
+
+    oof = shortlists.arranged(map(held_out, np.unique(asked.fold).tolist()), len(asked.fold))
+    return oof, mean(models, filenames.TEST, asked.test)
+
+
 def fold_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
     """Return the models of a run, fold by fold, without the folds that it left out."""
     return [model for model in planned_models(recipe, backbones) if model.fold not in run.left_out]
@@ -38,6 +71,17 @@ def fold_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list
 
 def planned_models(recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
     """Return the models of all folds, fold by fold."""
-    count = recipe.data.num_folds if recipe.data.validation == "folds" else 1
     each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
-    return [FoldModel(fold, number, backbone) for fold in range(count) for number, backbone in enumerate(each)]
+    folds = range(_num_folds(recipe))
+    return [FoldModel(fold, number, backbone) for fold in folds for number, backbone in enumerate(each)]
+
+
+def places(run: Run, recipe: Recipe) -> list[Place]:
+    """Return where the models of a finished run are, fold by fold, without the folds that it left out."""
+    count = len(run.record.backbones) * recipe.training.models
+    folds = [fold for fold in range(_num_folds(recipe)) if fold not in run.left_out]
+    return [Place(fold, number) for fold in folds for number in range(count)]
+
+
+def _num_folds(recipe: Recipe) -> int:
+    return recipe.data.num_folds if recipe.data.validation == "folds" else 1

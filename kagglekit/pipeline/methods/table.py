@@ -8,8 +8,10 @@ from typing import Any
 
 from kagglekit.base import devices
 from kagglekit.base.errors import UserError
+from kagglekit.base.workspace import Workspace
 from kagglekit.data.project import Project
 from kagglekit.pipeline.methods.base import Method
+from kagglekit.pipeline.methods.blend import Blending
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
 from kagglekit.recipe import Recipe
@@ -20,7 +22,7 @@ from kagglekit.training.budget import Work
 
 AUTO = "auto"
 METHODS: dict[str, Method] = {method.name: method for method in (FineTuning(), FrozenFeatures())}
-"""Name -> method, in the order in which `auto` tries them."""
+"""Name -> method, in the order in which `auto` tries them; a blend is added below, which it never is."""
 
 
 def resolve(project: Project, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:
@@ -42,14 +44,24 @@ def check(recipe: Recipe, task: Task) -> None:
     """Raise UserError for settings that no method can follow, or not the one of a recipe; `auto` may choose another."""
     if recipe.data.balance and task.activation is IDENTITY:
         raise UserError("balance makes rare classes count more, and numbers have none: set it to 0.")
+    if recipe.training.members and recipe.training.method != Blending.name:
+        raise UserError(f"members = {list(recipe.training.members)}: only `kagglekit blend` combines runs.")
     if recipe.training.method != AUTO:
         get(recipe.training.method).check(recipe, task)
+
+
+def inputs(recipe: Recipe, workspace: Workspace) -> Mapping[str, Any]:
+    """Return what results depend on besides settings, data and backbones."""
+    return {} if recipe.training.method == AUTO else get(recipe.training.method).inputs(recipe, workspace)
 
 
 def of_run(recipe: Recipe) -> Method:
     """Return the method of a run. The recipes of early runs name none: there was only one."""
     name = recipe.training.method
     return METHODS[FrozenFeatures.name] if name == AUTO else get(name)
+
+
+METHODS[Blending.name] = Blending(of_run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +83,7 @@ def choose(recipe: Recipe, work: Work, device: devices.Device) -> Choice:
     """Choose the method, its backbones and its plan. Raises UserError if the budget is too small."""
     wanted, reason = recipe.training.method, ""
     for method in METHODS.values() if wanted == AUTO else (get(wanted),):
-        backbones, because = recipe.features.backbone, ""
+        backbones, because = recipe.features.backbone if method.takes_backbones else (), ""
         if backbones == ("auto",):
             backbones, because = method.default_backbones(device)
         given = recipe.changed(backbone=backbones) if backbones else recipe

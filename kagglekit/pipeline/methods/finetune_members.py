@@ -1,0 +1,56 @@
+"""What of a fine-tuned run may be blended: the run, and its models in each view.
+
+N: scored images, R: readable test images, C: classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kagglekit.base import shortlists
+from kagglekit.base.shortlists import Wide
+from kagglekit.pipeline import tta, views
+from kagglekit.pipeline.blending import Member
+from kagglekit.pipeline.finished import Asked, FinishedRun
+from kagglekit.pipeline.methods.fold_models import joined, places
+from kagglekit.pipeline.views import MIRROR, PLAIN
+
+_Pairs = Mapping[str, tuple[Wide, Wide]]
+"""View -> predictions of the scored images (N, C) and of the test images (R, C)."""
+_AUGMENTED = "augmented"
+
+
+def read(run: FinishedRun, asked: Asked) -> list[Member]:
+    """Return the run as it predicts before temperature and clip, and its members if it has several models per fold.
+
+    A member is called `0-plain`: the number of the model within each fold, and the view.
+    """
+    models, finish = places(run.run, run.recipe), run.recipe.finish
+    numbers = sorted({model.number for model in models})
+    mirrors = MIRROR in views.allowed(run.recipe.features.feature_views, run.mirror)
+    seen = tta.names(finish, mirrors=mirrors, models=len(numbers))
+
+    def pairs(number: int | None = None) -> _Pairs:
+        some = [model for model in models if number in (None, model.number)]
+        return {view: joined(run.run, some, view, asked, run.labels) for view in seen}
+
+    together = pairs()
+    kept = {step.step for step in run.run.finishing if step.kept}
+    chosen = [each for each in tta.candidates(together, finish) if each.name in kept]
+    oof, test = (chosen[-1].oof, chosen[-1].test) if chosen else together[PLAIN]
+    whole = Member(name=run.run.id, oof=oof, test=test, alone=not chosen or chosen[-1].alone)
+    inside = [member for number in numbers for member in _of_model(f"{run.run.id}/{number}", pairs(number))]
+    return [whole, *inside] if len(numbers) > 1 else [whole]
+
+
+def _of_model(name: str, pairs: _Pairs) -> list[Member]:
+    """Return a model's members: each view, and the mean of the augmented ones."""
+    augmented = [pair for view, pair in pairs.items() if view.startswith(_AUGMENTED)]
+    shown = {view: pair for view, pair in pairs.items() if not view.startswith(_AUGMENTED)}
+    if augmented:
+        oofs, tests = zip(*augmented, strict=True)
+        shown[_AUGMENTED] = shortlists.mean(oofs), shortlists.mean(tests)
+    return [
+        Member(name=f"{name}-{view}", oof=oof, test=test, alone=view in (PLAIN, MIRROR), whole=False)
+        for view, (oof, test) in shown.items()
+    ]
