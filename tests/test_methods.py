@@ -75,7 +75,7 @@ def test_a_third_method_is_one_class_and_one_entry(cli: Cli, tmp_path: Path, hom
 
 
 def test_an_unknown_method_is_refused_before_anything_is_read(cli: Cli, tmp_path: Path, home: Path) -> None:
-    words = "setting method = 'prior': must be one of auto, features, finetune"
+    words = "setting method = 'prior': must be one of auto, blend, features, finetune"
     assert words in failed(cli("run", "dogs-vs-cats", "--data", drawing.dogs(tmp_path), "--method", "prior"))
     (home / "dogs-vs-cats").mkdir()
     (home / "dogs-vs-cats" / "recipe.toml").write_text('method = "prior"\n')
