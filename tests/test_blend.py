@@ -106,7 +106,7 @@ def test_an_exported_blend_gives_what_the_run_gave(
     way: str, cli: Cli, runs: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks of two sizes, three heads, and members inside a run."""
-    proven(monkeypatch, [blending.MEAN, blending.CONVEX].index(way))
+    proven(monkeypatch, [blending.BEST_OF_ALL, blending.MEAN, blending.CONVEX].index(way))
     chosen = dict(zip((runs[0].name, runs[1].name, f"{runs[2].name}/1-mirror"), (0.2, 0.5, 0.3), strict=True))
     monkeypatch.setattr(blending._Chooser, "_convex", lambda *_: chosen)
     succeeded(cli("blend", DOGS, *runs, "--set", "finish=", "--no-report"))

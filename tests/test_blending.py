@@ -93,8 +93,9 @@ def test_two_good_members_gain_and_weights_sum_to_one(task: Task, name: str) -> 
     every = found(task, metric, scored, members)
     assert list(every)[:4] == [blending.BEST, blending.MEAN, blending.CONVEX, blending.GREEDY]
     assert (blending.RANKS in every) == (name == "auc(mean)")
-    scores = {way: score(task, metric, scored, members, each) for way, each in every.items()}
-    sign = 1 if metric.lower_is_better else -1
+    by = metric if deciding.sees_predictions(metric) else deciding.proper(task)
+    scores = {way: score(task, by, scored, members, each) for way, each in every.items()}
+    sign = 1 if by.lower_is_better else -1
     assert all(sign * value < sign * scores[blending.BEST] for way, value in scores.items() if way != blending.BEST)
     for way in every.values():
         assert set(way.parts) == {0, 1, 2}

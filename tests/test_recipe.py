@@ -317,7 +317,10 @@ def test_every_section_has_a_sentence(section: str) -> None:
 
 def test_what_changes_no_result_is_no_part_of_what_a_run_is() -> None:
     every = set(recipe.TYPES)
-    assert every - set(recipe.by_names(Recipe.of(balance=0.5).identity())) == {"loader_workers", "checkpoint_seconds"}
+    assert every - set(recipe.by_names(Recipe.of(balance=0.5, members=["one", "other"]).identity())) == {
+        "loader_workers",
+        "checkpoint_seconds",
+    }
     assert "balance" not in Recipe().identity(), "runs of versions without it are those with its default"
     assert Recipe.of(loader_workers=3, checkpoint_seconds=1).identity() == Recipe().identity()
     assert Recipe.of(feature_batch=3).identity() != Recipe().identity()

@@ -170,9 +170,10 @@ class _Chooser:
     def __init__(self, members: Sequence[Member], scored: Scored, task: Task, metric: Metric, seed: int) -> None:
         self._members, self._scored, self._task, self._metric, self._seed = members, scored, task, metric, seed
         self._usual = deciding.usual(task, metric)
-        self._needed = [deciding.needed(metric, member.oof, self._usual) for member in members]
-        width = members[0].oof.shape[1]
-        self._by_metric = metric.needs in ("probabilities", "ranks", "numbers") and width <= _WIDEST
+        chosen_by_it = metric.needs in ("probabilities", "ranks", "numbers")  # decisions say little of few rows
+        self._selection = metric if chosen_by_it else deciding.proper(task)
+        self._needed = [deciding.needed(self._selection, member.oof, self._usual) for member in members]
+        self._by_metric = chosen_by_it and members[0].oof.shape[1] <= _WIDEST
         self._names = [member.name for member in members]
 
     def offered(self) -> dict[str, Callable[[Indices], Weights]]:
@@ -188,12 +189,11 @@ class _Chooser:
         return found
 
     def _best(self, rows: Indices, *, alone: bool) -> Weights:
-        losses = [
-            _loss(self._metric, self._scored.truth[rows], needed[rows]) if member.alone or not alone else np.inf
-            for member, needed in zip(self._members, self._needed, strict=True)
-        ]
+        """Return the best member; by the task's proper loss if the metric is of decisions."""
         able = [place for place, member in enumerate(self._members) if member.alone or not alone]
-        return {self._names[min(able, key=lambda place: losses[place])]: 1.0}
+        truth = self._scored.truth[rows]
+        losses = [_loss(self._selection, truth, self._needed[place][rows]) for place in able]
+        return {self._names[able[int(np.argmin(losses))]]: 1.0}
 
     def _greedy(self, rows: Indices) -> Weights:
         goal = self._goal(rows, by_metric=self._by_metric)
