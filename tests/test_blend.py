@@ -194,7 +194,7 @@ def test_what_cannot_be_blended_is_said_in_a_line(cli: Cli, runs: list[Path], ho
     drawn = second.with_name(second.name.replace("-", "-synthetic-", 2).replace("-synthetic-", "-", 1))
     (second / "gone.json").rename(second / "result.json")
     second.rename(drawn)
-    assert "is a rehearsal on drawn images" in failed(cli("blend", DOGS, first, drawn))
+    assert "is synthetic, on drawn images" in failed(cli("blend", DOGS, first, drawn))
 
 
 def test_a_blend_is_no_member(cli: Cli, runs: list[Path], home: Path) -> None:

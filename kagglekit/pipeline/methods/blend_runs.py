@@ -92,7 +92,7 @@ def _unfit(project: Project, run: Run) -> str:
     name, runs = run.record.competition.name, project.workspace.runs
     reasons = {
         f"is of {name}, not of {project.competition.name}": name != project.competition.name,
-        "is a rehearsal on drawn images": run.synthetic,
+        "is synthetic, on drawn images": run.synthetic,
         "is not finished: rerun its command to resume": run.result is None,
         "was made by an older kagglekit: run its command again": run.alone is None,
         "is a blend itself: name its members": bool(run.settings.get("members")),
