@@ -318,6 +318,8 @@ def test_every_command_there_is_leaves_no_trace_of_a_token(
     (other,) = {run for run in (home / DOGS / "runs").iterdir() if run != features}
     type_("guide")
     type_("compare", features.name, other.name)
+    type_("blend", DOGS, features.name, other.name)
+    type_("rehearse", DOGS, "--seeds", "1", "--backbone", tiny, "--method", "features", "--set", "folds=2")
     with monkeypatch.context() as patch:
         damage.without_features(patch)
         type_("audit", DOGS)

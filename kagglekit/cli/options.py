@@ -34,6 +34,10 @@ Backbones = Annotated[
         "--backbone", metavar="NAME[,NAME…]", help="timm models to combine, each NAME, or NAME=FILE with its weights."
     ),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(help="features (classifiers on frozen backbones), finetune (train the backbone) or auto."),
+]
 Provider = Annotated[str | None, typer.Option("--provider", help="Where to compute: auto, cpu or cuda.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]
 Message = Annotated[

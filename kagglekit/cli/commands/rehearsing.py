@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kagglekit.cli.options import Backbones, Data, Name, Set, examples, settings
+from kagglekit.cli.options import Backbones, Data, Method, Name, Set, examples, settings
 
 commands = typer.Typer()
 
@@ -28,6 +28,7 @@ def rehearse(
             help="Images to hide: random (others with each seed, whole groups) or mle-bench (those of that benchmark)."
         ),
     ] = "random",
+    method: Method = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Time limit of each run, such as 20m or 2h. Default: as of `run`."),
@@ -41,4 +42,4 @@ def rehearse(
     """
     from kagglekit.cli import rehearsing
 
-    rehearsing.rehearse(name, data, settings(set_, budget=budget, backbone=backbone), seeds, split)
+    rehearsing.rehearse(name, data, settings(set_, method=method, budget=budget, backbone=backbone), seeds, split)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kagglekit.cli.options import Backbones, Data, Message, Name, Provider, Seed, Set, Wait, examples, settings
+from kagglekit.cli.options import Backbones, Data, Message, Method, Name, Provider, Seed, Set, Wait, examples, settings
 
 commands = typer.Typer()
 
@@ -25,10 +25,7 @@ commands = typer.Typer()
 def run(
     name: Name,
     data: Data = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="features (classifiers on frozen backbones), finetune (train the backbone) or auto."),
-    ] = None,
+    method: Method = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Time limit, such as 20m or 2h. Default: 20m on a CPU, none on a GPU."),
