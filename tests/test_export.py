@@ -22,7 +22,8 @@ from kagglekit.base.console import Console
 from kagglekit.deploy import fitted_run, onnx_file, onnx_graph
 from kagglekit.images import decoding
 from kagglekit.models import sessions, weights
-from kagglekit.pipeline import gates, postprocess
+from kagglekit.pipeline import blending, gates, postprocess
+from kagglekit.pipeline.methods import features_run
 from kagglekit.runs import store
 from tests import damage, drawing, finetuned, pages, trainers
 from tests.conftest import Cli, failed, succeeded
@@ -103,7 +104,11 @@ def test_the_example_of_the_guide_predicts_without_kagglekit(
     assert ast.literal_eval(capsys.readouterr().out) == pytest.approx({"cat": first["cat"], "dog": first["dog"]})
 
 
-def test_backbones_of_different_sizes_are_inputs_of_one_file(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
+def test_backbones_of_different_sizes_are_inputs_of_one_file(
+    cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side_by_side = {features_run.SIDE_BY_SIDE: 1.0}  # the best member may be one of the two
+    monkeypatch.setattr(blending._Chooser, "offered", lambda _: {blending.BEST: lambda _: side_by_side})
     torch.manual_seed(1)
     save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
     run = exported(cli, home, drawing.dogs(tmp_path), f"{tiny},test_vit={tmp_path / 'vit.safetensors'}")

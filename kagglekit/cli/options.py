@@ -31,7 +31,9 @@ Backbone = Annotated[
 Backbones = Annotated[
     str | None,
     typer.Option(
-        "--backbone", metavar="NAME[,NAME…]", help="timm models to combine, each NAME, or NAME=FILE with its weights."
+        "--backbone",
+        metavar="NAME[,NAME…]",
+        help="timm models to combine, each NAME[@SIZE][=FILE of its weights].",
     ),
 ]
 Method = Annotated[

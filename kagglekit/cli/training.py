@@ -108,8 +108,9 @@ def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preproc
     if specs == ("auto",):
         specs, _ = registry.default_trained(devices.choose(provider))
     with torch.device("meta"):
-        model = timm_models.create(specs[0].partition("=")[0])
-    return timm_models.preprocessing_of(model, features.shape).cropped(features.crop)
+        name, size, _ = registry.parsed(specs[0], features)
+        model = timm_models.create(name)
+    return timm_models.preprocessing_of(model, size).cropped(features.crop)
 
 
 def _training_images(

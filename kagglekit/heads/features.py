@@ -41,6 +41,10 @@ class Features:
     widths: list[int]
     """Number of features of each backbone."""
 
+    def of_backbone(self, place: int) -> Features:
+        """Return the features of one backbone."""
+        return Features(self.contents, self.stores[place : place + 1], self.widths[place : place + 1])
+
     def rows(self, indices: Indices) -> Floats32:
         """Return the features of the images at `indices` (N,): (N, V, D)."""
         digests = [self.contents[index] for index in indices.tolist()]

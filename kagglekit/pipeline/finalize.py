@@ -252,7 +252,7 @@ def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Wi
         validation=job.recipe.data.validation,
         sample=job.recipe.data.sample,
         synthetic=job.synthetic,
-        backbones=tuple(backbone.name for backbone in job.run.record.backbones),
+        backbones=tuple(record.names_of(job.run.record.backbones)),
         method=job.recipe.training.method,
         device=provider.used,
         # several if folds ran on different machines

@@ -67,7 +67,9 @@ class FeatureSettings(Section):
 
     backbone: tuple[str, ...] = setting(
         ("auto",),
-        "timm models to combine, each `NAME`, or `NAME=FILE` with its weights; `auto` chooses by device.",
+        "timm models to combine, each `NAME`, or `NAME=FILE` with its weights; `NAME@320` gives it an input size of "
+        "its own. Heads on frozen features see each alone and all side by side, and are blended where that gains. "
+        "`auto` chooses by device.",
         each_once("backbone"),
     )
     image_size: tuple[int, ...] = setting(

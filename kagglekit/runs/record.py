@@ -6,7 +6,7 @@ names of the files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -92,6 +92,13 @@ class BackboneRecord(Plain):
     """Preprocessing of the input, for `Preprocessing.from_plain`."""
     pixels: int | None = left_out()
     """Version of the preprocessing code; older runs did not store it."""
+
+
+def names_of(backbones: Sequence[BackboneRecord]) -> list[str]:
+    """Return the names of backbones; of those with the same, with their input sizes."""
+    plain = [one.name for one in backbones]
+    sizes = ["x".join(map(str, one.preprocessing["size"])) for one in backbones]
+    return [f"{name}@{size}" if plain.count(name) > 1 else name for name, size in zip(plain, sizes, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,21 +13,19 @@ from typing import Any
 from kagglekit.base import devices, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.scores import shown
-from kagglekit.base.shortlists import Wide
 from kagglekit.base.workspace import Workspace
 from kagglekit.data import folds
-from kagglekit.pipeline import blending, deciding, gates
-from kagglekit.pipeline.blending import Member, Way
+from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods import blend_runs
-from kagglekit.pipeline.methods.base import Method, MethodRun
+from kagglekit.pipeline.methods import blend_runs, members
+from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.fitted import Fitted
-from kagglekit.pipeline.predictions import Candidate, Predictions
+from kagglekit.pipeline.methods.members import MembersRun
+from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
-from kagglekit.runs import filenames, record
-from kagglekit.runs.record import BackboneRecord, Blend, BlendMember, BlendWay
+from kagglekit.runs import filenames
+from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task
@@ -85,11 +83,9 @@ class Blending(Method):
 
     def fitted(self, run: FinishedRun, part: str, member: str = "") -> Fitted:  # noqa: ARG002
         """Return a part of each member with a weight."""
-        found = _read(run.run)
-        kept = [way for way in found.ways if way.name in run.steps]
         known: dict[str, FinishedRun] = {}
         terms = []
-        for name, weight in (kept or found.ways[:1])[-1].weights.items():
+        for name, weight in members.kept_weights(run).items():
             own, _, inside = name.partition("/")
             if own not in known:
                 (its_run,) = blend_runs.members([own], run.run.folder.parent)
@@ -100,20 +96,10 @@ class Blending(Method):
 
     def show(self, run: Run, console: Console) -> None:
         """Print members with their scores and weights, and ways to blend with their gains."""
-        found, result = _read(run), run.finished()
-        judged = {step.step: step for step in result.finish}
-        used = [way for way in found.ways[1:] if judged[way.name].kept]
-        weights = (used or found.ways[:1])[-1].weights
-        rows = [(one.name, shown(one.score), _weight(weights.get(one.name)), "", "") for one in found.members]
-        for way in found.ways:
-            fate = "start" if way is found.ways[0] else "kept" if judged[way.name].kept else "not kept"
-            gain = "" if way is found.ways[0] else f"{way.gain:+.5f} ({way.low:+.5f} to {way.high:+.5f})"
-            rows.append((way.name, shown(way.score), "", gain, fate))
-        columns = ("", f">{result.metric}", ">weight", ">gain over the best member, 95% interval", "")
-        console.table("members, and ways to blend them, before finishing", columns, rows)
+        members.show(run, console)
 
 
-class BlendRun(MethodRun):
+class BlendRun(MembersRun):
     """The stages of one run."""
 
     def __init__(self, job: Job, method_of: Callable[[Recipe], Method]) -> None:
@@ -136,12 +122,6 @@ class BlendRun(MethodRun):
             found += own
         return found
 
-    @cached_property
-    def scored(self) -> gates.Scored:
-        """The scored images."""
-        table = self.table.assign(fold=self.fold)[self.fold != folds.TRAIN_ONLY]
-        return gates.scored_rows(table, self.members[0].oof, self.task)
-
     def write_members_folds(self) -> None:
         """Write the folds of the members, which have the same."""
         fold = self.runs[0].folds().loc[self.table["id"]].to_numpy()
@@ -152,61 +132,6 @@ class BlendRun(MethodRun):
         used = {each.used for run in self.runs for each in run.providers}
         self.write_device(", ".join(sorted(used)))
 
-    def write_weights(self) -> None:
-        """Choose the weights of each way to blend, and judge it against the best member."""
-        metric, seed = self.job.competition.scored_by, self.recipe.data.seed
-        usual, truth = deciding.usual(self.task, metric), self.scored.truth
-        with self.job.console.rich.status("choosing weights"):
-            found = blending.ways(self.members, self.scored, self.task, metric, seed)
-        needed = [deciding.needed(metric, self._predicted(way)[0], usual) for way in found]
-        sign = 1.0 if metric.lower_is_better else -1.0
-        scores = [gates.score(truth, each, metric) for each in needed]
-        bounds = [gates.gain_interval(self.scored, needed[0], each, metric, seed) for each in needed]
-        ways = [
-            BlendWay(
-                name=way.name,
-                weights=way.weights,
-                parts={str(part): weights for part, weights in way.parts.items()},
-                score=score,
-                gain=sign * (scores[0] - score),
-                low=low,
-                high=high,
-            )
-            for way, score, (low, high) in zip(found, scores, bounds, strict=True)
-        ]
-        members = [
-            BlendMember(name=each.name, score=gates.score(truth, deciding.needed(metric, each.oof, usual), metric))
-            for each in self.members
-        ]
-        record.write(self.run.folder / filenames.BLEND, Blend(members=tuple(members), ways=tuple(ways)))
-
-    def read_predictions(self) -> Predictions:
-        """Return the predictions of the best member, and each way to blend as a candidate."""
-        best, *others = [self._candidate(_way(one)) for one in _read(self.run).ways]
-        return self.predictions(best.oof, best.test, tuple(others))
-
-    def _candidate(self, way: Way) -> Candidate:
-        oof, test = self._predicted(way)
-        return Candidate(way.name, oof, self.all_requested(test), alone=way.is_alone(self.members))
-
-    def _predicted(self, way: Way) -> tuple[Wide, Wide]:
-        part = gates.parts(self.scored, self.recipe.data.seed)
-        return blending.predicted(way, self.members, part, self.task.activation)
-
 
 def _runs(recipe: Recipe, workspace: Workspace) -> list[Run]:
     return blend_runs.members(recipe.training.members, workspace.runs)
-
-
-def _way(one: BlendWay) -> Way:
-    return Way(name=one.name, weights=one.weights, parts={int(part): own for part, own in one.parts.items()})
-
-
-def _read(run: Run) -> Blend:
-    found = record.read(run.folder / filenames.BLEND, Blend)
-    assert found is not None, "a file of the stages before"
-    return found
-
-
-def _weight(weight: float | None) -> str:
-    return "" if weight is None else f"{weight:.3f}"

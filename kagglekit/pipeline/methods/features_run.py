@@ -1,0 +1,216 @@
+"""A run of method "features": its stages, and the heads of its members.
+
+N: training images, R: readable test images, V: views, D: features, C: classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from kagglekit.base import parallel, shortlists
+from kagglekit.base.arrays import Indices
+from kagglekit.base.console import Console
+from kagglekit.base.errors import UserError
+from kagglekit.base.shortlists import Wide
+from kagglekit.data import folds
+from kagglekit.heads import head_file, heads, prediction
+from kagglekit.heads.features import FeatureEngine, FeatureRows, Features
+from kagglekit.heads.layers import Head
+from kagglekit.heads.training import Training
+from kagglekit.pipeline import views
+from kagglekit.pipeline.blending import Member
+from kagglekit.pipeline.finished import Asked
+from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods.fitted import WHOLE
+from kagglekit.pipeline.methods.members import MembersRun
+from kagglekit.pipeline.predictions import Predictions
+from kagglekit.recipe import HeadSettings
+from kagglekit.runs import filenames, record
+from kagglekit.runs.store import Run
+
+SIDE_BY_SIDE = "side by side"
+"""The member whose heads see the features of all backbones."""
+
+
+class FeaturesRun(MembersRun):
+    """The stages of one run. Each stage reads the files of earlier ones."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        heads.check(self.task, self.recipe.heads)
+        self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
+
+    @cached_property
+    def features(self) -> Features:
+        """Features of the training images, then of the readable test images. Missing ones are computed."""
+        job = self.job
+        engine = FeatureEngine(
+            job.backbones,
+            self.views,
+            job.recipe.features.output,
+            job.recipe.compute,
+            job.workspace.features,
+            batch_size=job.batch_size,
+            warn=job.console.warn,
+        )
+        before = self.run.provider
+        if before is not None and before.used != engine.device:
+            raise UserError(
+                f"run {job.run.id} was computed on {before.used}, but onnxruntime uses {engine.device} now: "
+                f"make {before.used} available again, or start a new run with --provider {engine.device}."
+            )
+        self.write_device(engine.device)
+        paths = [*self.table["path"], *self.readable["path"]]
+        return engine.compute(paths, [*self.contents, *self.test_contents], job.console)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What the members of single backbones are called."""
+        return record.names_of([backbone.record() for backbone in self.job.backbones])
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """What the heads predict on each backbone alone, and on all side by side."""
+        scored = self.fold != folds.TRAIN_ONLY
+        asked = Asked(ids=self.scored_ids, fold=self.fold[scored], test=self.readable["id"].tolist())
+        return read_members(self.run, self.labels, self.names, asked)
+
+    def seen(self) -> Mapping[str, Features]:
+        """Return the features that the heads of each member see."""
+        every = {SIDE_BY_SIDE: self.features}
+        if len(self.names) == 1:
+            return every
+        return every | {name: self.features.of_backbone(place) for place, name in enumerate(self.names)}
+
+    def training(self, seen: Features) -> Training:
+        """Return the training data of heads that see some features."""
+        return Training(
+            task=self.task,
+            rows=FeatureRows(seen, 0, len(self.table)),
+            truth=self.truth,
+            groups=self.groups,
+            view_classes=self.view_classes,
+            balance=self.recipe.data.balance,
+        )
+
+    def write_features(self) -> None:
+        """Compute the features and record the device."""
+        assert self.features.stores  # reading the property computes them
+
+    def write_heads(self) -> None:
+        """Fit and save the heads and their out-of-fold predictions."""
+        fitted: dict[str, Head] = {}
+        oofs: dict[str, Wide] = {}
+        for member, seen in self.seen().items():
+            oofs[member], own = fit_heads(
+                self.training(seen),
+                self.fold,
+                self.recipe.heads,
+                member if len(self.names) > 1 else "",
+                seed=self.recipe.data.seed,
+                threads=self.recipe.compute.num_threads,
+                scratch=self.job.workspace.cache,
+                console=self.job.console,
+            )
+            fitted |= {head_name(part, member, self.names): head for part, head in own.items()}
+        head_file.save(self.run.folder / filenames.HEADS, fitted)
+        self._write(filenames.OOF_OF_HEADS, filenames.OOF_OF_MEMBERS, self.scored_ids, oofs)
+
+    def write_predictions(self) -> None:
+        """Predict the readable test images with the heads fitted on all training images."""
+        fitted = head_file.load(self.run.folder / filenames.HEADS)
+        tests = {}
+        for member, seen in self.seen().items():
+            rows = FeatureRows(seen, len(self.table), len(self.readable))
+            head = fitted[head_name(WHOLE, member, self.names)]
+            with threadpool_limits(1, user_api="blas"):
+                tests[member] = prediction.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (R, C)
+        self._write(filenames.TEST_OF_HEADS, filenames.TEST_OF_MEMBERS, self.readable["id"].tolist(), tests)
+
+    def _write(self, together: str, apart: str, ids: list[str], found: Mapping[str, Wide]) -> None:
+        """Write the predictions of heads on all backbones to one file, and those on each alone, if any, to another."""
+        self.run.write_probabilities(together, ids, found[SIDE_BY_SIDE], self.labels)
+        if len(found) > 1:
+            rows = shortlists.joined([found[name] for name in self.names])
+            member = [name for name in self.names for _ in ids]
+            self.run.write_probabilities(apart, ids * len(self.names), rows, self.labels, view=member)
+
+    def read_predictions(self) -> Predictions:
+        """Read the predictions that the stages wrote; of several members, the best and the ways to blend them."""
+        if len(self.names) > 1:
+            return super().read_predictions()
+        (own,) = self.members
+        return self.predictions(own.oof, self.all_requested(own.test))
+
+
+def fit_heads(
+    training: Training,
+    fold: folds.Fold,
+    settings: HeadSettings,
+    member: str = "",
+    *,
+    seed: int,
+    threads: int,
+    scratch: Path,
+    console: Console,
+) -> tuple[Wide, dict[str, Head]]:
+    """Return out-of-fold predictions of the scored images (N, C), and the heads by name, `all` last.
+
+    `member` is named in messages.
+    """
+    import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited, or has no limit
+
+    scoring: list[int] = folds.scored(fold).tolist()
+    parts = {f"fold{part}": fold != part for part in scoring} | {WHOLE: np.ones(len(fold), dtype=bool)}
+    fitted: dict[str, Head] = {}
+    # Heads are fitted in parallel, with one BLAS thread each. numpy's and scipy's BLAS have separate thread pools,
+    # which wait for one another on few cores (up to 8 times slower). One thread also gives the same numbers on any
+    # number of cores.
+    with console.progress("heads", len(parts), "heads") as advance, threadpool_limits(1, user_api="blas"):
+        # the mlp draws from torch's global random generator
+        workers = 1 if settings.head == "mlp" else threads
+        work = parallel.overlapped(
+            parts.values(), lambda part: heads.fit(training, part, settings, seed, scratch), workers
+        )
+        for name, head in zip(parts, work, strict=True):
+            fitted[name] = head
+            advance(1)
+        oof = _held_out(training, fold, fitted)
+    chosen = ", ".join(f"{name} {head.chosen}" for name, head in fitted.items())
+    console.say(f"heads{f' on {member}' if member else ''}: {settings.head}, {chosen}")
+    return oof, fitted
+
+
+def _held_out(training: Training, fold: folds.Fold, fitted: Mapping[str, Head]) -> Wide:
+    """Return what the head of each fold predicts of its images, (N, C)."""
+    known = fold[fold != folds.TRAIN_ONLY]
+
+    def part(number: int) -> tuple[Indices, Wide]:
+        indices = np.flatnonzero(fold == number)
+        rows = prediction.predict_rows(fitted[f"fold{number}"], training.rows, indices, training.view_classes)
+        return np.flatnonzero(known == number), rows
+
+    return shortlists.arranged(map(part, folds.scored(fold).tolist()), len(known))
+
+
+def head_name(part: str, member: str, names: Sequence[str]) -> str:
+    """Return the name of a member's head in the file of heads."""
+    return part if member == SIDE_BY_SIDE else f"{part}/{names.index(member)}"
+
+
+def read_members(run: Run, labels: Sequence[str], names: Sequence[str], asked: Asked) -> list[Member]:
+    """Return what the heads predict on all backbones, and if there are several, on each alone."""
+
+    def read(oof: str, test: str, name: str, view: str = "") -> Member:
+        read = run.read_probabilities
+        return Member(name=name, oof=read(oof, asked.ids, labels, view), test=read(test, asked.test, labels, view))
+
+    every = read(filenames.OOF_OF_HEADS, filenames.TEST_OF_HEADS, SIDE_BY_SIDE)
+    if len(names) < 2:
+        return [every]
+    return [*(read(filenames.OOF_OF_MEMBERS, filenames.TEST_OF_MEMBERS, name, name) for name in names), every]

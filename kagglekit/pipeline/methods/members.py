@@ -1,0 +1,135 @@
+"""Members of a run and the ways to blend them: the part that runs of several members share.
+
+N: scored images, M: test images, R: readable test images, C: classes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+
+from kagglekit.base.console import Console
+from kagglekit.base.scores import shown
+from kagglekit.base.shortlists import Wide
+from kagglekit.data import folds
+from kagglekit.pipeline import blending, deciding, gates
+from kagglekit.pipeline.blending import Member, Way, Weights
+from kagglekit.pipeline.finished import Asked, FinishedRun
+from kagglekit.pipeline.methods.base import MethodRun
+from kagglekit.pipeline.predictions import Candidate, Predictions
+from kagglekit.runs import filenames, record
+from kagglekit.runs.record import Blend, BlendMember, BlendWay
+from kagglekit.runs.store import Run
+
+
+class MembersRun(MethodRun):
+    """A run whose members are blended: each way to do it is a candidate for better predictions."""
+
+    @property
+    @abstractmethod
+    def members(self) -> list[Member]:
+        """What may be blended. Predictions of the test set are those of its readable images, (R, C)."""
+
+    @cached_property
+    def scored(self) -> gates.Scored:
+        """The scored images."""
+        table = self.table.assign(fold=self.fold)[self.fold != folds.TRAIN_ONLY]
+        return gates.scored_rows(table, self.members[0].oof, self.task)
+
+    def write_weights(self) -> None:
+        """Choose the weights of each way to blend, and judge it against the best member."""
+        metric, seed = self.job.competition.scored_by, self.recipe.data.seed
+        usual, truth = deciding.usual(self.task, metric), self.scored.truth
+        with self.job.console.rich.status("choosing weights"):
+            found = blending.ways(self.members, self.scored, self.task, metric, seed)
+        needed = [deciding.needed(metric, self._predicted(way)[0], usual) for way in found]
+        sign = 1.0 if metric.lower_is_better else -1.0
+        scores = [gates.score(truth, each, metric) for each in needed]
+        bounds = [gates.gain_interval(self.scored, needed[0], each, metric, seed) for each in needed]
+        ways = [
+            BlendWay(
+                name=way.name,
+                weights=way.weights,
+                parts={str(part): weights for part, weights in way.parts.items()},
+                score=score,
+                gain=sign * (scores[0] - score),
+                low=low,
+                high=high,
+            )
+            for way, score, (low, high) in zip(found, scores, bounds, strict=True)
+        ]
+        members = [
+            BlendMember(name=each.name, score=gates.score(truth, deciding.needed(metric, each.oof, usual), metric))
+            for each in self.members
+        ]
+        record.write(self.run.folder / filenames.BLEND, Blend(members=tuple(members), ways=tuple(ways)))
+
+    def read_predictions(self) -> Predictions:
+        """Return the predictions of the best member, and each way to blend as a candidate."""
+        best, *others = [self._candidate(_way(one)) for one in read(self.run).ways]
+        return self.predictions(best.oof, best.test, tuple(others))
+
+    def _candidate(self, way: Way) -> Candidate:
+        oof, test = self._predicted(way)
+        return Candidate(way.name, oof, self.all_requested(test), alone=way.is_alone(self.members))
+
+    def _predicted(self, way: Way) -> tuple[Wide, Wide]:
+        part = gates.parts(self.scored, self.recipe.data.seed)
+        return blending.predicted(way, self.members, part, self.task.activation)
+
+
+def are_blended(run: Run) -> bool:
+    """Return whether a finished run has members."""
+    return (run.folder / filenames.BLEND).is_file()
+
+
+def kept_weights(run: FinishedRun) -> Weights:
+    """Return the weights with which a finished run predicts other images, alone."""
+    found = read(run.run)
+    kept = [way for way in found.ways if way.name in run.steps]
+    return (kept or found.ways[:1])[-1].weights
+
+
+def together(run: FinishedRun, inside: Sequence[Member], asked: Asked) -> list[Member]:
+    """Return a finished run of several members as it predicts before temperature and clip.
+
+    There is none for a hold-out set, whose parts are known to the run only.
+    """
+    found, finished = read(run.run), run.run.finishing
+    kept = {step.step for step in finished if step.kept}
+    way = _way(next((one for one in reversed(found.ways) if one.name in kept), found.ways[0]))
+    if set(asked.fold.tolist()) != set(way.parts):
+        return []
+    oof, test = blending.predicted(way, inside, asked.fold, run.task.activation)
+    return [Member(name=run.run.id, oof=oof, test=test, alone=way.is_alone(inside))]
+
+
+def show(run: Run, console: Console) -> None:
+    """Print members with their scores and weights, and ways to blend with their gains."""
+    found, result = read(run), run.finished()
+    judged = {step.step: step for step in result.finish}
+    used = [way for way in found.ways[1:] if judged[way.name].kept]
+    weights = (used or found.ways[:1])[-1].weights
+    rows = [(one.name, shown(one.score), _weight(weights.get(one.name)), "", "") for one in found.members]
+    for way in found.ways:
+        fate = "start" if way is found.ways[0] else "kept" if judged[way.name].kept else "not kept"
+        gain = "" if way is found.ways[0] else f"{way.gain:+.5f} ({way.low:+.5f} to {way.high:+.5f})"
+        rows.append((way.name, shown(way.score), "", gain, fate))
+    columns = ("", f">{result.metric}", ">weight", ">gain over the best member, 95% interval", "")
+    console.table("members, and ways to blend them, before finishing", columns, rows)
+
+
+def _way(one: BlendWay) -> Way:
+    return Way(name=one.name, weights=one.weights, parts={int(part): own for part, own in one.parts.items()})
+
+
+def read(run: Run) -> Blend:
+    """Return the members of a run and their weights."""
+    found = record.read(run.folder / filenames.BLEND, Blend)
+    assert found is not None, "a file of the stages before"
+    return found
+
+
+def _weight(weight: float | None) -> str:
+    return "" if weight is None else f"{weight:.3f}"

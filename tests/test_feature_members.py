@@ -1,0 +1,89 @@
+"""Several frozen backbones: heads on each alone and on all side by side, blended where that gains."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kagglekit.base.errors import UserError
+from kagglekit.heads import head_file
+from kagglekit.models import registry
+from kagglekit.recipe import FeatureSettings
+from kagglekit.runs import filenames, record, store
+from kagglekit.runs.record import Blend
+from tests.conftest import Cli, failed, succeeded
+
+DOGS = "dogs-vs-cats"
+
+
+def run(cli: Cli, home: Path, *words: str) -> store.Run:
+    """Run a synthetic competition, and return the newest run."""
+    before = set(home.glob("*/synthetic/runs/*"))
+    succeeded(cli("run", DOGS, "--method", "features", "--set", "folds=3", *words))
+    (made,) = set(home.glob("*/synthetic/runs/*")) - before
+    return store.Run(made)
+
+
+@pytest.fixture(scope="module")
+def specs(tiny_export: tuple[str, Path]) -> tuple[str, str]:
+    """The same backbone at two sizes."""
+    spec, _ = tiny_export
+    name, _, file = spec.partition("=")
+    return spec, f"{name}@96={file}"
+
+
+def test_a_size_belongs_to_its_backbone(specs: tuple[str, str]) -> None:
+    features = FeatureSettings(image_size=(128, 160))
+    assert registry.parsed("resnet18@64x96=w.pth", features) == ("resnet18", (64, 96), "w.pth")
+    assert registry.parsed("resnet18@64", features) == ("resnet18", (64, 64), "")
+    assert registry.parsed("resnet18=a@b.pth", features) == ("resnet18", (128, 160), "a@b.pth")
+    for wrong in ("resnet18@", "resnet18@31", "resnet18@1x2x3", "resnet18@large"):
+        with pytest.raises(UserError, match="must be sides of at least 32 pixels, as 320 or 256x320"):
+            registry.parsed(wrong, features)
+
+
+def test_two_sizes_of_a_backbone_are_members(cli: Cli, home: Path, tiny: str, specs: tuple[str, str]) -> None:
+    made = run(cli, home, "--backbone", ",".join(specs))
+    found = record.read(made.folder / filenames.BLEND, Blend)
+    assert found is not None
+    first, second, both = (one.name for one in found.members)
+    assert both == "side by side"
+    assert second == f"{first.partition('@')[0]}@96x96"
+    heads = head_file.load(made.folder / filenames.HEADS)
+    assert set(heads) == {f"{part}{own}" for part in ("fold0", "fold1", "fold2", "all") for own in ("", "/0", "/1")}
+    alone = run(cli, home, "--backbone", specs[1])
+    ids = alone.row_oof().known("id")["id"].tolist()
+    labels = alone.record.competition.labels
+    member = made.read_probabilities(filenames.OOF_OF_MEMBERS, ids, labels, second)
+    assert np.array_equal(member, alone.read_probabilities(filenames.OOF_OF_HEADS, ids, labels))
+
+
+def test_members_are_shown_exported_and_predict_alike(
+    cli: Cli, home: Path, tiny: str, specs: tuple[str, str], tmp_path: Path
+) -> None:
+    made = run(cli, home, "--backbone", ",".join(specs))
+    shown = succeeded(cli("run", DOGS, "--method", "features", "--set", "folds=3", "--backbone", ",".join(specs))).out
+    assert "already finished" in shown
+    assert "side by side" in shown
+    succeeded(cli("export", made.id))
+    images = tmp_path / "images"
+    images.mkdir()
+    table = made.images("test")
+    for path in table["path"]:
+        shutil.copy(path, images)
+    succeeded(cli("predict", made.id, images, "--output", tmp_path / "found.csv"))
+    found = pd.read_csv(tmp_path / "found.csv")
+    assert len(found) == len(table)
+    written = made.row_test()
+    by_name = {Path(path).name: own for own, path in zip(table["id"], table["path"], strict=True)}
+    ids = [by_name[Path(name).name] for name in found.iloc[:, 0]]
+    assert np.abs(found[list(written.labels)].to_numpy() - written.of(ids)).max() < 1e-4
+
+
+def test_a_wrong_size_is_one_line(cli: Cli, tiny: str) -> None:
+    said = failed(cli("run", DOGS, "--method", "features", "--backbone", "tf_efficientnet_lite0@20"))
+    assert "'20' must be sides of at least 32 pixels" in said
