@@ -230,3 +230,43 @@ def test_the_numbers_of_other_images_do_not_weigh_the_columns() -> None:
         task = data.task.learnt_from(truth, slice(None))
         chosen.append(fit(replace(data, task=task, truth=truth), part=part).chosen)
     assert chosen[0] == chosen[1]
+
+
+def test_some_of_very_many_labels_choose_the_regularisation_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(120, 1, 12)).astype(np.float32)
+    truth = (rows[:, 0] @ random.normal(size=(12, 30)) + random.normal(size=(120, 30)) > 0).astype(np.float64)
+    truth[:, 7] = 0  # a label that no image has says nothing
+    data = Training(
+        task=kinds.of(Labels([f"label {number}" for number in range(30)])),
+        rows=rows,
+        truth=truth,
+        groups=None,
+        view_classes=(tuple(range(30)),),
+    )
+    everything = fit(data)
+    tried: list[int] = []
+    real = heads._choose
+
+    def choose(training: Training, *rest: object) -> tuple[float, float]:
+        tried.append(training.columns)
+        assert training.truth.sum(axis=0).min() >= 3
+        return real(training, *rest)
+
+    monkeypatch.setattr(heads, "_choose", choose)
+    monkeypatch.setattr(heads, "MANY", 29)
+    monkeypatch.setattr(heads, "_SAMPLED", 10)
+    some = fit(data)
+    assert tried == [10]
+    assert some.chosen.startswith("C ")
+    both = [prediction.predict(head, rows, data.view_classes) for head in (everything, some)]
+    assert np.abs(both[0] - both[1]).mean() < 0.1
+
+
+def test_labels_that_swap_in_a_mirror_stay_together_in_a_sample() -> None:
+    data = training("labels", views=((0, 1, 2), (1, 0, 2)))
+    some = data.of_columns([0])
+    assert some is not None
+    assert some.task.columns == ("a", "b")
+    assert some.view_classes == ((0, 1), (1, 0))
+    assert np.array_equal(some.goals(np.arange(9)), data.goals(np.arange(9))[:, :, :2])

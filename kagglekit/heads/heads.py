@@ -24,7 +24,7 @@ from kagglekit.heads.linear_rows import LinearRows
 from kagglekit.heads.losses import Loss
 from kagglekit.heads.prediction import predict
 from kagglekit.heads.row_file import blocks, read_once
-from kagglekit.heads.training import Training
+from kagglekit.heads.training import INNER_FOLDS, Training
 from kagglekit.recipe import HeadSettings
 from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.task import Task
@@ -32,7 +32,9 @@ from kagglekit.tasks.task import Task
 FEW = 20
 """Training images per class below which `auto` tries class means beside the regression."""
 MANY = 1000
-"""With more classes `auto` tries no regression: its time grows with images times classes, to hours."""
+"""With more classes `auto` tries no regression: its time grows with images times classes, to hours. Of more labels
+`_SAMPLED` choose the regularisation of all."""
+_SAMPLED = 64
 
 
 def check(task: Task, settings: HeadSettings) -> None:
@@ -90,6 +92,9 @@ def _fit_best(
     with closing(LinearRows(training.rows, training.goals, indices, training.task, scratch)) as rows:
         if len(kinds) == 1 and len(grid) == 1 and not means:
             return _linear(by_kind[0], rows, indices, grid[0], grid)
+        some = _some_labels(training, indices, seed)
+        if some is not None:
+            return _linear(by_kind[0], rows, indices, _strength(some, indices, grid, seed, scratch), grid)
         choices = [(*_choose(each, rows, indices, grid, seed), each) for each in by_kind]
         strength, loss, best = min(choices, key=lambda choice: choice[1])
         if means:
@@ -97,6 +102,21 @@ def _fit_best(
             if loss_of_means < loss:
                 return head
         return _linear(best, rows, indices, strength, grid)
+
+
+def _some_labels(training: Training, indices: Indices, seed: int) -> Training | None:
+    """Return the same images with a sample of very many labels that images at `indices` (N,) have; else None."""
+    if training.columns <= MANY or training.truth.ndim < 2:
+        return None
+    there = np.flatnonzero(training.truth[indices].sum(axis=0) >= INNER_FOLDS)
+    random = np.random.default_rng(seed)
+    return training.of_columns(random.choice(there, min(_SAMPLED, len(there)), replace=False).tolist())
+
+
+def _strength(training: Training, indices: Indices, grid: Sequence[float], seed: int, scratch: Path | None) -> float:
+    """Return the strength for the images at `indices` (N,)."""
+    with closing(LinearRows(training.rows, training.goals, indices, training.task, scratch)) as rows:
+        return _choose(training, rows, indices, grid, seed)[0]
 
 
 def _linear(training: Training, rows: LinearRows, indices: Indices, strength: float, grid: Sequence[float]) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,19 @@ class Training:
     def of_part(self, part: Mask) -> Training:
         """Return the same images with the task as a part of them, (N,), knows it."""
         return replace(self, task=self.task.learnt_from(self.truth, part))
+
+    def of_columns(self, columns: Sequence[int]) -> Training | None:
+        """Return the same images with some of the columns, and those that they become in other views.
+
+        None if these columns are not independent of the others.
+        """
+        own = sorted({classes[column] for classes in self.view_classes for column in columns} | set(columns))
+        task = self.task.of_columns(own)
+        if task is None:
+            return None
+        places = {column: place for place, column in enumerate(own)}
+        seen = tuple(tuple(places[classes[column]] for column in own) for classes in self.view_classes)
+        return replace(self, task=task, truth=self.truth[:, own], view_classes=seen)
 
     @property
     def activation(self) -> Activation:

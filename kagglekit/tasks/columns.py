@@ -94,6 +94,10 @@ class AnyOf(_Logistic):
 
     target: targets.Labels
 
+    def of_columns(self, columns: Sequence[int]) -> AnyOf:
+        """Return the task of some of the labels."""
+        return AnyOf(targets.Labels([self.columns[column] for column in columns]))
+
     def fault(self, label: str) -> str:
         """Return a remark on an unknown label, and on a set that the target forbids."""
         own = _split(label)

@@ -72,6 +72,10 @@ class Task(ABC):
         """Return what is subtracted from numbers (N, C) that are learnt, and what they are divided by, (C,) each."""
         return centres(values), spreads(values)
 
+    def of_columns(self, columns: Sequence[int]) -> Task | None:  # noqa: ARG002
+        """Return the task of some of the columns, if they are independent of the others; else None."""
+        return None
+
     def weights(self, truth: Truth, balance: float) -> Floats | None:  # noqa: ARG002
         """Return what the loss of images is multiplied by in training where a column is true, (C,).
 
