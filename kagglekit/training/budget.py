@@ -20,8 +20,12 @@ from kagglekit.training import phases, throughput
 from kagglekit.training.pacing import RESERVE
 from kagglekit.training.throughput import Speed
 
-MIN_IMAGES = 2000
-"""With fewer images `auto` does not train a backbone: on 1,200 cats and dogs frozen features have half the loss."""
+MIN_IMAGES: dict[devices.Device, int] = {"cpu": 4000, "cuda": 2000}
+"""With fewer images `auto` does not train a backbone on a device.
+
+On two cores frozen features had half the loss on 1,200 cats and dogs, and on 2,521 images of oil palms an AUC of 0.9937
+instead of 0.9907, in minutes; on 4,800 images of State Farm's drivers training has a third of the loss.
+"""
 MIN_EPOCHS, MAX_EPOCHS = 5, 12
 """Epochs of plan `quick`: fewer underfit, more overfit."""
 _SIDES = (192, 160, 128, 96)
@@ -99,7 +103,7 @@ def plan(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.D
 def is_worth_training(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device) -> tuple[bool, str]:
     """Return whether images and budget are enough to train a backbone, and the reason."""
     budget = recipe.compute.budget_seconds(device)
-    if work.images < MIN_IMAGES:
+    if work.images < MIN_IMAGES[device]:
         return False, f"{work.images} training images are too few to train a backbone"
     if math.isinf(budget):
         return True, f"{work.images} images, and {'a GPU' if device == 'cuda' else 'no limit on time'}"
