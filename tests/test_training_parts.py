@@ -431,10 +431,10 @@ def test_fp16_needs_a_gpu() -> None:
 
 def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     slow, fast = Speed(5.0, 1.0), Speed(0.0005, 0.0002)
-    assert planned(fast, monkeypatch, 3000, budget="60m").settings["method"] == "finetune"
+    assert planned(fast, monkeypatch, 4000, budget="60m").settings["method"] == "finetune"
     for plan, reason in (
-        (planned(slow, monkeypatch, 3000, budget="60m"), "by a measured step, 0 epochs"),
-        (planned(fast, monkeypatch, 1999, budget="60m"), "1999 training images are too few"),
+        (planned(slow, monkeypatch, 4000, budget="60m"), "by a measured step, 0 epochs"),
+        (planned(fast, monkeypatch, 3999, budget="60m"), "3999 training images are too few"),
         (planned(fast, monkeypatch, 10**7, budget="10m"), "too little time to train a backbone"),
     ):
         assert plan.settings["method"] == "features", plan
