@@ -34,10 +34,6 @@ class Loss(ABC):
         """`weights` (C,) multiply the loss where a column is true; without them all count the same."""
         self.weights = weights if weights is None else weights.astype(np.float32)
 
-    def scores(self, columns: int) -> int:
-        """Return the number of scores, S, for so many columns."""
-        return columns
-
     @abstractmethod
     def curvature(self, columns: int) -> float:
         """Return the second derivative by a score that fits of C columns should reckon with."""
@@ -137,37 +133,34 @@ class SquaredError(Loss):
     activation = IDENTITY
 
     def curvature(self, columns: int) -> float:  # noqa: ARG002
-        """Return what it is everywhere."""
+        """Return the upper bound, which the squared error has everywhere."""
         return 1.0
 
     def rows(self, scores: Floats32, goals: Floats32) -> Floats:
         """Return half the sums of the columns' squared errors."""
-        unknown = np.isnan(goals)
-        scores -= goals[:, None]
-        if unknown.any():
-            np.moveaxis(scores, 1, 2)[unknown] = 0
+        _to_errors(scores, goals)
         return np.asarray(np.einsum("bfc,bfc->bf", scores, scores, dtype=np.float64) / 2)
 
 
-class HuberError(Loss):
-    """Huber's loss: half the squared error up to `HUBER`, then in proportion to the error; else as `SquaredError`."""
+class HuberError(SquaredError):
+    """Huber's loss: half the squared error up to `HUBER`, then in proportion to the error."""
 
-    activation = IDENTITY
     prefix = "Huber "
-
-    def curvature(self, columns: int) -> float:  # noqa: ARG002
-        """Return the upper bound."""
-        return 1.0
 
     def rows(self, scores: Floats32, goals: Floats32) -> Floats:
         """Return the sums of the columns' losses."""
-        unknown = np.isnan(goals)
-        scores -= goals[:, None]
-        if unknown.any():
-            np.moveaxis(scores, 1, 2)[unknown] = 0
+        _to_errors(scores, goals)
         errors = np.abs(scores)
         np.clip(scores, -HUBER, HUBER, out=scores)
         return np.asarray((np.abs(scores) * (errors - np.abs(scores) / 2)).sum(axis=2, dtype=np.float64))
+
+
+def _to_errors(scores: Floats32, goals: Floats32) -> None:
+    """Make scores (B, F, C) the errors of goals (B, C); of an unknown goal, NaN, there is none."""
+    unknown = np.isnan(goals)
+    scores -= goals[:, None]
+    if unknown.any():
+        np.moveaxis(scores, 1, 2)[unknown] = 0
 
 
 class CumulativeLink(Loss):
@@ -184,10 +177,6 @@ class CumulativeLink(Loss):
     activation = SOFTMAX
     shares_weights = True
     prefix = "ordinal "
-
-    def scores(self, columns: int) -> int:
-        """Return the number of cut points."""
-        return columns - 1
 
     def curvature(self, columns: int) -> float:
         """Return the upper bound: a quarter for each cut point that a grade lies at."""
