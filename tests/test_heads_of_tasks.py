@@ -270,3 +270,15 @@ def test_labels_that_swap_in_a_mirror_stay_together_in_a_sample() -> None:
     assert some.task.columns == ("a", "b")
     assert some.view_classes == ((0, 1), (1, 0))
     assert np.array_equal(some.goals(np.arange(9)), data.goals(np.arange(9))[:, :, :2])
+
+
+def test_very_many_labels_that_are_all_rare_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "MANY", 29)
+    data = Training(
+        task=kinds.of(Labels([f"label {number}" for number in range(30)])),
+        rows=np.random.default_rng(0).normal(size=(60, 1, 5)).astype(np.float32),
+        truth=np.eye(30)[np.arange(60) % 30],
+        groups=None,
+        view_classes=(tuple(range(30)),),
+    )
+    assert np.isfinite(prediction.predict(fit(data), data.rows, data.view_classes)).all()

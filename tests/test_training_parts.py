@@ -441,6 +441,16 @@ def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.Monkey
         assert reason in plan.reason
 
 
+@pytest.mark.parametrize(("device", "least"), [("cpu", 4000), ("cuda", 2000)])
+def test_a_gpu_trains_on_fewer_images(device: Any, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "measure", lambda *_, **__: Speed(0.0005, 0.0002))
+    for images, reason in ((least - 1, "too few to train a backbone"), (least, "epochs fit in")):
+        work = Work(images=images, test_images=10, spent=0.0, native=(64, 64))
+        worth, why = budget.is_worth_training(Recipe.of(budget="60m"), ["tf_efficientnet_lite0"], work, device)
+        assert worth == (images == least)
+        assert reason in why
+
+
 def test_auto_judges_the_folds_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = Speed(0.005, 0.002)
     few = planned(speed, monkeypatch, 4000, budget="20m", image_size=(96,))

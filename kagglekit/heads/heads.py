@@ -109,6 +109,8 @@ def _some_labels(training: Training, indices: Indices, seed: int) -> Training | 
     if training.columns <= MANY or training.truth.ndim < 2:
         return None
     there = np.flatnonzero(training.truth[indices].sum(axis=0) >= INNER_FOLDS)
+    if not len(there):  # all labels are too rare to tell
+        return None
     random = np.random.default_rng(seed)
     return training.of_columns(random.choice(there, min(_SAMPLED, len(there)), replace=False).tolist())
 

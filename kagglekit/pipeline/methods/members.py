@@ -117,7 +117,8 @@ def show(run: Run, console: Console) -> None:
         gain = "" if way is found.ways[0] else f"{way.gain:+.5f} ({way.low:+.5f} to {way.high:+.5f})"
         rows.append((way.name, shown(way.score), "", gain, fate))
     columns = ("", f">{result.metric}", ">weight", ">gain over the best member, 95% interval", "")
-    console.table("members, and ways to blend them, before finishing", columns, rows)
+    of = "" if result.scored_groups is None else ", scored by image: steps are judged by group"
+    console.table(f"members, and ways to blend them, before finishing{of}", columns, rows)
 
 
 def _way(one: BlendWay) -> Way:
