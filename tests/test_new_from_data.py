@@ -614,3 +614,14 @@ def test_a_real_archive_gives_a_plugin_that_reads_it(cli: Cli, here: Path, slug:
     assert written("real").kaggle == slug
     assert written("real").metric == metric
     is_clean(here)
+
+
+def test_a_sample_that_names_no_image_is_said(cli: Cli, tmp_path: Path) -> None:
+    images = [f"train/{number}.png" for number in range(8)]
+    rows = "image,cancer/" + "/".join(f"{number},{number % 2}" for number in range(8))
+    given = data(tmp_path / "breasts", {"train.csv": rows, "sample_submission.csv": "breast,cancer/p7_L,0.5"}, *images)
+    (given / "test").mkdir()
+    (given / "test" / "100.png").write_bytes(DOT)
+    said = " ".join(succeeded(cli("new", "leaf", "--from", given)).out.split())
+    assert "test images: none, since no image is called 'p7_L' as in sample_submission.csv" in said
+    assert written().test_patterns == ()

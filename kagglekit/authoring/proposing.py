@@ -112,7 +112,7 @@ def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tupl
         return pattern, [f"test images: {listed(tests, 3)}, by the ids of {evidence.sample_name or 'their names'}"]
     shared = [folder for folder in evidence.images if asked and evidence.share(folder, asked) > 0]
     if not shared:
-        return (), ["test images: none"]
+        return (), [_no_test_images(evidence)]
     table = next((n for n, rows in evidence.tables.items() if _lists(rows, asked)), evidence.sample_name)
     if table == evidence.sample_name and evidence.joined is not None:  # its rows are of labels too
         return evidence.pattern(shared, ids), [f"test images: those of {listed(shared, 3)} without labels"]
@@ -123,6 +123,16 @@ def _test_images(evidence: Evidence, train: Train, tests: Sequence[str]) -> tupl
     if isinstance(train.layout, CsvLabels) and not train.layout.only_listed:
         said = [f"test images: {listed(shared, 3)}, which {table} lists"]
     return CsvIds(table, images=evidence.pattern(shared, ids), id=column), said
+
+
+def _no_test_images(evidence: Evidence) -> str:
+    """Return that there are no test images, and what that may mean if the sample submission asks for some."""
+    if not evidence.asked:
+        return "test images: none"
+    return (
+        f"test images: none, since no image is called {evidence.asked[0]!r} as in {evidence.sample_name}; if a row is "
+        "of a group of images, declare test and per_group (`kagglekit guide plugins`)"
+    )
 
 
 def _lists(rows: Any, asked: set[str]) -> bool:
