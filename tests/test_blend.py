@@ -70,7 +70,7 @@ def proven(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
     judged = itertools.count()
 
     def judge(*_: Any) -> gates.Judgement:
-        return gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=next(judged) == place)
+        return gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, high=0.6, kept=next(judged) == place)
 
     monkeypatch.setattr(postprocess, "judge", judge)
 
@@ -89,7 +89,7 @@ def test_all_runs_that_fit_are_blended_into_a_run_like_any_other(cli: Cli, runs:
     for way in found["ways"]:
         for weights in (way["weights"], *way["parts"].values()):
             assert sum(weights.values()) == pytest.approx(1)
-    for words in (*names, "mean of runs", "gain over the best member, 95% interval"):
+    for words in (*names, "mean of runs", "90% interval"):
         assert words in done.out
     assert read(blend, "result.json")["method"] == "blend"
     sample = pd.read_csv(blend / "submission.csv")

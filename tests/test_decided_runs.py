@@ -56,7 +56,7 @@ def drawn(folder: Path, what: str) -> Path:
 
 @pytest.fixture
 def everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, high=0.6, kept=True)
     for module in (deciding, postprocess):
         monkeypatch.setattr(module, "judge", lambda *_: kept)
 
@@ -120,7 +120,8 @@ def test_what_was_fitted_is_submitted_exported_and_bundled(
     page = (run / "report.html").read_text(encoding="utf-8")
     for gate in json.loads((run / "finish.json").read_text()):
         shown = gate.get("text") or f"{gate['value']:g}"
-        assert f"{gate['step']} {shown}: 1.00000 -> 0.50000, kept" in told
+        row = f"{gate['step']} {shown} +0.50000 +0.40000 to +0.60000 yes"
+        assert row in " ".join(told.split())
         assert f'<th scope="row">{gate["step"]}</th><td class="number">{shown}</td>' in page
     succeeded(cli("bundle", run, tmp_path / "bundle"))
     standalone.main(tmp_path / "bundle", tmp_path / "data", tmp_path / "bundled.csv")

@@ -162,7 +162,7 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
 ) -> None:
     trainers.spare(monkeypatch)
     shutil.copytree(small[1], home / ".cache")
-    kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, high=0.6, kept=True)
     monkeypatch.setattr(postprocess, "judge", lambda *_: kept)
     words = ("--set", "models=2", "--set", "neighbours=3", "--set", "phases=all epochs=1", *finetuned.TWO_FOLDS)
     archive = drawing.drivers(tmp_path, each=1)
@@ -248,7 +248,7 @@ def test_a_file_that_sees_other_pixels_than_timm_is_not_kept(
 def test_half_precision_is_kept_only_if_the_loss_stays(
     cli: Cli, tiny: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, kept=True)
+    kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, high=0.6, kept=True)
     monkeypatch.setattr(postprocess, "judge", lambda *_: kept)
     run = exported(cli, home, drawing.dogs(tmp_path), tiny)
     assert list(json.loads((run / "alone.json").read_text())["steps"]) == ["temperature", "clip"]

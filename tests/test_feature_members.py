@@ -69,6 +69,7 @@ def test_members_are_shown_exported_and_predict_alike(
     shown = succeeded(cli("run", DOGS, "--method", "features", "--set", "folds=3", "--backbone", ",".join(specs))).out
     assert "already finished" in shown
     assert "side by side" in shown
+    assert "convex weights" in shown
     succeeded(cli("export", made.id))
     images = tmp_path / "images"
     images.mkdir()

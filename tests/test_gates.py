@@ -130,12 +130,6 @@ def test_labels_that_a_mean_leaves_out_are_said() -> None:
     assert gates.left_out(scored, metrics.average_precision("macro"), ("a", "b", "c")) != ""
 
 
-def test_a_gain_of_nothing_has_no_sign() -> None:
-    judgement = gates.Judgement(before=0.5, after=0.5, gain=-1e-9, low=-1e-9, kept=False)
-    line = gates.Gate("clip", 0.1, judgement).line()
-    assert "gain 0.00000, lower bound 0.00000" in line
-
-
 @pytest.mark.parametrize(("clusters", "words"), [(40, "0.50000 ± unknown"), (1, "0.50000 ± unknown, one group")])
 def test_one_group_is_only_said_of_one_group(clusters: int, words: str) -> None:
     result = Result(

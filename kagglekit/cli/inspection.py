@@ -10,7 +10,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
 from kagglekit.competitions.competition import Competition
 from kagglekit.data.project import Project
-from kagglekit.pipeline import summary
+from kagglekit.pipeline import steps, summary
 from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
 from kagglekit.runs.record import Sent
@@ -99,6 +99,7 @@ def _info_run(run: run_folders.Run, console: Console) -> None:
         console.warn("this run is not finished: repeat its command to resume it")
         return
     console.table(f"result: {_scored_by(result.metric, result.lower_is_better)}", ("", ">"), summary.facts(result))
+    steps.show(result, console)
     console.say(f"submission: {run.submission}" if record.test_images else "no submission: there are no test images")
 
 
@@ -160,6 +161,7 @@ _RUN_COLUMNS = (
     "method",
     ">images",
     ">seconds",
+    "steps kept",
 )
 
 
@@ -213,13 +215,14 @@ def _run_row(
             method,
             str(record.train_images),
             "",
+            "",
         )
     score = summary.scored(result) + (f" {result.metric}" if several else "")
     also = ", ".join(value if name == second else f"{name} {value}" for name, value in summary.second(result))
     cells = (run.id, score, *_leaderboard(run), also, backbones, method)
     images = f"{result.scored_images}{' (sample)' if result.sample else ''}"
     key = (run.synthetic, False, result.sample > 0, result.metric, result.loss)
-    return key, (*cells, images, f"{result.all_seconds:.0f}")
+    return key, (*cells, images, f"{result.all_seconds:.0f}", steps.kept(result))
 
 
 def backbones(pattern: str, limit: int) -> None:

@@ -73,8 +73,6 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
             job.console.say(f"finish: {len(ids)} groups are scored, each by the {way} of its images' predictions")
         done = _finish(job, scored, rows)
         _check_read(job, grouping.kept(predictions, done.gates)[1])
-        for gate in (*done.gates, *done.made.gates):
-            job.console.say(gate.line())
         _write(job, _files(job), train, job.tables.predicted, _of_rows(job, rows, done))
         if rows is not predictions:
             images = grouping.scored(predictions.train), job.tables.requested["id"].tolist()

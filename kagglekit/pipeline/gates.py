@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from kagglekit.base.arrays import Floats
 from kagglekit.base.errors import UserError
-from kagglekit.base.scores import shown
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.data import folds
 from kagglekit.metrics import Metric, UndefinedScoreError, clustered_error, resampling
@@ -30,6 +29,7 @@ RESAMPLES = 2000
 SLOW_RESAMPLES = 400
 """Number of resamples for metrics without per-row values."""
 CONFIDENCE = 0.95
+"""Of each bound of a gain."""
 CROSS_FITTED_PARTS = 5
 _BLOCK = 1 << 22
 """Most predictions whose rows are scored together."""
@@ -67,7 +67,8 @@ class Judgement:
     after: float
     gain: float
     low: float
-    """Lower bound of the gain."""
+    """Lower bound of the gain, with 95% confidence; `high` is the upper bound."""
+    high: float
     kept: bool
 
 
@@ -81,20 +82,13 @@ class Gate:
     judgement: Judgement
     text: str = ""
     """Several values, for people."""
+    note: str = ""
+    """What else is to be known of the step, in a word."""
 
     def record(self) -> FinishingStep:
         """Return the record for the run's files."""
-        return FinishingStep(step=self.step, value=self.value, text=self.text or None, **asdict(self.judgement))
-
-    def line(self) -> str:
-        """Return a line for the log."""
-        j = self.judgement
-        value = (
-            f" {self.text}" if self.value is None and self.text else "" if self.value is None else f" {self.value:g}"
-        )
-        before, after, gain, low = map(shown, (j.before, j.after, j.gain, j.low))
-        kept = "kept" if j.kept else "not kept"
-        return f"finish: {self.step}{value}: {before} -> {after}, gain {gain}, lower bound {low}: {kept}"
+        text, note = self.text or None, self.note or None
+        return FinishingStep(step=self.step, value=self.value, text=text, note=note, **asdict(self.judgement))
 
 
 def judge(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) -> Judgement:
@@ -102,10 +96,10 @@ def judge(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) 
     gains = _bootstrap_gains(scored, before, after, metric, seed)
     score_before, score_after = score(scored.truth, before, metric), score(scored.truth, after, metric)
     sign = 1.0 if metric.lower_is_better else -1.0
-    low = float(np.quantile(gains, 1 - CONFIDENCE))
+    low, high = map(float, np.quantile(gains, [1 - CONFIDENCE, CONFIDENCE]))
     gain = sign * (score_before - score_after)
     proven = low > 0 and len(np.unique(scored.clusters)) > 1  # a single group proves nothing about others
-    return Judgement(score_before, score_after, gain, low, kept=proven)
+    return Judgement(score_before, score_after, gain, low, high, kept=proven)
 
 
 def gain_interval(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) -> tuple[float, float]:

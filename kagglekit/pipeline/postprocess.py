@@ -138,7 +138,7 @@ def choose(
     test = predictions.test
     for candidate in predictions.candidates:
         judgement = judge(scored, needed(scored.probabilities), needed(candidate.oof), metric, seed)
-        gates.append(Gate(candidate.name, None, judgement))
+        gates.append(Gate(candidate.name, None, judgement, note=candidate.note))
         if judgement.kept:
             scored, test = replace(scored, probabilities=candidate.oof), candidate.test
     return scored, test, gates

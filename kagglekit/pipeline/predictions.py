@@ -24,6 +24,8 @@ class Candidate:
     """Probabilities of the test images, (M, C)."""
     alone: bool = False
     """Whether the prediction of an image is deterministic and needs no other images: only then can it be exported."""
+    note: str = ""
+    """What else is to be known of it, in a word."""
 
 
 @dataclass(frozen=True)

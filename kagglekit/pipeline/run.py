@@ -18,7 +18,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
 from kagglekit.data import exclusions
 from kagglekit.data.project import Project
-from kagglekit.pipeline import finalize, summary, synthetic_run
+from kagglekit.pipeline import finalize, steps, summary, synthetic_run
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.base import FoldByFold, Method
@@ -87,7 +87,11 @@ def _logging(job: Job, name: str) -> AbstractContextManager[None]:
 
 def _show(job: Job) -> None:
     result = job.run.result
-    if distributed.is_first() and result is not None and not job.run.rehearsal:
+    if not distributed.is_first() or result is None:
+        return
+    if job.run.rehearsal:
+        steps.show(result, job.console)
+    else:
         table.get(job.recipe.training.method).show(job.run, job.console)
         summary.show(job.run, job.plugin, result, job.console)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kagglekit.base.console import Console
 from kagglekit.base.scores import shown
 from kagglekit.competitions.plugins import Plugin
-from kagglekit.pipeline import honesty
+from kagglekit.pipeline import honesty, steps
 from kagglekit.runs import store
 from kagglekit.runs.record import Result
 from kagglekit.tasks import seconds
@@ -21,6 +21,7 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
     if result.synthetic:
         _show_synthetic(this, plugin, result, console)
         return
+    steps.show(result, console)
     console.table(f"run {this.id}", ("", ">"), facts(result))
     _show_expected(this, result, console)
     lines = leaderboard(competition.leaderboard, result, "this run, on the training images")
@@ -55,6 +56,7 @@ def _show_expected(this: store.Run, result: Result, console: Console) -> None:
 
 
 def _show_synthetic(this: store.Run, plugin: Plugin, result: Result, console: Console) -> None:
+    steps.show(result, console)
     console.table(f"SYNTHETIC run {this.id}", ("", ">"), facts(result))
     console.say(f"submission, synthetic: {this.submission}")
     console.say(f"next: kagglekit run {plugin.name} --data ARCHIVE")

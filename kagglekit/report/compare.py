@@ -18,7 +18,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.base.shortlists import Wide
 from kagglekit.base.words import listed
 from kagglekit.metrics import Metric
-from kagglekit.pipeline import deciding, gates, summary
+from kagglekit.pipeline import deciding, gates, steps, summary
 from kagglekit.runs import findings
 from kagglekit.runs.findings import Findings
 from kagglekit.runs.store import Run
@@ -173,6 +173,9 @@ def compare(runs: Sequence[Run], console: Console) -> None:
         console.warn("one of them is a synthetic run: scores on SYNTHETIC images mean nothing")
     console.table(f"runs of {names.pop()}", ("", *(f">{one.run.id}" for one in found)), _beside(found))
     _tell_settings(found, console)
+    offered = steps.beside([one.result for one in found])
+    if offered:
+        console.table("gains of steps", ("", *(f">{one.run.id}" for one in found)), offered)
     for other in found[1:]:
         _tell(found[0], other, difference(found[0], other, found[0].recipe.data.seed), console)
 

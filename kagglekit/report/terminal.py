@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kagglekit.base.console import Console
 from kagglekit.pages.page import percent
-from kagglekit.pipeline import summary
+from kagglekit.pipeline import steps, summary
 from kagglekit.report import facts, stats
 from kagglekit.runs.findings import Findings
 
@@ -40,10 +40,7 @@ def tell(found: Findings, console: Console) -> None:
     confidence = found.task.confidence(found.truth, found.probabilities, found.decided)
     if confidence is not None:
         console.say(f"expected calibration error {stats.calibration_error(stats.reliability(confidence)):.4f}")
-    for gate in found.result.finish:
-        value = f" {gate.text or ''}".rstrip() if gate.value is None else f" {gate.value:g}"
-        kept = "kept" if gate.kept else "not kept"
-        console.say(f"{gate.step}{value}: {gate.before:.5f} -> {gate.after:.5f}, {kept}")
+    steps.show(found.result, console)
     if found.result.synthetic:
         console.warn("the images are synthetic: the score says nothing about the competition")
 

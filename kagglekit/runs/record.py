@@ -157,8 +157,12 @@ class FinishingStep(Plain):
     gain: float
     """Improvement of the score; positive is better."""
     low: float
-    """Lower bound of the gain."""
+    """Lower bound of the gain, with 95% confidence."""
+    high: float | None = left_out()
+    """Upper bound, with 95% confidence; older runs have none."""
     kept: bool
+    note: str | None = left_out()
+    """What else is to be known of the step, in a word; None if nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,13 +198,6 @@ class BlendWay(Plain):
     """Member -> weight for other images, chosen on all scored ones."""
     parts: Mapping[str, Mapping[str, float]]
     """Part of the scored images -> the same, chosen on the others."""
-    score: float
-    """Out-of-fold score, each part with its own weights."""
-    gain: float
-    """Gain over the best member, which each part chooses too; positive is better."""
-    low: float
-    high: float
-    """Upper bound of the gain's 95% bootstrap interval; `low` is the lower bound."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.methods.base import MethodRun
 from kagglekit.pipeline.predictions import Candidate, Predictions
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import Blend, BlendMember, BlendWay
+from kagglekit.runs.record import Blend, BlendMember, BlendWay, FinishingStep
 from kagglekit.runs.store import Run
 
 
@@ -38,26 +38,18 @@ class MembersRun(MethodRun):
         return gates.scored_rows(table, self.members[0].oof, self.task)
 
     def write_weights(self) -> None:
-        """Choose the weights of each way to blend, and judge it against the best member."""
-        metric, seed = self.job.competition.scored_by, self.recipe.data.seed
-        usual, truth = deciding.usual(self.task, metric), self.scored.truth
+        """Choose the weights of each way to blend."""
+        metric, truth = self.job.competition.scored_by, self.scored.truth
+        usual = deciding.usual(self.task, metric)
         with self.job.console.rich.status("choosing weights"):
-            found = blending.ways(self.members, self.scored, self.task, metric, seed)
-        needed = [deciding.needed(metric, self._predicted(way)[0], usual) for way in found]
-        sign = 1.0 if metric.lower_is_better else -1.0
-        scores = [gates.score(truth, each, metric) for each in needed]
-        bounds = [gates.gain_interval(self.scored, needed[0], each, metric, seed) for each in needed]
+            found = blending.ways(self.members, self.scored, self.task, metric, self.recipe.data.seed)
         ways = [
             BlendWay(
                 name=way.name,
                 weights=way.weights,
                 parts={str(part): weights for part, weights in way.parts.items()},
-                score=score,
-                gain=sign * (scores[0] - score),
-                low=low,
-                high=high,
             )
-            for way, score, (low, high) in zip(found, scores, bounds, strict=True)
+            for way in found
         ]
         members = [
             BlendMember(name=each.name, score=gates.score(truth, deciding.needed(metric, each.oof, usual), metric))
@@ -96,9 +88,7 @@ def together(run: FinishedRun, inside: Sequence[Member], asked: Asked) -> list[M
 
     There is none for a hold-out set, whose parts are known to the run only.
     """
-    found, finished = read(run.run), run.run.finishing
-    kept = {step.step for step in finished if step.kept}
-    way = _way(next((one for one in reversed(found.ways) if one.name in kept), found.ways[0]))
+    way = _way(_used(read(run.run), run.run.finishing))
     if set(asked.fold.tolist()) != set(way.parts):
         return []
     oof, test = blending.predicted(way, inside, asked.fold, run.task.activation)
@@ -106,19 +96,18 @@ def together(run: FinishedRun, inside: Sequence[Member], asked: Asked) -> list[M
 
 
 def show(run: Run, console: Console) -> None:
-    """Print members with their scores and weights, and ways to blend with their gains."""
+    """Print members with their scores and weights."""
     found, result = read(run), run.finished()
-    judged = {step.step: step for step in result.finish}
-    used = [way for way in found.ways[1:] if judged[way.name].kept]
-    weights = (used or found.ways[:1])[-1].weights
-    rows = [(one.name, shown(one.score), _weight(weights.get(one.name)), "", "") for one in found.members]
-    for way in found.ways:
-        fate = "start" if way is found.ways[0] else "kept" if judged[way.name].kept else "not kept"
-        gain = "" if way is found.ways[0] else f"{way.gain:+.5f} ({way.low:+.5f} to {way.high:+.5f})"
-        rows.append((way.name, shown(way.score), "", gain, fate))
-    columns = ("", f">{result.metric}", ">weight", ">gain over the best member, 95% interval", "")
+    weights = _used(found, result.finish).weights
+    rows = [(one.name, shown(one.score), _weight(weights.get(one.name))) for one in found.members]
     of = "" if result.scored_groups is None else ", scored by image: steps are judged by group"
-    console.table(f"members, and ways to blend them, before finishing{of}", columns, rows)
+    console.table(f"members before finishing{of}", ("", f">{result.metric}", ">weight"), rows)
+
+
+def _used(found: Blend, finished: Sequence[FinishingStep]) -> BlendWay:
+    """Return the last way to blend that was kept, else the best member."""
+    kept = {step.step for step in finished if step.kept}
+    return next((one for one in reversed(found.ways) if one.name in kept), found.ways[0])
 
 
 def _way(one: BlendWay) -> Way:
