@@ -120,7 +120,7 @@ def test_what_was_fitted_is_submitted_exported_and_bundled(
     page = (run / "report.html").read_text(encoding="utf-8")
     for gate in json.loads((run / "finish.json").read_text()):
         shown = gate.get("text") or f"{gate['value']:g}"
-        row = f"{gate['step']} {shown} +0.50000 +0.40000 to +0.60000 yes"
+        row = f"{gate['step']} {shown} +0.50000 0.40000 to 0.60000 yes"
         assert row in " ".join(told.split())
         assert f'<th scope="row">{gate["step"]}</th><td class="number">{shown}</td>' in page
     succeeded(cli("bundle", run, tmp_path / "bundle"))

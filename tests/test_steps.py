@@ -37,7 +37,7 @@ def test_a_step_is_a_row() -> None:
         "0.50000",
         "0.40000",
         "+0.10000",
-        "+0.05000 to +0.15000",
+        "0.05000 to 0.15000",
         True,
     )
     assert row(value=None, text="0.5, 1.5").value == "0.5, 1.5"
@@ -47,12 +47,12 @@ def test_a_step_is_a_row() -> None:
 
 def test_a_gain_of_nothing_has_no_minus() -> None:
     found = row(after=0.5, gain=-1e-9, low=-2e-9, high=1e-9, kept=False)
-    assert (found.gain, found.interval) == ("+0.00000", "+0.00000 to +0.00000")
+    assert (found.gain, found.interval) == ("+0.00000", "0.00000 to 0.00000")
 
 
 def test_a_kept_gain_is_shown_with_as_many_digits_as_it_needs() -> None:
     found = row(after=0.5 - 3.4e-7, gain=3.4e-7, low=1.2e-8, high=6e-7)
-    assert (found.gain, found.interval) == ("+0.00000034", "+0.00000001 to +0.00000060")
+    assert (found.gain, found.interval) == ("+0.00000034", "0.00000001 to 0.00000060")
     assert (found.before, found.after) == ("0.50000000", "0.49999966")
 
 
@@ -60,22 +60,22 @@ def test_steps_of_older_runs_and_of_one_group_have_no_upper_bound() -> None:
     plain = STEP.to_plain()
     del plain["high"]
     assert FinishingStep.from_plain(plain).to_plain() == plain
-    assert row(high=None).interval == "from +0.05000"
+    assert row(high=None).interval == "from 0.05000"
     alone = dataclasses.replace(RESULT, clusters=1, finish=(STEP,))
     assert steps.rows(alone)[0].interval == "unknown, one group"
 
 
 def test_the_table_fits_a_terminal_of_eighty_columns() -> None:
-    weights = dataclasses.replace(STEP, step="thresholds", value=None, text="0.0812 to 0.561")
+    weights = dataclasses.replace(STEP, step="thresholds", value=None, text="0.0812 to 0.5")
     smoothed = dataclasses.replace(STEP, step="mean of 10 neighbours", value=None, note="transductive", kept=False)
     file = io.StringIO()
     console = Console(file)
     console.rich.width = 80
     steps.show(dataclasses.replace(RESULT, finish=(STEP, weights, smoothed)), console)
     said = " ".join(file.getvalue().split())
-    assert "clip 0.001 +0.10000 +0.05000 to +0.15000 yes" in said
-    assert "thresholds 0.0812 to 0.561 +0.10000 +0.05000 to +0.15000 yes" in said
-    assert "mean of 10 neighbours transductive +0.10000 +0.05000 to +0.15000 no" in said
+    assert "clip 0.001 +0.10000 0.05000 to 0.15000 yes" in said
+    assert "thresholds 0.0812 to 0.5 +0.10000 0.05000 to 0.15000 yes" in said
+    assert "mean of 10 neighbours transductive +0.10000 0.05000 to 0.15000 no" in said
     assert max(map(len, file.getvalue().splitlines())) <= 80
     empty = io.StringIO()
     steps.show(RESULT, Console(empty))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from kagglekit.base import streams
 
@@ -68,7 +68,10 @@ class Console:
         self.say(f"WARNING: {text}", style="bold yellow")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table; columns whose heading starts with `>` are aligned right, the first is never wrapped."""
+        """Print a table; columns whose heading starts with `>` are aligned right.
+
+        The first column, and those whose heading starts with `>>`, are never wrapped.
+        """
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -80,10 +83,9 @@ class Console:
         )
         table.show_header = headed
         for index, column in enumerate(columns):
-            right = column.startswith(">")
-            table.add_column(
-                Text(column.lstrip(">")), justify="right" if right else "left", no_wrap=index == 0, overflow="fold"
-            )
+            whole = index == 0 or column.startswith(">>")
+            justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+            table.add_column(Text(column.lstrip(">")), justify=justify, no_wrap=whole, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self.rich.print(table)

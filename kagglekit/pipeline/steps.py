@@ -43,7 +43,7 @@ def show(result: Result, console: Console) -> None:
     cells = [(row.name, row.value, row.gain, row.interval, "yes" if row.kept else "no") for row in rows(result)]
     if cells:
         title = f"steps, by {result.metric}: each is compared with those kept before it"
-        console.table(title, ("", ">value", ">gain", f">{INTERVAL}", "kept"), cells)
+        console.table(title, ("", ">value", ">>gain", f">>{INTERVAL}", "kept"), cells)
 
 
 def beside(results: Sequence[Result]) -> list[tuple[str, ...]]:
@@ -58,9 +58,9 @@ def _row(step: FinishingStep, *, alone: bool) -> Row:
     if alone:
         interval = "unknown, one group"
     elif step.high is None:
-        interval = f"from {signed(step.low, digits)}"
+        interval = f"from {shown(step.low, digits)}"
     else:
-        interval = f"{signed(step.low, digits)} to {signed(step.high, digits)}"
+        interval = f"{shown(step.low, digits)} to {shown(step.high, digits)}"
     value = step.text if step.value is None else f"{step.value:g}"
     return Row(
         name=step.step,
