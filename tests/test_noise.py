@@ -1,0 +1,87 @@
+"""Steps that know nothing are refused, whatever the metric: the gates keep fewer than one in ten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kagglekit import metrics, recipe
+from kagglekit.base.arrays import Floats, softmax
+from kagglekit.pipeline import deciding, postprocess, tta
+from kagglekit.pipeline.gates import Scored
+from kagglekit.pipeline.predictions import Candidate, Predictions
+from kagglekit.pipeline.views import PLAIN
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes, Grades
+from kagglekit.tasks.task import Task
+
+ROWS, SEEDS, STEPS = 300, 10, 10
+TWO, THREE, GRADES = kinds.of(Classes(["cat", "dog"])), kinds.of(Classes(["cat", "dog", "bird"])), kinds.of(Grades(4))
+CASES = [(THREE, "log_loss"), (TWO, "auc"), (GRADES, "qwk"), (THREE, "f1(macro)")]
+
+
+def drawn(task: Task, groups: int, seed: int, count: int) -> tuple[Scored, list[Floats]]:
+    """Return rows in groups, if any, and predictions that are equally good: each has errors of its own by group."""
+    random, columns = np.random.default_rng(seed), len(task.columns)
+    truth = random.integers(0, columns, ROWS)
+    clusters = np.arange(ROWS) % (groups or ROWS)
+    base = 1.2 * np.eye(columns)[truth] + random.normal(0, 0.8, (ROWS, columns))
+    errors = [(random.normal(0, 0.5, (2, ROWS, columns))) for _ in range(count)]
+    made = [softmax(base + own + (shared[clusters] if groups else 0)) for own, shared in errors]
+    return Scored(truth, made[0], clusters, clusters % 4), made
+
+
+def offered(scored: Scored, others: list[Floats]) -> Predictions:
+    candidates = tuple(Candidate(f"noise {place}", oof, oof) for place, oof in enumerate(others))
+    return Predictions(pd.DataFrame(), scored.probabilities, scored.probabilities, np.array([]), candidates)
+
+
+@pytest.mark.parametrize("groups", [0, 12], ids=["images", "groups"])
+@pytest.mark.parametrize(("task", "name"), CASES, ids=[name for _, name in CASES])
+def test_of_ten_steps_of_noise_fewer_than_one_is_kept(task: Task, name: str, groups: int) -> None:
+    metric, usual = metrics.resolve(name, task.columns, ""), task.usual()
+    kept = 0
+    for seed in range(SEEDS):
+        scored, made = drawn(task, groups, seed, 1 + STEPS)
+        _, _, tried = postprocess.choose(
+            scored, offered(scored, made[1:]), metric, seed, lambda rows: deciding.needed(metric, rows, usual)
+        )
+        kept += sum(gate.judgement.kept for gate in tried)
+    assert kept < 0.1 * STEPS * SEEDS
+
+
+@pytest.mark.parametrize("groups", [0, 12], ids=["images", "groups"])
+@pytest.mark.parametrize("name", ["log_loss", "accuracy"])
+def test_what_is_right_already_is_not_changed(name: str, groups: int) -> None:
+    """Labels are drawn from the predictions: no temperature, clip or weights of classes are better."""
+    metric, kept, tried = metrics.resolve(name, THREE.columns, ""), 0, 0
+    for seed in range(4 * SEEDS):
+        random = np.random.default_rng(seed)
+        scored, (rows,) = drawn(THREE, groups, seed, 1)
+        truth = (random.random((ROWS, 1)) > rows.cumsum(axis=1)).sum(axis=1).clip(max=2)
+        scored = Scored(truth, rows, scored.clusters, scored.fold)
+        _, steps = postprocess.finish(scored, ("temperature", "clip"), metric, seed)
+        steps += deciding.make(scored, THREE, metric, seed).gates
+        kept += sum(gate.judgement.kept for gate in steps)
+        tried += len(steps)
+    assert tried >= 4 * SEEDS
+    assert kept < 0.1 * tried
+
+
+def test_smoothing_over_neighbours_is_kept_where_they_are_alike_and_refused_where_features_are_shuffled() -> None:
+    finish = recipe.FinishSettings(neighbours=10)
+    fates: dict[str, list[Any]] = {"alike": [], "shuffled": []}
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        scored, (rows,) = drawn(THREE, 12, seed, 1)
+        features = 3 * np.eye(3)[scored.truth] + random.normal(0, 1, (ROWS, 3))
+        for name, order in (("alike", np.arange(ROWS)), ("shuffled", random.permutation(ROWS))):
+            smoothed = tta.average_neighbours(rows, features[order].astype(np.float16), finish.neighbours, "cpu")
+            by_view = {PLAIN: (rows, rows), tta.NEIGHBOURS: (smoothed, smoothed)}
+            found = Predictions(pd.DataFrame(), rows, rows, np.array([]), tta.candidates(by_view, finish))
+            _, _, (gate,) = postprocess.choose(scored, found, metrics.log_loss(), seed)
+            fates[name].append(gate.judgement.kept)
+    assert fates == {"alike": [True] * 5, "shuffled": [False] * 5}
