@@ -39,7 +39,7 @@ _TORCH_BATCH = 32
 def exported(folder: Path, backbone: str) -> Path:
     """Export a small run with one view, so that all ways compute each image once."""
     from kagglekit.base.console import Console
-    from kagglekit.pipeline.run import run as take
+    from kagglekit.pipeline.command import run as take
 
     settings = {"method": "features", "backbone": backbone, "feature_views": "plain", "sample": 200, "folds": 2}
     with open(os.devnull, "w") as quiet:

@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from kagglekit.base.console import Console
-from kagglekit.pipeline import run as pipeline
+from kagglekit.pipeline import command as pipeline
 from kagglekit.training import budget, throughput
 from kagglekit.training.learner import Learner
 from tests import drawing, finetuned, trainers
@@ -249,7 +249,7 @@ def test_few_images_are_left_to_frozen_features(cli: Cli, trained: tuple[str, ..
 def test_the_choice_of_a_method_is_made_once(
     cli: Cli, trained: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "MIN_IMAGES", {"cpu": 10})
+    monkeypatch.setattr(budget, "MIN_IMAGES", 10)
     words = [*trained[: trained.index("--method")], "--set", "image_size=32", "--budget", "30m", "--folds", "2"]
     words += ["--set", "train_batch=6", "--set", "phases=all epochs=1", "--method", "auto"]
     assert "method finetune: by a measured step," in succeeded(cli(*words)).out

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from kagglekit.base.console import Console
-from kagglekit.pipeline import run as pipeline
+from kagglekit.pipeline import command as pipeline
 from kagglekit.pipeline.methods.features import FeaturesRun
 from kagglekit.pipeline.predictions import Predictions
 from tests import damage, drawing
@@ -307,8 +307,10 @@ def test_of_several_processes_the_others_see_the_data_that_the_first_has_brought
 ) -> None:
     @contextmanager
     def downloading() -> Iterator[None]:
-        (home / "dogs-vs-cats" / "data").mkdir(parents=True)
-        drawing.dogs(tmp_path).rename(home / "dogs-vs-cats" / "data" / "dogs.zip")
+        folder = home / "dogs-vs-cats" / "data"
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            drawing.dogs(tmp_path).rename(folder / "dogs.zip")
         yield
 
     monkeypatch.setattr(pipeline.distributed, "first_goes_first", downloading)

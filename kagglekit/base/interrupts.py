@@ -97,6 +97,12 @@ def _next_is_interrupt(signals: socket.socket) -> bool:
     return False
 
 
+def also_say(*what: str) -> None:
+    """Let the message on Ctrl-C end with this from now on."""
+    _kept[:] = what
+
+
+_kept: list[str] = []
 _first = threading.Lock()
 _announced = threading.Event()
 
@@ -108,8 +114,9 @@ def _announce() -> None:
     with _first:
         if not _announced.is_set() and QUIET not in os.environ and os.environ.get("RANK", "0") == "0":
             command = shlex.join(["kagglekit", *sys.argv[1:]])
+            said = "; ".join(("interrupted", f"finished work is kept: `{command}` resumes", *_kept))
             _announced.set()
-            sys.stderr.write(f"\nkagglekit: interrupted; finished work is kept: `{command}` resumes.\n")
+            sys.stderr.write(f"\nkagglekit: {said}.\n")
             sys.stderr.flush()
 
 

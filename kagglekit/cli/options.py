@@ -38,7 +38,9 @@ Backbones = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option(help="features (classifiers on frozen backbones), finetune (train the backbone) or auto."),
+    typer.Option(
+        help="features (classifiers on frozen backbones), finetune (train the backbone), or auto (both, given time)."
+    ),
 ]
 Provider = Annotated[str | None, typer.Option("--provider", help="Where to compute: auto, cpu or cuda.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Random seed.")]

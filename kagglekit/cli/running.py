@@ -46,7 +46,7 @@ def run(
     if processes > 1 and distributed.count() == 1:
         raise typer.Exit(distributed.launch(processes, str(settings.get("provider", "auto"))))
     distributed.end_with_launcher()
-    from kagglekit.pipeline.run import run as make
+    from kagglekit.pipeline.command import run as make
 
     made = make(name, data, settings, distributed.console(), fold)
     distributed.leave()

@@ -1,11 +1,15 @@
-"""Prepare a run: find the data and fix all settings, before anything is computed."""
+"""Prepare a run: find the data and fix all settings, before anything is computed.
+
+A command reads the data, scans the images and decides once; what it decides may be of several runs, made in turn.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +19,6 @@ from kagglekit.base import devices, environment, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.words import listed
-from kagglekit.base.workspace import Workspace
 from kagglekit.competitions import plugins
 from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.datafiles import DataFiles
@@ -64,6 +67,26 @@ class Read:
     """Time that reading took."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """The data of a run, scanned, and its settings, before anything is decided."""
+
+    project: Project
+    recipe: Recipe
+    tables: Scanned
+    mark: Literal["", "synthetic", "rehearsal"]
+    """What the run's name says of it."""
+    seconds: dict[str, float]
+    """Time taken so far: by reading, by the scan, by deciding, and by runs before this one."""
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """Everything that determines the results of a run, except what is decided."""
+        project, chosen = self.project, self.recipe
+        own = _key(project.plugin, project.competition, chosen, self.tables)
+        return own | dict(table.inputs(chosen, project.workspace))
+
+
 def prepare(
     project: Project,
     data_path: Path | None,
@@ -77,7 +100,9 @@ def prepare(
 
     If `remember`, later commands without `--data` look in `data_path` too.
     """
-    return ready(read(project, data_path, settings, console, synthetic=synthetic, remember=remember), console)
+    data = read(project, data_path, settings, console, synthetic=synthetic, remember=remember)
+    known = scan_images(data, console)
+    return ready(known, decide(known), console)
 
 
 def read(
@@ -118,32 +143,38 @@ def read(
     )
 
 
-def ready(data: Read, console: Console) -> Job:
-    """Scan the images, decide what depends on the machine, export the backbones, and open the run's folder."""
+def scan_images(data: Read, console: Console) -> Known:
+    """Scan the images; first the plugin's own submission format is tried."""
     seconds = dict(data.seconds)
     project, chosen, found = data.project, data.recipe, data.tables
-    plugin, competition = project.plugin, project.competition
-    submission.try_hook(plugin, competition, found)
+    submission.try_hook(project.plugin, project.competition, found)
     with _timed(seconds, "scan"):
         scanned = tables.scan_images(found, chosen.data, chosen.compute, project.workspace.scan, console)
-        tables.check_classes(found, scanned, competition.task)
-    key = _key(plugin, competition, chosen, scanned) | dict(table.inputs(chosen, project.workspace))
+        tables.check_classes(found, scanned, project.competition.task)
+    return Known(project=project, recipe=chosen, tables=scanned, mark=data.mark, seconds=seconds)
+
+
+def decide(data: Known) -> Decision:
+    """Decide what depends on the machine, once per key: later commands get what the first one decided."""
+    with _timed(data.seconds, "backbones"):
+        return store.decide(data.project.workspace, data.key, lambda: _decide(data))
+
+
+def ready(data: Known, decided: Decision, console: Console) -> Job:
+    """Export the backbones that were decided on, and open the run's folder."""
+    seconds, workspace = dict(data.seconds), data.project.workspace
+    settled = data.recipe.changed(**by_names(decided.settings))
+    console.say(f"method {settled.training.method}: {decided.why}")
     with _timed(seconds, "backbones"):
-        spent, native = sum(seconds.values()), scanned.usual_shape
-        valid = int(scanned.train["valid"].sum()) if "valid" in scanned.train else 0
-        work = budget.Work(
-            len(scanned.train),
-            len(scanned.requested),
-            spent=spent,
-            native=native,
-            valid_images=valid,
-            task=competition.task,
-        )
-        decided, chosen, used = _settle(project.workspace, key, chosen, work, console)
-        used = [each.with_levels(scanned.levels) for each in used]
+        try:
+            used = prepare_backbones(decided, settled.features, console)
+        except UserError:  # for example, the hub does not answer: the next command may decide differently
+            store.forget(workspace, data.key)
+            raise
+    used = [each.with_levels(data.tables.levels) for each in used]
     this = store.open_run(
-        project.workspace,
-        key
+        workspace,
+        data.key
         | {
             "backbones": [backbone.record().to_plain() for backbone in used],
             "settings": by_first_names(decided.settings),
@@ -153,44 +184,43 @@ def ready(data: Read, console: Console) -> Job:
     this.seconds |= seconds
     return Job(
         run=this,
-        plugin=plugin,
-        competition=competition,
-        recipe=chosen,
-        tables=scanned,
+        plugin=data.project.plugin,
+        competition=data.project.competition,
+        recipe=settled,
+        tables=data.tables,
         backbones=used,
         batch_size=decided.batch_size,
-        workspace=project.workspace,
+        workspace=workspace,
         synthetic=data.mark == "synthetic",
         console=console,
         pace=decided.pace,
     )
 
 
-def _settle(
-    workspace: Workspace, key: dict[str, Any], chosen: Recipe, work: budget.Work, console: Console
-) -> tuple[Decision, Recipe, list[backbone.Backbone]]:
-    """Decide what depends on the machine, once per key. Return the decision, the final recipe and the backbones."""
-    decided = store.decide(workspace, key, lambda: _decide(chosen, work))
-    settled = chosen.changed(**by_names(decided.settings))
-    console.say(f"method {settled.training.method}: {decided.why}")
-    try:
-        return decided, settled, prepare_backbones(decided, settled.features, console)
-    except UserError:  # for example, the hub does not answer: the next command may decide differently
-        store.forget(workspace, key)
-        raise
-
-
 @contextmanager
 def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
-    seconds[name] = time.perf_counter() - started
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _decide(chosen: Recipe, work: budget.Work) -> Decision:
-    """Decide what depends on the machine and its current state."""
-    device = devices.choose(chosen.compute.provider)
-    choice = table.choose(chosen, work, device)
+def _decide(data: Known) -> Decision:
+    """Decide what depends on the machine and its current state, for each run that is made in turn."""
+    train, tables = data.tables.train, data.tables
+    work = budget.Work(
+        len(train),
+        len(tables.requested),
+        spent=sum(data.seconds.values()),
+        native=tables.usual_shape,
+        valid_images=int(train["valid"].sum()) if "valid" in train else 0,
+        task=data.project.competition.task,
+    )
+    device = devices.choose(data.recipe.compute.provider)
+    *before, last = (_decided(data.recipe, choice, device) for choice in table.choose(data.recipe, work, device))
+    return replace(last, first=before[0]) if before else last
+
+
+def _decided(chosen: Recipe, choice: table.Choice, device: devices.Device) -> Decision:
     return Decision(
         device=device,
         backbones=choice.backbones,

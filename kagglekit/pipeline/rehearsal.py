@@ -15,8 +15,8 @@ from kagglekit.data.benchmark_split import benchmark_part
 from kagglekit.data.hiding import Hidden
 from kagglekit.data.project import Project
 from kagglekit.pipeline import grading, honesty, rehearsal_summary
-from kagglekit.pipeline.prepare import Read, read, ready
-from kagglekit.pipeline.run import go
+from kagglekit.pipeline.command import carry_out
+from kagglekit.pipeline.prepare import Read, read, scan_images
 from kagglekit.runs import record, rehearsed
 from kagglekit.runs.rehearsed import RehearsalRecord, SeedRecord
 from kagglekit.runs.store import Run
@@ -66,8 +66,7 @@ def rehearse(
 def _one(data: Read, split: str, seed: int, console: Console) -> SeedRecord:
     """Hide, run and grade once."""
     hidden = _hide(data, split, seed)
-    job = ready(_with_hidden(data, hidden, seed, console), console)
-    run = go(job)
+    run = carry_out(scan_images(_with_hidden(data, hidden, seed, console), console), console)
     return _record(run, hidden, seed)
 
 

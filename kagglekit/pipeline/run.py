@@ -1,70 +1,55 @@
-"""A whole run, from the name of a competition to a validated submission."""
+"""A whole run, from prepared data to a validated submission."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from kagglekit import recipe
 from kagglekit.base import distributed, environment, storage
-from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import submissions
 from kagglekit.data import exclusions
-from kagglekit.data.project import Project
-from kagglekit.pipeline import finalize, steps, summary, synthetic_run
+from kagglekit.pipeline import finalize, steps, summary
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.base import FoldByFold, Method
-from kagglekit.pipeline.prepare import prepare
 from kagglekit.runs import filenames, record, store
 from kagglekit.runs.record import CompetitionRecord, Record
 from kagglekit.runs.stages import Stages
 
 
-def run(
-    name: str, data_path: Path | None, settings: Mapping[str, Any], console: Console, fold: int | None = None
-) -> store.Run:
-    """Run a competition from its data to a submission, and return the run.
-
-    `settings` come from the command line. Without data, the run is synthetic. A finished run is shown again; a
-    killed one resumes. With `fold`, only the models of that fold are trained.
-    """
-    project = Project.load(name)
-    with distributed.first_goes_first():  # the first process may be downloading the data
-        absent = project.lacks_data(data_path)
-        if absent:
-            console.warn(synthetic_run.how_to_get_data(project))
-        job = prepare(project, data_path, settings, console, synthetic=absent)
-    return go(job, fold)
-
-
 def go(job: Job, fold: int | None = None) -> store.Run:
-    """Start or resume a prepared run. A finished run is only shown."""
-    method = table.get(job.recipe.training.method)
+    """Start or resume a prepared run. A finished run is only shown. With `fold`, only its models are trained."""
     if fold is not None:
-        _train_fold(job, method, fold)
+        _train_fold(job, table.get(job.recipe.training.method), fold)
         return job.run
+    warn_of_quarantine(job)
+    if not make(job):
+        job.console.say(f"run {job.run.id} is already finished, and nothing has changed since")
+        _show(job)
+    return job.run
+
+
+def make(job: Job) -> bool:
+    """Start or resume a prepared run, and show it; return False, and say nothing, if it is finished."""
+    method = table.get(job.recipe.training.method)
     with _locked(job):
         stages = _stages(job, method)
-        _warn_of_quarantine(job)
         if distributed.agree(stages.all_made()):
-            job.console.say(f"run {job.run.id} is already finished, and nothing has changed since")
-            _show(job)
-        else:
-            with _logging(job, filenames.LOG):
-                _record(job)
-                predictions = method.predict(job, stages)
-                if predictions is not None:  # only the first process has them
-                    finalize.conclude(job, predictions, stages)
-                    _show(job)
-    return job.run
+            return False
+        with _logging(job, filenames.LOG):
+            _record(job)
+            predictions = method.predict(job, stages)
+            if predictions is not None:  # only the first process has them
+                finalize.conclude(job, predictions, stages)
+                _show(job)
+    return True
 
 
 @contextmanager
@@ -166,7 +151,7 @@ def _quarantine_list(job: Job) -> Path:
     return job.run.folder / filenames.QUARANTINE
 
 
-def _warn_of_quarantine(job: Job) -> None:
+def warn_of_quarantine(job: Job) -> None:
     """Warn of unreadable images, and print what happens to them."""
     bad, listed = job.tables.quarantine, _quarantine_list(job)
     grouped = bool(job.competition.submission.per_group)

@@ -139,8 +139,8 @@ class TrainingSettings(Section):
 
     method: str = setting(
         "auto",
-        "`features`: heads on frozen backbones; `finetune`: train the backbone; `auto` by device, images and budget; "
-        "`blend`: combine runs, which `kagglekit blend` sets.",
+        "`features`: heads on frozen backbones; `finetune`: train the backbone; `auto`: features and, where images and "
+        "budget suffice, fine-tuning and a blend of both; `blend`: combine runs, which `kagglekit blend` sets.",
     )
     start: str = setting("", "Weights to start from, as RUN:PHASE; empty uses the pretrained ones.")
     members: tuple[str, ...] = setting(

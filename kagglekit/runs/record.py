@@ -422,3 +422,5 @@ class Decision(Plain):
     """Local date and time."""
     pace: Pace | None = None
     """Expected times; None if the run need not end within a budget."""
+    first: Decision | None = None
+    """What was decided of the run that is made before this one, and blended with it; None if there is none."""

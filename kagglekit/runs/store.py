@@ -136,10 +136,14 @@ class Run:
 
     def folds(self) -> pd.Series[int]:
         """Return the fold of each training image, by id; `TRAIN_ONLY` for images that are never scored."""
+        fold = self.planned_folds()
+        return fold.mask(fold.isin(self.left_out), TRAIN_ONLY)
+
+    def planned_folds(self) -> pd.Series[int]:
+        """Return the fold of each training image, by id, also of folds that were left out later."""
         import pandas as pd
 
-        fold = pd.read_parquet(self.folder / filenames.FOLDS).set_index("id")["fold"]
-        return fold.mask(fold.isin(self.left_out), TRAIN_ONLY)
+        return pd.read_parquet(self.folder / filenames.FOLDS).set_index("id")["fold"]
 
     @property
     def left_out(self) -> tuple[int, ...]:

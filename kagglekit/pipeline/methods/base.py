@@ -59,10 +59,6 @@ class Method(ABC):
     def check(self, recipe: Recipe, task: Task) -> None:  # noqa: B027
         """Raise UserError for settings that this method can't follow, before any data is read."""
 
-    def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
-        """Return whether `auto` should choose this method, and the reason; if empty, the previous method's holds."""
-        return False, ""
-
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:  # noqa: ARG002
         """Choose the settings that depend on machine and budget. Raises UserError if the budget is too small."""
         return Plan({"folds": recipe.data.num_folds}, "")

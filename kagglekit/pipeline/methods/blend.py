@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from kagglekit.base import devices, storage
+from kagglekit.base import devices, distributed, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
@@ -24,8 +24,8 @@ from kagglekit.pipeline.methods.fitted import Fitted
 from kagglekit.pipeline.methods.members import MembersRun
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
-from kagglekit.runs import filenames
-from kagglekit.runs.record import BackboneRecord
+from kagglekit.runs import filenames, record
+from kagglekit.runs.record import BackboneRecord, LeftOut
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task
@@ -73,8 +73,10 @@ class Blending(Method):
         """Return the stages, the same for all runs."""
         return _STAGES
 
-    def predict(self, job: Job, stages: Stages) -> Predictions:
+    def predict(self, job: Job, stages: Stages) -> Predictions | None:
         """Choose weights, and return the best member and each way to blend as a candidate."""
+        if not distributed.is_first():
+            return None
         run = BlendRun(job, self._method_of)
         stages.make("folds", run.write_members_folds)
         stages.make("device", run.write_devices)
@@ -123,8 +125,11 @@ class BlendRun(MembersRun):
         return found
 
     def write_members_folds(self) -> None:
-        """Write the folds of the members, which have the same."""
-        fold = self.runs[0].folds().loc[self.table["id"]].to_numpy()
+        """Write the folds of the members, which have the same; what one of them left out is not scored."""
+        left_out = {fold for run in self.runs for fold in run.left_out}
+        if left_out:
+            record.write(self.run.folder / filenames.LEFT_OUT, LeftOut(folds=tuple(sorted(left_out))))
+        fold = self.runs[0].planned_folds().loc[self.table["id"]].to_numpy()
         self.run.write_frame(filenames.FOLDS, self.table[["id"]].assign(fold=fold))
 
     def write_devices(self) -> None:

@@ -108,7 +108,7 @@ def _unlike(run: Run, first: Run) -> str:
     why = _unlike_tables(run, first.images("train"), first.images("test"), first.id)
     if why:
         return why
-    both = pd.concat([run.folds(), first.folds()], axis=1, keys=["own", "other"])
+    both = pd.concat([run.planned_folds(), first.planned_folds()], axis=1, keys=["own", "other"])
     moved = both.index[both["own"] != both["other"]]
     if len(moved):
         return f"has other folds than {first.id}: {len(moved)} of {len(both)} images are in another, as {moved[0]!r}"
@@ -132,5 +132,5 @@ def _unlike_tables(run: Run, train: pd.DataFrame, test: pd.DataFrame, other: str
 def _scene(run: Run) -> str:
     """Return a hash of the images and folds of a run."""
     images = pd.concat([run.images("train"), run.images("test")])[["id", "label", "content"]].sort_values("id")
-    fold = run.folds().sort_index()
+    fold = run.planned_folds().sort_index()
     return storage.digest([run.record.competition.labels, images.to_csv(index=False), fold.to_csv()])

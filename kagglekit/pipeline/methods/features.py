@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kagglekit.base import devices
+from kagglekit.base import devices, distributed
 from kagglekit.base.console import Console
 from kagglekit.heads import head_file, heads
 from kagglekit.models import registry
@@ -28,7 +28,6 @@ from kagglekit.runs import filenames, record
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task
-from kagglekit.training.budget import Work
 
 _STAGES = (
     Stage("folds", (filenames.FOLDS,)),
@@ -61,16 +60,14 @@ class FrozenFeatures(Method):
         """Raise UserError for a head that can't predict this."""
         heads.check(task, recipe.heads)
 
-    def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:  # noqa: ARG002
-        """Return True: frozen features are fast and work with any number of images."""
-        return True, ""
-
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages; with several backbones, those of members and their blend too."""
         return _STAGES if len(job.backbones) == 1 else _STAGES_OF_MEMBERS
 
-    def predict(self, job: Job, stages: Stages) -> Predictions:
+    def predict(self, job: Job, stages: Stages) -> Predictions | None:
         """Compute features, fit heads and return out-of-fold and test probabilities by id."""
+        if not distributed.is_first():
+            return None
         run = FeaturesRun(job)
         stages.make("folds", run.write_folds)
         stages.make("features", run.write_features)

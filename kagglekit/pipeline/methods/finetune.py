@@ -51,8 +51,8 @@ class FineTuning(FoldByFold):
         return registry.default_trained(device)
 
     def suits(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[bool, str]:
-        """Return whether images and time suffice for training, and why."""
-        return budget.is_worth_training(recipe, _names(recipe.features), work, device)
+        """Return whether `auto` should train too: images and time suffice; and the reason."""
+        return budget.fits(recipe, _names(recipe.features), work, device)
 
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:
         """Choose steps, folds, image size and epochs within the budget."""

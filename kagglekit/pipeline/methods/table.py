@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kagglekit.base import devices
@@ -18,11 +18,13 @@ from kagglekit.recipe import Recipe
 from kagglekit.runs.record import Pace
 from kagglekit.tasks.activations import IDENTITY
 from kagglekit.tasks.task import Task
+from kagglekit.training import budget
 from kagglekit.training.budget import Work
 
 AUTO = "auto"
-METHODS: dict[str, Method] = {method.name: method for method in (FineTuning(), FrozenFeatures())}
-"""Name -> method, in the order in which `auto` tries them; a blend is added below, which it never is."""
+_FEATURES, _TRAINING = FrozenFeatures(), FineTuning()
+METHODS: dict[str, Method] = {method.name: method for method in (_FEATURES, _TRAINING)}
+"""Name -> method; a blend is added below."""
 
 
 def resolve(project: Project, command_line: Mapping[str, Any], say: Callable[[str], None]) -> Recipe:
@@ -66,7 +68,7 @@ METHODS[Blending.name] = Blending(of_run)
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The choices before a run: backbones, and settings that depend on machine and budget."""
+    """The choices before a run: method and backbones, and settings that depend on machine and budget."""
 
     backbones: tuple[str, ...]
     because: str
@@ -79,23 +81,40 @@ class Choice:
     """Expected times, if the run has to end within a budget."""
 
 
-def choose(recipe: Recipe, work: Work, device: devices.Device) -> Choice:
-    """Choose the method, its backbones and its plan. Raises UserError if the budget is too small."""
-    wanted, reason = recipe.training.method, ""
-    for method in METHODS.values() if wanted == AUTO else (get(wanted),):
-        backbones, because = recipe.features.backbone if method.takes_backbones else (), ""
-        if backbones == ("auto",):
-            backbones, because = method.default_backbones(device)
-        given = recipe.changed(backbone=backbones) if backbones else recipe
-        suits, said = method.suits(given, work, device) if wanted == AUTO else (True, "as the settings say")
-        reason = said or reason
-        if suits:
-            plan = method.plan(given, work, device)
-            return Choice(
-                backbones=backbones,
-                because=because,
-                settings={"method": method.name} | plan.settings,
-                reason="; ".join(filter(None, (reason, plan.reason))),
-                pace=plan.pace,
-            )
-    raise RuntimeError("no method suits: the last one of the table must suit always")
+def choose(recipe: Recipe, work: Work, device: devices.Device) -> tuple[Choice, ...]:
+    """Choose methods, their backbones and plans: of one run, or with `auto` of two that are blended, in order.
+
+    Raises UserError if the budget is too small.
+    """
+    wanted = recipe.training.method
+    if wanted != AUTO:
+        return (_choice(get(wanted), recipe, work, device, "as the settings say"),)
+    later = replace(work, spent=work.spent + budget.of_features(work, device))
+    trained = recipe.changed(backbone=_backbones(_TRAINING, recipe, device)[0])
+    pays, why = _TRAINING.suits(trained, later, device)
+    if not pays:
+        return (_choice(_FEATURES, recipe, work, device, why),)
+    last = _choice(_TRAINING, recipe, later, device, why)
+    folds = recipe.changed(folds=last.settings["folds"])
+    first = _choice(_FEATURES, folds, work, device, "first, since it takes little time; then a backbone is trained")
+    return first, last
+
+
+def _choice(method: Method, recipe: Recipe, work: Work, device: devices.Device, why: str) -> Choice:
+    backbones, because = _backbones(method, recipe, device)
+    plan = method.plan(recipe.changed(backbone=backbones) if backbones else recipe, work, device)
+    return Choice(
+        backbones=backbones,
+        because=because,
+        settings={"method": method.name} | plan.settings,
+        reason="; ".join(filter(None, (why, plan.reason))),
+        pace=plan.pace,
+    )
+
+
+def _backbones(method: Method, recipe: Recipe, device: devices.Device) -> tuple[tuple[str, ...], str]:
+    """Return the backbones, and the reason for them, which is empty if the user gave them."""
+    if not method.takes_backbones:
+        return (), ""
+    given = recipe.features.backbone
+    return method.default_backbones(device) if given == ("auto",) else (given, "")
