@@ -22,7 +22,7 @@ from kagglekit.pipeline import honesty
 from kagglekit.recipe import DataSettings
 from kagglekit.runs import store
 from kagglekit.runs.record import Result
-from tests import test_row_groups, test_runs_of_tasks
+from tests import drawing, finetuned, test_row_groups, test_runs_of_tasks, trainers
 from tests.conftest import Cli, Done, failed, real_archive, succeeded
 from tests.damage import Given
 from tests.test_formats import competition as declared
@@ -156,6 +156,30 @@ def test_a_killed_rehearsal_resumes_and_finished_seeds_stay(cli: Cli, tiny: str,
     assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*.parquet")} == before
     assert found(home)["seeds"][0] == once[0]
     assert len(found(home)["seeds"]) == 2
+
+
+def test_fine_tuned_models_are_rehearsed_on_drivers_that_they_have_not_seen(
+    cli: Cli, tiny_export: tuple[str, Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainers.spare(monkeypatch)
+    spec, cache = finetuned.small_export(tiny_export)
+    shutil.copytree(cache, home / ".cache")
+    archive = drawing.drivers(tmp_path, each=1, test=30)
+    words = ["rehearse", *finetuned.command(archive, spec, name="state-farm")[1:]]
+    words.remove("--no-report")
+    words += [
+        "--seeds",
+        "1",
+        *(word for one in ("models=1", "phases=all epochs=1", "folds=2") for word in ("--set", one)),
+    ]
+    assert "the expected interval covers" in succeeded(cli(*words)).out
+    ((run,), (one,)) = runs(home, "state-farm"), found(home, "state-farm")["seeds"]
+    assert one["hidden_images"] == 20, "two of six drivers"
+    assert len(run.folds()) == 40
+    assert run.finished().clusters == 4
+    assert one["low"] < one["out_of_fold"] < one["high"]
+    assert run.recipe.compute.budget == "30m"
+    assert f"{run.id} is already finished" in succeeded(cli(*words)).out
 
 
 def test_a_rehearsal_is_no_run_to_submit(cli: Cli, tiny: str, tmp_path: Path, home: Path, pets: Given) -> None:
@@ -335,6 +359,23 @@ def test_the_expected_interval_covers_scores_of_other_rows_as_often_as_it_says()
     assert honesty.expected(estimate(1, None, 1), 10, named=True) is None
     few, many = (honesty.expected(estimate(0, 1, count), count, named=False) or (0, 0) for count in (3, 300))
     assert few[1] > 2 * many[1], "few groups say little of their spread"
+
+
+@pytest.mark.parametrize(("groups", "others"), [(12, 3), (10, 2), (26, 8)])
+@pytest.mark.parametrize(("spread", "least"), [(0.0, 0.94), (0.5, 0.92), (1.0, 0.89)], ids=["normal", "skewed", "very"])
+def test_few_groups_are_covered_even_where_their_losses_are_skewed(
+    groups: int, others: int, spread: float, least: float
+) -> None:
+    """Losses of groups are normal, or lognormal."""
+    random, covered = np.random.default_rng(0), []
+    for _ in range(4000):
+        drawn = random.normal(0, 1, groups + others)
+        losses = np.exp(spread * drawn) if spread else 10 + drawn
+        ours, theirs = losses[:groups], losses[groups:]
+        made = estimate(ours.mean(), ours.std(ddof=1) / groups**0.5, groups)
+        low, high = honesty.expected(made, others, named=True) or (0, 0)
+        covered.append(low <= theirs.mean() <= high)
+    assert np.mean(covered) >= least
 
 
 def test_no_better_score_is_expected_than_there_is() -> None:
