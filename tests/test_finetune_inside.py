@@ -17,6 +17,7 @@ import pytest
 from kagglekit.pipeline import tta
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.tta import MIRROR, PLAIN
+from kagglekit.recipe import FinishSettings
 from kagglekit.training.inference import TrainedModel
 from kagglekit.training.loop import Trainer
 from tests import drawing, finetuned, trainers
@@ -146,7 +147,7 @@ def test_a_mirrored_view_s_classes_are_mapped_back(tiny: str, tmp_path: Path) ->
 
     data = SimpleNamespace(augmenter=SimpleNamespace(mirror=method.job.competition.mirror_classes))
     trained = cast("TrainedModel", SimpleNamespace(predict=predict, trainer=SimpleNamespace(data=data)))
-    rows = tta.predict([PLAIN, MIRROR], [b"a"], trained)[MIRROR]
+    rows = tta.predict([PLAIN, MIRROR], [b"a"], trained, FinishSettings())[MIRROR]
     assert rows.argmax() == 3, "the image itself shows c3: the left hand"
     assert (seen[0] == image[:, ::-1]).all()
 
@@ -156,17 +157,18 @@ def test_with_one_model_views_stay_off_and_with_two_they_are_judged(
 ) -> None:
     archive = drawing.drivers(tmp_path, each=1)
     words = (*ONE_MODEL, "--set", "phases=all epochs=1", "--set", "tta_views=2")
-    one = succeeded(cli(*command(archive, tiny, *words, "--set", "models=1", name="state-farm")))
+    one = succeeded(cli(*command(archive, tiny, *words, "--set", "models=1", "--set", "scenes=0", name="state-farm")))
     assert "test-time augmentation stays off: it is judged on the mean of several models" in one.out
     assert [gate["step"] for gate in steps(finetuned.newest(home, "state-farm"))] == ["temperature", "clip"]
-    more = ("--set", "models=2", "--set", "neighbours=3")
+    more = ("--set", "models=2", "--set", "neighbours=3", "--set", "scenes=2")
     succeeded(cli(*command(archive, tiny, *words, *more, name="state-farm")))
     run = finetuned.newest(home, "state-farm")
     gates = steps(run)
-    candidates = ["mirrored view", "2 augmented views", "mean of 3 neighbours"]
+    by_scene = ["statistics of scenes", "mean of 3 neighbours in scenes"]
+    candidates = ["mirrored view", "2 augmented views", "mean of 3 neighbours", *by_scene]
     assert [gate["step"] for gate in gates] == [*candidates, "temperature", "clip"]
     assert all({"before", "after", "gain", "low", "kept"} <= gate.keys() for gate in gates)
-    views = [PLAIN, MIRROR, "augmented0", "augmented1", "neighbours"]
+    views = [PLAIN, MIRROR, "augmented0", "augmented1", "neighbours", "scenes", "scene neighbours"]
     rows = [pd.read_parquet(run / "models" / f"fold0-{number}" / "oof.parquet") for number in range(2)]
     assert [list(dict.fromkeys(frame["view"])) for frame in rows] == [views, views]
     labels = [f"c{n}" for n in range(10)]

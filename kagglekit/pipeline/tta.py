@@ -1,4 +1,4 @@
-"""Test-time augmentation: plain, mirrored and augmented views, and averages over nearest neighbours.
+"""Test-time augmentation: plain, mirrored and augmented views, averages over nearest neighbours, and scenes.
 
 N: images, D: features, C: classes.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kagglekit.base import shortlists
 from kagglekit.base.shortlists import Shortlists, Wide
+from kagglekit.images import scenes
 from kagglekit.pipeline.predictions import Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FinishSettings
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
     from kagglekit.training.inference import TrainedModel
 
 NEIGHBOURS = "neighbours"
+SCENES = "scenes"
+"""The plain and the mirrored view, with batch-norm statistics of each scene's images."""
+SCENE_NEIGHBOURS = "scene neighbours"
 MIRRORED = "mirrored view"
 """Name of the step that averages the plain and the mirrored view."""
+_AUGMENTED = "augmented"
+"""Prefix of the names of augmented views."""
+_TRANSDUCTIVE = "transductive"
+"""Note on steps that learn from the images that are predicted."""
 _AUGMENTED_EPOCH = 2_000_000
 """An epoch that training never reaches, so that the random augmentations differ from those in training."""
 _BLOCK = 1024
@@ -35,26 +43,57 @@ def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
     if models < 2:
         return [PLAIN]
     mirrored = [MIRROR] if mirrors else []
-    augmented = [f"augmented{number}" for number in range(finish.tta_views)]
-    return [PLAIN, *mirrored, *augmented, *([NEIGHBOURS] if finish.neighbours else [])]
+    augmented = [f"{_AUGMENTED}{number}" for number in range(finish.tta_views)]
+    alike = [NEIGHBOURS] if finish.neighbours else []
+    by_scene = [SCENES, *([SCENE_NEIGHBOURS] if finish.neighbours else [])] if finish.scenes else []
+    return [PLAIN, *mirrored, *augmented, *alike, *by_scene]
 
 
 def predict(
-    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, neighbours: int = 0
+    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
 ) -> dict[str, Wide]:
-    """Return the probabilities in each view, (N, C) each, with mirrored classes mapped back.
-
-    `neighbours` is the number of nearest neighbours that the view `neighbours` averages over.
-    """
+    """Return the probabilities in each view, (N, C) each, with mirrored classes mapped back."""
     found: dict[str, Wide] = {}
     found[PLAIN], pooled = trained.predict(contents)
     for view in views:
-        if view not in (PLAIN, NEIGHBOURS):
+        if view == MIRROR or view.startswith(_AUGMENTED):
             found[view] = _predict_other(view, contents, trained)
     if NEIGHBOURS in views:
-        own = shortlists.mean([found[view] for view in (PLAIN, MIRROR) if view in found])
-        found[NEIGHBOURS] = average_neighbours(own, pooled, neighbours, trained.trainer.world.device.type)
+        own, device = _both_ways(found), trained.trainer.world.device.type
+        found[NEIGHBOURS] = average_neighbours(own, pooled, finish.neighbours, device)
+    if SCENES in views:
+        simple = [view for view in views if view in (PLAIN, MIRROR, NEIGHBOURS)]
+        found |= _predict_scenes(simple, contents, trained, finish)
     return found
+
+
+def _both_ways(found: Mapping[str, Wide]) -> Wide:
+    """Return the mean of the plain and, if there is one, the mirrored view."""
+    return shortlists.mean([found[view] for view in (PLAIN, MIRROR) if view in found])
+
+
+def _predict_scenes(
+    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
+) -> dict[str, Wide]:
+    """Return the probabilities with batch-norm statistics of each scene, and averaged over neighbours in it.
+
+    Scenes are told apart by looks, and no labels are used, so the test set is treated exactly like the held-out images
+    that the step is judged on.
+    """
+    pixels = trained.trainer.data.pixels
+    scene = scenes.tell_apart((pixels.row(content) for content in contents), finish.scenes)
+    own, alike = [], []
+    for number in np.unique(scene).tolist():
+        places = np.flatnonzero(scene == number)
+        some = [contents[place] for place in places.tolist()]
+        model = trained.adapted(some, mirrors=MIRROR in views) if len(some) > 1 else trained
+        found = predict(views, some, model, finish)
+        own.append((places, _both_ways(found)))
+        alike.append((places, found.get(NEIGHBOURS, found[PLAIN])))
+    if not own:
+        own = alike = [(np.arange(0), trained.predict(contents)[0])]
+    joined = {SCENES: shortlists.arranged(own, len(contents))}
+    return joined | ({SCENE_NEIGHBOURS: shortlists.arranged(alike, len(contents))} if NEIGHBOURS in views else {})
 
 
 def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) -> Wide:
@@ -65,7 +104,7 @@ def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) 
         return shortlists.turned(mirrored, augmenter.mirror)
     # not mirrored: mirroring is a separate view, and swaps the class, which is unknown for test images
     still = dataclasses.replace(augmenter, mirror=None, erasing=0.0)
-    epoch = _AUGMENTED_EPOCH + int(view.removeprefix("augmented"))
+    epoch = _AUGMENTED_EPOCH + int(view.removeprefix(_AUGMENTED))
     augmented, _ = trained.predict(contents, lambda image, content: still(image, 0, epoch=epoch, content=content)[0])
     return augmented
 
@@ -75,7 +114,7 @@ def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings)
 
     `by_view` has the out-of-fold probabilities (mean over a fold's models) and those of the test set (over all models).
     """
-    seen = {view: pair for view, pair in by_view.items() if view != NEIGHBOURS}
+    seen = {view: pair for view, pair in by_view.items() if view in (PLAIN, MIRROR) or view.startswith(_AUGMENTED)}
     made = []
     if MIRROR in seen:
         made.append(Candidate(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
@@ -83,6 +122,11 @@ def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings)
         made.append(Candidate(f"{finish.tta_views} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:
         made.append(Candidate(f"mean of {finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
+    if SCENES in by_view:
+        made.append(Candidate("statistics of scenes", *by_view[SCENES], note=_TRANSDUCTIVE))
+    if SCENE_NEIGHBOURS in by_view:
+        name = f"mean of {finish.neighbours} neighbours in scenes"
+        made.append(Candidate(name, *by_view[SCENE_NEIGHBOURS], note=_TRANSDUCTIVE))
     return tuple(made)
 
 

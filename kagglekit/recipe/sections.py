@@ -261,6 +261,13 @@ class FinishSettings(Section):
         "Number of look-alikes to average an image's prediction with, for video frames; fine-tuning only. 0 is off.",
         at_least(0, "off"),
     )
+    scenes: int = setting(
+        0,
+        "Maximum number of scenes (drivers, cameras) to tell the predicted images apart into, by looks; each scene is "
+        "predicted with batch-norm statistics of its own; fine-tuning only. 0 is off.",
+        at_least(0, "off"),
+        late=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

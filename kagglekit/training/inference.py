@@ -5,7 +5,7 @@ N images, C columns of the target, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from kagglekit.models.backbone import Backbone
 from kagglekit.recipe import ComputeSettings
 
 if TYPE_CHECKING:
+    import torch
+
     from kagglekit.training.loop import Trainer
 
 View = Callable[[Any, bytes], Any]
@@ -27,10 +29,18 @@ View = Callable[[Any, bytes], Any]
 class TrainedModel:
     """A trained model as a graph; each process predicts its share of the images, and gets all results."""
 
-    def __init__(self, trainer: Trainer, backbone: Backbone, compute: ComputeSettings, warn: sessions.Say) -> None:
-        """Export the current weights of `trainer`."""
+    def __init__(
+        self,
+        trainer: Trainer,
+        backbone: Backbone,
+        compute: ComputeSettings,
+        warn: sessions.Say,
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Export the current weights of `trainer`, or `weights`."""
         self.trainer = trainer
-        graph = onnx_export.trained(backbone, trainer.learner.bare, trainer.learner.state.weights())
+        self._backbone, self._compute, self._warn = backbone, compute, warn
+        graph = onnx_export.trained(backbone, trainer.learner.bare, weights or trainer.learner.state.weights())
         if trainer.world.device.type == "cuda":
             import torch
 
@@ -40,6 +50,11 @@ class TrainedModel:
         self._batch = compute.feature_batch or batch_sizes.automatic_batch(self.device, backbone.preprocessing.size)
         # processes on one CPU share its cores
         self._workers = max(compute.num_threads // trainer.world.size, 1)
+
+    def adapted(self, contents: Sequence[bytes], *, mirrors: bool) -> TrainedModel:
+        """Return the model with batch-norm statistics of these images, and of their mirrored views."""
+        weights = self.trainer.learner.adapted(self.trainer.data.pixels, contents, mirrors=mirrors)
+        return TrainedModel(self.trainer, self._backbone, self._compute, self._warn, weights)
 
     def predict(self, contents: Sequence[bytes], view: View | None = None) -> tuple[Wide, NDArray[np.float16]]:
         """Return predictions (N, C) and pooled features (N, D) of images, given by content hash.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,7 @@ from kagglekit.images.decoding import Preprocessing
 from kagglekit.images.row_store import RowStore
 from kagglekit.recipe import AugmentationSettings, ScheduleSettings, TrainingSettings
 from kagglekit.tasks.task import Task
-from kagglekit.training import batches, layers, losses
+from kagglekit.training import batches, layers, losses, norm_statistics
 from kagglekit.training.phases import Phase
 from kagglekit.training.snapshots import TrainingState
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _PREDICTED_TOGETHER = 64
+_ADAPTED_TOGETHER = 100
 _MORE_WITHOUT_GRADIENTS = 4
 """Factor by which more images fit in memory without gradients, at least."""
 _TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02, 0.01)
@@ -273,6 +274,29 @@ class Learner:
                 scores = model(self._normalised(images)).float().cpu().numpy().astype(np.float64)
                 found.append(self._activation.kept(self._activation.predictions(scores)))
         return self.world.all_predictions(shortlists.joined(found), len(contents))
+
+    def adapted(self, pixels: RowStore, contents: Sequence[bytes], *, mirrors: bool) -> dict[str, torch.Tensor]:
+        """Return the weights to predict with, with batch-norm statistics of these images, which they are to predict.
+
+        `mirrors` adds each image's mirrored view. Two images or more are needed.
+        """
+        import torch
+
+        order = np.random.default_rng(self.seed).permutation(len(contents))
+        parts = np.array_split(order, -(-len(order) // _ADAPTED_TOGETHER))
+
+        def batches() -> Iterator[torch.Tensor]:
+            for part in parts:
+                images = torch.from_numpy(np.stack([pixels.row(contents[index]) for index in part.tolist()]))
+                yield self._normalised(images)
+                if mirrors:
+                    yield self._normalised(images.flip(2))
+
+        model = copy.deepcopy(self.state.predicts)
+        with self.world.autocast():
+            norm_statistics.adapt(model, batches(), len(contents))
+        weights: dict[str, torch.Tensor] = model.state_dict()
+        return weights
 
     # --- saved state
 

@@ -102,6 +102,8 @@ class FinetuneRun(MethodRun):
             warn("patience has no effect: a one-cycle phase always runs to its end")
         if recipe.finish.neighbours and len(self.predicted_views) == 1:
             warn("neighbours has no effect: it is judged on the mean of several models per fold: use --set models=2")
+        if recipe.finish.scenes and len(self.predicted_views) == 1:
+            warn("scenes has no effect: it is judged on the mean of several models per fold: use --set models=2")
         batch = recipe.training.train_batch
         if batch % distributed.count():
             warn(f"train_batch = {batch} is rounded: {distributed.count()} processes share it evenly")
@@ -380,7 +382,7 @@ class FinetuneRun(MethodRun):
     def _write_views(
         self, model: FoldModel, file: str, ids: list[str], contents: Sequence[bytes], trained: inference.TrainedModel
     ) -> None:
-        found = tta.predict(self.predicted_views, contents, trained, self.recipe.finish.neighbours)
+        found = tta.predict(self.predicted_views, contents, trained, self.recipe.finish)
         if not distributed.is_first():
             return
         rows = shortlists.joined([found[view] for view in self.predicted_views])
