@@ -33,6 +33,8 @@ _FIXED = 45.0
 """Seconds for exporting the backbone, its features, the heads and the finish."""
 _ENDING = 30.0
 """Seconds from the last model to the end of the command: its part of `_FIXED`, and the report."""
+_BLEND = 40.0
+"""Seconds of a blend with frozen features, and by which its report takes longer, on two cores."""
 _FIXED_OF_MODEL = 6.0
 _VIEWS_OF_SCENES = 5
 """Views that take as long as batch-norm statistics of scenes, and predicting with them both ways."""
@@ -60,6 +62,8 @@ class Work:
     """Number of training images that belong to the data's own validation set."""
     task: Task = throughput.TEN_CLASSES
     """What is predicted: a last layer of many columns takes time."""
+    after: float = 0.0
+    """Seconds that the command takes after the run."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,11 @@ def plan(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.D
     return replace(found, settings=settled | found.settings)
 
 
-def of_features(work: Work, device: devices.Device) -> float:
-    """Return the seconds that a run of frozen features takes at most, roughly; on a GPU they don't matter."""
-    if device == "cuda":
-        return 0.0
-    return (work.images + work.test_images) / (_FEATURES_PER_CORE * devices.cores())
+def beside_features(work: Work, device: devices.Device) -> Work:
+    """Return the work of training after a run of frozen features, and before both are blended."""
+    rate = _FEATURES_PER_CORE * devices.cores()
+    first = 0.0 if device == "cuda" else (work.images + work.test_images) / rate
+    return replace(work, spent=work.spent + first, after=_BLEND)
 
 
 def fits(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device) -> tuple[bool, str]:
@@ -215,6 +219,8 @@ class _Cost:
     """Number of models of each backbone."""
     backbones: Sequence[BackbonePace]
     """Per model of each backbone."""
+    ending: float
+    """From the last model to the end of the command; part of what is shared."""
 
     @property
     def _model(self) -> float:
@@ -243,7 +249,7 @@ class _Cost:
             epochs=epochs,
             epoch=self.backbones[0].epoch,
             model=self.backbones[0].model,
-            ending=_ENDING,
+            ending=self.ending,
             others=tuple(self.backbones[1:]),
         )
 
@@ -265,7 +271,7 @@ def _cost(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed]) -> _C
     views = (2 + recipe.finish.tta_views + scenes) if together > 1 else 1
     alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
     return _Cost(
-        shared=work.spent + _FIXED + 2 * work.images * sum(speed.forward for speed in speeds),
+        shared=work.spent + _FIXED + work.after + 2 * work.images * sum(speed.forward for speed in speeds),
         models=parts * recipe.training.models,
         backbones=[
             BackbonePace(
@@ -274,6 +280,7 @@ def _cost(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed]) -> _C
             )
             for speed in speeds
         ],
+        ending=_ENDING + work.after,
     )
 
 

@@ -14,7 +14,7 @@ from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.blend import Blending
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
-from kagglekit.recipe import Recipe
+from kagglekit.recipe import Recipe, ScheduleSettings
 from kagglekit.runs.record import Pace
 from kagglekit.tasks.activations import IDENTITY
 from kagglekit.tasks.task import Task
@@ -64,6 +64,11 @@ def of_run(recipe: Recipe) -> Method:
 
 
 METHODS[Blending.name] = Blending(of_run)
+_ONE_RATE = (1.0,)
+"""Learning rates of plan `quick` where it is blended with frozen features, unless the settings say other ones.
+
+Frozen features are at hand for what pretrained layers know: training is for what they don't, and changes all alike.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +94,14 @@ def choose(recipe: Recipe, work: Work, device: devices.Device) -> tuple[Choice, 
     wanted = recipe.training.method
     if wanted != AUTO:
         return (_choice(get(wanted), recipe, work, device, "as the settings say"),)
-    later = replace(work, spent=work.spent + budget.of_features(work, device))
+    later = budget.beside_features(work, device)
     trained = recipe.changed(backbone=_backbones(_TRAINING, recipe, device)[0])
     pays, why = _TRAINING.suits(trained, later, device)
     if not pays:
         return (_choice(_FEATURES, recipe, work, device, why),)
     last = _choice(_TRAINING, recipe, later, device, why)
+    if last.settings["plan"] == "quick" and recipe.schedule.rates == ScheduleSettings().rates:
+        last = replace(last, settings=last.settings | {"rates": list(_ONE_RATE)})
     folds = recipe.changed(folds=last.settings["folds"])
     first = _choice(_FEATURES, folds, work, device, "first, since it takes little time; then a backbone is trained")
     return first, last
