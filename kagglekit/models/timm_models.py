@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
+from kagglekit.models import mounted_weights
 from kagglekit.models.weights import EMBEDDED, Weights, hub_answers
 
 if TYPE_CHECKING:
@@ -67,13 +68,21 @@ def _load_from_file(name: str, path: Path, image_size: Size) -> Any:
     model = create(name, num_classes=0 if weight is None else weight.shape[0])
     wrong = model.load_state_dict(state, strict=False) if _same_shapes(model, state) else None
     if wrong is None or wrong.missing_keys or wrong.unexpected_keys:
-        raise UserError(
-            f"{path.name} does not hold the weights of {name}: names or shapes of its tensors differ. "
-            "`kagglekit backbones` lists the models."
-        )
+        model = _converted(name, path)
     if image_size and hasattr(model, "set_input_size"):
         model.set_input_size(img_size=image_size)
     return model
+
+
+def _converted(name: str, path: Path) -> Any:
+    """Return the model with weights of the project that it comes from, whose names timm knows to translate."""
+    try:
+        return create(name, pretrained=True, pretrained_cfg_overlay={"file": str(path), "custom_load": False})
+    except Exception as error:  # whatever the translation trips over in other weights
+        raise UserError(
+            f"{path} does not hold the weights of {name}: names or shapes of its tensors differ. "
+            f"`kagglekit backbones` lists the models; --backbone {name}=FILE names another file."
+        ) from error
 
 
 def _same_shapes(model: Any, state: dict[str, Any]) -> bool:
@@ -96,7 +105,7 @@ def _load_from_hub(name: str, image_size: Size, known: Path | None) -> tuple[Any
         f"{', '.join(EMBEDDED)}."
     )
     if not hub_answers():
-        raise UserError(f"weights of {name} are not installed, and the model hub does not answer: {cure}")
+        raise UserError(f"weights of {name} are not installed{_nor_in()}, and the model hub does not answer: {cure}")
     try:
         model = create(name, image_size, pretrained=True)
     except UserError:
@@ -107,6 +116,12 @@ def _load_from_hub(name: str, image_size: Size, known: Path | None) -> tuple[Any
     if cached is None:
         raise RuntimeError(f"{name}: timm loaded weights, and the hub's cache does not hold them")
     return model, cached
+
+
+def _nor_in() -> str:
+    """Say which folders were searched in vain."""
+    searched = " or ".join(map(str, mounted_weights.places()))
+    return f", nor below {searched}" if searched else ""
 
 
 def cached_weights(name: str) -> Path | None:

