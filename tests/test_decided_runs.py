@@ -121,7 +121,8 @@ def test_what_was_fitted_is_submitted_exported_and_bundled(
     for gate in json.loads((run / "finish.json").read_text()):
         shown = gate.get("text") or f"{gate['value']:g}"
         row = f"{gate['step']} {shown} +0.50000 0.40000 to 0.60000 yes"
-        assert row in " ".join(told.split())
+        for said in (told, succeeded(cli("info", run)).out):
+            assert row in " ".join(said.split())
         assert f'<th scope="row">{gate["step"]}</th><td class="number">{shown}</td>' in page
     succeeded(cli("bundle", run, tmp_path / "bundle"))
     standalone.main(tmp_path / "bundle", tmp_path / "data", tmp_path / "bundled.csv")
