@@ -434,7 +434,10 @@ def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.Monkey
     slow, fast = Speed(5.0, 1.0), Speed(0.0005, 0.0002)
     assert planned(fast, monkeypatch, 500, budget="60m").settings["method"] == "finetune"
     for plan, reason in (
-        (planned(slow, monkeypatch, 4000, budget="60m"), "by a measured step, 0 epochs"),
+        (
+            planned(slow, monkeypatch, 4000, budget="60m"),
+            "there is time for 0 epochs in 60 min, and fewer than 5 underfit",
+        ),
         (planned(fast, monkeypatch, 499, budget="60m"), "499 training images are too few"),
         (planned(fast, monkeypatch, 10**7, budget="10m"), "too little time to train a backbone"),
     ):

@@ -134,7 +134,8 @@ def _fits_in(
     if device == "cpu" and _epochs(recipe, work, folds, at_best, budget) < MIN_EPOCHS:
         return False, f"{budget / 60:.0f} min on {devices.cores()} cores is too little time to train a backbone"
     epochs = max(_epochs(recipe, work, folds, _measuring(recipe, backbones, work, device)(shape), budget), 0)
-    return epochs >= MIN_EPOCHS, f"by a measured step, {epochs} epochs fit in {budget / 60:.0f} min"
+    time = f"by a measured step, there is time for {_epochs_text(epochs)} in {budget / 60:.0f} min"
+    return epochs >= MIN_EPOCHS, time if epochs >= MIN_EPOCHS else f"{time}, and fewer than {MIN_EPOCHS} underfit"
 
 
 def _shapes(recipe: Recipe, backbones: Sequence[str], work: Work) -> list[tuple[int, int]]:
