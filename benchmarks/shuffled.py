@@ -38,12 +38,12 @@ def shuffle(path: Path, columns: Sequence[str], seed: int) -> None:
 
 
 def run(home: Path, name: str, data: Path, options: Sequence[str]) -> Findings:
-    """Run a competition, and return its scored images."""
+    """Run a competition, and return its scored images; those of the last run, if several are made."""
     before = set(home.glob("*/runs/*"))
     command = [sys.executable, "-m", "kagglekit", "run", name, "--data", str(data), "--no-report", *options]
     subprocess.run(command, env=os.environ | {"KAGGLEKIT_HOME": str(home)}, check=True, stdout=subprocess.DEVNULL)
-    (made,) = set(home.glob("*/runs/*")) - before
-    return findings.read(store.Run(made))
+    made = set(home.glob("*/runs/*")) - before
+    return findings.read(store.Run(max(made, key=lambda run: (run / "result.json").stat().st_mtime_ns)))
 
 
 def constant(found: Findings) -> float:
