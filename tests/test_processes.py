@@ -85,6 +85,23 @@ def test_two_processes_train_as_one_does(cli: Cli, command: tuple[str, ...], hom
     are_alike(alone, found(home))
 
 
+@pytest.mark.skipif(not SOAK, reason="three runs in two processes: in `nox -s soak`")
+def test_what_only_the_first_process_computes_the_others_wait_for(
+    exported: tuple[str, Path], tmp_path: Path, home: Path
+) -> None:
+    """Frozen features, then training, then a blend."""
+    shutil.copytree(exported[1], home / ".cache")
+    words = ("--method", "auto", "--folds", "2", "--set", "phases=all epochs=1")
+    command = finetuned.command(drawing.dogs(tmp_path, train=500), exported[0], *words)
+    with start((*command, "--processes", "2")) as process:
+        out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert out.count("method blend") == 1
+    made = [store.Run(folder) for folder in finetuned.runs(home)]
+    assert sorted(run.finished().method for run in made) == ["blend", "features", "finetune"]
+
+
 @pytest.mark.skipif(not SOAK, reason="batch norms of two processes together: in `nox -s soak`")
 def test_what_several_processes_predict_is_what_their_weights_say(
     command: tuple[str, ...], exported: tuple[str, Path], tmp_path: Path, home: Path
