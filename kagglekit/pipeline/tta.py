@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = "neighbours"
 SCENES = "scenes"
-"""The plain and the mirrored view, with batch-norm statistics of each scene's images."""
+"""The mean of the plain, mirrored and augmented views, with batch-norm statistics of each scene's images."""
 SCENE_NEIGHBOURS = "scene neighbours"
 MIRRORED = "mirrored view"
 """Name of the step that averages the plain and the mirrored view."""
@@ -53,47 +53,47 @@ def predict(
     views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
 ) -> dict[str, Wide]:
     """Return the probabilities in each view, (N, C) each, with mirrored classes mapped back."""
-    found: dict[str, Wide] = {}
-    found[PLAIN], pooled = trained.predict(contents)
-    for view in views:
-        if view == MIRROR or view.startswith(_AUGMENTED):
-            found[view] = _predict_other(view, contents, trained)
+    found, pooled = _seen(views, contents, trained)
     if NEIGHBOURS in views:
-        own, device = _both_ways(found), trained.trainer.world.device.type
-        found[NEIGHBOURS] = average_neighbours(own, pooled, finish.neighbours, device)
+        own, device = [found[view] for view in (PLAIN, MIRROR) if view in found], trained.trainer.world.device.type
+        found[NEIGHBOURS] = average_neighbours(shortlists.mean(own), pooled, finish.neighbours, device)
     if SCENES in views:
-        simple = [view for view in views if view in (PLAIN, MIRROR, NEIGHBOURS)]
-        found |= _predict_scenes(simple, contents, trained, finish)
+        by_scene, alike = _predict_scenes(views, contents, trained, finish)
+        found |= {SCENES: by_scene} | ({SCENE_NEIGHBOURS: alike} if SCENE_NEIGHBOURS in views else {})
     return found
 
 
-def _both_ways(found: Mapping[str, Wide]) -> Wide:
-    """Return the mean of the plain and, if there is one, the mirrored view."""
-    return shortlists.mean([found[view] for view in (PLAIN, MIRROR) if view in found])
+def _seen(
+    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel
+) -> tuple[dict[str, Wide], NDArray[np.float16]]:
+    """Return the probabilities (N, C) in each view that looks at one image alone, and plain pooled features (N, D)."""
+    plain, pooled = trained.predict(contents)
+    others = [view for view in views if view == MIRROR or view.startswith(_AUGMENTED)]
+    return {PLAIN: plain} | {view: _predict_other(view, contents, trained) for view in others}, pooled
 
 
 def _predict_scenes(
     views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
-) -> dict[str, Wide]:
-    """Return the probabilities with batch-norm statistics of each scene, and averaged over neighbours in it.
+) -> tuple[Wide, Wide]:
+    """Return means of views with batch-norm statistics of each scene, and these averaged over neighbours in it, (N, C).
 
     Scenes are told apart by looks, and no labels are used, so the test set is treated exactly like the held-out images
     that the step is judged on.
     """
-    pixels = trained.trainer.data.pixels
+    pixels, device = trained.trainer.data.pixels, trained.trainer.world.device.type
     scene = scenes.tell_apart((pixels.row(content) for content in contents), finish.scenes)
     own, alike = [], []
-    for number in np.unique(scene).tolist():
+    for number in np.unique(scene).tolist() or [0]:
         places = np.flatnonzero(scene == number)
         some = [contents[place] for place in places.tolist()]
         model = trained.adapted(some, mirrors=MIRROR in views) if len(some) > 1 else trained
-        found = predict(views, some, model, finish)
-        own.append((places, _both_ways(found)))
-        alike.append((places, found.get(NEIGHBOURS, found[PLAIN])))
-    if not own:
-        own = alike = [(np.arange(0), trained.predict(contents)[0])]
-    joined = {SCENES: shortlists.arranged(own, len(contents))}
-    return joined | ({SCENE_NEIGHBOURS: shortlists.arranged(alike, len(contents))} if NEIGHBOURS in views else {})
+        found, pooled = _seen(views, some, model)
+        mean = shortlists.mean(list(found.values()))
+        own.append((places, mean))
+        alike.append(
+            (places, average_neighbours(mean, pooled, finish.neighbours, device) if finish.neighbours else mean)
+        )
+    return shortlists.arranged(own, len(contents)), shortlists.arranged(alike, len(contents))
 
 
 def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) -> Wide:

@@ -36,8 +36,8 @@ _ENDING = 30.0
 _BLEND = 40.0
 """Seconds of a blend with frozen features, and by which its report takes longer, on two cores."""
 _FIXED_OF_MODEL = 6.0
-_VIEWS_OF_SCENES = 5
-"""Views that take as long as batch-norm statistics of scenes, and predicting with them both ways."""
+_ADAPTING = 3
+"""Views that take as long as batch-norm statistics of each scene."""
 _PAIR = 3e-8
 """Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
 _FEATURES_PER_CORE = 15.0
@@ -268,8 +268,9 @@ def _cost(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed]) -> _C
     together = recipe.training.models * len(speeds)
     trained = work.images - held
     validation = trained * recipe.training.validation_share
-    scenes = _VIEWS_OF_SCENES if recipe.finish.scenes else 0
-    views = (2 + recipe.finish.tta_views + scenes) if together > 1 else 1
+    views = (2 + recipe.finish.tta_views) if together > 1 else 1
+    if recipe.finish.scenes and together > 1:
+        views = 2 * views + _ADAPTING
     alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
     return _Cost(
         shared=work.spent + _FIXED + work.after + 2 * work.images * sum(speed.forward for speed in speeds),

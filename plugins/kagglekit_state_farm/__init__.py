@@ -49,7 +49,7 @@ def recipe() -> dict[str, object]:
         "augment": "in-car",
         "models": 2,
         "validation_share": 0.0,
-        "tta_views": 0,
+        "tta_views": 2,
         "neighbours": 10,
         "scenes": 20,
     }
