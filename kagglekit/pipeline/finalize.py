@@ -16,7 +16,7 @@ import pandas as pd
 from kagglekit.base import shortlists, storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.shortlists import Wide
-from kagglekit.pipeline import deciding, gates, grouping, postprocess, submission
+from kagglekit.pipeline import deciding, gates, grouping, postprocess, shares, submission
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import decided, filenames, record
@@ -71,6 +71,8 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         if rows is not predictions:
             way = job.competition.submission.per_group
             job.console.say(f"finish: {len(ids)} groups are scored, each by the {way} of its images' predictions")
+        if job.recipe.finish.class_shares and not shares.has_shares(job.competition.task, rows):
+            job.console.warn("class_shares has no effect: shares are of classes or grades, and of at most 1,000")
         done = _finish(job, scored, rows)
         _check_read(job, grouping.kept(predictions, done.gates)[1])
         _write(job, _files(job), train, job.tables.predicted, _of_rows(job, rows, done))
@@ -153,8 +155,11 @@ class _Finished:
     made: deciding.Made
 
 
-def _finish(job: Job, scored: gates.Scored, predictions: Predictions) -> _Finished:
-    """Choose among the candidates, then temperature and clip, then the decision."""
+def _finish(job: Job, scored: gates.Scored, predictions: Predictions, *, together: bool = True) -> _Finished:
+    """Choose among the candidates, then class shares, then temperature and clip, then the decision.
+
+    Unless images are predicted `together`, no step looks at others.
+    """
     task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
     usual = deciding.usual(task, metric)
 
@@ -162,6 +167,13 @@ def _finish(job: Job, scored: gates.Scored, predictions: Predictions) -> _Finish
         return deciding.needed(metric, rows, usual)
 
     start, test, tried = postprocess.choose(scored, predictions, metric, seed, needed)
+    if together and job.recipe.finish.class_shares and shares.has_shares(task, predictions):
+
+        def judge(before: Wide, after: Wide) -> gates.Judgement:
+            return gates.judge(scored, needed(before), needed(after), metric, seed)
+
+        start, test, gate = shares.match(start, test, predictions, task, judge)
+        tried.append(gate)
     with _progress(job, scored, usual) as advance:
         wanted = job.recipe.finish.finish
         oof, steps = postprocess.finish(start, wanted, metric, seed, task.activation, advance=advance)
@@ -184,11 +196,11 @@ def _alone(job: Job, scored: gates.Scored, predictions: Predictions, done: _Fini
 
     Where rows are of groups it has none that was chosen for groups.
     """
-    together = {candidate.name for candidate in predictions.candidates if not candidate.alone}
+    together = {candidate.name for candidate in predictions.candidates if not candidate.alone} | {shares.STEP}
     left_out = [gate.step for gate in done.gates if gate.judgement.kept and gate.step in together]
     if left_out:
         alone = tuple(candidate for candidate in predictions.candidates if candidate.alone)
-        done = _finish(job, scored, replace(predictions, candidates=alone))
+        done = _finish(job, scored, replace(predictions, candidates=alone), together=False)
     task, metric = job.competition.task, job.competition.scored_by
     steps = {gate.step: gate.value for gate in done.gates if gate.judgement.kept}
     if job.competition.submission.per_group:

@@ -5,12 +5,16 @@ N: scored images, M: test images, C: classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.shortlists import Wide
+
+TRANSDUCTIVE = "transductive"
+"""Note on steps that learn from the images that are predicted."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,5 @@ class Predictions:
     """Share of each class in the training images, (C,): the prediction for unreadable images."""
     candidates: tuple[Candidate, ...] = ()
     """Alternatives, such as test-time augmentation; each is compared with the best so far."""
+    scenes: Callable[[], tuple[Labels, Labels]] | None = None
+    """Returns scenes: of scored training images, told apart within a fold, (N,), and of test images, (M,)."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kagglekit.base import shortlists
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.images import scenes
-from kagglekit.pipeline.predictions import Candidate
+from kagglekit.pipeline.predictions import TRANSDUCTIVE, Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FinishSettings
 
@@ -30,8 +30,6 @@ MIRRORED = "mirrored view"
 """Name of the step that averages the plain and the mirrored view."""
 _AUGMENTED = "augmented"
 """Prefix of the names of augmented views."""
-_TRANSDUCTIVE = "transductive"
-"""Note on steps that learn from the images that are predicted."""
 _AUGMENTED_EPOCH = 2_000_000
 """An epoch that training never reaches, so that the random augmentations differ from those in training."""
 _BLOCK = 1024
@@ -123,10 +121,10 @@ def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings)
     if NEIGHBOURS in by_view:
         made.append(Candidate(f"mean of {finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
     if SCENES in by_view:
-        made.append(Candidate("statistics of scenes", *by_view[SCENES], note=_TRANSDUCTIVE))
+        made.append(Candidate("statistics of scenes", *by_view[SCENES], note=TRANSDUCTIVE))
     if SCENE_NEIGHBOURS in by_view:
         name = f"mean of {finish.neighbours} neighbours in scenes"
-        made.append(Candidate(name, *by_view[SCENE_NEIGHBOURS], note=_TRANSDUCTIVE))
+        made.append(Candidate(name, *by_view[SCENE_NEIGHBOURS], note=TRANSDUCTIVE))
     return tuple(made)
 
 

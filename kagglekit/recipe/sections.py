@@ -268,6 +268,12 @@ class FinishSettings(Section):
         at_least(0, "off"),
         late=True,
     )
+    class_shares: bool = setting(
+        False,
+        "Bring the predictions of the test set, in each of its scenes if they are told apart, to the shares that "
+        "classes have in training: for a competition whose test set has the same.",
+        late=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from kagglekit.base import devices, distributed, environment, shortlists
-from kagglekit.base.arrays import Indices, Mask
+from kagglekit.base.arrays import Indices, Labels, Mask
 from kagglekit.base.errors import UserError
 from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
 from kagglekit.heads import features, heads
 from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
-from kagglekit.images import pixels
+from kagglekit.images import pixels, scenes
 from kagglekit.images.row_store import RowStore
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import tta, views
@@ -399,7 +400,22 @@ class FinetuneRun(MethodRun):
                 "--set models=2 trains them"
             )
         oof, test = by_view[PLAIN]
-        return self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
+        found = self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
+        return replace(found, scenes=self._scenes) if self.recipe.finish.scenes else found
+
+    def _scenes(self) -> tuple[Labels, Labels]:
+        """Return the scene of each scored image, told apart within its fold, and of each test image."""
+        store, most = self._all_pixels(self.job.backbones[0]), self.recipe.finish.scenes
+
+        def told_apart(contents: Sequence[bytes]) -> Labels:
+            return scenes.tell_apart((store.row(content) for content in contents), most)
+
+        known = np.zeros(len(self.table), np.int64)
+        for part in folds.scored(self.fold).tolist():
+            known[self.fold == part] = told_apart(self._some(np.flatnonzero(self.fold == part)))
+        asked = np.zeros(len(self.job.tables.requested), np.int64)
+        asked[self._is_readable] = told_apart(self.test_contents)
+        return known[self.fold != folds.TRAIN_ONLY], asked
 
     def _joined(self, view: str) -> tuple[Wide, Wide]:
         """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
