@@ -79,7 +79,7 @@ def test_features_come_first_then_training_on_the_same_folds_then_a_blend(
     assert set(blend.settings["members"]) == {features.id, trained.id}
     for run in by_method.values():
         assert len(pd.read_csv(run.submission)) == 12
-    assert trained.settings["rates"] == [1.0]
+    assert (trained.settings["rates"], trained.settings["validation_share"]) == ([1.0], 0)
     before = features.finished().all_seconds
     assert before / 2 < trained.finished().seconds["features run"] <= before, "its time counts in the budget"
     assert blend.finished().all_seconds > trained.finished().all_seconds - 1

@@ -455,11 +455,11 @@ def test_training_gets_the_time_that_frozen_features_leave(monkeypatch: pytest.M
     first, last = few
     assert first.settings == {"method": "features", "folds": last.settings["folds"]}
     assert [one.settings["method"] for one in many] == ["features"], "they take the whole budget"
-    assert last.settings["rates"] == [1.0]
+    assert (last.settings["rates"], last.settings["validation_share"]) == ([1.0], 0)
     work = Work(images=4000, test_images=1000, spent=30.0, native=(480, 640))
     assert "rates" not in table.choose(given.changed(rates=(0.5, 1.0)), work, "cpu")[-1].settings, "they are set"
     (alone,) = table.choose(given.changed(method="finetune"), work, "cpu")
-    assert "rates" not in alone.settings
+    assert not {"rates", "validation_share"} & set(alone.settings)
     assert last.pace is not None
     assert alone.pace is not None
     assert last.pace.ending > alone.pace.ending, "a blend and its report come after it"

@@ -84,14 +84,7 @@ def plan(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.D
     """Choose the plan of fine-tuning; raise UserError if the budget is too small."""
     budget = recipe.compute.budget_seconds(device)
     limited = not math.isinf(budget)
-    # only `quick` fits a budget: a GPU has none by default, and uses `quick` if one is set
-    steps = (
-        recipe.schedule.plan
-        if recipe.schedule.plan != "auto"
-        else "quick"
-        if device == "cpu" or limited
-        else "eight-step"
-    )
+    steps = steps_of(recipe, device)
     # stored, so that a run resumed with another number of processes takes the same steps
     batch = recipe.training.train_batch or throughput.default_batch(device) * distributed.count()
     settled = {"plan": steps, "folds": recipe.data.num_folds, "train_batch": batch}
@@ -102,6 +95,13 @@ def plan(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.D
         return Plan(settled, "plan quick, with the epochs of its phases")
     found = _fit_quick(recipe, backbones, work, budget, _measuring(recipe, backbones, work, device))
     return replace(found, settings=settled | found.settings)
+
+
+def steps_of(recipe: Recipe, device: devices.Device) -> str:
+    """Return the name of the steps: only `quick` fits a budget, of which a GPU has none unless it is set."""
+    if recipe.schedule.plan != "auto":
+        return recipe.schedule.plan
+    return "quick" if device == "cpu" or not math.isinf(recipe.compute.budget_seconds(device)) else "eight-step"
 
 
 def beside_features(work: Work, device: devices.Device) -> Work:

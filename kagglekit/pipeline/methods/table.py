@@ -14,7 +14,7 @@ from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.blend import Blending
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
-from kagglekit.recipe import Recipe, ScheduleSettings
+from kagglekit.recipe import Recipe
 from kagglekit.runs.record import Pace
 from kagglekit.tasks.activations import IDENTITY
 from kagglekit.tasks.task import Task
@@ -64,10 +64,11 @@ def of_run(recipe: Recipe) -> Method:
 
 
 METHODS[Blending.name] = Blending(of_run)
-_ONE_RATE = (1.0,)
-"""Learning rates of plan `quick` where it is blended with frozen features, unless the settings say other ones.
+_BESIDE_FEATURES: Mapping[str, Any] = {"rates": [1.0], "validation_share": 0.0}
+"""Settings of steps `quick` where they are blended with frozen features, unless the user has set other ones.
 
-Frozen features are at hand for what pretrained layers know: training is for what they don't, and changes all alike.
+Frozen features have what pretrained layers know: training changes all layers alike, for what they don't. One cycle has
+no epoch to choose, so it learns from all images.
 """
 
 
@@ -94,17 +95,24 @@ def choose(recipe: Recipe, work: Work, device: devices.Device) -> tuple[Choice, 
     wanted = recipe.training.method
     if wanted != AUTO:
         return (_choice(get(wanted), recipe, work, device, "as the settings say"),)
-    later = budget.beside_features(work, device)
-    trained = recipe.changed(backbone=_backbones(_TRAINING, recipe, device)[0])
-    pays, why = _TRAINING.suits(trained, later, device)
+    later, beside = budget.beside_features(work, device), _beside(recipe, device)
+    trained = recipe.changed(**beside)
+    pays, why = _TRAINING.suits(trained.changed(backbone=_backbones(_TRAINING, recipe, device)[0]), later, device)
     if not pays:
         return (_choice(_FEATURES, recipe, work, device, why),)
-    last = _choice(_TRAINING, recipe, later, device, why)
-    if last.settings["plan"] == "quick" and recipe.schedule.rates == ScheduleSettings().rates:
-        last = replace(last, settings=last.settings | {"rates": list(_ONE_RATE)})
+    last = _choice(_TRAINING, trained, later, device, why)
+    last = replace(last, settings=last.settings | beside)
     folds = recipe.changed(folds=last.settings["folds"])
     first = _choice(_FEATURES, folds, work, device, "first, since it takes little time; then a backbone is trained")
     return first, last
+
+
+def _beside(recipe: Recipe, device: devices.Device) -> dict[str, Any]:
+    """Return settings of training beside frozen features that the user has not set."""
+    if budget.steps_of(recipe, device) != "quick":
+        return {}
+    given, usual = recipe.as_dict(), Recipe().as_dict()
+    return {name: value for name, value in _BESIDE_FEATURES.items() if given[name] == usual[name]}
 
 
 def _choice(method: Method, recipe: Recipe, work: Work, device: devices.Device, why: str) -> Choice:
