@@ -416,7 +416,7 @@ def test_a_plugin_s_hook_wins_over_the_default(tmp_path: Path) -> None:
 def test_a_plugin_s_code_is_known_without_one_of_its_hooks(tmp_path: Path) -> None:
     metric, hook = "def score(truth, rows):\n    return {}\n", "def submission(competition):\n    return {}\n"
 
-    def digest(*parts: str, without: str = "submission") -> str:
+    def digest(*parts: str, without: tuple[str, ...] = ("submission",)) -> str:
         (tmp_path / "leaf.py").write_text("\n".join(parts))
         return plugins.load(str(tmp_path / "leaf.py")).digest(without)
 
@@ -424,7 +424,7 @@ def test_a_plugin_s_code_is_known_without_one_of_its_hooks(tmp_path: Path) -> No
     assert digest("# a comment", metric.format(1), hook.format(2)) == first
     assert digest(metric.format(1)) == first
     assert digest(metric.format(2), hook.format(1)) != first
-    assert digest(metric.format(1), hook.format(1), without="") != digest(metric.format(1), hook.format(2), without="")
+    assert digest(metric.format(1), hook.format(1), without=()) != digest(metric.format(1), hook.format(2), without=())
 
 
 def test_a_table_of_a_hook_is_checked_before_classes_are_read_from_it() -> None:

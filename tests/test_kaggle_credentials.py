@@ -319,6 +319,7 @@ def test_every_command_there_is_leaves_no_trace_of_a_token(
     type_("guide")
     type_("compare", features.name, other.name)
     type_("blend", DOGS, features.name, other.name)
+    type_("tune", DOGS, "--trials", "1", "--search", "output=logits", "--backbone", tiny, "--set", "folds=2")
     type_("rehearse", DOGS, "--seeds", "1", "--backbone", tiny, "--method", "features", "--set", "folds=2")
     with monkeypatch.context() as patch:
         damage.without_features(patch)

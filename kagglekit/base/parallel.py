@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def overlapped(items: Iterable[Item], work: Callable[[Item], Result], workers: int) -> Iterator[Result]:
+def overlapped(items: Iterable[Item], work: Callable[[Item], Result], workers: int) -> Generator[Result, None, None]:
     """Yield `work(item)` in order, computed by `workers` threads a few items ahead: memory stays constant."""
     source = iter(items)
     with ThreadPoolExecutor(workers) as pool:

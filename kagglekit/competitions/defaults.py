@@ -29,6 +29,12 @@ def augmentations() -> Mapping[str, list[Any]]:
 
 
 @hookimpl(trylast=True)
+def search_space(space: Mapping[str, str]) -> Mapping[str, str]:
+    """Search the method's default space."""
+    return space
+
+
+@hookimpl(trylast=True)
 def train_table(competition: Competition, files: DataFiles) -> pd.DataFrame:
     """Read the declared training layout."""
     from kagglekit.competitions import layout

@@ -41,6 +41,17 @@ def recipe() -> Mapping[str, Any]:
 
 
 @hookspec(firstresult=True)
+def search_space(space: Mapping[str, str]) -> Mapping[str, str]:
+    """Narrow or extend what `kagglekit tune` searches. Called by that command only.
+
+    `space` is the default space of the run's method: setting -> values, as `--search` takes them, such as
+    `{"augment": "light,strong", "learning_rate": "1e-4..1e-2"}`. Return the space to search. `--search` on the
+    command line replaces it.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
 def augmentations(size: tuple[int, int]) -> Mapping[str, list[Any]]:
     """Add augmentation policies. Called after `recipe`, when training images are augmented.
 

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -111,10 +111,10 @@ def _one_line(value: object) -> str:
     return " ".join(str(value).split())
 
 
-def _code(source: Path, without: str) -> str:
-    """Return what a module says, without comments and one of its functions."""
+def _code(source: Path, without: Collection[str]) -> str:
+    """Return what a module says, without comments and some of its functions."""
     tree = ast.parse(source.read_bytes())
-    tree.body = [part for part in tree.body if not (isinstance(part, ast.FunctionDef) and part.name == without)]
+    tree.body = [part for part in tree.body if not (isinstance(part, ast.FunctionDef) and part.name in without)]
     return ast.dump(tree)
 
 
@@ -180,8 +180,8 @@ class Plugin:
             raise PluginError(f"plugin {self.name!r}, hook {hook!r}: returned {got}, not {wanted}")
         return result
 
-    def digest(self, without: str = "") -> str:
-        """Return a hash of the plugin's code (all modules of a package), `without` one hook; empty for a folder."""
+    def digest(self, without: Collection[str] = ()) -> str:
+        """Return a hash of the plugin's code (all modules of a package), `without` hooks; empty for a folder."""
         if self.file is None:
             return ""
         sources = sorted(self.file.parent.rglob("*.py")) if self.file.name == "__init__.py" else [self.file]
@@ -222,6 +222,17 @@ class Plugin:
         """Return the plugin's own augmentation policies for images of `size` (height, width), unchecked."""
         offered: Mapping[str, list[Any]] = self.call("augmentations", Mapping, size=size)
         return offered
+
+    def search_space(self, space: Mapping[str, str]) -> dict[str, str]:
+        """Return what `tune` searches, unchecked but for the types. `space` is the default of the method."""
+        own = dict(self.call("search_space", Mapping, space=dict(space)))
+        for key, values in own.items():
+            if not isinstance(key, str) or not isinstance(values, str):
+                got = f"{key!r}: {values!r}"
+                raise PluginError(
+                    f"plugin {self.name!r}, hook 'search_space': {got:.80} must be text, as 'head': 'logistic,mlp'"
+                )
+        return own
 
     def resolve(self, competition: Competition, files: DataFiles) -> Competition:
         """Return the competition with what the data says of the target, such as the names of the classes.

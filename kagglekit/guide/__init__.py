@@ -18,6 +18,7 @@ _ORDER = (
     "kaggle",
     "look-at-the-model",
     "rehearsal",
+    "tuning",
     "export",
     "settings",
     "commands",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kagglekit.base.console import Console
 from kagglekit.base.workspace import Workspace
@@ -11,6 +11,7 @@ from kagglekit.competitions.competition import Competition
 from kagglekit.competitions.plugins import Plugin
 from kagglekit.data.tables import Scanned
 from kagglekit.models.backbone import Backbone
+from kagglekit.pipeline.watching import Watcher
 from kagglekit.recipe import Recipe
 from kagglekit.runs.record import Pace
 from kagglekit.runs.store import Run
@@ -34,3 +35,4 @@ class Job:
     console: Console
     pace: Pace | None = None
     """Expected times, if the run has to end within a budget."""
+    watcher: Watcher = field(default_factory=Watcher)

@@ -258,7 +258,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
     del described["submission"]
     computes = not isinstance(competition.metric, str) or plugin.has("augmentations")
     return {
-        "plugin": plugin.digest(without="submission") if computes else "",
+        "plugin": plugin.digest(without=("submission", "search_space")) if computes else "",
         "competition": described,
         "metric": competition.metric if isinstance(competition.metric, str) else "",
         "positive": getattr(competition.submission, "of", ""),

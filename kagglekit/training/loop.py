@@ -7,7 +7,7 @@ state is in checkpoints: a killed run resumes with the same results (bit for bit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,11 +54,17 @@ class Trainer:
         seed: int,
         batch: int,
         description: dict[str, Any],
+        after_epoch: Callable[[str, float, float], object] = lambda *_: None,
     ) -> None:
-        """Prepare to train `model` with batch size `batch`; weights, checkpoints and plots go to `folder`."""
+        """Prepare to train `model` with batch size `batch`; weights, checkpoints and plots go to `folder`.
+
+        `after_epoch` is told the epoch, and where there is one its validation loss and the loss's standard error; what
+        it raises ends the training.
+        """
         self.data, self.recipe, self.world, self.console, self.seed = data, recipe, world, console, seed
         self.files = ModelFolder(folder, world, description)
         self._architecture: str = description["model"]
+        self._after_epoch = after_epoch
         self.batch = max(min(batch, len(data.contents)) // world.size, 1) * world.size
         micro_batch = -(-self.batch // world.size // recipe.training.accumulate)
         self.learner = Learner(
@@ -133,7 +139,7 @@ class Trainer:
         stream = self._batches(epochs, progress.step, augmented=phase.augment)
         while progress.epoch < self._length(phase):
             self._epoch(phase, islice(stream, self.steps_per_epoch - progress.step), advance)
-            broken, loss = self._judge_epoch(phase)
+            broken, loss, spread = self._judge_epoch(phase)
             if loss is not None and (broken or self._may_be_chosen(phase)) and progress.note_candidate(loss):
                 self._best_weights = self.learner.state.copied_weights()
             if broken or (self.recipe.schedule.patience and progress.waited >= self.recipe.schedule.patience):
@@ -142,6 +148,8 @@ class Trainer:
                 advance(max(round(self._length(phase)) - progress.epoch, 0) * self.images_per_epoch)
                 return broken
             self._save_progress()
+            if loss is not None:
+                self._after_epoch(f"{phase.name} {progress.epoch} of {self._length(phase):g}", loss, spread)
         if self._pacer:
             self._pacer.trained(self.progress.num_steps)
         return False
@@ -258,22 +266,22 @@ class Trainer:
         losses = self.data.task.losses(labels, self.learner.predict(self.data.pixels, rows))
         return float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
 
-    def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None]:
-        """End an epoch; return whether the training has diverged, and the validation loss, infinite if so."""
+    def _judge_epoch(self, phase: Phase) -> tuple[bool, float | None, float]:
+        """End an epoch; return whether it diverged, the validation loss, infinite if so, and its standard error."""
         progress = self.progress
-        train_loss, (loss, _) = progress.train_loss / progress.step, self._validation_loss()
+        train_loss, (loss, spread) = progress.train_loss / progress.step, self._validation_loss()
         validation = "" if loss is None else f", validation loss {loss:.4f}"
         epoch = f"epoch {progress.epoch + 1} of {math.ceil(self._length(phase))}"
         self.console.say(f"{phase.name}: {epoch}: training loss {train_loss:.4f}{validation}")
         progress.note_epoch(phase.name, train_loss, loss)
         if math.isfinite(train_loss) and math.isfinite(loss or 0.0):
-            return False, loss
+            return False, loss, spread
         if loss is None:
             raise UserError(
                 f"{phase.name}: the training loss is {train_loss}: use a lower --set learning_rate (it was "
                 f"{progress.rate:.2g}), or --set validation_share=0.1, so that such a phase is rolled back."
             )
-        return True, math.inf
+        return True, math.inf, 0.0
 
     def _keep_or_roll_back(self, phase: Phase, name_before: str) -> None:
         """Keep the best weights of a phase, or roll it back if it worsened the validation loss; print advice."""

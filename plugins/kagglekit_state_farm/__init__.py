@@ -1,5 +1,7 @@
 """State Farm Distracted Driver Detection."""
 
+from collections.abc import Mapping
+
 from kagglekit import Competition, CsvGroups, FolderLabels, ProbabilityPerClass, hookimpl
 
 CLASSES = {
@@ -53,6 +55,13 @@ def recipe() -> dict[str, object]:
         "neighbours": 10,
         "scenes": 20,
     }
+
+
+@hookimpl
+def search_space(space: Mapping[str, str]) -> dict[str, str]:
+    """Search no images of two drivers in one, and no larger pictures; augment for this camera."""
+    own = {"augment": "in-car,strong", "rates": "1,0.3+0.6+1"}
+    return {name: own.get(name, values) for name, values in space.items() if name not in ("mixup", "image_size")}
 
 
 @hookimpl

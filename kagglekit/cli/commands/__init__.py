@@ -14,7 +14,8 @@ from kagglekit.cli.commands import (
     rehearsing,
     running,
     training,
+    tuning,
 )
 
-GROUPS = (running, rehearsing, kaggle, looking, training, exporting, folders, authoring, inspection, diagnosis)
+GROUPS = (running, tuning, rehearsing, kaggle, looking, training, exporting, folders, authoring, inspection, diagnosis)
 """In the order in which `kagglekit --help` shows them."""

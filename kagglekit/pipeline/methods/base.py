@@ -20,6 +20,7 @@ from kagglekit.base.arrays import Floats
 from kagglekit.base.console import Console
 from kagglekit.base.shortlists import Wide
 from kagglekit.base.workspace import Workspace
+from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
@@ -65,6 +66,10 @@ class Method(ABC):
 
     def inputs(self, recipe: Recipe, workspace: Workspace) -> Mapping[str, Any]:  # noqa: ARG002
         """Return what results depend on besides settings, data and backbones, for the run's key."""
+        return {}
+
+    def search_space(self, competition: Competition, device: devices.Device) -> Mapping[str, str]:  # noqa: ARG002
+        """Return setting -> values for `tune` to search, as `--search` takes them; none if nothing is to be tuned."""
         return {}
 
     # --- during a run

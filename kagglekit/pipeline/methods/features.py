@@ -8,12 +8,14 @@ N: training images, R: readable test images, V: views, D: features, C: classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from kagglekit.base import devices, distributed
 from kagglekit.base.console import Console
+from kagglekit.competitions.competition import Competition
 from kagglekit.heads import head_file, heads
-from kagglekit.models import registry
+from kagglekit.models import registry, weights
 from kagglekit.pipeline import views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
@@ -59,6 +61,23 @@ class FrozenFeatures(Method):
     def check(self, recipe: Recipe, task: Task) -> None:
         """Raise UserError for a head that can't predict this."""
         heads.check(task, recipe.heads)
+
+    def search_space(self, competition: Competition, device: devices.Device) -> Mapping[str, str]:
+        """Return what a frozen backbone sees, which of its outputs are used, and the heads on them."""
+        packaged = [name for name in weights.EMBEDDED if weights.embedded_file(name) is not None]
+        several = ["+".join(packaged)] if len(packaged) > 1 else []
+        backbones = dict.fromkeys(["+".join(self.default_backbones(device)[0]), *packaged, *several])
+        mirrored = {"feature_views": "plain+mirror,plain"} if competition.mirror_classes is not None else {}
+        return {
+            "head": "auto,logistic,mlp,nearest,ordinal",
+            "backbone": ",".join(backbones),
+            "image_size": "0,224,320",
+            "crop": "model,centre,squash",
+            "output": "pooled,logits",
+            "balance": "0,0.5,1",
+            "mlp_width": "64..1024",
+            "mlp_dropout": "0..0.8",
+        } | mirrored
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages; with several backbones, those of members and their blend too."""

@@ -5,7 +5,8 @@ N: training images, R: readable test images, V: views, D: features, C: classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.fitted import WHOLE
 from kagglekit.pipeline.methods.members import MembersRun
 from kagglekit.pipeline.predictions import Predictions
+from kagglekit.pipeline.watching import Watcher
 from kagglekit.recipe import HeadSettings
 from kagglekit.runs import filenames, record
 from kagglekit.runs.store import Run
@@ -106,16 +108,18 @@ class FeaturesRun(MembersRun):
         """Fit and save the heads and their out-of-fold predictions."""
         fitted: dict[str, Head] = {}
         oofs: dict[str, Wide] = {}
+        alone = len(self.names) == 1  # of several members none says how good their blend will be
         for member, seen in self.seen().items():
             oofs[member], own = fit_heads(
                 self.training(seen),
                 self.fold,
                 self.recipe.heads,
-                member if len(self.names) > 1 else "",
+                "" if alone else member,
                 seed=self.recipe.data.seed,
                 threads=self.recipe.compute.num_threads,
                 scratch=self.job.workspace.cache,
                 console=self.job.console,
+                watcher=self.job.watcher if alone else Watcher(),
             )
             fitted |= {head_name(part, member, self.names): head for part, head in own.items()}
         head_file.save(self.run.folder / filenames.HEADS, fitted)
@@ -158,10 +162,11 @@ def fit_heads(
     threads: int,
     scratch: Path,
     console: Console,
+    watcher: Watcher,
 ) -> tuple[Wide, dict[str, Head]]:
     """Return out-of-fold predictions of the scored images (N, C), and the heads by name, `all` last.
 
-    `member` is named in messages.
+    `member` is named in messages. `watcher` is told of each fold.
     """
     import scipy.linalg  # noqa: F401  its BLAS must be loaded before threads are limited, or has no limit
 
@@ -177,25 +182,23 @@ def fit_heads(
         work = parallel.overlapped(
             parts.values(), lambda part: heads.fit(training, part, settings, seed, scratch), workers
         )
-        for name, head in zip(parts, work, strict=True):
-            fitted[name] = head
-            advance(1)
-        oof = _held_out(training, fold, fitted)
+        known = fold[fold != folds.TRAIN_ONLY]
+
+        def held_out() -> Iterator[tuple[Indices, Wide]]:
+            for number, (name, head) in zip((*scoring, None), zip(parts, work, strict=True), strict=True):
+                fitted[name] = head
+                advance(1)
+                if number is not None:
+                    indices = np.flatnonzero(fold == number)
+                    rows = prediction.predict_rows(head, training.rows, indices, training.view_classes)
+                    watcher.fold(number, training.truth[indices], rows)
+                    yield np.flatnonzero(known == number), rows
+
+        with closing(work):  # a watcher may end it
+            oof = shortlists.arranged(held_out(), len(known))
     chosen = ", ".join(f"{name} {head.chosen}" for name, head in fitted.items())
     console.say(f"heads{f' on {member}' if member else ''}: {settings.head}, {chosen}")
     return oof, fitted
-
-
-def _held_out(training: Training, fold: folds.Fold, fitted: Mapping[str, Head]) -> Wide:
-    """Return what the head of each fold predicts of its images, (N, C)."""
-    known = fold[fold != folds.TRAIN_ONLY]
-
-    def part(number: int) -> tuple[Indices, Wide]:
-        indices = np.flatnonzero(fold == number)
-        rows = prediction.predict_rows(fitted[f"fold{number}"], training.rows, indices, training.view_classes)
-        return np.flatnonzero(known == number), rows
-
-    return shortlists.arranged(map(part, folds.scored(fold).tolist()), len(known))
 
 
 def head_name(part: str, member: str, names: Sequence[str]) -> str:

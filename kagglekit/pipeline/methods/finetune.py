@@ -5,13 +5,14 @@ N: training images, M: test images, C: classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kagglekit.base import devices, distributed
+from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
 from kagglekit.models import registry
 from kagglekit.pipeline import tta
@@ -28,7 +29,7 @@ from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FeatureSettings, Recipe, ScheduleSettings
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.training import budget, classifier
+from kagglekit.training import budget, classifier, losses
 from kagglekit.training import phases as named
 from kagglekit.training.budget import Plan, Work
 
@@ -57,6 +58,22 @@ class FineTuning(FoldByFold):
     def plan(self, recipe: Recipe, work: Work, device: devices.Device) -> Plan:
         """Choose steps, folds, image size and epochs within the budget."""
         return budget.plan(recipe, _names(recipe.features), work, device)
+
+    def search_space(self, competition: Competition, device: devices.Device) -> Mapping[str, str]:  # noqa: ARG002
+        """Return how fast layers learn, and what keeps them from learning by heart."""
+        smoothed = {"label_smoothing": "0..0.15"} if losses.of(competition.task).smooths else {}
+        return {
+            "learning_rate": "3e-4..1e-2",
+            "rates": "0.1+0.3+1,0.03+0.1+1,0.3+0.6+1,1",
+            "image_size": "0,128,160,224",
+            "augment": "side-on,none,light,top-down,strong",
+            "mixup": "0..0.4",
+            "dropout": "0..0.5",
+            "drop_path": "0..0.2",
+            "weight_decay": "1e-3..1e-1",
+            "ema": "0,0.9,0.99",
+            "batch_norm": "trained,frozen",
+        } | smoothed
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages, one per model after the shared ones."""

@@ -127,10 +127,23 @@ class FinetuneRun(MethodRun):
             if schedule:
                 waiting = schedule.begin(model, waiting)
             self._train_model(stages, model, schedule)
+            if model.fold not in {other.fold for other in waiting}:
+                self._tell(model.fold)
         if schedule:
             schedule.warn()
         self.fold_models = fold_models(self.run, self.recipe, self.job.backbones)
         self.__dict__.pop("fold", None)  # images of folds that were left out are not scored
+
+    def _tell(self, fold: int) -> None:
+        """Tell the run's watcher what the models of a fold predict of its images."""
+        if not distributed.is_first():
+            return
+        places = np.flatnonzero(self.fold == fold)
+        ids = self.table["id"].iloc[places].tolist()
+        own = [model for model in self.fold_models if model.fold == fold]
+        paths = [f"{model.folder}/{filenames.OOF}" for model in own]
+        rows = shortlists.mean(self.run.read_probabilities(path, ids, self.labels, view=PLAIN) for path in paths)
+        self.job.watcher.fold(fold, self.truth[places], rows)
 
     def train_fold(self, stages: Stages, fold: int) -> None:
         """Train the models of one fold, for as long as planned: other commands train the other folds."""
@@ -245,6 +258,7 @@ class FinetuneRun(MethodRun):
             seed=seed,
             batch=recipe.training.train_batch,
             description=classifier.describe(backbone, task, versions),
+            after_epoch=partial(self.job.watcher.epoch, model.name),
         )
 
     def _validation_split(self, others: Indices, model: FoldModel) -> Mask:

@@ -23,6 +23,8 @@ from kagglekit.training.budget import Work
 
 AUTO = "auto"
 _FEATURES, _TRAINING = FrozenFeatures(), FineTuning()
+QUICKEST = _FEATURES.name
+"""The method whose runs take the least time."""
 METHODS: dict[str, Method] = {method.name: method for method in (_FEATURES, _TRAINING)}
 """Name -> method; a blend is added below."""
 
