@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from kagglekit.base.console import Console
 from kagglekit.deploy import fitted_run, onnx_file, onnx_graph
 from kagglekit.images import decoding
+from kagglekit.kaggle import ledger
 from kagglekit.models import sessions, weights
 from kagglekit.pipeline import blending, gates, postprocess
 from kagglekit.pipeline.methods import features_run
@@ -167,8 +168,12 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
     more = ("--set", "neighbours=3", "--set", "scenes=0")
     words = ("--set", "models=2", *more, "--set", "phases=all epochs=1", *finetuned.TWO_FOLDS)
     archive = drawing.drivers(tmp_path, each=1)
-    succeeded(cli(*finetuned.command(archive, small[0], *words, name="state-farm")))
+    said = succeeded(cli(*finetuned.command(archive, small[0], *words, name="state-farm"))).out
+    assert "transductive: by mean of 3 neighbours the predictions depend on the test images together" in said
     run = newest(home, "state-farm")
+    assert ledger.Row.of(run / "submission.csv", "", store.Run(run)).transductive == "mean of 3 neighbours"
+    assert "(transductive)" in succeeded(cli("runs", "state-farm")).out.replace("\n", "")
+    assert "transductive: by mean of 3 neighbours" in succeeded(cli("report", run, "--text")).out
     done = succeeded(cli("export", run))
     assert "it leaves out mean of 3 neighbours, which the submission has" in done.out
     alone = json.loads((run / "alone.json").read_text())

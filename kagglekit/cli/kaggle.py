@@ -12,6 +12,7 @@ from kagglekit.kaggle import client, credentials, ledger, select
 from kagglekit.kaggle import download as downloading
 from kagglekit.kaggle import submit as sending
 from kagglekit.kaggle.errors import UnreachableError
+from kagglekit.runs.record import TRANSDUCTIVE
 
 
 def download(name: str) -> None:
@@ -104,4 +105,5 @@ def submissions(name: str) -> None:
 def _cells(row: ledger.Row) -> tuple[str, ...]:
     scores = (_score(row.public_score), _score(row.private_score), _score(row.out_of_fold))
     status = f"{row.status}: {row.reason}" if row.reason else row.status
-    return (str(row.reference or ""), row.date[:16].replace("T", " "), status, *scores, row.run, row.message)
+    run = f"{row.run} ({TRANSDUCTIVE})" if row.transductive else row.run
+    return (str(row.reference or ""), row.date[:16].replace("T", " "), status, *scores, run, row.message)

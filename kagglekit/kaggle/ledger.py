@@ -52,6 +52,8 @@ class Row:
     metric: str = ""
     out_of_fold: float | None = None
     """Out-of-fold score of the run."""
+    transductive: str = ""
+    """The step by which the file's predictions learn from the images that are predicted; empty if they do not."""
     unknown: dict[str, Any] = field(default_factory=dict, repr=False)
     """Keys that a newer version wrote."""
 
@@ -79,6 +81,7 @@ class Row:
             row.recipe = storage.digest(run.settings)
             row.commit = run.record.git_commit
             row.metric, row.out_of_fold = result.metric, result.out_of_fold
+            row.transductive = result.transductive or ""
         return row
 
     def learn(self, sent: Submission) -> None:

@@ -57,6 +57,8 @@ class Member:
     """Whether the prediction of an image is deterministic and needs no other images."""
     whole: bool = True
     """Whether it is what a run predicts, and not a member inside it."""
+    note: str = ""
+    """What else is to be known of it, in a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,15 @@ class Way:
 
     def is_alone(self, members: Sequence[Member]) -> bool:
         """Return whether all of it can be predicted of single images."""
+        return self.name != RANKS and all(member.alone for member in self._used(members))
+
+    def note(self, members: Sequence[Member]) -> str:
+        """Return what else is to be known of those that have a weight."""
+        return next((member.note for member in self._used(members) if member.note), "")
+
+    def _used(self, members: Sequence[Member]) -> list[Member]:
         used = {name for weights in (self.weights, *self.parts.values()) for name in weights}
-        return self.name != RANKS and all(member.alone for member in members if member.name in used)
+        return [member for member in members if member.name in used]
 
 
 def ways(members: Sequence[Member], scored: Scored, task: Task, metric: Metric, seed: int) -> list[Way]:

@@ -20,7 +20,7 @@ from kagglekit.pipeline import deciding, gates, grouping, postprocess, shares, s
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.runs import decided, filenames, record
-from kagglekit.runs.record import Alone, Result
+from kagglekit.runs.record import TRANSDUCTIVE, Alone, Result
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.tasks import fitting
 from kagglekit.tasks.decisions import Decision
@@ -88,7 +88,7 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
         submission.write(job, run.row_test().of(job.tables.predicted), rows.prior)
 
     def result() -> None:
-        closing = _closing_numbers(job, scored, ids, run.row_oof().of(ids))
+        closing = _closing_numbers(job, scored, rows, run.row_oof().of(ids))
         if rows is not predictions:
             closing = replace(closing, scored_images=len(predictions.oof), scored_groups=len(ids))
         record.write(run.folder / filenames.RESULT, replace(closing, seconds=run.seconds | stages.seconds()))
@@ -236,8 +236,22 @@ def _check_read(job: Job, test: Wide) -> None:
         )
 
 
-def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Wide) -> Result:
+def _transductive(job: Job, predictions: Predictions) -> str | None:
+    """Return by which steps the predictions learn from the images that are predicted; None if by none.
+
+    Of the candidates that were kept, only the last is used.
+    """
+    kept = {step.step: step.note for step in job.run.finishing if step.kept}
+    candidates = [candidate.name for candidate in predictions.candidates]
+    used = [name for name in candidates if name in kept][-1:]
+    first: dict[str, str | None] = {} if used else {"members": predictions.note}
+    notes = first | {name: note for name, note in kept.items() if name in used or name not in candidates}
+    return ", ".join(name for name, note in notes.items() if note == TRANSDUCTIVE) or None
+
+
+def _closing_numbers(job: Job, scored: gates.Scored, predictions: Predictions, oof: Wide) -> Result:
     task, metric, seed = job.competition.task, job.competition.scored_by, job.recipe.data.seed
+    ids = grouping.scored(predictions.train)["id"].tolist()
     own = decided.read(job.run, ids, job.run.of_rows(filenames.DECIDED))
     provider = job.run.provider
     assert own is not None, "files of the stages before"
@@ -255,6 +269,7 @@ def _closing_numbers(job: Job, scored: gates.Scored, ids: Sequence[str], oof: Wi
         also=None if name == ACCURACY else {name: second},
         before_finish=gates.score(scored.truth, before, metric),
         finish=job.run.finishing,
+        transductive=_transductive(job, predictions),
         clusters=len(np.unique(scored.clusters)),
         folds_left_out=job.run.left_out or None,
         scored_images=len(scored.truth),

@@ -13,9 +13,6 @@ import pandas as pd
 from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.shortlists import Wide
 
-TRANSDUCTIVE = "transductive"
-"""Note on steps that learn from the images that are predicted."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -48,3 +45,5 @@ class Predictions:
     """Alternatives, such as test-time augmentation; each is compared with the best so far."""
     scenes: Callable[[], tuple[Labels, Labels]] | None = None
     """Returns scenes: of scored training images, told apart within a fold, (N,), and of test images, (M,)."""
+    note: str = ""
+    """What else is to be known of the predictions without alternatives, in a word."""

@@ -18,7 +18,8 @@ from kagglekit.base import shortlists
 from kagglekit.base.arrays import Floats, Labels
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.pipeline.gates import Gate, Judgement, Scored
-from kagglekit.pipeline.predictions import TRANSDUCTIVE, Predictions
+from kagglekit.pipeline.predictions import Predictions
+from kagglekit.runs.record import TRANSDUCTIVE
 from kagglekit.tasks.task import Task, Truth
 
 STEP = "class shares"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kagglekit.base.console import Console
 from kagglekit.base.scores import DIGITS, shown, signed
-from kagglekit.runs.record import FinishingStep, Result
+from kagglekit.runs.record import TRANSDUCTIVE, FinishingStep, Result
 
 INTERVAL = "90% interval"
 """Its lower end is the bound of the gain that is exceeded with 95% confidence: a step is kept if that is above zero."""
@@ -34,8 +34,9 @@ def rows(result: Result) -> list[Row]:
 
 
 def kept(result: Result) -> str:
-    """Return the names of the kept steps."""
-    return ", ".join(row.name for row in rows(result) if row.kept)
+    """Return the names of the kept steps, and whether they learn from the images that are predicted."""
+    names = ", ".join(row.name for row in rows(result) if row.kept)
+    return names if result.transductive is None else f"{names} ({TRANSDUCTIVE})".lstrip()
 
 
 def show(result: Result, console: Console) -> None:

@@ -23,6 +23,8 @@ def show(this: store.Run, plugin: Plugin, result: Result, console: Console) -> N
         return
     steps.show(result, console)
     console.table(f"run {this.id}", ("", ">"), facts(result))
+    if transductive(result):
+        console.say(transductive(result))
     _show_expected(this, result, console)
     lines = leaderboard(competition.leaderboard, result, "this run, on the training images")
     if lines:
@@ -61,6 +63,16 @@ def _show_synthetic(this: store.Run, plugin: Plugin, result: Result, console: Co
     console.say(f"submission, synthetic: {this.submission}")
     console.say(f"next: kagglekit run {plugin.name} --data ARCHIVE")
     console.warn("the images are synthetic: the score means nothing, and the submission can't be submitted")
+
+
+def transductive(result: Result) -> str:
+    """Return a remark on predictions that learn from the images that are predicted; empty if they do not."""
+    if result.transductive is None:
+        return ""
+    return (
+        f"transductive: by {result.transductive} the predictions depend on the test images together, which some "
+        "competitions forbid: read the rules before you submit"
+    )
 
 
 SCORERS = {"folds": "out-of-fold", "holdout": "hold-out", "valid": "validation set"}

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from kagglekit.base import shortlists
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.images import scenes
-from kagglekit.pipeline.predictions import TRANSDUCTIVE, Candidate
+from kagglekit.pipeline.predictions import Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FinishSettings
+from kagglekit.runs.record import TRANSDUCTIVE
 
 if TYPE_CHECKING:
     from kagglekit.training.inference import TrainedModel
@@ -26,6 +27,8 @@ NEIGHBOURS = "neighbours"
 SCENES = "scenes"
 """The mean of the plain, mirrored and augmented views, with batch-norm statistics of each scene's images."""
 SCENE_NEIGHBOURS = "scene neighbours"
+TRANSDUCTIVE_VIEWS = (NEIGHBOURS, SCENES, SCENE_NEIGHBOURS)
+"""Views that learn from the images that are predicted."""
 MIRRORED = "mirrored view"
 """Name of the step that averages the plain and the mirrored view."""
 _AUGMENTED = "augmented"
@@ -119,7 +122,7 @@ def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings)
     if len(seen) > len(made) + 1:
         made.append(Candidate(f"{finish.tta_views} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:
-        made.append(Candidate(f"mean of {finish.neighbours} neighbours", *by_view[NEIGHBOURS]))
+        made.append(Candidate(f"mean of {finish.neighbours} neighbours", *by_view[NEIGHBOURS], note=TRANSDUCTIVE))
     if SCENES in by_view:
         made.append(Candidate("statistics of scenes", *by_view[SCENES], note=TRANSDUCTIVE))
     if SCENE_NEIGHBOURS in by_view:

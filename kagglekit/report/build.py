@@ -75,6 +75,7 @@ def render(found: Findings, console: Console) -> str:
         seconds=summary.second(found.result),
         of_groups=facts.of_groups(found),
         standing=facts.standing(found),
+        transductive=summary.transductive(found.result),
         lines=summary.leaderboard(found.record.leaderboard, found.result, facts.OWN),
         sent=found.run.sent or Sent(),
         facts=facts.facts(found),

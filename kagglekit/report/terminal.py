@@ -20,6 +20,8 @@ def tell(found: Findings, console: Console) -> None:
     console.table(f"{synthetic}run {found.run.id}", ("", ">"), summary.facts(found.result))
     if facts.of_groups(found):
         console.say(facts.of_groups(found))
+    if summary.transductive(found.result):
+        console.say(summary.transductive(found.result))
     standing = facts.standing(found)
     if standing and not synthetic:
         console.say(f"this score is {standing}")

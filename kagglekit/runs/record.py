@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound=Plain)
 
+TRANSDUCTIVE = "transductive"
+"""Note on steps that learn from the images that are predicted."""
+
 
 def read(path: Path, kind: type[Kind]) -> Kind | None:
     """Read a file; None if there is none. Raises UserError if keys are missing."""
@@ -238,6 +241,8 @@ class Result(Plain):
     before_finish: float
     """Score before the finishing steps, of the usual decisions."""
     finish: tuple[FinishingStep, ...] = ()
+    transductive: str | None = left_out()
+    """The step by which the predictions learn from the images that are predicted; None if they do not."""
     clusters: int
     """Number of groups of the scored images; of images if there are no groups."""
     scored_images: int

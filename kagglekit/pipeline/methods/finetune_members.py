@@ -14,6 +14,7 @@ from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.methods.fold_models import joined, places
 from kagglekit.pipeline.views import MIRROR, PLAIN
+from kagglekit.runs.record import TRANSDUCTIVE
 
 _Pairs = Mapping[str, tuple[Wide, Wide]]
 """View -> predictions of the scored images (N, C) and of the test images (R, C)."""
@@ -38,7 +39,8 @@ def read(run: FinishedRun, asked: Asked) -> list[Member]:
     kept = {step.step for step in run.run.finishing if step.kept}
     chosen = [each for each in tta.candidates(together, finish) if each.name in kept]
     oof, test = (chosen[-1].oof, chosen[-1].test) if chosen else together[PLAIN]
-    whole = Member(name=run.run.id, oof=oof, test=test, alone=not chosen or chosen[-1].alone)
+    alone, note = (chosen[-1].alone, chosen[-1].note) if chosen else (True, "")
+    whole = Member(name=run.run.id, oof=oof, test=test, alone=alone, note=note)
     inside = [member for number in numbers for member in _of_model(f"{run.run.id}/{number}", pairs(number))]
     return [whole, *inside] if len(numbers) > 1 else [whole]
 
@@ -51,6 +53,13 @@ def _of_model(name: str, pairs: _Pairs) -> list[Member]:
         oofs, tests = zip(*augmented, strict=True)
         shown[_AUGMENTED] = shortlists.mean(oofs), shortlists.mean(tests)
     return [
-        Member(name=f"{name}-{view}", oof=oof, test=test, alone=view in (PLAIN, MIRROR), whole=False)
+        Member(
+            name=f"{name}-{view}",
+            oof=oof,
+            test=test,
+            alone=view in (PLAIN, MIRROR),
+            whole=False,
+            note=TRANSDUCTIVE if view in tta.TRANSDUCTIVE_VIEWS else "",
+        )
         for view, (oof, test) in shown.items()
     ]

@@ -60,11 +60,12 @@ class MembersRun(MethodRun):
     def read_predictions(self) -> Predictions:
         """Return the predictions of the best member, and each way to blend as a candidate."""
         best, *others = [self._candidate(_way(one)) for one in read(self.run).ways]
-        return self.predictions(best.oof, best.test, tuple(others))
+        return self.predictions(best.oof, best.test, tuple(others), best.note)
 
     def _candidate(self, way: Way) -> Candidate:
         oof, test = self._predicted(way)
-        return Candidate(way.name, oof, self.all_requested(test), alone=way.is_alone(self.members))
+        alone, note = way.is_alone(self.members), way.note(self.members)
+        return Candidate(way.name, oof, self.all_requested(test), alone=alone, note=note)
 
     def _predicted(self, way: Way) -> tuple[Wide, Wide]:
         part = gates.parts(self.scored, self.recipe.data.seed)
@@ -92,7 +93,7 @@ def together(run: FinishedRun, inside: Sequence[Member], asked: Asked) -> list[M
     if set(asked.fold.tolist()) != set(way.parts):
         return []
     oof, test = blending.predicted(way, inside, asked.fold, run.task.activation)
-    return [Member(name=run.run.id, oof=oof, test=test, alone=way.is_alone(inside))]
+    return [Member(name=run.run.id, oof=oof, test=test, alone=way.is_alone(inside), note=way.note(inside))]
 
 
 def show(run: Run, console: Console) -> None:
