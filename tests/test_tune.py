@@ -18,8 +18,11 @@ import pytest
 
 from kagglekit import metrics
 from kagglekit.base.errors import UserError
+from kagglekit.data.project import Project
 from kagglekit.pipeline import deciding, gates
+from kagglekit.pipeline.methods import table
 from kagglekit.tuning import nested, study, trials
+from kagglekit.tuning import space as spaces
 from kagglekit.tuning.space import Choices, Range
 from kagglekit.tuning.study import Study
 from tests import test_runs_of_tasks
@@ -167,7 +170,30 @@ def test_a_trial_that_fails_is_recorded_and_the_study_goes_on(
     assert [trial["state"] for trial in found["trials"]] == ["complete"] * 2 + ["failed"] * 2
 
 
-# --- the plugin's space
+# --- the space of the method, and of the plugin
+
+
+@pytest.mark.parametrize("name", ["dogs-vs-cats", "state-farm", "aptos2019", "petfinder-pawpularity", "planet-amazon"])
+@pytest.mark.parametrize("method", ["features", "finetune"])
+def test_the_default_space_holds_what_a_run_can_have(name: str, method: str) -> None:
+    project = Project.load(name)
+    usual = table.get(method).search_space(project.competition, "cpu")
+
+    def check(own: Any) -> None:
+        table.check(table.resolve(project, dict(own) | {"method": method}, lambda _: None), project.competition.task)
+
+    space = spaces.possible(usual, check)
+    numbers, grades = name == "petfinder-pawpularity", name == "aptos2019"
+    if method == "features":
+        assert ("ordinal" in str(space["head"])) == grades
+        assert ("nearest" in str(space["head"])) == (name not in ("petfinder-pawpularity", "planet-amazon"))
+        assert ("balance" in space) != numbers
+    else:
+        assert ("label_smoothing" in space) != numbers
+        assert set(space) == set(usual)
+    own = project.plugin.search_space(usual)
+    assert set(own) <= set(usual)
+    assert set(spaces.parsed(own, "the plugin", lambda _: None)) == set(own)
 
 
 def test_a_plugin_narrows_the_space(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
@@ -268,6 +294,18 @@ def test_a_trial_clearly_behind_the_median_of_five_is_pruned(lower: bool, tmp_pa
     assert [behind(value) for value in (9, 2, 3, 4, 5)] == [False] * 5, "too few to compare with"
     assert [behind(value) for value in (6.5, 5.5, 10)] == [True, False, True]
     assert [told.state for told in own.trials()].count("pruned") == 2
+
+
+def test_what_mattered_is_told_of_eight_trials_or_more(tmp_path: Path) -> None:
+    own = opened(tmp_path, crop=Choices(("model", "squash")), width=Range(1, 100, whole=True))
+    for number in range(8):
+        assert own.importances() == {}, number
+        claim = own.claim(99)
+        assert claim is not None
+        own.complete(claim, float(claim.typed["crop"] == "model"), "run", 1.0)
+    found = own.importances()
+    assert found["crop"] > found["width"]
+    assert sum(found.values()) == pytest.approx(1)
 
 
 def test_choices_are_text_so_that_optuna_warns_of_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

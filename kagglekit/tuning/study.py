@@ -33,6 +33,8 @@ _RANDOM_TRIALS = 8
 """Trials before the sampler learns from them."""
 _LEAST_RIVALS = 5
 """Number of trials that a trial must be compared with before it may be pruned."""
+_LEAST_EXPLAINED = 8
+"""Number of complete trials that say what mattered."""
 _CLEARLY = 2.0
 """Standard errors by which a trial must be behind to be pruned."""
 _MOST_KILLS = 3
@@ -157,6 +159,9 @@ class Study:
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
         with self._alone():
+            complete = [trial for trial in self._counted() if trial.state.name == "COMPLETE"]
+            if len(complete) < _LEAST_EXPLAINED:  # Optuna would give all settings the same share
+                return {}
             try:
                 found = get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=self.seed))
             except (ValueError, RuntimeError):  # too few trials, or all have the same score
