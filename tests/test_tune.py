@@ -173,6 +173,15 @@ def test_a_trial_that_fails_is_recorded_and_the_study_goes_on(
 # --- the space of the method, and of the plugin
 
 
+def test_what_has_no_effect_is_not_searched() -> None:
+    assert spaces.may_matter("mlp_width", {"head"}, {"head": "auto"})
+    assert spaces.may_matter("mlp_width", {"crop"}, {"head": "mlp"})
+    assert not spaces.may_matter("mlp_width", {"crop"}, {"head": "auto"})
+    space = {"mlp_width": Range(1, 3, whole=True), "head": Choices(("mlp", "nearest"))}
+    found = {tuple(sorted(drawn.items())) for drawn in spaces.draws(space, np.random.default_rng(0))}
+    assert found == {(("head", "nearest"),), *((("head", "mlp"), ("mlp_width", width)) for width in (1, 2, 3))}
+
+
 @pytest.mark.parametrize("name", ["dogs-vs-cats", "state-farm", "aptos2019", "petfinder-pawpularity", "planet-amazon"])
 @pytest.mark.parametrize("method", ["features", "finetune"])
 def test_the_default_space_holds_what_a_run_can_have(name: str, method: str) -> None:

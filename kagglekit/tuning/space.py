@@ -7,7 +7,7 @@ setting that is a list, `+` joins its parts: `plain,plain+mirror`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias, get_origin
@@ -183,6 +183,12 @@ def has_effect(name: str, found: Mapping[str, Any]) -> bool:
     """Return whether a setting has an effect beside those found so far."""
     other, value = _ONLY_WITH.get(name, ("", ""))
     return not other or found.get(other, value) == value
+
+
+def may_matter(name: str, searched: Collection[str], fixed: Mapping[str, Any]) -> bool:
+    """Return whether a setting can have an effect in some trial, beside others that are searched or fixed."""
+    other, value = _ONLY_WITH.get(name, ("", ""))
+    return not other or other in searched or fixed[other] == value
 
 
 def draws(space: Space, random: np.random.Generator) -> Iterator[dict[str, Any]]:

@@ -167,6 +167,8 @@ def _space(data: Known, job: Job, settings: Mapping[str, Any], search: Sequence[
         project.competition, devices.choose(job.recipe.compute.provider)
     )
     usual = {name: values for name, values in usual.items() if name not in fixed}
+    default = job.recipe.as_dict()
+    usual = {name: values for name, values in usual.items() if spaces.may_matter(name, usual, default)}
     if project.plugin.has("search_space"):
         own = project.plugin.search_space(usual)
         source = f"plugin {project.plugin.name!r}, hook 'search_space':"
