@@ -328,4 +328,4 @@ def test_defaults_follow_the_device_and_say_why(
     names, why = registry.default(device)
     assert names == expected
     assert reason in why
-    assert all(timm.is_model(name.partition(".")[0]) for name in names)
+    assert all(timm.is_model(name.partition("@")[0].partition(".")[0]) for name in names)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from kagglekit.base import devices
 from kagglekit.base.errors import UserError
 from kagglekit.heads import head_file
 from kagglekit.models import registry
-from kagglekit.recipe import FeatureSettings
+from kagglekit.pipeline.methods import table
+from kagglekit.recipe import FeatureSettings, Recipe
 from kagglekit.runs import filenames, record, store
 from kagglekit.runs.record import Blend
+from kagglekit.tasks import kinds
+from kagglekit.tasks.targets import Classes
+from kagglekit.training.budget import Work
 from tests.conftest import Cli, failed, succeeded
 
 DOGS = "dogs-vs-cats"
@@ -44,6 +50,34 @@ def test_a_size_belongs_to_its_backbone(specs: tuple[str, str]) -> None:
     for wrong in ("resnet18@", "resnet18@31", "resnet18@1x2x3", "resnet18@large"):
         with pytest.raises(UserError, match="must be sides of at least 32 pixels, as 320 or 256x320"):
             registry.parsed(wrong, features)
+
+
+@pytest.mark.parametrize(
+    ("images", "test_images", "classes", "settings", "count"),
+    [
+        (1200, 400, 2, {}, 3),
+        (4000, 1000, 2, {}, 2),
+        (25_000, 12_500, 2, {}, 1),
+        (25_000, 12_500, 2, {"budget": "8h"}, 3),
+        (1200, 400, 2, {"image_size": (96,)}, 1),
+        (495, 198, 99, {}, 1),  # class means of many features take long
+        (9000, 1000, 40, {"budget": "8h"}, 1),  # and so does a regression of many classes
+    ],
+)
+def test_there_are_as_many_backbones_as_there_is_time_for(
+    images: int,
+    test_images: int,
+    classes: int,
+    settings: dict[str, Any],
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    task = kinds.of(Classes([str(number) for number in range(classes)]))
+    recipe = Recipe().changed(method="features", **settings)
+    (choice,) = table.choose(recipe, Work(images, test_images, 0.0, (400, 400), task=task), "cpu")
+    assert choice.backbones == registry.DEFAULT_CPU[:count]
+    assert ("more take too long" in choice.because) == (count < 3)
 
 
 def test_two_sizes_of_a_backbone_are_members(cli: Cli, home: Path, tiny: str, specs: tuple[str, str]) -> None:

@@ -23,6 +23,7 @@ from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, store
 from kagglekit.runs.stages import Stage, Stages
+from kagglekit.training.budget import Work
 from tests import damage, drawing
 from tests.conftest import REPORT, Cli, failed, succeeded
 
@@ -35,7 +36,7 @@ class Prior(Method):
     def describe(self, recipe: Recipe) -> str:
         return f"{self.name}, seed {recipe.data.seed}"
 
-    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
+    def default_backbones(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:
         return (), ""
 
     def stages(self, job: Job) -> tuple[Stage, ...]:

@@ -10,6 +10,7 @@ from kagglekit.models.weights import EMBEDDED, embedded_file
 
 RECOMMENDED = {
     "tf_efficientnet_lite2": "frozen on a CPU; weights installed with kagglekit",
+    "tf_efficientnet_lite1": "frozen on a CPU beside lite2, where there is time; weights installed with kagglekit",
     "tf_efficientnet_lite0": "trained on a CPU; weights installed with kagglekit",
     "mobilenetv4_conv_medium.e500_r256_in1k": "small and fast",
     "efficientvit_b1.r224_in1k": "small and fast, with attention",

@@ -42,6 +42,8 @@ _PAIR = 3e-8
 """Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
 _FEATURES_PER_CORE = 15.0
 """Images per second and core that pass through the default frozen backbone in two views, on a slow machine."""
+_SHARE_OF_FEATURES = 0.25
+"""Part of the budget that several frozen backbones may take, on a slow machine."""
 _MAX_RATE_PER_CORE = 32.0
 """Upper bound on images per second and core when training a small backbone at 224 x 224: if even this is too slow,
 nothing is measured."""
@@ -104,11 +106,24 @@ def steps_of(recipe: Recipe, device: devices.Device) -> str:
     return "quick" if device == "cpu" or not math.isinf(recipe.compute.budget_seconds(device)) else "eight-step"
 
 
-def beside_features(work: Work, device: devices.Device) -> Work:
-    """Return the work of training after a run of frozen features, and before both are blended."""
-    rate = _FEATURES_PER_CORE * devices.cores()
-    first = 0.0 if device == "cuda" else (work.images + work.test_images) / rate
+def affordable_features(recipe: Recipe, work: Work, device: devices.Device) -> float:
+    """Return how many times the default frozen backbone may see all images."""
+    if device == "cuda":
+        return math.inf
+    return _SHARE_OF_FEATURES * recipe.compute.budget_seconds(device) / _seconds_of_features(work)
+
+
+def beside_features(work: Work, device: devices.Device, cost: float) -> Work:
+    """Return the work of training after a run of frozen features, and before both are blended.
+
+    `cost` is how many times as long these take as those of the default backbone.
+    """
+    first = 0.0 if device == "cuda" else cost * _seconds_of_features(work)
     return replace(work, spent=work.spent + first, after=_BLEND)
+
+
+def _seconds_of_features(work: Work) -> float:
+    return max(1, work.images + work.test_images) / (_FEATURES_PER_CORE * devices.cores())
 
 
 def fits(recipe: Recipe, backbones: Sequence[str], work: Work, device: devices.Device) -> tuple[bool, str]:

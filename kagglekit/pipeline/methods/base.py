@@ -54,8 +54,8 @@ class Method(ABC):
     # --- before a run
 
     @abstractmethod
-    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
-        """Return the default backbones on a device, if the method needs any, and the reason for them."""
+    def default_backbones(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:
+        """Return the default backbones for this work on a device, if the method needs any, and the reason for them."""
 
     def check(self, recipe: Recipe, task: Task) -> None:  # noqa: B027
         """Raise UserError for settings that this method can't follow, before any data is read."""

@@ -29,6 +29,7 @@ from kagglekit.runs.record import BackboneRecord, LeftOut
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task
+from kagglekit.training.budget import Work
 
 _STAGES = (
     Stage("folds", (filenames.FOLDS,)),
@@ -51,7 +52,7 @@ class Blending(Method):
         """Return the name and the number of runs."""
         return f"{self.name} of {len(recipe.training.members)} runs"
 
-    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:  # noqa: ARG002
+    def default_backbones(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:  # noqa: ARG002
         """Return none: those of its members predict."""
         return (), ""
 

@@ -30,6 +30,8 @@ from kagglekit.runs import filenames, record
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task
+from kagglekit.training import budget
+from kagglekit.training.budget import Work
 
 _STAGES = (
     Stage("folds", (filenames.FOLDS,)),
@@ -45,6 +47,12 @@ _STAGES_OF_MEMBERS = (
 )
 
 
+_MOST = 100_000
+"""Images times columns: with more, heads on several backbones would take most of the time. So would class means, which
+are tried with few images of each class: they take nine times as long on three backbones, and more.
+"""
+
+
 class FrozenFeatures(Method):
     """Heads on frozen backbones: takes seconds, and works well with few images."""
 
@@ -54,9 +62,13 @@ class FrozenFeatures(Method):
         """Return the name and the kind of head."""
         return f"{self.name}, {recipe.heads.head}"
 
-    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
-        """Return strong backbones: each image passes through them only once."""
-        return registry.default(device)
+    def default_backbones(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:
+        """Return strong backbones, as many as there is time for: each image passes through them only once."""
+        columns = len(work.task.columns)
+        costly = work.images * columns > _MOST or work.images < heads.FEW * columns
+        if device == "cpu" and (costly or recipe.features.shape is not None):
+            return registry.default(device, 1.0)
+        return registry.default(device, budget.affordable_features(recipe, work, device))
 
     def check(self, recipe: Recipe, task: Task) -> None:
         """Raise UserError for a head that can't predict this."""
@@ -66,7 +78,7 @@ class FrozenFeatures(Method):
         """Return what a frozen backbone sees, which of its outputs are used, and the heads on them."""
         packaged = [name for name in weights.EMBEDDED if weights.embedded_file(name) is not None]
         several = ["+".join(packaged)] if len(packaged) > 1 else []
-        backbones = dict.fromkeys(["+".join(self.default_backbones(device)[0]), *packaged, *several])
+        backbones = dict.fromkeys(["+".join(registry.default(device)[0]), *packaged, *several])
         mirrored = {"feature_views": "plain+mirror,plain"} if competition.mirror_classes is not None else {}
         return {
             "head": "auto,logistic,mlp,nearest,ordinal",

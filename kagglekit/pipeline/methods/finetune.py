@@ -47,7 +47,7 @@ class FineTuning(FoldByFold):
         """Return the name and the training plan."""
         return f"{self.name}, {recipe.schedule.plan}"
 
-    def default_backbones(self, device: devices.Device) -> tuple[tuple[str, ...], str]:
+    def default_backbones(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:  # noqa: ARG002
         """Return a single backbone: each fold trains its own copy."""
         return registry.default_trained(device)
 

@@ -10,6 +10,7 @@ from kagglekit.base import devices
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 from kagglekit.data.project import Project
+from kagglekit.models import registry
 from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.blend import Blending
 from kagglekit.pipeline.methods.features import FrozenFeatures
@@ -97,9 +98,10 @@ def choose(recipe: Recipe, work: Work, device: devices.Device) -> tuple[Choice, 
     wanted = recipe.training.method
     if wanted != AUTO:
         return (_choice(get(wanted), recipe, work, device, "as the settings say"),)
-    later, beside = budget.beside_features(work, device), _beside(recipe, device)
+    frozen = _backbones(_FEATURES, recipe, work, device)[0]
+    later, beside = budget.beside_features(work, device, registry.cost(frozen)), _beside(recipe, device)
     trained = recipe.changed(**beside)
-    pays, why = _TRAINING.suits(trained.changed(backbone=_backbones(_TRAINING, recipe, device)[0]), later, device)
+    pays, why = _TRAINING.suits(trained.changed(backbone=_backbones(_TRAINING, recipe, work, device)[0]), later, device)
     if not pays:
         return (_choice(_FEATURES, recipe, work, device, why),)
     last = _choice(_TRAINING, trained, later, device, why)
@@ -118,7 +120,7 @@ def _beside(recipe: Recipe, device: devices.Device) -> dict[str, Any]:
 
 
 def _choice(method: Method, recipe: Recipe, work: Work, device: devices.Device, why: str) -> Choice:
-    backbones, because = _backbones(method, recipe, device)
+    backbones, because = _backbones(method, recipe, work, device)
     plan = method.plan(recipe.changed(backbone=backbones) if backbones else recipe, work, device)
     return Choice(
         backbones=backbones,
@@ -129,9 +131,11 @@ def _choice(method: Method, recipe: Recipe, work: Work, device: devices.Device, 
     )
 
 
-def _backbones(method: Method, recipe: Recipe, device: devices.Device) -> tuple[tuple[str, ...], str]:
+def _backbones(method: Method, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:
     """Return the backbones, and the reason for them, which is empty if the user gave them."""
     if not method.takes_backbones:
         return (), ""
     given = recipe.features.backbone
-    return method.default_backbones(device) if given == ("auto",) else (given, "")
+    if given != ("auto",):
+        return given, ""
+    return method.default_backbones(recipe, work, device)
