@@ -122,3 +122,14 @@ def test_members_are_shown_exported_and_predict_alike(
 def test_a_wrong_size_is_one_line(cli: Cli, tiny: str) -> None:
     said = failed(cli("run", DOGS, "--method", "features", "--backbone", "tf_efficientnet_lite0@20"))
     assert "'20' must be sides of at least 32 pixels" in said
+
+
+def test_a_run_on_default_backbones_of_one_name_is_exported(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("tf_efficientnet_lite0@64", "tf_efficientnet_lite0@96")
+    monkeypatch.setattr(registry, "DEFAULT_CPU", small)
+    monkeypatch.setattr(registry, "_COSTS", (1.0, 1.5))
+    made = run(cli, home, "--sample", "60")
+    assert made.finished().backbones == ("tf_efficientnet_lite0@64x64", "tf_efficientnet_lite0@96x96")
+    succeeded(cli("export", made.id))

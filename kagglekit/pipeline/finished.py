@@ -20,6 +20,7 @@ from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import views
 from kagglekit.pipeline.views import ViewClasses
 from kagglekit.recipe import FeatureSettings
+from kagglekit.runs import record
 from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.store import Run
 from kagglekit.tasks import decisions
@@ -68,7 +69,7 @@ class FinishedRun:
     @cached_property
     def backbones(self) -> list[Backbone]:
         """Backbones of the run. Raises UserError if one is missing or has changed."""
-        return [_resolved(spec, record, self.recipe.features, self.console) for spec, record in self._specs()]
+        return [_resolved(spec, then, self.recipe.features, self.console) for spec, then in self._specs()]
 
     @property
     def levels(self) -> Levels:
@@ -82,22 +83,22 @@ class FinishedRun:
     def _specs(self) -> Sequence[tuple[str, BackboneRecord]]:
         records = self.record.backbones
         automatic = self.recipe.features.backbone == ("auto",)
-        specs = [record.name for record in records] if automatic else self.recipe.features.backbone
+        specs = record.names_of(records) if automatic else self.recipe.features.backbone
         return list(zip(specs, records, strict=True))
 
 
-def _resolved(spec: str, record: BackboneRecord, used: FeatureSettings, console: Console) -> Backbone:
+def _resolved(spec: str, recorded: BackboneRecord, used: FeatureSettings, console: Console) -> Backbone:
     """Return a backbone. Raises UserError if it is not the same as in the run."""
-    then = Preprocessing.from_plain(record.preprocessing)
+    then = Preprocessing.from_plain(recorded.preprocessing)
     backbone = registry.resolve(spec, used, console.say).with_levels(then.levels)
-    if backbone.preprocessing != then or record.pixels not in (None, PREPROCESSING_VERSION):
+    if backbone.preprocessing != then or recorded.pixels not in (None, PREPROCESSING_VERSION):
         raise UserError(
             f"backbone {backbone.name}: the installed timm or kagglekit preprocesses images differently from the "
-            f"run's (timm {record.made_by.get('timm', 'unknown')}): install the run's versions, or run again."
+            f"run's (timm {recorded.made_by.get('timm', 'unknown')}): install the run's versions, or run again."
         )
-    if backbone.sha256 != record.sha256:
+    if backbone.sha256 != recorded.sha256:
         raise UserError(
             f"backbone {backbone.name}: its weights (sha256 {backbone.sha256[:12]}) are not those of the run "
-            f"({record.sha256[:12]}): restore the run's weights, or run again."
+            f"({recorded.sha256[:12]}): restore the run's weights, or run again."
         )
     return backbone
