@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import sklearn.metrics as sk
 from scipy.stats import rankdata
 
 from kagglekit import metrics
-from kagglekit.base.arrays import Floats
+from kagglekit.base.arrays import Floats, softmax
 from kagglekit.base.errors import UserError
 from kagglekit.metrics import Metric
 from kagglekit.pipeline import deciding, gates, postprocess, summary
@@ -160,3 +161,15 @@ def test_numbers_are_not_tempered() -> None:
     after, tried = postprocess.finish(scored, ["temperature", "clip"], metric, 0, IDENTITY)
     assert tried == []
     assert after is scored.probabilities
+
+
+def test_the_best_temperature_of_a_part_is_chosen_on_the_others() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, 300)
+    sure = softmax(4 * (np.eye(3)[truth] + random.normal(0, 0.6, (300, 3))))
+    scored = gates.Scored(truth, sure, np.arange(300), np.arange(300) % 3)
+    found = postprocess.tempered(scored, metrics.log_loss(), 0)
+    assert metrics.log_loss().score(truth, found) < metrics.log_loss().score(truth, sure)
+    here = scored.fold == 1
+    other = dataclasses.replace(scored, truth=np.where(here, (truth + 1) % 3, truth))
+    assert np.array_equal(postprocess.tempered(other, metrics.log_loss(), 0)[here], found[here])

@@ -170,6 +170,10 @@ def _finish(job: Job, scored: gates.Scored, predictions: Predictions, *, togethe
     if together and job.recipe.finish.class_shares and shares.has_shares(task, predictions):
 
         def judge(before: Wide, after: Wide) -> gates.Judgement:
+            if metric.needs == "probabilities" and "temperature" in job.recipe.finish.finish:
+                # right shares are hardly seen in predictions that are not sure enough, and temperature comes later
+                rows = (replace(scored, probabilities=some) for some in (before, after))
+                before, after = (postprocess.tempered(each, metric, seed, task.activation) for each in rows)
             return gates.judge(scored, needed(before), needed(after), metric, seed)
 
         start, test, gate = shares.match(start, test, predictions, task, judge)

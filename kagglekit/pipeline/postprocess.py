@@ -111,6 +111,14 @@ def finish(
     return current, gates
 
 
+def tempered(scored: Scored, metric: Metric, seed: int, activation: Activation = SOFTMAX) -> Wide:
+    """Return out-of-fold predictions (N, C), each part with the temperature that is best for the others."""
+    fold, seen = parts(scored, seed), _rows_to_choose_on(scored, metric, seed)
+    chain = ("temperature",)
+    values = {int(part): _fit(scored, chain, seen & (fold != part), metric, activation) for part in np.unique(fold)}
+    return _applied(scored, fold, chain, values, activation)
+
+
 def _applied(
     scored: Scored, fold: Labels, chain: Sequence[str], values: Mapping[int, Sequence[float]], activation: Activation
 ) -> Wide:
