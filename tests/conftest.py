@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 import typer
 
@@ -39,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure() -> None:
     """Give each parallel worker cores of its own, before torch counts them: threads that share a core wait for it."""
+    hypothesis.settings.register_profile("kagglekit", deadline=None)  # on a busy machine any example may take long
+    hypothesis.settings.load_profile("kagglekit")
     gc.set_threshold(50_000, 20, 20)  # with torch in memory, collecting garbage takes a seventh of the time
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if worker and hasattr(os, "sched_setaffinity"):

@@ -187,7 +187,7 @@ def test_numbers_are_not_advised_to_be_smoothed() -> None:
         assert "label_smoothing" not in without
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(recipes, values, st.none() | values, st.none() | values, st.lists(values, max_size=4), st.booleans())
 def test_all_that_is_advised_can_be_set_and_changes_the_recipe(
     recipe: Recipe, train: float, valid: float | None, before: float | None, trend: list[float], augmented: bool

@@ -640,7 +640,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(NAMES.filter(bool), min_size=1, max_size=4), st.booleans())
 @example(["a", "../../b"], True)
 @example(["../a.zip"], False)

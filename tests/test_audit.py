@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -482,7 +482,6 @@ def images_of(looks: list[int], features: np.ndarray | None = None, **more: list
     )
 
 
-@settings(deadline=None)
 @given(st.integers(2, 40), st.integers(0, 50), st.integers(1, 9))
 def test_blocks_change_nothing(count: int, seed: int, block: int) -> None:
     random = np.random.default_rng(seed)

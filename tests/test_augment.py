@@ -463,7 +463,7 @@ def test_top_down_and_mirroring_make_the_whole_dihedral_group(size: tuple[int, i
 
 
 @given(st.sampled_from(list(policies.POLICIES)), st.integers(5, 90), st.integers(5, 90), st.integers(0, 2**40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_policy_keeps_size_and_type(policy: str, height: int, width: int, number: int) -> None:
     image = picture(height, width)
     made, label = augmenter(policy, (height, width), erasing=0.5)(image, 1, epoch=number, content=content(number))

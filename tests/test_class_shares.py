@@ -57,7 +57,7 @@ def matched(scored: Scored, predictions: Predictions) -> tuple[Scored, Floats, G
     return found, np.asarray(test), gate
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     arrays.arrays(np.float64, (40, 4), elements=st.floats(0.01, 1)),
     arrays.arrays(np.float64, (4,), elements=st.floats(0.05, 1)),

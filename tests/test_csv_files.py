@@ -96,7 +96,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 WESTERN = st.lists(st.sampled_from(["a", "Z", "7", " ", ",", ";", '"', "é ", "ß", "\n", "ñu", "É", "€ "])).map("".join)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_table_reads_back_equal_from_any_encoding_and_dialect(data: st.DataObject) -> None:
     encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]))

@@ -308,7 +308,10 @@ def test_a_plugin_that_raises_at_import_is_one_line_and_breaks_nothing_else(
     ("hook", "words"),
     [
         ("train_tabel", "hook 'train_tabel' does not exist, did you mean 'train_table'?"),
-        ("xyzzy", "hook 'xyzzy' does not exist; hooks are competition, recipe, augmentations, train_table"),
+        (
+            "xyzzy",
+            "hook 'xyzzy' does not exist; hooks are competition, recipe, search_space, augmentations, train_table",
+        ),
     ],
 )
 def test_a_misspelt_hook_is_one_line_that_names_the_nearest(

@@ -72,7 +72,7 @@ def test_the_class_of_unknown_images_comes_before_those_that_are_less_probable_t
     assert TopLists(k=5).apply(rows).tolist() == [[1, 2, 0, 3, -1], [1, 2, 3, 0, -1]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays.arrays(np.float64, (7, 9), elements=st.sampled_from([0.0, 0.1, 0.2, 0.5])), st.integers(1, 12))
 def test_lists_are_those_of_a_stable_sort(rows: np.ndarray, k: int) -> None:
     expected = np.argsort(-rows, axis=1, kind="stable")[:, :k]

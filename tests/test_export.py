@@ -132,8 +132,12 @@ def test_a_file_may_take_floats(cli: Cli, run: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(predicted(cli, run), predicted(cli, run, other), atol=1e-5)
 
 
+ALONE = ("--method", "features", "--set", "class_shares=false")
+"""The submission is what the file predicts."""
+
+
 def test_the_file_says_what_it_is(cli: Cli, tiny: str, tmp_path: Path, home: Path) -> None:
-    run = exported(cli, home, drawing.drivers(tmp_path), tiny, "--method", "features", name="state-farm")
+    run = exported(cli, home, drawing.drivers(tmp_path), tiny, *ALONE, name="state-farm")
     about = sessions.Session(run / "model.onnx", "cpu", 1).metadata
     assert about["run"] == run.name
     assert about["competition"] == "state-farm"
@@ -165,7 +169,7 @@ def test_a_fine_tuned_run_s_file_is_the_mean_of_its_models(
     shutil.copytree(small[1], home / ".cache")
     kept = gates.Judgement(before=1.0, after=0.5, gain=0.5, low=0.4, high=0.6, kept=True)
     monkeypatch.setattr(postprocess, "judge", lambda *_: kept)
-    more = ("--set", "neighbours=3", "--set", "scenes=0")
+    more = ("--set", "neighbours=3", "--set", "scenes=0", "--set", "class_shares=false")
     words = ("--set", "models=2", *more, "--set", "phases=all epochs=1", *finetuned.TWO_FOLDS)
     archive = drawing.drivers(tmp_path, each=1)
     said = succeeded(cli(*finetuned.command(archive, small[0], *words, name="state-farm"))).out

@@ -225,7 +225,7 @@ def counted(folder: Path) -> dict[str, int]:
     return numbers
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(DRAWN, max_size=12), st.booleans())
 def test_every_file_is_used_or_ignored_or_unreadable(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, str, str, str, str]], linked: bool

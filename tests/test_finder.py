@@ -20,7 +20,7 @@ from kagglekit.training import lr_finder, plots, rate_limits, snapshots
 from kagglekit.training.lr_finder import Sweep
 from tests.conftest import TINY
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 losses_ = st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf, 1e38])
 PNG = b"\x89PNG\r\n\x1a\n"
 

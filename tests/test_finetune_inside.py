@@ -156,7 +156,7 @@ def test_with_one_model_views_stay_off_and_with_two_they_are_judged(
     cli: Cli, tiny: str, tmp_path: Path, home: Path
 ) -> None:
     archive = drawing.drivers(tmp_path, each=1)
-    words = (*ONE_MODEL, "--set", "phases=all epochs=1", "--set", "tta_views=2")
+    words = (*ONE_MODEL, "--set", "phases=all epochs=1", "--set", "tta_views=2", "--set", "class_shares=false")
     one = succeeded(cli(*command(archive, tiny, *words, "--set", "models=1", "--set", "scenes=0", name="state-farm")))
     assert "test-time augmentation stays off: it is judged on the mean of several models" in one.out
     assert [gate["step"] for gate in steps(finetuned.newest(home, "state-farm"))] == ["temperature", "clip"]

@@ -335,7 +335,7 @@ def drawn_form(kind: str, names: list[str]) -> tuple[Target, Submission]:
     return target, form()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @pytest.mark.parametrize("kind", FORMS)
 @given(data=st.data())
 def test_runs_and_bundles_write_the_same_rows_which_are_accepted_and_belong_to_their_ids(

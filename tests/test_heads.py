@@ -155,7 +155,7 @@ def test_rows_on_disk_come_back_as_they_were(tmp_path: Path) -> None:
         assert list((tmp_path / "scratch").iterdir()) == []  # nothing is left if the command is killed
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_the_minimiser_finds_the_minimum_of_quadratic_functions(size: int, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -271,7 +271,7 @@ def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stro
     assert chosen[0.5] > chosen[12.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(2, 6),
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=60, max_size=120),
@@ -312,7 +312,7 @@ def long_tail(*sizes: int) -> pd.DataFrame:
     return pd.DataFrame({"id": [str(n) for n in range(len(labels))], "path": "x", "label": labels})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(2, 6), st.integers(0, 2**32 - 1))
 def test_every_image_is_scored_by_a_model_that_knows_its_class(tail: list[int], parts: int, seed: int) -> None:
     rows = long_tail(9, 8, *tail)

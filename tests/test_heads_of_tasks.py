@@ -189,7 +189,7 @@ LOSSES = (losses.CrossEntropy, losses.BinaryCrossEntropy, losses.SquaredError, l
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 20))
 def test_a_derivative_is_that_of_its_loss_and_keeps_its_bound(kind: type[losses.Loss], seed: int, size: float) -> None:
     loss, random = kind(), np.random.default_rng(seed)

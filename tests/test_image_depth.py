@@ -151,7 +151,7 @@ def test_tiffs_of_many_types_are_shown_from_black_to_white(kind: str) -> None:
     assert shown.max() >= expected.max() - 2
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.booleans())
 def test_sixteen_bits_that_are_used_fully_lose_their_lower_eight_as_before(seed: int, colour: bool) -> None:
     shape = (24, 32, 3) if colour else (24, 32)

@@ -52,7 +52,7 @@ def test_an_image_is_spelled_with_its_ending_and_without(name: str, path: str, s
     assert image_names.spellings(name, path) == spelled
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(FILES, st.booleans())
 def test_a_table_that_spells_all_names_one_way_finds_every_image(files: list[str], bare: bool) -> None:
     images = [image_names.spellings(name, f"train/{name}") for name in files]
@@ -62,7 +62,7 @@ def test_a_table_that_spells_all_names_one_way_finds_every_image(files: list[str
         assert image_names.match(images, spelled) == list(range(len(rows)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(FILES, st.sampled_from(["", "./", "train/", "C:\\data\\train\\", "/kaggle/input/pets/"]), st.randoms())
 def test_a_table_in_capitals_with_folders_finds_every_image_that_only_it_can_mean(
     files: list[str], prefix: str, random: Random
@@ -75,7 +75,7 @@ def test_a_table_in_capitals_with_folders_finds_every_image_that_only_it_can_mea
     assert [None if row is None else order[row] for row in found] == list(range(len(files)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(FILES, st.lists(STEMS | st.builds("{}{}".format, STEMS, ENDINGS), max_size=8, unique=True))
 def test_equal_names_always_match_and_no_row_serves_two_kinds_of_names(files: list[str], rows: list[str]) -> None:
     images = [image_names.spellings(name, f"train/{name}") for name in files]
@@ -130,7 +130,7 @@ def test_a_name_that_only_looks_the_same_is_found(other: str) -> None:
     assert image_names.lookalike("cat 1", ["dog", "cat 1", "cat 2"]) is None
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.text(st.sampled_from("\\x5ce9ab\udce9\udc80é"), max_size=12), max_size=4, unique=True))
 def test_any_name_is_text_and_text_is_the_name_again(names: list[str]) -> None:
     texts = list(map(image_names.to_text, names))

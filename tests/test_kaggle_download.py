@@ -110,7 +110,7 @@ def noise(seed: int) -> bytes:
     return file.getvalue()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, SIZE - 1), max_size=4))
 @example(cuts=[0, 0, 0, 0])
 @example(cuts=[1, 2, SIZE - 1])

@@ -113,6 +113,7 @@ def test_a_run_is_sent_scored_and_written_down(cli: Cli, kaggle: State, place: P
         "commit": json.loads((real.folder / "run.json").read_text())["git_commit"],
         "metric": "log loss",
         "out_of_fold": real.finished().out_of_fold,
+        "transductive": "",
     }
     assert len(row["recipe"]) == 16
     assert json.loads((real.folder / "kaggle.json").read_text()) == row

@@ -119,7 +119,7 @@ def test_mixed_goals_lie_between_those_that_are_mixed(kind: str) -> None:
         assert not torch.equal(goals, plain)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.integers(0, 99))
 def test_a_linear_map_to_numbers_becomes_one_to_standardised_numbers(mean: float, scale: float, seed: int) -> None:
     task = kinds.of(Numbers(["x"], means=[mean], scales=[scale]))

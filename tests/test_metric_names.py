@@ -107,7 +107,7 @@ def test_what_is_wrong_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.one_of(st.text(max_size=30), st.text(alphabet="f1auc(mean)@5,={}:'*. -", max_size=30)))
 def test_any_text_is_a_metric_or_one_line(text: str) -> None:
     try:
@@ -118,7 +118,6 @@ def test_any_text_is_a_metric_or_one_line(text: str) -> None:
     assert "\n" not in found
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["binary", "micro", "macro", "samples"]), st.floats(0.01, 100), st.booleans(), st.booleans())
 def test_a_name_means_what_the_call_means(average: str, beta: float, quoted: bool, named: bool) -> None:
     word = repr(average) if quoted else average

@@ -58,7 +58,7 @@ def case(metric: Metric, seed: int, rows: int) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("name", SPELLED)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(8, 40), groups=st.integers(2, 12))
 def test_resampled_scores_are_those_of_the_repeated_rows(name: str, seed: int, rows: int, groups: int) -> None:
     metric = metrics.resolve(name, LABELS)
@@ -69,7 +69,7 @@ def test_resampled_scores_are_those_of_the_repeated_rows(name: str, seed: int, r
     assert metric.resampled(truth, predicted, resamples) == pytest.approx(again, nan_ok=True)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 8), st.booleans())
 def test_a_resample_has_as_many_clusters_and_every_class(seed: int, rows: int, width: int, labels: bool) -> None:
     random = np.random.default_rng(seed)

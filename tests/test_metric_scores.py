@@ -42,7 +42,7 @@ def tags(seed: int, rows: int, width: int = 5) -> tuple[Any, Any, np.random.Gene
     return random.random((rows, width)) < 0.3, random.random((rows, width)) < 0.3, random
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_decisions_on_classes(seed: int, rows: int) -> None:
     truth, decided, _ = classes(seed, rows, 6)
@@ -55,7 +55,7 @@ def test_decisions_on_classes(seed: int, rows: int) -> None:
             assert score(f"fbeta({beta}, {average})", truth, decided) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_decisions_on_two_classes(seed: int, rows: int) -> None:
     truth, decided, _ = classes(seed, rows, 2)
@@ -64,7 +64,7 @@ def test_decisions_on_two_classes(seed: int, rows: int) -> None:
         assert score("f1(binary)", truth, decided, ("cat", "dog"), positive) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_decisions_on_labels(seed: int, rows: int) -> None:
     truth, decided, _ = tags(seed, rows)
@@ -76,7 +76,7 @@ def test_decisions_on_labels(seed: int, rows: int) -> None:
             assert score(f"fbeta({beta}, {average})", truth.astype(np.int8), decided) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_kappa(seed: int, rows: int) -> None:
     truth, decided, _ = classes(seed, rows, 5)
@@ -88,7 +88,7 @@ def test_kappa(seed: int, rows: int) -> None:
         assert score("qwk", truth, decided) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_areas_of_two_classes(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)
@@ -128,7 +128,7 @@ def alaska2(truth: Labels, scores: Floats) -> float:
     return total / 1.4
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_mean_areas_leave_out_what_has_one_side(seed: int, rows: int) -> None:
     truth, _, random = tags(seed, rows)
@@ -142,7 +142,7 @@ def test_mean_areas_leave_out_what_has_one_side(seed: int, rows: int) -> None:
     assert list(metric.left_out(truth, 5)) == [column for column in range(5) if column not in both]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, st.integers(8, 40))
 def test_mean_areas_of_classes_and_average_precisions(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)
@@ -155,7 +155,7 @@ def test_mean_areas_of_classes_and_average_precisions(seed: int, rows: int) -> N
         assert score(f"average_precision({average})", flags, scores) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_global_average_precision(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)
@@ -168,7 +168,7 @@ def test_global_average_precision(seed: int, rows: int) -> None:
     assert score("gap", truth, scores) == pytest.approx((precisions * right).sum() / (truth >= 0).sum())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS, st.integers(1, 7))
 def test_lists(seed: int, rows: int, k: int) -> None:
     truth, _, random = tags(seed, rows)
@@ -193,7 +193,7 @@ def apk(true: set[int], guesses: Any, k: int) -> float:
     return total / min(len(true), k) if true else 0.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_log_losses_of_labels(seed: int, rows: int) -> None:
     truth, _, random = tags(seed, rows, 3)
@@ -217,7 +217,7 @@ def cervical_spine(truth: Any, scores: Floats, weights: Any) -> float:
     return float(np.mean(rows))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_the_weighted_log_loss_of_classes_is_a_mean_of_means(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)
@@ -229,7 +229,7 @@ def test_the_weighted_log_loss_of_classes_is_a_mean_of_means(seed: int, rows: in
     assert found == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_probabilistic_f1(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)
@@ -245,7 +245,7 @@ def test_probabilistic_f1(seed: int, rows: int) -> None:
     assert score("pf1", truth, both) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SEEDS, ROWS)
 def test_numbers(seed: int, rows: int) -> None:
     random = np.random.default_rng(seed)

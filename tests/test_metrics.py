@@ -62,7 +62,7 @@ def test_for_two_classes_it_is_the_binary_log_loss() -> None:
     assert metrics.resolve("log_loss").score(truth, probabilities) == pytest.approx(binary, rel=1e-12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(2, 12))
 def test_scores_agree_with_scikit_learn_and_are_the_mean_of_their_rows(seed: int, num_rows: int, width: int) -> None:
     truth, probabilities = drawn(seed, num_rows, width)
@@ -142,7 +142,7 @@ def directly(rows: Floats, clusters: np.ndarray) -> float:
     return math.sqrt(len(names) / (len(names) - 1) * squares) / len(rows)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 9))
 def test_the_clustered_error_is_its_formula(seed: int, num_rows: int, num_clusters: int) -> None:
     random = np.random.default_rng(seed)

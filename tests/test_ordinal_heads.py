@@ -87,7 +87,7 @@ def test_the_minimum_is_the_one_that_scipy_finds(
     assert np.abs(found - expected).max() < 5e-3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 6), st.integers(0, 2**32 - 1), st.floats(0.1, 20), st.booleans())
 def test_a_derivative_is_that_of_the_log_loss(grades: int, seed: int, size: float, balanced: bool) -> None:
     random = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def test_a_derivative_is_that_of_the_log_loss(grades: int, seed: int, size: floa
     assert value(bias[::-1])[0] == np.inf or grades == 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=7), st.integers(0, 99))
 def test_probabilities_sum_to_one_and_higher_scores_mean_higher_grades(distances: list[float], seed: int) -> None:
     import torch

@@ -32,7 +32,7 @@ from tests import drawing, finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.late import Clock, late, measured
 
-MANY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture

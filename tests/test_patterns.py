@@ -30,7 +30,7 @@ def paths(draw: st.DrawFn) -> tuple[str, str, dict[str, str]]:
     return "/".join(pattern), "/".join(path), values
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(paths())
 def test_a_path_built_from_a_pattern_gives_its_values_back(drawn: tuple[str, str, dict[str, str]]) -> None:
     pattern, path, values = drawn

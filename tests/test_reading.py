@@ -72,7 +72,7 @@ def written(target: Target, form: Submission, values: Any, ids: list[str]) -> Sa
 
 
 @pytest.mark.parametrize(("target", "form"), EACH, ids=lambda value: type(value).__name__)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(count=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
 def test_a_submission_says_what_was_written(target: Target, form: Submission, count: int, seed: int) -> None:
     values = predictions(target, count, seed)

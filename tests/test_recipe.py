@@ -245,7 +245,7 @@ RECIPES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(RECIPES)
 def test_a_recipe_written_and_read_is_the_same(tmp_path_factory: pytest.TempPathFactory, drawn: Recipe) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.toml"
@@ -263,7 +263,7 @@ def test_any_text_is_written_so_that_it_can_be_read(text: str, tmp_path: Path) -
     assert recipe.of_run(path) == drawn
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(RECIPES, st.sets(st.sampled_from(sorted(recipe.TYPES))), st.booleans())
 def test_with_sections_and_without_them_a_file_means_the_same(
     tmp_path_factory: pytest.TempPathFactory, drawn: Recipe, loose: set[str], formerly: bool
@@ -317,7 +317,9 @@ def test_every_section_has_a_sentence(section: str) -> None:
 
 def test_what_changes_no_result_is_no_part_of_what_a_run_is() -> None:
     every = set(recipe.TYPES)
-    assert every - set(recipe.by_names(Recipe.of(balance=0.5, members=["one", "other"], scenes=2).identity())) == {
+    assert every - set(
+        recipe.by_names(Recipe.of(balance=0.5, members=["one", "other"], scenes=2, class_shares=True).identity())
+    ) == {
         "loader_workers",
         "checkpoint_seconds",
     }

@@ -336,7 +336,7 @@ def predictions(draw: st.DrawFn) -> tuple[list[str], np.ndarray, list[str]]:
     return ids, rows / rows.sum(axis=1, keepdims=True), draw(st.permutations(ids))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(predictions(), st.permutations(["img", "c0", "c1", "c2"]), st.booleans())
 def test_each_id_gets_its_own_row_and_the_file_holds_every_bit(
     tmp_path_factory: pytest.TempPathFactory,

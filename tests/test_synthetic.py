@@ -571,7 +571,7 @@ def make_cheap(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("has_valid", [False, True], ids=["", "valid"])
 @pytest.mark.parametrize("kind", TRAIN)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.data(), st.integers(2, 4))
 def test_whatever_is_described_is_drawn_and_found_again_in_every_shape(
     kind: str, has_valid: bool, tmp_path_factory: pytest.TempPathFactory, drawing_: st.DataObject, parts: int

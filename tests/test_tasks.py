@@ -108,7 +108,7 @@ def test_truth_prior_goals_and_mirror_of_each_kind() -> None:
     assert grades.decide(np.array([[0.5, 0.0, 0.5], [0.2, 0.2, 0.6], [0.75, 0.25, 0]])).tolist() == [1, 1, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(arrays.arrays(np.float64, (6, 4), elements=st.floats(-30, 30)))
 def test_activations_agree_with_scipy_and_have_inverses(scores: np.ndarray) -> None:
     assert np.allclose(SOFTMAX.predictions(scores), np.exp(log_softmax(scores, axis=1)))
@@ -153,7 +153,7 @@ def test_a_few_numbers_can_be_split_into_folds() -> None:
         assert np.bincount(folds.split(strata, None, 5, seed=0)).min() >= count // 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 6), st.integers(0, 2**32 - 1), st.booleans())
 def test_iterative_folds_share_out_each_label_and_keep_groups_whole(parts: int, seed: int, grouped: bool) -> None:
     random = np.random.default_rng(seed)

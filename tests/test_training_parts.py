@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kagglekit.base import devices
 from kagglekit.base.errors import UserError
 from kagglekit.models import timm_models
 from kagglekit.models.backbone import Backbone
@@ -40,7 +41,7 @@ from kagglekit.training.layers import Layers
 from kagglekit.training.throughput import Speed
 from tests import trainers
 
-FEW = settings(max_examples=80, deadline=None)
+FEW = settings(max_examples=80)
 
 
 # Schedules
@@ -446,6 +447,7 @@ def test_auto_fine_tunes_only_where_enough_epochs_fit(monkeypatch: pytest.Monkey
 
 
 def test_training_gets_the_time_that_frozen_features_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cores", lambda: 2)
     monkeypatch.setattr(throughput, "measure", lambda *_, **__: Speed(0.001, 1e-6))
     given = Recipe.of(backbone=("tf_efficientnet_lite0",), budget="20m")
     few, many = (

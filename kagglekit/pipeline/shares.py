@@ -91,7 +91,10 @@ def _shares(task: Task, truth: Truth) -> Floats:
 
 
 def _by_scene(rows: Floats, scenes: Labels, shares: Floats) -> Floats:
-    """Return rows (N, C) matched in each scene that has enough images; those of the others together."""
+    """Return rows (N, C) matched in each scene that has enough images; those of the others together.
+
+    Fewer images than classes have no shares, and are left as they are.
+    """
     if not len(rows):
         return rows
     numbers, place, counts = np.unique(scenes, return_inverse=True, return_counts=True)
@@ -99,5 +102,6 @@ def _by_scene(rows: Floats, scenes: Labels, shares: Floats) -> Floats:
     belongs = np.where(small, -1, numbers)[place]
     after = np.empty_like(rows)
     for number in np.unique(belongs).tolist():
-        after[belongs == number] = matched(rows[belongs == number], shares)
+        some = rows[belongs == number]
+        after[belongs == number] = matched(some, shares) if len(some) >= len(shares) else some
     return after
