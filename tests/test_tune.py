@@ -334,11 +334,14 @@ def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
 # --- time
 
 
-def test_no_trial_is_begun_that_can_t_end(cli: Cli, tiny: str, plugin: Path, home: Path) -> None:
+def test_no_trial_is_begun_that_can_t_end(
+    cli: Cli, tiny: str, plugin: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = failed(cli(*words(plugin, tiny, *SEARCH, "--budget", "0.01s")))
     assert "--budget ended before the default run did" in line
     tune(cli, plugin, tiny, *SEARCH, "--trials", "1")
-    said = tune(cli, plugin, tiny, *SEARCH, "--trials", "3", "--budget", "0.3s").out
+    monkeypatch.setattr("kagglekit.tuning.tune._seconds", lambda _: [1000.0])  # of each trial so far
+    said = tune(cli, plugin, tiny, *SEARCH, "--trials", "3", "--budget", "10m").out
     assert "and a trial may take" in said
     assert len(outcome(home)[0]["trials"]) == 1
 
