@@ -79,6 +79,20 @@ def test_the_errors_of_both_ways_agree() -> None:
     assert gates.standard_error(scored, scored.probabilities, opaque, 0) == pytest.approx(exact, rel=0.15)
 
 
+def test_the_errors_of_both_ways_agree_for_few_groups_too() -> None:
+    random, opaque = np.random.default_rng(0), Metric(name="opaque", score=metrics.log_loss().score)
+    shares = []
+    for _ in range(40):
+        clusters = np.repeat(np.arange(4), 50)
+        truth = random.integers(0, 2, 200)
+        right = np.clip(random.normal(0.7, 0.1, 4)[clusters], 0.05, 0.95)
+        rows = np.where(np.arange(2) == truth[:, None], right[:, None], 1 - right[:, None])
+        scored = Scored(truth, rows, clusters, np.arange(200) % 3)
+        own, exact = (gates.standard_error(scored, rows, each, 0) for each in (opaque, metrics.log_loss()))
+        shares.append(own / exact)
+    assert np.mean(shares) == pytest.approx(1, abs=0.03), "0.87 as the resamples vary"
+
+
 def test_a_metric_of_decisions_is_judged_on_decisions() -> None:
     scored = rare(300, 1000)
     decided = scored.probabilities.argmax(axis=1)

@@ -361,8 +361,8 @@ def test_the_expected_interval_covers_scores_of_other_rows_as_often_as_it_says()
     assert few[1] > 2 * many[1], "few groups say little of their spread"
 
 
-@pytest.mark.parametrize(("groups", "others"), [(12, 3), (10, 2), (26, 8)])
-@pytest.mark.parametrize(("spread", "least"), [(0.0, 0.94), (0.5, 0.92), (1.0, 0.89)], ids=["normal", "skewed", "very"])
+@pytest.mark.parametrize(("groups", "others"), [(12, 3), (9, 4), (4, 3), (26, 8)])
+@pytest.mark.parametrize(("spread", "least"), [(0.0, 0.94), (0.5, 0.94), (1.0, 0.93)], ids=["normal", "skewed", "very"])
 def test_few_groups_are_covered_even_where_their_losses_are_skewed(
     groups: int, others: int, spread: float, least: float
 ) -> None:
@@ -376,6 +376,16 @@ def test_few_groups_are_covered_even_where_their_losses_are_skewed(
         low, high = honesty.expected(made, others, named=True) or (0, 0)
         covered.append(low <= theirs.mean() <= high)
     assert np.mean(covered) >= least
+
+
+def test_the_interval_reaches_further_to_the_worse_side() -> None:
+    low, high = honesty.expected(estimate(0.5, 0.1, 12), 3, named=True) or (0, 0)
+    assert low == pytest.approx(0.5 - 0.22009852 * 5**0.5, abs=1e-6)
+    assert high == pytest.approx(0.5 + 0.22009852 * 5**0.5 + 0.22009852**2 * 5)
+    mirrored = honesty.expected(estimate(0.5, 0.1, 12, lower_is_better=False), 3, named=True)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+    unknown = honesty.expected(estimate(0.5, 0.1, 12), 3, named=False) or (0, 0)
+    assert sum(unknown) == pytest.approx(1.0), "of a function nobody knows"
 
 
 def test_no_better_score_is_expected_than_there_is() -> None:

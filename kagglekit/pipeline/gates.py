@@ -8,6 +8,7 @@ N: scored images, C: columns of the target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -127,11 +128,13 @@ def standard_error(scored: Scored, needed: Wide, metric: Metric, seed: int) -> f
     """Return the standard error of the score. The rows of a cluster count as one observation; of one, it is NaN."""
     if metric.per_row is not None:
         return clustered_error(_row_scores(scored.truth, needed, metric), scored.clusters)
-    if len(np.unique(scored.clusters)) < 2:
+    count = len(np.unique(scored.clusters))
+    if count < 2:
         return float("nan")
     taken = as_taken(needed, metric)
     scores = [metric.resampled(scored.truth, taken, resamples) for resamples in _resamples(scored, seed)]
-    return float(np.std(_defined(np.concatenate(scores)), ddof=1))
+    spread = float(np.std(_defined(np.concatenate(scores)), ddof=1))
+    return spread * math.sqrt(count / (count - 1))  # resamples of few clusters vary too little
 
 
 def as_taken(needed: Wide, metric: Metric) -> Any:

@@ -16,16 +16,21 @@ def expected(result: Result, of_test: float, *, named: bool) -> tuple[float, flo
     """Return the interval in which a test set's score should be; None if the standard error is unknown.
 
     The estimate is from groups of rows that vary together (or from as many rows), and the test set has `of_test` of
-    them. Both vary: the variance of a mean is inverse to the number of groups. Scores of the metrics that have a name
-    end at 0 or 1, their best.
+    them. Both vary: the variance of a mean is inverse to the number of groups.
+
+    The metrics that have a name end at 0 or 1, their best, and distances from it are skewed: a group that is hard to
+    predict is further from the mean than an easy one can be. So their interval is wider on the worse side, as one of the
+    distance's logarithm is, up to the second order.
     """
     if result.standard_error is None or result.clusters < 2:
         return None
     half = _quantile(result.clusters - 1) * result.standard_error * math.sqrt(1 + result.clusters / of_test)
-    low, high = result.out_of_fold - half, result.out_of_fold + half
     if not named:
-        return low, high
-    return (max(low, 0.0), high) if result.lower_is_better else (low, min(high, 1.0))
+        return result.out_of_fold - half, result.out_of_fold + half
+    distance = result.out_of_fold if result.lower_is_better else 1 - result.out_of_fold
+    skew = half**2 / (2 * distance) if distance > 0 else 0.0
+    least, most = max(distance - half, 0.0), distance + half + skew
+    return (least, most) if result.lower_is_better else (1 - most, 1 - least)
 
 
 def mean_interval(differences: Sequence[float], test_to_train: float) -> tuple[float, float, float]:
