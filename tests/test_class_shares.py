@@ -88,7 +88,7 @@ def test_classes_that_a_model_prefers_in_a_scene_are_put_right() -> None:
     assert gate.judgement.gain > 0.1
     assert LOG_LOSS.score(scored.truth, found.probabilities) == gate.judgement.after
     # the test set is matched to the shares of all training images, a fold to those of the others
-    assert np.allclose(test.reshape(SCENES, EACH, 3).mean(axis=1), shares._shares(TASK, scored.truth), rtol=1e-3)
+    assert np.allclose(test.reshape(SCENES, EACH, 3).mean(axis=1), shares.of_training(TASK, scored.truth), rtol=1e-3)
 
 
 def test_scenes_with_other_shares_refuse_it() -> None:
@@ -125,8 +125,8 @@ def test_scenes_of_few_images_are_matched_together_and_unreadable_images_stay_un
     assert gate.judgement.kept
     assert np.isnan(found[5]).all()
     read = np.delete(found, 5, axis=0)
-    assert np.allclose(read.mean(axis=0), shares._shares(TASK, scored.truth), rtol=1e-3)
-    assert not np.allclose(read[:10].mean(axis=0), shares._shares(TASK, scored.truth), rtol=1e-2)
+    assert np.allclose(read.mean(axis=0), shares.of_training(TASK, scored.truth), rtol=1e-3)
+    assert not np.allclose(read[:10].mean(axis=0), shares.of_training(TASK, scored.truth), rtol=1e-2)
 
 
 @pytest.mark.parametrize(("target", "has"), [(Classes(NAMES), True), (Tags(NAMES), False), (Numbers(["age"]), False)])

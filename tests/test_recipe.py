@@ -318,7 +318,9 @@ def test_every_section_has_a_sentence(section: str) -> None:
 def test_what_changes_no_result_is_no_part_of_what_a_run_is() -> None:
     every = set(recipe.TYPES)
     assert every - set(
-        recipe.by_names(Recipe.of(balance=0.5, members=["one", "other"], scenes=2, class_shares=True).identity())
+        recipe.by_names(
+            Recipe.of(balance=0.5, members=["one", "other"], scenes=2, class_shares=True, pseudo_labels=True).identity()
+        )
     ) == {
         "loader_workers",
         "checkpoint_seconds",

@@ -6,6 +6,7 @@ predictions are mapped back to the unmirrored columns and averaged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -35,6 +36,8 @@ MANY = 1000
 """With more classes `auto` tries no regression: its time grows with images times classes, to hours. Of more labels
 `_SAMPLED` choose the regularisation of all."""
 _SAMPLED = 64
+_EPOCHS, _REGRESSION = re.compile(r"(\d+) epochs"), re.compile(r"(.*)C (\S+?)(?: beyond the grid)?")
+"""What a head says was chosen: of a network, and of a regression, after the prefix of its loss."""
 
 
 def check(task: Task, settings: HeadSettings) -> None:
@@ -63,6 +66,27 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
         return nearest.fit(training, indices, seed)[0]
     kinds, few = losses.of_head(settings.head, training.task), len(indices) < FEW * training.columns
     return _fit_best(training, indices, settings.regularisation_grid, seed, scratch, kinds=kinds, means=chooses and few)
+
+
+def fit_like(
+    head: Head, training: Training, part: Mask, settings: HeadSettings, *, seed: int, scratch: Path | None = None
+) -> Head:
+    """Fit a head with what was chosen for another on a part (N,) of the images; the others are not read.
+
+    `scratch` is a folder for temporary files.
+    """
+    indices, training = np.flatnonzero(part), training.of_part(part)
+    training = replace(training, rows=read_once(training.rows, indices))
+    means = nearest.fit_like(head, training, indices)
+    if means is not None:
+        return means
+    if (trained := _EPOCHS.fullmatch(head.chosen)) is not None:
+        *_, last = _epochs(training, indices, settings, seed, int(trained[1]))
+        return last
+    regression = _REGRESSION.fullmatch(head.chosen)
+    assert regression is not None, f"a head says what was chosen, not {head.chosen!r}"
+    kinds = [kind for kind in losses.of_head("auto", training.task) if kind.prefix == regression[1]]
+    return _fit_best(training, indices, (float(regression[2]),), seed, scratch, kinds=kinds)
 
 
 def fit_linear(training: Training, part: Mask, grid: Sequence[float], seed: int, scratch: Path | None = None) -> Head:

@@ -10,6 +10,7 @@ N images, V views, D features, C classes; B images or rows in a block.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,6 +29,7 @@ TEMPERATURES = (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 """By what cosine similarities are divided before the softmax."""
 _MOST_SCORES, _LEAST_JUDGED = 1 << 24, 2000
 """With more scores of held-out images a sample of them chooses, but not fewer of them than this."""
+_CHOSEN = re.compile(r"class means, shrinkage (\S+) temperature (\S+)")
 _LARGEST_LOSS = -math.log(1e-15)
 """Of a probability as Kaggle clips it."""
 _CLASSES = 4096
@@ -46,10 +48,19 @@ def fit(training: Training, indices: Indices, seed: int) -> tuple[Head, float]:
         for number, head in enumerate(_heads(training, indices[inner != part], SHRINKAGES)):
             losses[number] += _losses(training, head, indices[judged & (inner == part)])
     row, column = np.unravel_index(losses.argmin(), losses.shape)
-    shrinkage, temperature = SHRINKAGES[row], TEMPERATURES[column]
+    head = _chosen(training, indices, SHRINKAGES[row], TEMPERATURES[column])
+    return head, float(losses.min() / np.count_nonzero(judged))
+
+
+def fit_like(head: Head, training: Training, indices: Indices) -> Head | None:
+    """Fit a head with another's shrinkage and temperature on the images at `indices` (N,); None if it has none."""
+    found = _CHOSEN.fullmatch(head.chosen)
+    return None if found is None else _chosen(training, indices, float(found[1]), float(found[2]))
+
+
+def _chosen(training: Training, indices: Indices, shrinkage: float, temperature: float) -> Head:
     (head,) = _heads(training, indices, [shrinkage])
-    chosen = f"class means, shrinkage {shrinkage:g} temperature {temperature:g}"
-    return _tempered(head, temperature, chosen), float(losses.min() / np.count_nonzero(judged))
+    return _tempered(head, temperature, f"class means, shrinkage {shrinkage:g} temperature {temperature:g}")
 
 
 def _judged(inner: folds.Fold, columns: int, seed: int) -> Mask:

@@ -36,6 +36,8 @@ class Training:
     """For each view, the column that shows in it as column c, (V, C)."""
     balance: float = 0.0
     """How much more rare columns count, from 0 to 1."""
+    guesses: Floats32 | None = None
+    """Probabilities that linear heads learn in place of the truth, (N, C); NaN for images whose truth is known."""
     kind: type[Loss] | None = None
     """The loss of linear heads; None is the usual one of the final activation."""
 
@@ -69,7 +71,13 @@ class Training:
     def goals(self, indices: Indices) -> Floats32:
         """Return what each view of the images at `indices` (N,) should give, (N, V, C)."""
         truth = self.truth[indices]
-        return np.stack([self.task.goals(self.task.mirrored(truth, columns)) for columns in self.view_classes], axis=1)
+        found = np.stack([self.task.goals(self.task.mirrored(truth, columns)) for columns in self.view_classes], axis=1)
+        if self.guesses is not None:
+            own = self.guesses[indices]
+            guessed = np.flatnonzero(~np.isnan(own[:, 0]))
+            for view, columns in enumerate(self.view_classes):
+                found[guessed[:, None], view, np.asarray(columns)] = own[guessed]
+        return found
 
     def shown(self, indices: Indices) -> Labels:
         """Return the class that each view of the images at `indices` (N,) shows, (N, V), of one of several classes."""

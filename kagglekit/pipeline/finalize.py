@@ -166,15 +166,17 @@ def _finish(job: Job, scored: gates.Scored, predictions: Predictions, *, togethe
     def needed(rows: Wide) -> Wide:
         return deciding.needed(metric, rows, usual)
 
-    start, test, tried = postprocess.choose(scored, predictions, metric, seed, needed)
+    def calibrated(rows: Wide) -> Wide:
+        if metric.needs != "probabilities" or "temperature" not in job.recipe.finish.finish:
+            return rows
+        return postprocess.tempered(replace(scored, probabilities=rows), metric, seed, task.activation)
+
+    start, test, tried = postprocess.choose(scored, predictions, metric, seed, needed, calibrated=calibrated)
     if together and job.recipe.finish.class_shares and shares.has_shares(task, predictions):
 
         def judge(before: Wide, after: Wide) -> gates.Judgement:
-            if metric.needs == "probabilities" and "temperature" in job.recipe.finish.finish:
-                # right shares are hardly seen in predictions that are not sure enough, and temperature comes later
-                rows = (replace(scored, probabilities=some) for some in (before, after))
-                before, after = (postprocess.tempered(each, metric, seed, task.activation) for each in rows)
-            return gates.judge(scored, needed(before), needed(after), metric, seed)
+            # right shares are hardly seen in predictions that are not sure enough, and temperature comes later
+            return gates.judge(scored, needed(calibrated(before)), needed(calibrated(after)), metric, seed)
 
         start, test, gate = shares.match(start, test, predictions, task, judge)
         tried.append(gate)

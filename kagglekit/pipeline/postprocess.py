@@ -136,19 +136,26 @@ def choose(
     metric: Metric,
     seed: int,
     needed: Callable[[Wide], Wide] = lambda rows: rows,
+    *,
+    calibrated: Callable[[Wide], Wide] = lambda rows: rows,
 ) -> tuple[Scored, Wide, list[Gate]]:
     """Try the candidates, which are other predictions of the same rows, such as test-time augmentation.
 
-    `needed` returns what the metric needs of predictions. Returns the rows with the kept predictions, the matching
-    predictions of the test set (M, C), and all gates.
+    `needed` returns what the metric needs of predictions, `calibrated` predictions with their best temperature. Returns
+    the rows with the kept predictions, the matching predictions of the test set (M, C), and all gates.
     """
     gates: list[Gate] = []
-    test = predictions.test
+    test, best = predictions.test, ""
     for candidate in predictions.candidates:
-        judgement = judge(scored, needed(scored.probabilities), needed(candidate.oof), metric, seed)
+        if candidate.changes not in (None, best):
+            continue
+        before, after = scored.probabilities, candidate.oof
+        if candidate.recalibrates:
+            before, after = calibrated(before), calibrated(after)
+        judgement = judge(scored, needed(before), needed(after), metric, seed)
         gates.append(Gate(candidate.name, None, judgement, note=candidate.note))
         if judgement.kept:
-            scored, test = replace(scored, probabilities=candidate.oof), candidate.test
+            scored, test, best = replace(scored, probabilities=candidate.oof), candidate.test, candidate.name
     return scored, test, gates
 
 

@@ -27,6 +27,11 @@ class Candidate:
     """Whether the prediction of an image is deterministic and needs no other images: only then can it be exported."""
     note: str = ""
     """What else is to be known of it, in a word."""
+    changes: str | None = None
+    """Name of the candidate that it changes, empty for the predictions without any: it is tried only on that. None: it
+    is tried in any case."""
+    recalibrates: bool = False
+    """Whether it changes how sure predictions are, so that both are compared with their best temperatures."""
 
 
 @dataclass(frozen=True)

@@ -72,18 +72,18 @@ def match(
     oof = np.array(scored.probabilities, dtype=np.float64)
     for part in np.unique(scored.fold).tolist():
         here, outside = scored.fold == part, truth[known != part]
-        oof[here] = _by_scene(oof[here], scenes[here], _shares(task, outside if len(outside) else truth))
+        oof[here] = _by_scene(oof[here], scenes[here], of_training(task, outside if len(outside) else truth))
     judgement = judge(scored.probabilities, oof)
     gate = Gate(STEP, None, judgement, note=TRANSDUCTIVE)
     if not judgement.kept:
         return scored, test, gate
     after = np.array(test, dtype=np.float64)
     read = ~shortlists.unknown(after)
-    after[read] = _by_scene(after[read], test_scenes[read], _shares(task, truth))
+    after[read] = _by_scene(after[read], test_scenes[read], of_training(task, truth))
     return replace(scored, probabilities=oof), after, gate
 
 
-def _shares(task: Task, truth: Truth) -> Floats:
+def of_training(task: Task, truth: Truth) -> Floats:
     """Return the share of each class, (C,), of which none is 0: one more image of each is assumed."""
     counted = task.prior(truth) * len(truth) + 1
     found: Floats = counted / counted.sum()

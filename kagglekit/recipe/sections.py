@@ -274,6 +274,12 @@ class FinishSettings(Section):
         "classes have in training: for a competition whose test set has the same.",
         late=True,
     )
+    pseudo_labels: bool = setting(
+        False,
+        "Let heads on frozen features learn anew from the test images too, with the classes or grades that were "
+        "predicted of them.",
+        late=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

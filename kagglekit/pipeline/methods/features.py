@@ -20,7 +20,7 @@ from kagglekit.pipeline import views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods import members
+from kagglekit.pipeline.methods import members, pseudo_heads
 from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.features_run import SIDE_BY_SIDE, FeaturesRun, head_name, read_members
 from kagglekit.pipeline.methods.fitted import Fitted, Network, Term
@@ -44,6 +44,9 @@ _STAGES_OF_MEMBERS = (
     Stage("heads", (filenames.HEADS, filenames.OOF_OF_HEADS, filenames.OOF_OF_MEMBERS), after=("folds", "features")),
     Stage("predict", (filenames.TEST_OF_HEADS, filenames.TEST_OF_MEMBERS), after=("features", "heads")),
     Stage("blend", (filenames.BLEND,), after=("folds", "heads")),
+)
+_PSEUDO = Stage(
+    pseudo_heads.STEP, (filenames.OOF_OF_PSEUDO, filenames.TEST_OF_PSEUDO), after=("folds", "features", "heads")
 )
 
 
@@ -93,7 +96,8 @@ class FrozenFeatures(Method):
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages; with several backbones, those of members and their blend too."""
-        return _STAGES if len(job.backbones) == 1 else _STAGES_OF_MEMBERS
+        found = _STAGES if len(job.backbones) == 1 else _STAGES_OF_MEMBERS
+        return (*found, _PSEUDO) if pseudo_heads.are_wanted(job) else found
 
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
         """Compute features, fit heads and return out-of-fold and test probabilities by id."""
@@ -106,15 +110,20 @@ class FrozenFeatures(Method):
         stages.make("predict", run.write_predictions)
         if len(job.backbones) > 1:
             stages.make("blend", run.write_weights)
+        if pseudo_heads.are_wanted(job):
+            stages.make(pseudo_heads.STEP, run.write_pseudo_labels)
         return run.read_predictions()
 
     def members(self, run: FinishedRun, asked: Asked) -> list[Member]:
-        """Return the run, and inside it, if there are several backbones, each of them and all side by side."""
-        inside = read_members(run.run, run.labels, _names(run.run), asked)
-        if len(inside) == 1:
-            return [replace(inside[0], name=run.run.id)]
+        """Return the run, and inside it the heads without pseudo-labels, if others are used or there are several."""
+        names, rounds = _names(run.run), pseudo_heads.rounds_kept(run.run)
+        inside = read_members(run.run, run.labels, names, asked)
+        last = read_members(run.run, run.labels, names, asked, rounds) if rounds else inside
+        whole = members.together(run, last, asked) if len(inside) > 1 else [replace(last[0], name=run.run.id)]
+        if inside is last and len(inside) == 1:
+            return whole
         own = [replace(one, name=f"{run.run.id}/{one.name}", whole=False) for one in inside]
-        return [*members.together(run, inside, asked), *own]
+        return [*whole, *own]
 
     def fitted(self, run: FinishedRun, part: str, member: str = "") -> Fitted:
         """Return the frozen backbones and the heads of a part, with the weights of members if there are several."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,16 +24,18 @@ from kagglekit.heads import head_file, heads, prediction
 from kagglekit.heads.features import FeatureEngine, FeatureRows, Features
 from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
-from kagglekit.pipeline import views
+from kagglekit.pipeline import blending, views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked
 from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods import pseudo_heads
 from kagglekit.pipeline.methods.fitted import WHOLE
 from kagglekit.pipeline.methods.members import MembersRun
-from kagglekit.pipeline.predictions import Predictions
+from kagglekit.pipeline.predictions import Candidate, Predictions
 from kagglekit.pipeline.watching import Watcher
 from kagglekit.recipe import HeadSettings
 from kagglekit.runs import filenames, record
+from kagglekit.runs.record import TRANSDUCTIVE
 from kagglekit.runs.store import Run
 
 SIDE_BY_SIDE = "side by side"
@@ -45,6 +48,10 @@ class FeaturesRun(MembersRun):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         heads.check(self.task, self.recipe.heads)
+        if job.recipe.finish.pseudo_labels and not pseudo_heads.are_wanted(job):
+            job.console.warn(
+                "pseudo_labels has no effect: they are classes or grades, at most 1,000 of them, of test images"
+            )
         self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
 
     @cached_property
@@ -78,9 +85,12 @@ class FeaturesRun(MembersRun):
     @cached_property
     def members(self) -> list[Member]:
         """What the heads predict on each backbone alone, and on all side by side."""
+        return self._read_members()
+
+    def _read_members(self, rounds: int = 0) -> list[Member]:
         scored = self.fold != folds.TRAIN_ONLY
         asked = Asked(ids=self.scored_ids, fold=self.fold[scored], test=self.readable["id"].tolist())
-        return read_members(self.run, self.labels, self.names, asked)
+        return read_members(self.run, self.labels, self.names, asked, rounds)
 
     def seen(self) -> Mapping[str, Features]:
         """Return the features that the heads of each member see."""
@@ -136,20 +146,73 @@ class FeaturesRun(MembersRun):
                 tests[member] = prediction.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (R, C)
         self._write(filenames.TEST_OF_HEADS, filenames.TEST_OF_MEMBERS, self.readable["id"].tolist(), tests)
 
+    def write_pseudo_labels(self) -> None:
+        """Fit heads anew from pseudo-labels, round after round, and write their predictions."""
+        fold = np.concatenate([self.fold, np.full(len(self.readable), pseudo_heads.TEST)])
+        seen = {member: self._with_test(own) for member, own in self.seen().items()}
+        images = pseudo_heads.Images(seen=seen, fold=fold)
+        known = head_file.load(self.run.folder / filenames.HEADS)
+        fitted = {
+            (member, part): known[head_name(WHOLE if part == pseudo_heads.TEST else f"fold{part}", member, self.names)]
+            for member in seen
+            for part in images.parts
+        }
+        oofs: dict[str, Wide] = {}
+        tests: dict[str, Wide] = {}
+        for number in range(1, pseudo_heads.ROUNDS + 1):
+            fitted = pseudo_heads.fit_again(
+                images,
+                fitted,
+                self.recipe.heads,
+                seed=self.recipe.data.seed,
+                threads=self.recipe.compute.num_threads,
+                scratch=self.job.workspace.cache,
+                console=self.job.console,
+            )
+            oofs |= {_view(member, number): images.oof(fitted, member) for member in seen}
+            tests |= {_view(member, number): images.test(fitted, member) for member in seen}
+        self._write_views(filenames.OOF_OF_PSEUDO, self.scored_ids, oofs)
+        self._write_views(filenames.TEST_OF_PSEUDO, self.readable["id"].tolist(), tests)
+
+    def _rounds(self) -> Iterator[Candidate]:
+        """Yield the predictions after each round of pseudo-labels, blended in each way that members are."""
+        rounds = [self._read_members(number) for number in range(1, pseudo_heads.ROUNDS + 1)]
+        for way in self.ways() if len(self.names) > 1 else [None]:
+            before = "" if way is None or way.name == blending.BEST else way.name
+            for number, members in enumerate(rounds, 1):
+                oof, test = (members[0].oof, members[0].test) if way is None else self.predicted(way, members)
+                name = pseudo_heads.step(number, "" if way is None else way.name)
+                rows = self.all_requested(test)
+                yield Candidate(name, oof, rows, note=TRANSDUCTIVE, changes=before, recalibrates=True)
+                before = name
+
+    def _with_test(self, seen: Features) -> Training:
+        """Return the training data, and after it the test images, whose truth is unknown."""
+        own, more = self.training(seen), len(self.readable)
+        rows = FeatureRows(seen, 0, len(self.table) + more)
+        return replace(own, rows=rows, truth=np.concatenate([own.truth, np.zeros(more, own.truth.dtype)]), groups=None)
+
     def _write(self, together: str, apart: str, ids: list[str], found: Mapping[str, Wide]) -> None:
         """Write the predictions of heads on all backbones to one file, and those on each alone, if any, to another."""
         self.run.write_probabilities(together, ids, found[SIDE_BY_SIDE], self.labels)
         if len(found) > 1:
-            rows = shortlists.joined([found[name] for name in self.names])
-            member = [name for name in self.names for _ in ids]
-            self.run.write_probabilities(apart, ids * len(self.names), rows, self.labels, view=member)
+            self._write_views(apart, ids, {name: found[name] for name in self.names})
+
+    def _write_views(self, file: str, ids: list[str], found: Mapping[str, Wide]) -> None:
+        """Write several predictions of the same images to one file."""
+        rows, view = shortlists.joined(list(found.values())), [name for name in found for _ in ids]
+        self.run.write_probabilities(file, ids * len(found), rows, self.labels, view=view)
 
     def read_predictions(self) -> Predictions:
         """Read the predictions that the stages wrote; of several members, the best and the ways to blend them."""
         if len(self.names) > 1:
-            return super().read_predictions()
-        (own,) = self.members
-        return self.predictions(own.oof, self.all_requested(own.test))
+            found = super().read_predictions()
+        else:
+            (own,) = self.members
+            found = self.predictions(own.oof, self.all_requested(own.test))
+        if not pseudo_heads.are_wanted(self.job):
+            return found
+        return replace(found, candidates=(*found.candidates, *self._rounds()))
 
 
 def fit_heads(
@@ -201,17 +264,32 @@ def fit_heads(
     return oof, fitted
 
 
+def _view(member: str, number: int) -> str:
+    """Return what a member's predictions after a round of pseudo-labels are called in their file."""
+    return f"{member}, round {number}"
+
+
 def head_name(part: str, member: str, names: Sequence[str]) -> str:
     """Return the name of a member's head in the file of heads."""
     return part if member == SIDE_BY_SIDE else f"{part}/{names.index(member)}"
 
 
-def read_members(run: Run, labels: Sequence[str], names: Sequence[str], asked: Asked) -> list[Member]:
-    """Return what the heads predict on all backbones, and if there are several, on each alone."""
+def read_members(run: Run, labels: Sequence[str], names: Sequence[str], asked: Asked, rounds: int = 0) -> list[Member]:
+    """Return what the heads predict on all backbones, and if there are several, on each alone.
+
+    With `rounds` of pseudo-labels it is what the heads predict that were fitted in the last of them.
+    """
 
     def read(oof: str, test: str, name: str, view: str = "") -> Member:
-        read = run.read_probabilities
-        return Member(name=name, oof=read(oof, asked.ids, labels, view), test=read(test, asked.test, labels, view))
+        if rounds:
+            oof, test, view = filenames.OOF_OF_PSEUDO, filenames.TEST_OF_PSEUDO, _view(name, rounds)
+        return Member(
+            name=name,
+            oof=run.read_probabilities(oof, asked.ids, labels, view),
+            test=run.read_probabilities(test, asked.test, labels, view),
+            alone=not rounds,
+            note=TRANSDUCTIVE if rounds else "",
+        )
 
     every = read(filenames.OOF_OF_HEADS, filenames.TEST_OF_HEADS, SIDE_BY_SIDE)
     if len(names) < 2:

@@ -59,17 +59,22 @@ class MembersRun(MethodRun):
 
     def read_predictions(self) -> Predictions:
         """Return the predictions of the best member, and each way to blend as a candidate."""
-        best, *others = [self._candidate(_way(one)) for one in read(self.run).ways]
+        best, *others = map(self._candidate, self.ways())
         return self.predictions(best.oof, best.test, tuple(others), best.note)
 
+    def ways(self) -> list[Way]:
+        """Return the ways to blend with their weights, the best member first."""
+        return [_way(one) for one in read(self.run).ways]
+
     def _candidate(self, way: Way) -> Candidate:
-        oof, test = self._predicted(way)
+        oof, test = self.predicted(way, self.members)
         alone, note = way.is_alone(self.members), way.note(self.members)
         return Candidate(way.name, oof, self.all_requested(test), alone=alone, note=note)
 
-    def _predicted(self, way: Way) -> tuple[Wide, Wide]:
+    def predicted(self, way: Way, members: Sequence[Member]) -> tuple[Wide, Wide]:
+        """Return what a way to blend makes of members: predictions (N, C) and (R, C)."""
         part = gates.parts(self.scored, self.recipe.data.seed)
-        return blending.predicted(way, self.members, part, self.task.activation)
+        return blending.predicted(way, members, part, self.task.activation)
 
 
 def are_blended(run: Run) -> bool:
