@@ -15,6 +15,7 @@ import pytest
 
 from kagglekit.pipeline import blending, gates, postprocess
 from kagglekit.runs import store
+from kagglekit.runs.record import TRANSDUCTIVE
 from tests import damage, drawing, finetuned
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import newest
@@ -134,6 +135,17 @@ def test_runs_of_every_task_are_blended(kind: str, cli: Cli, tiny: str, tmp_path
     blend = newest(home, "task")
     assert len(read(blend, "blend.json")["members"]) == 2
     succeeded(cli("export", blend))
+
+
+def test_a_blend_that_is_but_a_transductive_member_names_it(
+    cli: Cli, runs: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven(monkeypatch, -1)
+    monkeypatch.setattr(blending.Way, "note", lambda *_: TRANSDUCTIVE)
+    said = succeeded(cli("blend", DOGS, *runs, "--no-report")).out
+    (best,) = read(newest(home), "blend.json")["ways"][0]["weights"]
+    assert read(newest(home), "result.json")["transductive"] == f"best member {best}"
+    assert f"transductive: by best member {best} the predictions depend on" in said
 
 
 def test_a_killed_blend_goes_on(cli: Cli, runs: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ _SMALLEST = 32
 """Pixels of a side."""
 DEFAULT_CPU = ("tf_efficientnet_lite2", "tf_efficientnet_lite1", "tf_efficientnet_lite2@352")
 """As many of them as there is time for. On six archives all three side by side were better than the first, on three of
-them beyond noise (plant-seedlings, plant-pathology-2021, aptos2019). A fourth, lite0, gained too little for its time."""
+them beyond noise (plant-seedlings, plant-pathology-2021, aptos2019). A fourth, lite0, gained too little for its time.
+"""
 _COSTS = (1.0, 0.6, 1.9)
 """Time that each takes, in that of the first."""
 DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")

@@ -250,7 +250,7 @@ def _transductive(job: Job, predictions: Predictions) -> str | None:
     kept = {step.step: step.note for step in job.run.finishing if step.kept}
     candidates = [candidate.name for candidate in predictions.candidates]
     used = [name for name in candidates if name in kept][-1:]
-    first: dict[str, str | None] = {} if used else {"members": predictions.note}
+    first: dict[str, str | None] = {} if used else {predictions.name: predictions.note}
     notes = first | {name: note for name, note in kept.items() if name in used or name not in candidates}
     return ", ".join(name for name, note in notes.items() if note == TRANSDUCTIVE) or None
 

@@ -56,6 +56,7 @@ def of_rows(job: Job, images: Predictions) -> Predictions:
         test=_combined(asked, images.test, competition),
         prior=competition.task.prior(competition.task.truth(every["label"])),
         candidates=candidates,
+        name=images.name,
         note=images.note,
     )
 

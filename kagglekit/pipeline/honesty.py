@@ -19,8 +19,8 @@ def expected(result: Result, of_test: float, *, named: bool) -> tuple[float, flo
     them. Both vary: the variance of a mean is inverse to the number of groups.
 
     The metrics that have a name end at 0 or 1, their best, and distances from it are skewed: a group that is hard to
-    predict is further from the mean than an easy one can be. So their interval is wider on the worse side, as one of the
-    distance's logarithm is, up to the second order.
+    predict is further from the mean than an easy one can be. So their interval is wider on the worse side, as one of
+    the distance's logarithm is, up to the second order.
     """
     if result.standard_error is None or result.clusters < 2:
         return None

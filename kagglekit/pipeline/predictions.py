@@ -50,5 +50,7 @@ class Predictions:
     """Alternatives, such as test-time augmentation; each is compared with the best so far."""
     scenes: Callable[[], tuple[Labels, Labels]] | None = None
     """Returns scenes: of scored training images, told apart within a fold, (N,), and of test images, (M,)."""
+    name: str = "predictions"
+    """What the predictions without alternatives are called."""
     note: str = ""
-    """What else is to be known of the predictions without alternatives, in a word."""
+    """What else is to be known of these, in a word."""

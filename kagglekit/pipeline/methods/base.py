@@ -196,7 +196,7 @@ class MethodRun:
         """Expand rows of the readable test images, (R, C), to all test images, (M, C). Unreadable images get NaN."""
         return shortlists.spread(test, self._is_readable)
 
-    def predictions(self, oof: Wide, test: Wide, candidates: tuple[Candidate, ...] = (), note: str = "") -> Predictions:
+    def predictions(self, oof: Wide, test: Wide, candidates: tuple[Candidate, ...] = ()) -> Predictions:
         """Return the method's result from rows of the scored images and of all test images to predict."""
         table = self.table.assign(fold=self.fold)
-        return Predictions(train=table, oof=oof, test=test, prior=self.prior, candidates=candidates, note=note)
+        return Predictions(train=table, oof=oof, test=test, prior=self.prior, candidates=candidates)

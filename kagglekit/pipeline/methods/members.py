@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from kagglekit.base.console import Console
@@ -59,8 +60,10 @@ class MembersRun(MethodRun):
 
     def read_predictions(self) -> Predictions:
         """Return the predictions of the best member, and each way to blend as a candidate."""
-        best, *others = map(self._candidate, self.ways())
-        return self.predictions(best.oof, best.test, tuple(others), best.note)
+        first, *others = self.ways()
+        best = self._candidate(first)
+        own = self.predictions(best.oof, best.test, tuple(map(self._candidate, others)))
+        return replace(own, name=f"{first.name} {', '.join(first.weights)}", note=best.note)
 
     def ways(self) -> list[Way]:
         """Return the ways to blend with their weights, the best member first."""
