@@ -105,7 +105,7 @@ def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preproc
     import torch
 
     specs = features.backbone
-    if specs == ("auto",):
+    if features.chooses:
         specs, _ = registry.default_trained(devices.choose(provider))
     with torch.device("meta"):
         name, size, _ = registry.parsed(specs[0], features)

@@ -32,9 +32,37 @@ _MOST_ENTRIES, _MOST_LISTED, _DEEPEST = 1_000, 50_000, 8
 def places() -> list[Path]:
     """Return the folders that are searched, in this order; those that do not exist are left out."""
     torch_home = os.environ.get("TORCH_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/torch"
-    named = [os.environ.get("KAGGLEKIT_INPUT") or "/kaggle/input", "../input", f"{torch_home}/hub/checkpoints"]
+    return _existing(*_inputs(), f"{torch_home}/hub/checkpoints")
+
+
+def _inputs() -> tuple[str, str]:
+    return os.environ.get("KAGGLEKIT_INPUT") or "/kaggle/input", "../input"
+
+
+def _existing(*named: str) -> list[Path]:
     found = [Path(place).expanduser().resolve() for place in named]
     return [place for place in dict.fromkeys(found) if place.is_dir()]
+
+
+def attached() -> list[str]:
+    """Return the timm models, with their tags, whose weights are in Kaggle's input folders, the smallest file first.
+
+    A name without a tag does not count: which training the file is from, and on which images, nobody says.
+    """
+    files = [(place, file) for place in _existing(*_inputs()) for file in _listed(place)]
+    if not files:
+        return []
+    import timm
+
+    said = {key for place, file in files for key in _said(file.relative_to(place))}
+    found: list[tuple[int, str]] = []
+    for name in timm.list_pretrained():
+        config = timm.get_pretrained_cfg(name)
+        download = Path(str(config.url)).name if config is not None and config.url else ""
+        if (download and download in said) or ("." in name and _plain(name) in said):
+            file = find(name)  # which is stricter
+            found += [] if file is None else [(file.stat().st_size, name)]
+    return [name for _, name in sorted(found)]
 
 
 def find(name: str) -> Path | None:
@@ -66,10 +94,19 @@ def _rank(file: Path, names: list[str], bare: str, download: str) -> int | None:
     if stem in names:
         return 1 + names.index(stem)
     usual = file.name in _USUAL or (_HASHED.search(file.stem) and stem.startswith(bare))
-    folders = [_plain(part) for part in file.parts[:-1]]
-    both = [f"{model}_{variation}" for model, variation in zip(folders, folders[2:], strict=False)]
-    said = [names.index(each) for each in (*folders, *both) if each in names]
+    said = [names.index(each) for each in _of_folders(file) if each in names]
     return 3 + min(said) if usual and said else None
+
+
+def _said(file: Path) -> list[str]:
+    """Return everything that a path may call its model."""
+    return [file.name, _plain(file.stem), *_of_folders(file)]
+
+
+def _of_folders(file: Path) -> list[str]:
+    """Return what the folders of a path may call its model: each, and model and variation together."""
+    folders = [_plain(part) for part in file.parts[:-1]]
+    return folders + [f"{model}_{variation}" for model, variation in zip(folders, folders[2:], strict=False)]
 
 
 def _plain(name: str) -> str:

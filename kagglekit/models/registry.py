@@ -18,7 +18,7 @@ from kagglekit.base import devices, storage
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import backbones_folder
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.models import weights
+from kagglekit.models import mounted_weights, weights
 from kagglekit.models.backbone import Backbone, exporter
 from kagglekit.recipe import FeatureSettings
 
@@ -45,6 +45,20 @@ def default(device: devices.Device, affordable: float = math.inf) -> tuple[tuple
     names, why = _reachable(device, DEFAULT_GPU, DEFAULT_CPU[:count])
     fewer = device == "cpu" and count < len(totals)
     return names, f"{why}; more take too long here" if fewer else why
+
+
+def candidates(features: FeatureSettings, device: devices.Device) -> tuple[str, ...]:
+    """Return the specs to choose frozen backbones from by a race, the default ones first; none if there are no others.
+
+    The others are named beside `auto`, or their weights are attached in Kaggle's input folders.
+    """
+    if not features.chooses:
+        return ()
+    named = tuple(spec for spec in features.backbone if spec != "auto")
+    known = {split(spec)[0] for spec in named} | {f"{name}.in1k" for name in weights.EMBEDDED}
+    attached = tuple(name for name in mounted_weights.attached() if name not in known)
+    usual = default(device, 1.0 if features.shape is not None else math.inf)[0]
+    return tuple(dict.fromkeys((*usual, *named, *attached))) if named or attached else ()
 
 
 def cost(names: Sequence[str]) -> float:
@@ -108,14 +122,20 @@ def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
 
 def parsed(spec: str, features: FeatureSettings) -> tuple[str, tuple[int, int] | None, str]:
     """Return name, input size and weights file of a spec. Raises UserError for a size that is none."""
-    model, _, file = spec.partition("=")
-    name, at, size = model.partition("@")
-    if not at:
+    name, size, file = split(spec)
+    if size is None:
         return name, features.shape, file
     sides = size.split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) >= _SMALLEST for side in sides):
         raise UserError(f"--backbone {spec}: {size!r} must be sides of at least {_SMALLEST} pixels, as 320 or 256x320.")
     return name, (int(sides[0]), int(sides[-1])), file
+
+
+def split(spec: str) -> tuple[str, str | None, str]:
+    """Return name, input size if there is one, and weights file of a spec, as they are written."""
+    model, _, file = spec.partition("=")
+    name, at, size = model.partition("@")
+    return name, size if at else None, file
 
 
 def _read(pointer: Path) -> Backbone | None:

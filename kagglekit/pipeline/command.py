@@ -43,7 +43,7 @@ def run(
 def carry_out(data: Known, console: Console, fold: int | None = None) -> Run:
     """Make the run, or the runs in turn, that are decided on; return the last."""
     with distributed.first_goes_first():
-        decided = decide(data)
+        decided = decide(data, console)
     if decided.first is None or fold is not None:
         return go(_ready(data, decided, console), fold)
     return _in_turn(data, decided.first, decided, console)
@@ -62,7 +62,7 @@ def _in_turn(data: Known, first: Decision, then: Decision, console: Console) -> 
     settings = {"method": Blending.name, "folds": then.settings["folds"], "members": (quick.run.id, slow.run.id)}
     blend = replace(_after(data, quick, slow), recipe=data.recipe.changed(**settings))
     with distributed.first_goes_first():
-        decided = decide(blend)
+        decided = decide(blend, console)
     final = go(_ready(blend, decided, console))
     interrupts.also_say()
     return final

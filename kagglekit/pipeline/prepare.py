@@ -27,12 +27,12 @@ from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned, Tables
 from kagglekit.images import decoding, scan
 from kagglekit.models import backbone, batch_sizes, registry
-from kagglekit.pipeline import submission, synthetic_run
+from kagglekit.pipeline import racing, submission, synthetic_run
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
 from kagglekit.recipe import FeatureSettings, Recipe, by_first_names, by_names
-from kagglekit.runs import store
-from kagglekit.runs.record import Decision
+from kagglekit.runs import filenames, record, store
+from kagglekit.runs.record import Decision, Race
 from kagglekit.training import budget, initial_weights
 
 _PACKAGES = (
@@ -102,7 +102,7 @@ def prepare(
     """
     data = read(project, data_path, settings, console, synthetic=synthetic, remember=remember)
     known = scan_images(data, console)
-    return ready(known, decide(known), console)
+    return ready(known, decide(known, console), console)
 
 
 def read(
@@ -154,10 +154,10 @@ def scan_images(data: Read, console: Console) -> Known:
     return Known(project=project, recipe=chosen, tables=scanned, mark=data.mark, seconds=seconds)
 
 
-def decide(data: Known) -> Decision:
+def decide(data: Known, console: Console) -> Decision:
     """Decide what depends on the machine, once per key: later commands get what the first one decided."""
     with _timed(data.seconds, "backbones"):
-        return store.decide(data.project.workspace, data.key, lambda: _decide(data))
+        return store.decide(data.project.workspace, data.key, lambda: _decide(data, console))
 
 
 def ready(data: Known, decided: Decision, console: Console) -> Job:
@@ -182,6 +182,9 @@ def ready(data: Known, decided: Decision, console: Console) -> Job:
         data.mark,
     )
     this.seconds |= seconds
+    if decided.race is not None:
+        racing.show(decided.race, console)
+        record.write(this.folder / filenames.RACE, decided.race)
     return Job(
         run=this,
         plugin=data.project.plugin,
@@ -204,7 +207,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def _decide(data: Known) -> Decision:
+def _decide(data: Known, console: Console) -> Decision:
     """Decide what depends on the machine and its current state, for each run that is made in turn."""
     train, tables = data.tables.train, data.tables
     work = budget.Work(
@@ -216,12 +219,24 @@ def _decide(data: Known) -> Decision:
         task=data.project.competition.task,
     )
     device = devices.choose(data.recipe.compute.provider)
-    *before, last = (_decided(data.recipe, choice, device) for choice in table.choose(data.recipe, work, device))
+    occasion = racing.Occasion(
+        recipe=data.recipe,
+        tables=tables,
+        work=work,
+        competition=data.project.competition,
+        workspace=data.project.workspace,
+        device=device,
+    )
+    race = racing.race(occasion, console)
+    if race is not None:
+        work = replace(work, raced=race.chosen, raced_seconds=race.seconds)
+    *before, last = (_decided(data.recipe, choice, device, race) for choice in table.choose(data.recipe, work, device))
     return replace(last, first=before[0]) if before else last
 
 
-def _decided(chosen: Recipe, choice: table.Choice, device: devices.Device) -> Decision:
+def _decided(chosen: Recipe, choice: table.Choice, device: devices.Device, race: Race | None) -> Decision:
     return Decision(
+        race=race if race is not None and choice.backbones == race.chosen else None,
         device=device,
         backbones=choice.backbones,
         reason=choice.because,

@@ -69,7 +69,8 @@ class FeatureSettings(Section):
         ("auto",),
         "timm models to combine, each `NAME`, or `NAME=FILE` with its weights; `NAME@320` gives it an input size of "
         "its own. Heads on frozen features see each alone and all side by side, and are blended where that gains. "
-        "`auto` chooses by device.",
+        "`auto` chooses by device and time; where weights are attached in Kaggle's input folders, or named beside it "
+        "(`auto,NAME=FILE`), by a race on a sample of the training images.",
         each_once("backbone"),
     )
     image_size: tuple[int, ...] = setting(
@@ -94,6 +95,11 @@ class FeatureSettings(Section):
         "pooled",
         "Input of the head: the backbone's pooled features, or its ImageNet logits.",
     )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the backbones are chosen, perhaps among some that are named."""
+        return "auto" in self.backbone
 
     @property
     def shape(self) -> tuple[int, int] | None:

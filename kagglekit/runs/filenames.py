@@ -50,6 +50,8 @@ FINDER = "finder-{}.json"
 FINDER_PLOT = "finder-{}.png"
 """A plot of `FINDER`."""
 
+RACE = "race.json"
+"""The race that chose the frozen backbones, if there was one (`record.Race`)."""
 PACE = "pace.json"
 """In a model's folder: how long it trains, to end within the budget (`record.ModelPace`)."""
 LEFT_OUT = "left-out.json"

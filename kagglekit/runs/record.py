@@ -409,6 +409,38 @@ class LeftOut(Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Entrant(Plain):
+    """A candidate of a race of frozen backbones."""
+
+    backbone: str
+    """Its name for `registry.resolve`."""
+    seconds: float | None = None
+    """Measured time that an image takes, in the views of the run; None if it was not tried."""
+    images: int = 0
+    """Number of training images that it was judged on, out-of-fold; 0 if time alone decided."""
+    loss: float | None = None
+    """Mean of the task's proper loss over them."""
+    behind: float | None = None
+    """Mean difference from the best on the same images."""
+    error: float | None = None
+    """Standard error of that difference."""
+    verdict: str = ""
+    """What became of it, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race(Plain):
+    """A race of frozen backbones on a sample of the training images: `race.json`."""
+
+    entrants: tuple[Entrant, ...]
+    """The best first."""
+    chosen: tuple[str, ...]
+    """The backbones to spend the budget on."""
+    seconds: float
+    """Seconds that their features of all images take."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision(Plain):
     """The choices that depend on the machine and its state, made once per run."""
 
@@ -427,5 +459,7 @@ class Decision(Plain):
     """Local date and time."""
     pace: Pace | None = None
     """Expected times; None if the run need not end within a budget."""
+    race: Race | None = None
+    """The race that chose the frozen backbones; None if there was none."""
     first: Decision | None = None
     """What was decided of the run that is made before this one, and blended with it; None if there is none."""

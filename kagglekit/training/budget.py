@@ -40,6 +40,8 @@ _ADAPTING = 3
 """Views that take as long as batch-norm statistics of each scene."""
 _PAIR = 3e-8
 """Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
+SHARE_OF_RACED = 0.5
+"""Part of the budget that raced frozen backbones may take, by a measurement on this machine."""
 _FEATURES_PER_CORE = 15.0
 """Images per second and core that pass through the default frozen backbone in two views, on a slow machine."""
 _SHARE_OF_FEATURES = 0.25
@@ -66,6 +68,10 @@ class Work:
     """What is predicted: a last layer of many columns takes time."""
     after: float = 0.0
     """Seconds that the command takes after the run."""
+    raced: tuple[str, ...] = ()
+    """The frozen backbones that a race has chosen; empty if there was none."""
+    raced_seconds: float = 0.0
+    """Seconds that their features of all images take."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def beside_features(work: Work, device: devices.Device, cost: float) -> Work:
 
     `cost` is how many times as long these take as those of the default backbone.
     """
-    first = 0.0 if device == "cuda" else cost * _seconds_of_features(work)
+    first = work.raced_seconds or (0.0 if device == "cuda" else cost * _seconds_of_features(work))
     return replace(work, spent=work.spent + first, after=_BLEND)
 
 

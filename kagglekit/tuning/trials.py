@@ -121,7 +121,7 @@ def run(data: Known, settings: Mapping[str, Any], watcher: Watcher) -> Run:
     table.check(chosen, data.project.competition.task)
     with quiet() as console:
         own = dataclasses.replace(data, recipe=chosen)
-        job = ready(own, decide(own), console)
+        job = ready(own, decide(own, console), console)
         return whole(go(dataclasses.replace(job, watcher=watcher)))
 
 

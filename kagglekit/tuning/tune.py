@@ -132,7 +132,7 @@ def _checker(project: Project, settings: Mapping[str, Any]) -> spaces.Check:
 
 def _opened(data: Known, settings: Mapping[str, Any], search: Sequence[str], clock: Clock, console: Console) -> Tuning:
     """Prepare the default run, and open the study around it."""
-    job = ready(data, decide(data), console)
+    job = ready(data, decide(data, console), console)
     fixed: dict[str, Any] = {"method": job.recipe.training.method}
     if job.recipe.data.validation == "folds":
         fixed["folds"] = job.recipe.data.folds or job.recipe.data.num_folds

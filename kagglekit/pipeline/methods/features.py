@@ -56,6 +56,12 @@ are tried with few images of each class: they take nine times as long on three b
 """
 
 
+def are_costly(work: Work) -> bool:
+    """Return whether heads on several backbones would take long."""
+    columns = len(work.task.columns)
+    return work.images * columns > _MOST or work.images < heads.FEW * columns
+
+
 class FrozenFeatures(Method):
     """Heads on frozen backbones: takes seconds, and works well with few images."""
 
@@ -67,9 +73,9 @@ class FrozenFeatures(Method):
 
     def default_backbones(self, recipe: Recipe, work: Work, device: devices.Device) -> tuple[tuple[str, ...], str]:
         """Return strong backbones, as many as there is time for: each image passes through them only once."""
-        columns = len(work.task.columns)
-        costly = work.images * columns > _MOST or work.images < heads.FEW * columns
-        if device == "cpu" and (costly or recipe.features.shape is not None):
+        if work.raced:
+            return work.raced, "chosen by a race"
+        if device == "cpu" and (are_costly(work) or recipe.features.shape is not None):
             return registry.default(device, 1.0)
         return registry.default(device, budget.affordable_features(recipe, work, device))
 

@@ -135,7 +135,6 @@ def _backbones(method: Method, recipe: Recipe, work: Work, device: devices.Devic
     """Return the backbones, and the reason for them, which is empty if the user gave them."""
     if not method.takes_backbones:
         return (), ""
-    given = recipe.features.backbone
-    if given != ("auto",):
-        return given, ""
+    if not recipe.features.chooses:
+        return recipe.features.backbone, ""
     return method.default_backbones(recipe, work, device)
