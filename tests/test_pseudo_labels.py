@@ -16,7 +16,7 @@ from kagglekit.base.console import Console
 from kagglekit.heads import heads
 from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
-from kagglekit.pipeline import gates, postprocess
+from kagglekit.pipeline import gates, postprocess, shares
 from kagglekit.pipeline.gates import Judgement, Scored
 from kagglekit.pipeline.methods import pseudo_heads
 from kagglekit.pipeline.methods.pseudo_heads import TEST, Images
@@ -123,6 +123,17 @@ def test_labels_of_a_fold_are_never_known_to_what_labels_or_predicts_it(tmp_path
         assert np.array_equal(one, two)
     for one, two in zip(found(own, leak=True), found(other, leak=True), strict=True):
         assert not np.array_equal(one, two), "the test sees a leak"
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_guesses_have_the_class_shares_of_training_only_where_test_images_have(same: bool) -> None:
+    own = training(0, spread=2.0)
+    common = np.where((np.arange(KNOWN + ASKED) < KNOWN // 2) & (own.truth == 2), 0, own.truth)
+    shown = replace(images(replace(own, truth=common)), same_shares=same)
+    part = shown.fold == 1
+    found = shown.labelled(fitted(shown), 1)[1][part | (shown.fold == TEST)]
+    wanted = shares.of_training(THREE, common[~part & (shown.fold != TEST)])
+    assert np.allclose(found.mean(axis=0), wanted, rtol=1e-3) is same
 
 
 @pytest.mark.parametrize(

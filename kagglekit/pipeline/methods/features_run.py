@@ -150,7 +150,7 @@ class FeaturesRun(MembersRun):
         """Fit heads anew from pseudo-labels, round after round, and write their predictions."""
         fold = np.concatenate([self.fold, np.full(len(self.readable), pseudo_heads.TEST)])
         seen = {member: self._with_test(own) for member, own in self.seen().items()}
-        images = pseudo_heads.Images(seen=seen, fold=fold)
+        images = pseudo_heads.Images(seen=seen, fold=fold, same_shares=self.recipe.finish.class_shares)
         known = head_file.load(self.run.folder / filenames.HEADS)
         fitted = {
             (member, part): known[head_name(WHOLE if part == pseudo_heads.TEST else f"fold{part}", member, self.names)]
