@@ -114,10 +114,13 @@ def test_a_study_of_every_task_goes_on_where_it_was(kind: str, cli: Cli, tiny: s
     first, folder = outcome(home)
     assert [trial["state"] for trial in first["trials"]] == ["complete"]
     assert "trial 0: " in said
+    assert "the default settings run first" in said
+    assert next((home / "task" / "runs").glob("*/log.txt")).stat().st_size
     assert "nested gain over the default settings" in said
 
     again = tune(cli, plugin, tiny, *SEARCH[:2], "--trials", "1").out
     assert "trial 0: " not in again
+    assert "the default settings run first" not in again
     assert outcome(home)[0] == first
 
     said = tune(cli, plugin, tiny, *SEARCH[:2], "--trials", "9").out

@@ -23,6 +23,7 @@ from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.prepare import Known, decide, read, ready, scan_images
 from kagglekit.pipeline.run import go
 from kagglekit.recipe import ComputeSettings, Recipe
+from kagglekit.runs.filenames import LOG
 from kagglekit.runs.store import Run
 from kagglekit.tuning import outcome, summary, trials
 from kagglekit.tuning import space as spaces
@@ -151,7 +152,8 @@ def _opened(data: Known, settings: Mapping[str, Any], search: Sequence[str], clo
 
 
 def _space_rows(written: Mapping[str, str], default: Recipe) -> list[tuple[str, str, str]]:
-    return [(name, values, recipe.shown(default.as_dict()[name])) for name, values in written.items()]
+    given = default.as_dict()
+    return [(name, values, recipe.shown(given[name]) or "unset") for name, values in written.items()]
 
 
 def _space(data: Known, job: Job, settings: Mapping[str, Any], search: Sequence[str]) -> Space:
@@ -182,6 +184,9 @@ def _space(data: Known, job: Job, settings: Mapping[str, Any], search: Sequence[
 
 def _default(tuning: Tuning) -> Run:
     """Run the default settings, which the trials have to beat."""
+    run = tuning.job.run
+    if run.result is None:
+        tuning.console.say(f"the default settings run first; what each run says is in its log: {run.folder / LOG}")
     try:
         with trials.quiet() as console:
             job = dataclasses.replace(tuning.job, console=console, watcher=TimeWatcher(tuning.clock))
