@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
 
 from kagglekit.images import scenes
 from kagglekit.training import norm_statistics
@@ -22,20 +23,42 @@ def _rooms(count: int, each: int, seed: int = 0) -> tuple[list[NDArray[np.uint8]
     return images, room
 
 
+def random_classes(count: int) -> NDArray[np.int64]:
+    return np.random.default_rng(1).integers(0, 4, count)
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_rooms_are_told_apart_whatever_happens_in_them(count: int) -> None:
-    images, room = _rooms(count, 30)
-    found = scenes.tell_apart(images, 9)
-    assert len({*zip(found.tolist(), room.tolist(), strict=True)}) == len(set(found.tolist())) == count
+    images, room = _rooms(count, 60)
+    found = scenes.tell_apart(images, random_classes(len(images)), 9)
+    assert adjusted_rand_score(room, found) > 0.85
+
+
+def test_clusters_of_what_happens_are_no_scenes() -> None:
+    rooms, room = _rooms(3, 60)
+    happens = random_classes(len(rooms))
+    images = [image.copy() for image in rooms]
+    for image, number in zip(images, happens.tolist(), strict=True):
+        image[40:60, 20 * number : 20 * number + 20] = 255  # it makes clusters too
+    found = scenes.tell_apart(images, happens, 12)
+    assert adjusted_rand_score(room, found) > 0.85
+    blind = scenes.tell_apart(images, random_classes(len(rooms))[::-1], 12)
+    assert adjusted_rand_score(room, blind) < 0.8, "the pictures alone don't tell"
+
+
+def test_what_is_shown() -> None:
+    assert scenes.shown_by(np.array([[0.1, 0.9], [0.8, 0.2]])).tolist() == [1, 0]
+    assert scenes.shown_by(np.arange(8.0)[:, None]).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert scenes.shown_by(np.zeros((0, 1))).tolist() == []
 
 
 def test_images_without_clear_scenes_are_one_scene() -> None:
     random = np.random.default_rng(0)
     noise = [random.integers(0, 255, (60, 80, 3), dtype=np.uint8) for _ in range(60)]
-    assert not scenes.tell_apart(noise, 9).any()
-    assert not scenes.tell_apart(noise[:1] * 40, 9).any(), "all the same"
-    assert not scenes.tell_apart(noise[:1], 9).any()
-    assert scenes.tell_apart([], 9).shape == (0,)
+    assert not scenes.tell_apart(noise, random_classes(60), 9).any()
+    assert not scenes.tell_apart(noise[:1] * 40, random_classes(40), 9).any(), "all the same"
+    assert not scenes.tell_apart(noise[:1], random_classes(1), 9).any()
+    assert scenes.tell_apart([], random_classes(0), 9).shape == (0,)
 
 
 def test_statistics_of_images_undo_another_light() -> None:

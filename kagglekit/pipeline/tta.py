@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import shortlists
+from kagglekit.base.arrays import Labels
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.images import scenes
 from kagglekit.pipeline.predictions import Candidate
@@ -59,7 +60,7 @@ def predict(
         own, device = [found[view] for view in (PLAIN, MIRROR) if view in found], trained.trainer.world.device.type
         found[NEIGHBOURS] = average_neighbours(shortlists.mean(own), pooled, finish.neighbours, device)
     if SCENES in views:
-        by_scene, alike = _predict_scenes(views, contents, trained, finish)
+        by_scene, alike = _predict_scenes(views, contents, trained, finish, scenes.shown_by(found[PLAIN]))
         found |= {SCENES: by_scene} | ({SCENE_NEIGHBOURS: alike} if SCENE_NEIGHBOURS in views else {})
     return found
 
@@ -74,15 +75,15 @@ def _seen(
 
 
 def _predict_scenes(
-    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
+    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings, shown: Labels
 ) -> tuple[Wide, Wide]:
     """Return means of views with batch-norm statistics of each scene, and these averaged over neighbours in it, (N, C).
 
-    Scenes are told apart by looks, and no labels are used, so the test set is treated exactly like the held-out images
-    that the step is judged on.
+    Scenes are told apart by looks and by what images are taken for, `shown` (N,). No labels are used, so the test set
+    is treated exactly like the held-out images that the step is judged on.
     """
     pixels, device = trained.trainer.data.pixels, trained.trainer.world.device.type
-    scene = scenes.tell_apart((pixels.row(content) for content in contents), finish.scenes)
+    scene = scenes.tell_apart((pixels.row(content) for content in contents), shown, finish.scenes)
     own, alike = [], []
     for number in np.unique(scene).tolist() or [0]:
         places = np.flatnonzero(scene == number)

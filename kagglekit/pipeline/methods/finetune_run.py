@@ -415,21 +415,27 @@ class FinetuneRun(MethodRun):
             )
         oof, test = by_view[PLAIN]
         found = self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
-        return replace(found, scenes=self._scenes) if self.recipe.finish.scenes else found
+        return replace(found, scenes=partial(self._scenes, oof, test)) if self.recipe.finish.scenes else found
 
-    def _scenes(self) -> tuple[Labels, Labels]:
-        """Return the scene of each scored image, told apart within its fold, and of each test image."""
+    def _scenes(self, oof: Wide, test: Wide) -> tuple[Labels, Labels]:
+        """Return the scene of each scored image, told apart within its fold, and of each test image.
+
+        What they are predicted as is in `oof` (N, C) and `test` (M, C).
+        """
         store, most = self._all_pixels(self.job.backbones[0]), self.recipe.finish.scenes
 
-        def told_apart(contents: Sequence[bytes]) -> Labels:
-            return scenes.tell_apart((store.row(content) for content in contents), most)
+        def told_apart(contents: Sequence[bytes], predictions: Wide) -> Labels:
+            shown = scenes.shown_by(predictions)
+            return scenes.tell_apart((store.row(content) for content in contents), shown, most)
 
-        known = np.zeros(len(self.table), np.int64)
+        places = np.flatnonzero(self.fold != folds.TRAIN_ONLY)
+        known = np.zeros(len(places), np.int64)
         for part in folds.scored(self.fold).tolist():
-            known[self.fold == part] = told_apart(self._some(np.flatnonzero(self.fold == part)))
+            here = self.fold[places] == part
+            known[here] = told_apart(self._some(places[here]), oof[here])
         asked = np.zeros(len(self.job.tables.requested), np.int64)
-        asked[self._is_readable] = told_apart(self.test_contents)
-        return known[self.fold != folds.TRAIN_ONLY], asked
+        asked[self._is_readable] = told_apart(self.test_contents, test[self._is_readable])
+        return known, asked
 
     def _joined(self, view: str) -> tuple[Wide, Wide]:
         """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
