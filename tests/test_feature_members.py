@@ -80,6 +80,35 @@ def test_there_are_as_many_backbones_as_there_is_time_for(
     assert ("more take too long" in choice.because) == (count < 3)
 
 
+@pytest.mark.parametrize(
+    ("images", "classes", "settings", "count"),
+    [(1200, 2, {}, 4), (495, 99, {}, 2), (1200, 99, {}, 1), (1200, 2, {"image_size": (96,)}, 1)],
+)
+def test_where_images_are_long_one_backbone_sees_all_of_them(
+    images: int, classes: int, settings: dict[str, Any], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    task = kinds.of(Classes([str(number) for number in range(classes)]))
+    work = Work(images, 300, 0.0, (300, 600), task=task)
+    (choice,) = table.choose(Recipe().changed(method="features", **settings), work, "cpu")
+    assert choice.backbones == registry.DEFAULT_CPU_OBLONG[:count]
+    (cropped,) = table.choose(Recipe().changed(method="features", crop="squash"), work, "cpu")
+    assert "tf_efficientnet_lite2@squash" not in cropped.backbones
+
+
+def test_a_crop_belongs_to_its_backbone(cli: Cli, home: Path, tiny: str) -> None:
+    assert registry.parsed("resnet18@64@squash", FeatureSettings()) == ("resnet18", (64, 64), "")
+    assert registry.parsed("resnet18@squash=w.pth", FeatureSettings()) == ("resnet18", None, "w.pth")
+    with pytest.raises(UserError, match="'64@96' must be sides"):
+        registry.parsed("resnet18@64@96", FeatureSettings())
+    name, _, file = tiny.partition("=")
+    made = run(cli, home, "--backbone", f"{tiny},{name}@squash={file}", "--sample", "40")
+    first, second = made.finished().backbones
+    assert second == f"{first}@squash"
+    assert [one.preprocessing["crop"] for one in made.record.backbones] == ["centre", "squash"]
+    succeeded(cli("export", made.id))
+
+
 def test_two_sizes_of_a_backbone_are_members(cli: Cli, home: Path, tiny: str, specs: tuple[str, str]) -> None:
     made = run(cli, home, "--backbone", ",".join(specs))
     found = record.read(made.folder / filenames.BLEND, Blend)
@@ -129,7 +158,7 @@ def test_a_run_on_default_backbones_of_one_name_is_exported(
 ) -> None:
     small = ("tf_efficientnet_lite0@64", "tf_efficientnet_lite0@96")
     monkeypatch.setattr(registry, "DEFAULT_CPU", small)
-    monkeypatch.setattr(registry, "_COSTS", (1.0, 1.5))
+    monkeypatch.setattr(registry, "_COSTS", dict(zip(small, (1.0, 1.5), strict=True)))
     made = run(cli, home, "--sample", "60")
     assert made.finished().backbones == ("tf_efficientnet_lite0@64x64", "tf_efficientnet_lite0@96x96")
     succeeded(cli("export", made.id))

@@ -33,7 +33,7 @@ def attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(tiny: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The only default backbone, which takes no time."""
     monkeypatch.setattr(registry, "DEFAULT_CPU", (tiny,))
-    monkeypatch.setattr(registry, "_COSTS", (1.0,))
+    monkeypatch.setattr(registry, "_COSTS", {tiny: 1.0})
     return tiny
 
 

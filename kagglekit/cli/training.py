@@ -110,7 +110,7 @@ def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preproc
     with torch.device("meta"):
         name, size, _ = registry.parsed(specs[0], features)
         model = timm_models.create(name)
-    return timm_models.preprocessing_of(model, size).cropped(features.crop)
+    return timm_models.preprocessing_of(model, size).cropped(registry.crop_of(specs[0], features))
 
 
 def _training_images(

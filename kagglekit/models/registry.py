@@ -1,8 +1,9 @@
 """Backbones: from a name to an exported graph with known weights.
 
 A spec is `NAME` (any timm model) or `NAME=FILE` (with its weights, a .safetensors or .pth file); `NAME@SIZE` gives it
-an input size of its own, such as 320 or 256x320. `weights` says where weights are searched. A resolved backbone is
-recorded beside its exported graph, so that the next run needs no torch.
+an input size of its own, such as 320 or 256x320, and `NAME@squash` or `NAME@SIZE@squash` lets it see the whole image.
+`weights` says where weights are searched. A resolved backbone is recorded beside its exported graph, so that the next
+run needs no torch.
 """
 
 from __future__ import annotations
@@ -24,25 +25,31 @@ from kagglekit.recipe import FeatureSettings
 
 _SMALLEST = 32
 """Pixels of a side."""
+_SQUASH = "squash"
 DEFAULT_CPU = ("tf_efficientnet_lite2", "tf_efficientnet_lite1", "tf_efficientnet_lite2@352")
 """As many of them as there is time for. On six archives all three side by side were better than the first, on three of
 them beyond noise (plant-seedlings, plant-pathology-2021, aptos2019). A fourth, lite0, gained too little for its time.
 """
-_COSTS = (1.0, 0.6, 1.9)
+DEFAULT_CPU_OBLONG = (DEFAULT_CPU[0], f"{DEFAULT_CPU[0]}@squash", *DEFAULT_CPU[1:])
+"""The same where images are so long that a crop cuts much off: one backbone sees all of them."""
+_COSTS = dict(zip(DEFAULT_CPU_OBLONG, (1.0, 1.0, 0.6, 1.9), strict=True))
 """Time that each takes, in that of the first."""
 DEFAULT_GPU = ("convnext_base.fb_in22k_ft_in1k_384", "tf_efficientnetv2_m.in21k_ft_in1k")
 DEFAULT_TRAINED_CPU = ("tf_efficientnet_lite0",)
 DEFAULT_TRAINED_GPU = ("tf_efficientnetv2_s.in21k_ft_in1k",)
 
 
-def default(device: devices.Device, affordable: float = math.inf) -> tuple[tuple[str, ...], str]:
+def default(
+    device: devices.Device, affordable: float = math.inf, *, oblong: bool = False
+) -> tuple[tuple[str, ...], str]:
     """Return the default backbones for frozen features on a device, and why they were chosen.
 
     `affordable` is how many times the first of a CPU's backbones may see all images.
     """
-    totals = list(itertools.accumulate(_COSTS))
+    members = DEFAULT_CPU_OBLONG if oblong else DEFAULT_CPU
+    totals = list(itertools.accumulate(_COSTS[name] for name in members))
     count = max(1, sum(total <= affordable for total in totals))
-    names, why = _reachable(device, DEFAULT_GPU, DEFAULT_CPU[:count])
+    names, why = _reachable(device, DEFAULT_GPU, members[:count])
     fewer = device == "cpu" and count < len(totals)
     return names, f"{why}; more take too long here" if fewer else why
 
@@ -63,7 +70,7 @@ def candidates(features: FeatureSettings, device: devices.Device) -> tuple[str, 
 
 def cost(names: Sequence[str]) -> float:
     """Return the time that default backbones of a CPU take, in that of the first."""
-    return sum(share for name, share in zip(DEFAULT_CPU, _COSTS, strict=True) if name in names) or 1.0
+    return sum(_COSTS.get(name, 0.0) for name in names) or 1.0
 
 
 def default_trained(device: devices.Device) -> tuple[tuple[str, ...], str]:
@@ -97,7 +104,7 @@ def resolve(spec: str, features: FeatureSettings, say: Any = print) -> Backbone:
         backbone = onnx_export.export(name, found, size, backbones_folder())
         plain = dataclasses.asdict(backbone) | {"preprocessing": backbone.preprocessing.to_plain()}
         storage.write_json(pointer, plain)
-    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(features.crop))
+    return dataclasses.replace(backbone, preprocessing=backbone.preprocessing.cropped(crop_of(spec, features)))
 
 
 def is_ready(spec: str, features: FeatureSettings) -> bool:
@@ -122,8 +129,9 @@ def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
 
 def parsed(spec: str, features: FeatureSettings) -> tuple[str, tuple[int, int] | None, str]:
     """Return name, input size and weights file of a spec. Raises UserError for a size that is none."""
-    name, size, file = split(spec)
-    if size is None:
+    name, suffixes, file = split(spec)
+    size = "@".join(suffix for suffix in suffixes if suffix != _SQUASH)
+    if not size and set(suffixes) <= {_SQUASH}:
         return name, features.shape, file
     sides = size.split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) >= _SMALLEST for side in sides):
@@ -131,11 +139,16 @@ def parsed(spec: str, features: FeatureSettings) -> tuple[str, tuple[int, int] |
     return name, (int(sides[0]), int(sides[-1])), file
 
 
-def split(spec: str) -> tuple[str, str | None, str]:
-    """Return name, input size if there is one, and weights file of a spec, as they are written."""
+def split(spec: str) -> tuple[str, list[str], str]:
+    """Return name, input size and crop as far as there are any, and weights file of a spec, as they are written."""
     model, _, file = spec.partition("=")
-    name, at, size = model.partition("@")
-    return name, size if at else None, file
+    name, *suffixes = model.split("@")
+    return name, suffixes, file
+
+
+def crop_of(spec: str, features: FeatureSettings) -> str:
+    """Return the crop of a spec."""
+    return _SQUASH if _SQUASH in split(spec)[1] else features.crop
 
 
 def _read(pointer: Path) -> Backbone | None:

@@ -98,10 +98,17 @@ class BackboneRecord(Plain):
 
 
 def names_of(backbones: Sequence[BackboneRecord]) -> list[str]:
-    """Return the names of backbones; of those with the same, with their input sizes."""
-    plain = [one.name for one in backbones]
-    sizes = ["x".join(map(str, one.preprocessing["size"])) for one in backbones]
-    return [f"{name}@{size}" if plain.count(name) > 1 else name for name, size in zip(plain, sizes, strict=True)]
+    """Return the names of backbones; of those with the same, with input sizes, and where these differ, crops."""
+    return [_name_among(one, [other for other in backbones if other.name == one.name]) for one in backbones]
+
+
+def _name_among(one: BackboneRecord, namesakes: Sequence[BackboneRecord]) -> str:
+    if len(namesakes) == 1:
+        return one.name
+    size = "x".join(map(str, one.preprocessing["size"]))
+    crops = {other.preprocessing["crop"] for other in namesakes}
+    squashed = len(crops) > 1 and one.preprocessing["crop"] == "squash"
+    return f"{one.name}@{size}{'@squash' if squashed else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
