@@ -267,7 +267,7 @@ def test_strength_is_chosen_inside_the_training_part_and_more_noise_wants_a_stro
     for spread in (0.5, 12.0):
         rows, labels = blobs(150, spread=spread)
         data = of_classes(rows[:, None], labels, views=((0, 1, 2),))
-        chosen[spread] = float(fit(data, HeadSettings()).chosen.split()[1])
+        chosen[spread] = float(fit(data, HeadSettings(head="logistic")).chosen.split()[1])
     assert chosen[0.5] > chosen[12.0]
 
 
@@ -603,9 +603,12 @@ def test_auto_takes_regression_where_that_is_better() -> None:
     assert fit(data, HeadSettings()).chosen == fit(data, HeadSettings(head="logistic")).chosen
 
 
-def test_auto_does_not_try_class_means_where_classes_have_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_tries_class_means_with_many_images_unless_features_are_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "FEW", 0)
+    assert fit(few_a_class(), HeadSettings()).chosen.startswith("class means")
+    monkeypatch.setattr(heads, "NARROW", 59)
     monkeypatch.setattr(nearest, "fit", lambda *_: pytest.fail("class means were fitted"))
-    assert fit(training(90), HeadSettings()).chosen.startswith("C ")
+    assert fit(few_a_class(), HeadSettings()).chosen.startswith("C ")
 
 
 def test_auto_tries_no_regression_for_very_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,9 @@ from kagglekit.tasks.activations import SOFTMAX
 from kagglekit.tasks.task import Task
 
 FEW = 20
-"""Training images per class below which `auto` tries class means beside the regression."""
+"""Training images per class below which `auto` tries class means beside the regression, however wide the features."""
+NARROW = 2048
+"""Most features of which `auto` tries them with more images too: their time grows with the cube of the width."""
 MANY = 1000
 """With more classes `auto` tries no regression: its time grows with images times classes, to hours. Of more labels
 `_SAMPLED` choose the regularisation of all."""
@@ -64,8 +66,9 @@ def fit(training: Training, part: Mask, settings: HeadSettings, seed: int, scrat
     chooses = settings.head == "auto" and training.activation is SOFTMAX
     if settings.head == "nearest" or (chooses and training.columns > MANY):
         return nearest.fit(training, indices, seed)[0]
-    kinds, few = losses.of_head(settings.head, training.task), len(indices) < FEW * training.columns
-    return _fit_best(training, indices, settings.regularisation_grid, seed, scratch, kinds=kinds, means=chooses and few)
+    kinds = losses.of_head(settings.head, training.task)
+    means = chooses and (len(indices) < FEW * training.columns or training.rows.shape[2] <= NARROW)
+    return _fit_best(training, indices, settings.regularisation_grid, seed, scratch, kinds=kinds, means=means)
 
 
 def fit_like(

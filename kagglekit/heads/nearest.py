@@ -1,8 +1,8 @@
-"""Nearest class means by cosine similarity: for many classes with few images each.
+"""Nearest class means by cosine similarity.
 
 Rows are turned into coordinates in which images of one class scatter alike in all directions, and scaled to length 1.
 On leaves (99 classes, 5 images each) the log loss was 0.445, and 0.105 ± 0.027 less than that of the logistic head, on
-the same folds in a third of the time.
+the same folds in a third of the time; on seedlings (12 classes, 79 images each) 0.557, and 0.097 ± 0.021 less.
 
 N images, V views, D features, C classes; B images or rows in a block.
 """
