@@ -551,9 +551,9 @@ def test_few_rows_choose_the_strength_that_they_choose_side_by_side(monkeypatch:
     labels = np.arange(60) % 3
     rows = (random.normal(0, 1, (3, 90))[labels] + random.normal(0, 3, (60, 90))).astype(np.float32)
     data = of_classes(rows[:, None], labels, views=((0, 1, 2),))
-    alone = fit(data, HeadSettings())
+    alone = fit(data, HeadSettings(head="logistic"))
     monkeypatch.setattr(LinearRows, "are_few", False)
-    together = fit(data, HeadSettings())
+    together = fit(data, HeadSettings(head="logistic"))
     assert alone.chosen == together.chosen
     assert np.abs(alone.predictions(rows) - together.predictions(rows)).max() < 5e-3
 
