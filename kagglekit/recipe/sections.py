@@ -119,7 +119,7 @@ class HeadSettings(Section):
         "Head on the features: regularised regression (`logistic`; for numbers, ridge), a small neural network "
         "(`mlp`), the nearest class mean (`nearest`), or for grades a regression of one score with cut points "
         "(`ordinal`). `auto` is regression, of grades the kind that predicts held-out training images better, as of "
-        "numbers with metric `mae` (Huber's loss or ridge); or class means if those predict them better, tried on up to "
+        "numbers with metric `mae` (Huber's loss or ridge); or class means if they predict them better, tried on up to "
         "2,048 features or with fewer than 20 images per class; with over 1,000 classes always class means.",
     )
     regularisation_grid: tuple[float, ...] = setting(
