@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,28 @@ import pandas as pd
 import pytest
 
 from kagglekit.base import devices
+from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.deploy import standalone
+from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads import head_file
+from kagglekit.heads.features import FeatureEngine, Features
+from kagglekit.images import decoding, files
 from kagglekit.models import registry
-from kagglekit.pipeline.methods import table
-from kagglekit.recipe import FeatureSettings, Recipe
+from kagglekit.pipeline import blending
+from kagglekit.pipeline.methods import features_run, table
+from kagglekit.recipe import ComputeSettings, FeatureSettings, Recipe
+from kagglekit.report.saliency import Asked, Attention
 from kagglekit.runs import filenames, record, store
 from kagglekit.runs.record import Blend
 from kagglekit.tasks import kinds
 from kagglekit.tasks.targets import Classes
 from kagglekit.training.budget import Work
+from tests import damage, drawing
 from tests.conftest import Cli, failed, succeeded
 
 DOGS = "dogs-vs-cats"
+SMALL = ("tf_efficientnet_lite0@64", "tf_efficientnet_lite0@96")
 
 
 def run(cli: Cli, home: Path, *words: str) -> store.Run:
@@ -153,12 +164,67 @@ def test_a_wrong_size_is_one_line(cli: Cli, tiny: str) -> None:
     assert "'20' must be sides of at least 32 pixels" in said
 
 
-def test_a_run_on_default_backbones_of_one_name_is_exported(
+def test_a_run_on_default_backbones_of_one_name_has_earlier_layers_and_is_exported(
     cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = ("tf_efficientnet_lite0@64", "tf_efficientnet_lite0@96")
-    monkeypatch.setattr(registry, "DEFAULT_CPU", small)
-    monkeypatch.setattr(registry, "_COSTS", dict(zip(small, (1.0, 1.5), strict=True)))
-    made = run(cli, home, "--sample", "60")
+    monkeypatch.setattr(registry, "DEFAULT_CPU", SMALL)
+    monkeypatch.setattr(registry, "_COSTS", dict(zip(SMALL, (1.0, 1.5), strict=True)))
+    made = run(cli, home, "--sample", "60", "--head", "logistic")
     assert made.finished().backbones == ("tf_efficientnet_lite0@64x64", "tf_efficientnet_lite0@96x96")
+    found = record.read(made.folder / filenames.BLEND, Blend)
+    assert found is not None
+    assert [one.name for one in found.members[2:]] == [features_run.EARLIER, features_run.SIDE_BY_SIDE]
+    fitted = head_file.load(made.folder / filenames.HEADS)
+    widths = [fitted[name].layers[0].mean.shape for name in ("all/0", "all/2", "all")]  # type: ignore[union-attr]
+    assert widths == [(1280,), (608,), (2560,)]
     succeeded(cli("export", made.id))
+
+
+def test_earlier_layers_alone_predict_alike_everywhere(
+    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {features_run.EARLIER: 1.0}
+    monkeypatch.setattr(blending._Chooser, "offered", lambda _: {blending.BEST: lambda _: chosen})
+    data = drawing.dogs(tmp_path)
+    succeeded(cli("run", DOGS, "--data", data, "--backbone", ",".join(SMALL), "--head", "logistic", *damage.QUICK))
+    made = store.Run(damage.only_run(home / DOGS))
+    succeeded(cli("bundle", made.folder, tmp_path / "bundle"))  # exports it, and compares with torch
+    with zipfile.ZipFile(data) as whole:
+        whole.extractall(tmp_path / "data")
+    standalone.main(tmp_path / "bundle", tmp_path / "data", tmp_path / "found.csv")
+    found, expected = pd.read_csv(tmp_path / "found.csv"), pd.read_csv(made.submission)
+    assert np.abs(found["label"] - expected["label"]).max() < 1e-4
+    attention = Attention(FittedRun(made, Console()))
+    image = attention.prepare(decoding.decode(files.read_bytes(made.images("train")["path"][0])[0]))
+    cat, dog = attention.maps([Asked(image, "fold0", label) for label in range(2)])
+    assert cat is not None
+    assert dog is not None
+    assert np.allclose(cat.values, -dog.values, atol=1e-4 * np.abs(cat.values).max())
+    assert cat.values.any()
+
+
+def test_one_backbone_is_used_without_earlier_layers(cli: Cli, home: Path) -> None:
+    made = run(cli, home, "--backbone", SMALL[0], "--sample", "40")
+    assert set(made.record.backbones[0].outputs) == {"pooled", "logits"}
+    assert not (made.folder / filenames.BLEND).exists()
+
+
+def test_features_that_are_cached_without_earlier_layers_stay(tmp_path: Path) -> None:
+    backbone = registry.resolve(SMALL[0], FeatureSettings())
+    data = drawing.dogs(tmp_path)
+    with zipfile.ZipFile(data) as whole, zipfile.ZipFile(io.BytesIO(whole.read("train.zip"))) as train:
+        train.extractall(tmp_path)
+    paths = sorted(map(str, tmp_path.glob("train/*.jpg")))[:6]
+    contents = [files.digest(Path(path).read_bytes()) for path in paths]
+
+    def computed(also: str) -> tuple[FeatureEngine, Features]:
+        engine = FeatureEngine([backbone], ("plain",), "pooled", ComputeSettings(), tmp_path / "store", also=also)
+        return engine, engine.compute(paths, contents, Console())
+
+    _, before = computed("")
+    engine, after = computed("layers")
+    every = np.arange(len(paths))
+    assert np.array_equal(before.rows(every), after.rows(every))
+    assert engine.stored(contents, "layers").rows(every).shape == (6, 1, 304)
+    written = [np.load(path).shape for path in tmp_path.glob("store/*/*.rows.npy")]
+    assert sorted(written) == [(6, 304), (6, 1280)]

@@ -148,8 +148,8 @@ def test_the_mirrored_view_swaps_left_and_right() -> None:
 
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     for view, expected in (("plain", picture), ("mirror", np.fliplr(picture))):
-        request = inference.Request(None, Session(), "pooled", view)  # type: ignore[arg-type]
-        assert (request.run([picture])[0].reshape(2, 4, 3) == expected).all()
+        request = inference.Request(None, Session(), ("pooled",), view)  # type: ignore[arg-type]
+        assert (request.run([picture])[0][0].reshape(2, 4, 3) == expected).all()
 
 
 def test_work_is_done_in_order_and_only_a_little_ahead() -> None:

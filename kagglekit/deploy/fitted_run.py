@@ -90,5 +90,5 @@ def _by_torch(term: Term, images: Mapping[Preprocessing, NDArray[np.uint8]]) -> 
         seen = [pixels if view == PLAIN else np.ascontiguousarray(pixels[:, :, ::-1]) for view in term.views]
         with torch.inference_mode():
             computed = [[rows.numpy() for rows in module(torch.from_numpy(view))] for view in seen]
-        outputs.append([dict(zip(("pooled", "logits"), rows, strict=False)) for rows in computed])
+        outputs.append([dict(zip(onnx_export.OUTPUTS, rows, strict=False)) for rows in computed])
     return term.probabilities(outputs)

@@ -85,20 +85,25 @@ class FeatureEngine:
         compute: ComputeSettings,
         folder: Path,
         *,
+        also: str = "",
         batch_size: int = 0,
         warn: sessions.Say = print,
     ) -> None:
         """Open one session per backbone; `folder` is the store's, `batch_size` 0 chooses by device.
+
+        With `output`, the output `also` is computed, of the backbones that have it.
 
         `warn` gets a message if there is a GPU that can't be opened.
 
         Raises UserError if CUDA is requested but not available, or logits that a backbone does not have.
         """
         self._requests = [
-            request for backbone in backbones for request in _open(backbone, views, output, compute, warn)
+            request for backbone in backbones for request in _open(backbone, views, (output, also), compute, warn)
         ]  # in the order of backbones, then of views
-        self._stores = [RowStore(folder, _address(request)) for request in self._requests]
-        self._num_views = len(views)
+        self._stores = [
+            {each: RowStore(folder, _address(request, each)) for each in request.outputs} for request in self._requests
+        ]
+        self._output, self._num_views = output, len(views)
         on_cpu = any(request.session.device == "cpu" for request in self._requests)
         self.device: devices.Device = "cpu" if on_cpu else "cuda"
         smallest = min((backbone.preprocessing.size for backbone in backbones), key=math.prod)
@@ -125,11 +130,14 @@ class FeatureEngine:
                 self._fill(todo, advance)
         else:
             console.say(f"features: all {len(paths)} images are in the cache")
-        stores = [
-            self._stores[start : start + self._num_views] for start in range(0, len(self._stores), self._num_views)
-        ]
-        widths = [r.backbone.outputs[r.output] for r in self._requests[:: self._num_views]]
-        return Features(contents, stores, widths)
+        return self.stored(contents, self._output)
+
+    def stored(self, contents: Sequence[bytes], output: str) -> Features:
+        """Return features that are computed already, of the backbones that have this output."""
+        stores = [views[output] for views in self._stores if output in views]
+        by_backbone = [stores[start : start + self._num_views] for start in range(0, len(stores), self._num_views)]
+        backbones = [request.backbone for request in self._requests[:: self._num_views] if output in request.outputs]
+        return Features(contents, by_backbone, [backbone.outputs[output] for backbone in backbones])
 
     def seconds_per_image(self, paths: Sequence[str], contents: Sequence[bytes]) -> float:
         """Return the time that an image takes in all views, measured on these; nothing is stored."""
@@ -142,15 +150,21 @@ class FeatureEngine:
         return (time.perf_counter() - started) / len(tasks)
 
     def _missing(self, content: bytes) -> list[int]:
-        return [number for number, store in enumerate(self._stores) if content not in store]
+        return [
+            number
+            for number, stores in enumerate(self._stores)
+            if any(content not in store for store in stores.values())
+        ]
 
     @native_output.decoders_silenced()
     def _fill(self, tasks: Sequence[inference.Task], advance: Advance) -> None:
         flushed = time.monotonic()
         try:
             for result in inference.compute(tasks, self._requests, batch_size=self._batch, workers=self._workers):
-                for number, row in result.rows.items():
-                    self._stores[number].add(result.content, row)
+                for number, rows in result.rows.items():
+                    for store, row in zip(self._stores[number].values(), rows, strict=True):
+                        if result.content not in store:
+                            store.add(result.content, row)
                 if time.monotonic() - flushed > _FLUSH_EVERY:
                     self._flush()
                     flushed = time.monotonic()
@@ -159,22 +173,24 @@ class FeatureEngine:
             self._flush()
 
     def _flush(self) -> None:
-        for store in self._stores:
-            store.flush()
+        for stores in self._stores:
+            for store in stores.values():
+                store.flush()
 
 
 def _open(
-    backbone: Backbone, views: Sequence[str], output: str, compute: ComputeSettings, warn: sessions.Say
+    backbone: Backbone, views: Sequence[str], wanted: tuple[str, str], compute: ComputeSettings, warn: sessions.Say
 ) -> list[inference.Request]:
-    """Open one session; return one request per view."""
-    if output not in backbone.outputs:
+    """Open one session; return one request per view, for the outputs `wanted`, of which the first must be there."""
+    if wanted[0] not in backbone.outputs:
         raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
     session = sessions.open_on(Path(backbone.graph), compute.provider, 1, warn)
-    return [inference.Request(backbone, session, output, view) for view in views]
+    outputs = tuple(output for output in wanted if output in backbone.outputs)
+    return [inference.Request(backbone, session, outputs, view) for view in views]
 
 
-def _address(request: inference.Request) -> dict[str, Any]:
-    """Return the cache key of a request: everything that affects a row except the image's content."""
+def _address(request: inference.Request, output: str) -> dict[str, Any]:
+    """Return the cache key of an output: everything that affects a row except the image's content."""
     return {
         "backbone": request.backbone.name,
         "weights": request.backbone.sha256,
@@ -182,7 +198,7 @@ def _address(request: inference.Request) -> dict[str, Any]:
         "preprocessing": request.backbone.preprocessing.to_plain(),
         "preprocessing_version": decoding.PREPROCESSING_VERSION,
         "view": request.view,
-        "output": request.output,
+        "output": output,
         "precision": "float32" if request.session.device == "cpu" else "tf32",
         "provider": request.session.device,
         "versions": {name: version(name) for name in ("opencv-python-headless", "pillow")}

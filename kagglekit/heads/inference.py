@@ -20,18 +20,18 @@ from kagglekit.models.sessions import Session
 
 @dataclass(frozen=True)
 class Request:
-    """One output of one backbone for one view."""
+    """Outputs of one backbone for one view, which are computed together."""
 
     backbone: Backbone
     session: Session
-    output: str
+    outputs: tuple[str, ...]
     view: str
 
-    def run(self, pixels: Sequence[decoding.Pixels]) -> Floats32:
-        """Return the features (N, D) of N images, uint8 (H, W, 3) each."""
+    def run(self, pixels: Sequence[decoding.Pixels]) -> list[Floats32]:
+        """Return each output's features (N, D) of N images, uint8 (H, W, 3) each."""
         batch = np.stack([image if self.view == "plain" else image[:, ::-1] for image in pixels])
-        (out,) = self.session.run([self.output], {"images": batch})
-        return np.asarray(out, dtype=np.float32)
+        found = self.session.run(self.outputs, {"images": batch})
+        return [np.asarray(out, dtype=np.float32) for out in found]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Computed:
     """One image's features."""
 
     content: bytes
-    rows: dict[int, Floats32] = field(default_factory=dict)
-    """Position of the request -> (D,)."""
+    rows: dict[int, tuple[Floats32, ...]] = field(default_factory=dict)
+    """Position of the request -> a row (D,) of each output."""
 
 
 def compute(tasks: Sequence[Task], requests: Sequence[Request], *, batch_size: int, workers: int) -> Iterator[Computed]:
@@ -82,6 +82,6 @@ def _compute_chunk(chunk: Sequence[Task], requests: Sequence[Request]) -> list[C
     for number, (request, indices) in enumerate(zip(requests, wanted, strict=True)):
         if indices:
             rows = request.run([pixels[index][request.backbone.preprocessing] for index in indices])
-            for index, row in zip(indices, rows, strict=True):
-                results[index].rows[number] = row
+            for index, *row in zip(indices, *rows, strict=True):
+                results[index].rows[number] = tuple(row)
     return results

@@ -6,14 +6,19 @@ import dataclasses
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
 from kagglekit.images.depth import Levels
+from kagglekit.models import efficientnet_lite
 from kagglekit.models.weights import Source, Weights
 from kagglekit.runs.record import BackboneRecord
 
 EXPORT_VERSION = 3
 """Increased whenever the exported graph changes; part of a backbone's cache key."""
+LAYERS: Final = "layers"
+"""The output of a graph that has the features of earlier layers. It came later, and is no part of the version: features
+of the other outputs that are cached, and runs on them, stay valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,8 @@ class Backbone:
     parameters: int
     """Number of parameters."""
     outputs: dict[str, int]
-    """Output of the graph -> its width: `pooled`, and `logits` if the weights have a plain classifier."""
+    """Output of the graph -> its width: `pooled`, `logits` if the weights have a plain classifier, and `layers`, the
+    features of earlier layers, of EfficientNet-lite with one."""
     preprocessing: Preprocessing
     """Preprocessing of its input images."""
     graph: str
@@ -48,6 +54,11 @@ class Backbone:
     def with_levels(self, levels: Levels) -> Backbone:
         """Return the backbone for a data set whose images are decoded with `levels`."""
         return dataclasses.replace(self, preprocessing=dataclasses.replace(self.preprocessing, levels=levels))
+
+    def without_layers(self) -> Backbone:
+        """Return the backbone for those who don't use the features of its earlier layers."""
+        outputs = {name: width for name, width in self.outputs.items() if name != LAYERS}
+        return dataclasses.replace(self, outputs=outputs)
 
     def record(self) -> BackboneRecord:
         """Return the part that a run's record keeps."""
@@ -68,6 +79,11 @@ def exporter() -> dict[str, str]:
     """Return the versions of everything that affects an exported graph."""
     packages = ("timm", "torch", "onnx", "onnxscript")
     return {"export": str(EXPORT_VERSION)} | {package: version(package) for package in packages}
+
+
+def graph_key(name: str) -> dict[str, str]:
+    """Return the versions of everything that affects the graph of a model, with an output that others don't have."""
+    return exporter() | ({LAYERS: "1"} if efficientnet_lite.is_lite(name) else {})
 
 
 def weights_of(backbone: Backbone) -> Weights:

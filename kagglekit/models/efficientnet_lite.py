@@ -1,8 +1,8 @@
 """Templates of EfficientNet-lite graphs, written layer by layer: torch takes several seconds to trace them.
 
-N images, H x W pixels, D features, K logits. The layers, strides and widths are read from timm's model, which is chains
-of convolutions, each with a batch norm and perhaps an activation. `onnx_export` compares the result with torch, as it
-does for all graphs.
+N images, H x W pixels, D features, E features of earlier layers, K logits. The layers, strides and widths are read from
+timm's model, which is chains of convolutions, each with a batch norm and perhaps an activation. `onnx_export` compares
+the result with torch, as it does for all graphs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from kagglekit.models.weights import EMBEDDED
 
 _OPSET, _IR_VERSION = 20, 10
 """Those of torch's exporter."""
+_EARLIER = (-3, -2)
+"""The stages whose last blocks are the earlier layers, at strides 16 and 32. The last stage only widens the maps."""
 
 
 def is_lite(name: str) -> bool:
@@ -25,11 +27,27 @@ def is_lite(name: str) -> bool:
     return name.partition(".")[0] in EMBEDDED
 
 
-def template(model: Any, preprocessing: Preprocessing, names: tuple[str, str, str], prefix: str) -> Any:
-    """Return the ONNX graph of a timm model, uint8 (N, H, W, 3) -> pooled (N, D) and logits (N, K), without weights.
+def maps(model: Any, pixels: Any) -> tuple[Any, list[Any]]:
+    """Return the last maps of a timm model, and those of its earlier layers, from normalised pixels (N, 3, H, W)."""
+    found, stages = model.bn1(model.conv_stem(pixels)), []
+    for stage in model.blocks:
+        found = stage(found)
+        stages.append(found)
+    return model.bn2(model.conv_head(found)), [stages[place] for place in _EARLIER]
 
-    `names` are those of the images, of the pooled features and of the logits. Weights are inputs, called as in the
-    model's state but for the `prefix`.
+
+def pooled(earlier: Sequence[Any]) -> Any:
+    """Return the features of earlier layers, (N, E): the means of their maps, side by side."""
+    import torch
+
+    return torch.cat([each.mean((2, 3)) for each in earlier], dim=1)
+
+
+def template(model: Any, preprocessing: Preprocessing, names: tuple[str, str, str, str], prefix: str) -> Any:
+    """Return the ONNX graph of a timm model without weights.
+
+    uint8 (N, H, W, 3) -> pooled (N, D), logits (N, K) and the features of earlier layers (N, E). `names` are those of
+    the images and of the outputs. Weights are inputs, called as in the model's state but for the `prefix`.
     """
     return _Writer(model, preprocessing, prefix).graph(*names)
 
@@ -46,39 +64,45 @@ class _Writer:
         self._sides: Sequence[int] = preprocessing.size
         """Height and width of the maps that were written last."""
 
-    def graph(self, images: str, pooled: str, logits: str) -> Any:
+    def graph(self, images: str, pooled: str, logits: str, layers: str) -> Any:
         from onnx import TensorProto, helper
 
         model, (height, width) = self._model, self._preprocessing.size
-        maps = self._normalised(images)
-        for layers, has_skip in self._chains():
+        maps, earlier = self._normalised(images), []
+        ends = [model.blocks[place][-1] for place in _EARLIER]
+        for block, chain in self._chains():
             before = maps
-            for convolution, norm in layers:
+            for convolution, norm in chain:
                 maps = self._convolved(maps, convolution, norm)
-            if has_skip:
+            if block is not None and block.has_skip:
                 maps = self._node("Add", [maps, before])
+            if block in ends:
+                earlier.append(self._node("Flatten", [self._node("GlobalAveragePool", [maps])]))
         self._node("Flatten", [self._node("GlobalAveragePool", [maps])], output=pooled)
+        self._node("Concat", earlier, output=layers, axis=1)
         classifier = [self._weight(model.classifier, kind) for kind in ("weight", "bias")]
         self._node("Gemm", [pooled, *classifier], output=logits, transB=1)
         described = helper.make_tensor_value_info
+        features = sum(block.conv_pwl.out_channels for block in ends)
         inputs = [described(images, TensorProto.UINT8, ["batch", height, width, 3]), *self._weights]
         outputs = [
             described(pooled, TensorProto.FLOAT, ["batch", model.num_features]),
             described(logits, TensorProto.FLOAT, ["batch", model.num_classes]),
+            described(layers, TensorProto.FLOAT, ["batch", features]),
         ]
         graph = helper.make_graph(self._nodes, "efficientnet_lite", inputs, outputs, self._constants)
         opset = helper.make_opsetid("", _OPSET)
         return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
 
-    def _chains(self) -> Iterator[tuple[list[tuple[Any, Any]], bool]]:
-        """Yield pairs of convolution and batch norm that follow one another, and whether their input is added."""
+    def _chains(self) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
+        """Yield each block, or None outside of blocks, and its pairs of convolution and batch norm in their order."""
         model = self._model
-        yield [(model.conv_stem, model.bn1)], False
+        yield None, [(model.conv_stem, model.bn1)]
         for stage in model.blocks:
             for block in stage:
                 layers = [part for _, part in block.named_children() if hasattr(part, "weight")]
-                yield list(zip(layers[::2], layers[1::2], strict=True)), block.has_skip
-        yield [(model.conv_head, model.bn2)], False
+                yield block, list(zip(layers[::2], layers[1::2], strict=True))
+        yield None, [(model.conv_head, model.bn2)]
 
     def _normalised(self, images: str) -> str:
         from onnx import TensorProto

@@ -1,9 +1,9 @@
 """Export of timm models to ONNX graphs: uint8 images in, pooled features and logits out.
 
-N images, H x W pixels, D features, K logits. A graph contains the normalisation, so that no caller can forget it.
-Tracing a model takes torch several seconds and does not depend on the weights. The traced graph is kept as
-a template without weights; models of the same architecture are made from it in a second or two. EfficientNet-lite's
-template needs no tracing.
+N images, H x W pixels, D features, E features of earlier layers, K logits. A graph contains the normalisation, so that
+no caller can forget it. Tracing a model takes torch several seconds and does not depend on the weights. The traced
+graph is kept as a template without weights; models of the same architecture are made from it in a second or two.
+EfficientNet-lite's template needs no tracing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kagglekit.base import devices, storage
 from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.models import efficientnet_lite, sessions, timm_models
-from kagglekit.models.backbone import Backbone, exporter
+from kagglekit.models.backbone import LAYERS, Backbone, exporter, graph_key
 from kagglekit.models.weights import Weights
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ TOLERANCE = 1e-3
 """Largest accepted difference between torch and onnxruntime, relative to the largest output."""
 IMAGES = "images"
 """Name of the input."""
-_OUTPUTS = ("pooled", "logits")
-"""Names of the outputs; graphs without a plain classifier have the first only."""
+OUTPUTS = ("pooled", "logits", LAYERS)
+"""Names of the outputs; graphs without a plain classifier have the first only, and only EfficientNet-lite has all."""
 _MODEL = "model."
 """Prefix of the names of the model's own weights; other tensors belong to the preprocessing."""
 
@@ -53,9 +53,9 @@ def _export(name: str, weights: Weights, image_size: timm_models.Size, folder: P
     stamp = storage.stamp(path)  # before the content: a change in between is noticed next time
     sha256 = storage.file_sha256(path)
     preprocessing = timm_models.preprocessing_of(model, image_size)
-    key = storage.digest([name, sha256, list(preprocessing.size), exporter()])
+    key = storage.digest([name, sha256, list(preprocessing.size), graph_key(name)])
     graph, template = folder / f"{name}-{key}.onnx", folder / f"{name}-{key}.template.onnx"
-    outputs = _write(name, model, preprocessing, graph, template)
+    outputs = _write(model, preprocessing, graph, template)
     return Backbone(
         name=name,
         source=weights.source,
@@ -101,7 +101,7 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
 def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], classes: int = 0) -> onnx.ModelProto:
     """Fill a template with weights, given by timm's names.
 
-    `classes` is the number of classes of the weights' head, if it differs from the template's.
+    `classes` is the number of classes of the weights' own head; no other head sees the earlier layers then.
     """
     import onnx
 
@@ -114,9 +114,11 @@ def _filled(template: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], clas
     images = [value for value in graph.input if value.name == IMAGES]
     del graph.input[:], graph.value_info[:]  # its shapes may be those of another head
     graph.input.extend(images)
-    for output in graph.output:
-        if output.name == "logits" and classes:
+    for output in list(graph.output) if classes else ():
+        if output.name == "logits":
             output.type.tensor_type.shape.dim[1].dim_value = classes
+        elif output.name == LAYERS:
+            graph.output.remove(output)
     return _optimised(model)
 
 
@@ -167,11 +169,13 @@ def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
 def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> torch.nn.Module:
     """Return a module from uint8 images to pooled features, and to logits if they are one layer on top.
 
-    With `whole`, it always returns logits, computed by the model's whole head.
+    After them it returns the features of earlier layers, if the graph has them. With `whole`, it returns pooled
+    features and logits in any case, computed by the model's whole head.
     """
     import torch
 
     plain = not whole and _has_plain_classifier(model, preprocessing)
+    lite = plain and efficientnet_lite.is_lite(model.pretrained_cfg["architecture"])
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -185,7 +189,12 @@ def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> to
 
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
             pixels = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
-            maps = self.model.forward_features((pixels - self.pixel_mean) / self.pixel_std)
+            pixels = (pixels - self.pixel_mean) / self.pixel_std
+            if lite:
+                maps, earlier = efficientnet_lite.maps(self.model, pixels)
+                pooled = self.model.forward_head(maps, pre_logits=True)
+                return pooled, self.model.get_classifier()(pooled), efficientnet_lite.pooled(earlier)
+            maps = self.model.forward_features(pixels)
             pooled = self.model.forward_head(maps, pre_logits=True)  # (N, D)
             if whole:
                 return pooled, self.model.forward_head(maps)  # (N, D), (N, K)
@@ -206,7 +215,7 @@ def _trace(wrapped: torch.nn.Module, preprocessing: Preprocessing, *, outputs: i
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=[IMAGES],
-            output_names=_OUTPUTS[:outputs],
+            output_names=OUTPUTS[:outputs],
             optimize=False,
             verbose=False,
         )
@@ -260,7 +269,7 @@ def _threads() -> int:
     return max(1, devices.cores() // 2)
 
 
-def _write(name: str, model: Any, preprocessing: Preprocessing, path: Path, template: Path) -> dict[str, int]:
+def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path) -> dict[str, int]:
     """Export, compare with torch at two batch sizes, and only then move the files into place."""
     import onnx
     import torch
@@ -271,8 +280,8 @@ def _write(name: str, model: Any, preprocessing: Preprocessing, path: Path, temp
     with torch.inference_mode():
         expected = [out.numpy() for out in wrapped(images)]
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    if efficientnet_lite.is_lite(name) and len(expected) == len(_OUTPUTS):
-        empty = efficientnet_lite.template(model, preprocessing, (IMAGES, *_OUTPUTS), _MODEL)
+    if len(expected) == len(OUTPUTS):
+        empty = efficientnet_lite.template(model, preprocessing, (IMAGES, *OUTPUTS), _MODEL)
         whole = _filled(empty, weights)
     else:
         traced = _trace(wrapped, preprocessing, outputs=len(expected))
@@ -282,14 +291,14 @@ def _write(name: str, model: Any, preprocessing: Preprocessing, path: Path, temp
         _compare(temporary, images.numpy(), expected, path.stem)
     with storage.replacing(template) as temporary:
         onnx.save(empty, temporary)
-    return {name: out.shape[1] for name, out in zip(_OUTPUTS, expected, strict=False)}
+    return {name: out.shape[1] for name, out in zip(OUTPUTS, expected, strict=False)}
 
 
 def _compare(path: Path, images: NDArray[np.uint8], expected: Sequence[NDArray[Any]], name: str) -> None:
     """Raise UserError where the outputs for one image or for all (N, H, W, 3) differ from the `expected` ones."""
     session = sessions.Session(path, "cpu", _threads())
     for count in (1, len(images)):
-        found = session.run(_OUTPUTS[: len(expected)], {IMAGES: images[:count]})
+        found = session.run(OUTPUTS[: len(expected)], {IMAGES: images[:count]})
         for torch_out, onnx_out in zip((out[:count] for out in expected), found, strict=True):
             difference = float(np.abs(torch_out - onnx_out).max() / max(np.abs(torch_out).max(), 1e-9))
             if difference > TOLERANCE:

@@ -20,7 +20,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import backbones_folder
 from kagglekit.images.decoding import Preprocessing
 from kagglekit.models import mounted_weights, weights
-from kagglekit.models.backbone import Backbone, exporter
+from kagglekit.models.backbone import Backbone, graph_key
 from kagglekit.recipe import FeatureSettings
 
 _SMALLEST = 32
@@ -123,7 +123,7 @@ def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
         "image_size": size,
-        "made_by": exporter(),
+        "made_by": graph_key(name),
     }
 
 

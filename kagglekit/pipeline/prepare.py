@@ -171,7 +171,8 @@ def ready(data: Known, decided: Decision, console: Console) -> Job:
         except UserError:  # for example, the hub does not answer: the next command may decide differently
             store.forget(workspace, data.key)
             raise
-    used = [each.with_levels(data.tables.levels) for each in used]
+    method = table.get(settled.training.method)
+    used = method.using([each.with_levels(data.tables.levels) for each in used])
     this = store.open_run(
         workspace,
         data.key

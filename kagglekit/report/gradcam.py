@@ -27,17 +27,30 @@ def evidence(model: Any, batch: Any, maps: Any, head: Callable[[Any], Any], labe
 
     `maps` is the output of `forward_features` for `batch` (N, 3, H, W). `head` turns it into scores (N, C).
     """
-    from captum.attr import LayerGradCam
-
     grid = model.forward_intermediates(batch[:1], indices=1, output_fmt="NCHW", intermediates_only=True)[-1].shape[-2:]
     layout = _Layout.of(model, maps, tuple(grid))
     if layout is None:
         return None
-    tail = _tail(layout, head)
-    found = LayerGradCam(tail, tail.maps).attribute(maps.detach(), target=labels)
+    found = _by_position(layout, maps, head, labels)
     if not found.abs().max() and hasattr(model, "blocks"):
         # the score depends on a class token only, which attends to the positions in the last block
         found = _before_last_block(model, batch, layout, head, labels)
+    return _values(found)
+
+
+def evidence_in(maps: Any, head: Callable[[Any], Any], labels: Any) -> Maps:
+    """Return the same of maps (N, D, h, w) of earlier layers, which `head` turns into scores (N, C)."""
+    return _values(_by_position(_Layout("maps", tuple(maps.shape[-2:])), maps, head, labels))
+
+
+def _by_position(layout: _Layout, maps: Any, head: Callable[[Any], Any], labels: Any) -> Any:
+    from captum.attr import LayerGradCam
+
+    tail = _tail(layout, head)
+    return LayerGradCam(tail, tail.maps).attribute(maps.detach(), target=labels)
+
+
+def _values(found: Any) -> Maps:
     values = found.detach().cpu().numpy()[:, 0]
     return np.asarray(values * values[0].size, np.float32)  # a position of a coarse grid covers more of the image
 

@@ -18,6 +18,8 @@ from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads.layers import Head, scores_by_torch
 from kagglekit.images.decoding import Pixels, Preprocessing
+from kagglekit.models import efficientnet_lite
+from kagglekit.models.backbone import LAYERS
 from kagglekit.pipeline.methods.fitted import Network, Term
 from kagglekit.pipeline.views import PLAIN
 from kagglekit.report import gradcam
@@ -116,7 +118,8 @@ class Attention:
             head = None if term.head is None else self._scores(term, term.head)
             for view, classes in zip(term.views, term.view_classes, strict=True):
                 mirrored, wanted = view != PLAIN, np.array(classes)[labels]
-                for network, maps in self._of_view(term.networks, asked, head, wanted, mirrored=mirrored):
+                of_view = self._of_layers if term.output == LAYERS else self._of_view
+                for network, maps in of_view(term.networks, asked, head, wanted, mirrored=mirrored):
                     for evidence, image, values in zip(found, asked, term.weight * maps, strict=True):
                         box = image.image.seen[network.backbone.preprocessing]
                         evidence.append(Evidence(values[:, ::-1] if mirrored else values, box))
@@ -157,12 +160,39 @@ class Attention:
                 found.append((network, evidence))
         return found
 
+    def _of_layers(
+        self,
+        networks: Sequence[Network],
+        asked: Sequence[Asked],
+        head: Callable[[Sequence[Any]], Any] | None,
+        labels: NDArray[np.int64],
+        *,
+        mirrored: bool,
+    ) -> list[tuple[Network, Maps]]:
+        """Return the same for a head on earlier layers, of each of them."""
+        import torch
+
+        assert head is not None
+        images = [image.image for image in asked]
+        every: list[tuple[Network, Any]] = []
+        for network in networks:
+            batch = normalised(images, network.backbone.preprocessing, mirrored=mirrored).to(self.device)
+            with torch.no_grad():
+                every += [(network, maps) for maps in efficientnet_lite.maps(self.model(network), batch)[1]]
+        wanted = torch.from_numpy(labels).to(self.device)
+        rows = [efficientnet_lite.pooled([maps]) for _, maps in every]
+
+        def at(place: int) -> Callable[[Any], Any]:
+            return lambda maps: head([*rows[:place], efficientnet_lite.pooled([maps]), *rows[place + 1 :]])
+
+        return [(network, gradcam.evidence_in(maps, at(place), wanted)) for place, (network, maps) in enumerate(every)]
+
     def _scores(self, term: Term, head: Head) -> Callable[[Sequence[Any]], Any]:
-        """Return a function from the pooled features of all networks (N, D) to the head's scores (N, C)."""
+        """Return a function from the features of all networks (N, D), pooled at first, to the head's scores (N, C)."""
         import torch
 
         scores = scores_by_torch(head, self.device)
-        if term.output == "pooled":
+        if term.output != "logits":
             return lambda rows: scores(torch.cat(list(rows), dim=1))
         classifiers = [self.model(network).get_classifier() for network in term.networks]
 

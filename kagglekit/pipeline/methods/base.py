@@ -22,6 +22,7 @@ from kagglekit.base.shortlists import Wide
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
+from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
@@ -71,6 +72,10 @@ class Method(ABC):
     def search_space(self, competition: Competition, device: devices.Device) -> Mapping[str, str]:  # noqa: ARG002
         """Return setting -> values for `tune` to search, as `--search` takes them; none if nothing is to be tuned."""
         return {}
+
+    def using(self, backbones: Sequence[Backbone]) -> list[Backbone]:
+        """Return the backbones with the outputs that the method uses."""
+        return [backbone.without_layers() for backbone in backbones]
 
     # --- during a run
 

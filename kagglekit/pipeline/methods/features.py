@@ -1,14 +1,14 @@
 """Method "features": frozen backbones with one head per fold, and one head on all training images.
 
-Several backbones are members: heads see each alone, and all side by side, and what they predict is blended if a gain
-is proven.
+Several backbones are members: heads see each alone, the earlier layers of those that give them, and all side by side,
+and what they predict is blended if a gain is proven.
 
 N: training images, R: readable test images, V: views, D: features, C: classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kagglekit.base import devices, distributed
@@ -16,17 +16,25 @@ from kagglekit.base.console import Console
 from kagglekit.competitions.competition import Competition
 from kagglekit.heads import head_file, heads
 from kagglekit.models import registry, weights
+from kagglekit.models.backbone import LAYERS, Backbone
 from kagglekit.pipeline import views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import members, pseudo_heads
 from kagglekit.pipeline.methods.base import Method
-from kagglekit.pipeline.methods.features_run import SIDE_BY_SIDE, FeaturesRun, head_name, read_members
-from kagglekit.pipeline.methods.fitted import Fitted, Network, Term
+from kagglekit.pipeline.methods.features_run import (
+    EARLIER,
+    SIDE_BY_SIDE,
+    FeaturesRun,
+    head_name,
+    member_names,
+    read_members,
+)
+from kagglekit.pipeline.methods.fitted import Fitted, Network, Output, Term
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
-from kagglekit.runs import filenames, record
+from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task
@@ -110,6 +118,10 @@ class FrozenFeatures(Method):
             "mlp_dropout": "0..0.8",
         } | mirrored
 
+    def using(self, backbones: Sequence[Backbone]) -> list[Backbone]:
+        """Return the backbones; several are used with the features of earlier layers."""
+        return list(backbones) if len(backbones) > 1 else super().using(backbones)
+
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages; with several backbones, those of members and their blend too."""
         found = _STAGES if len(job.backbones) == 1 else _STAGES_OF_MEMBERS
@@ -149,14 +161,14 @@ class FrozenFeatures(Method):
         weights = {member: 1.0} if member else members.kept_weights(run) if names else {SIDE_BY_SIDE: 1.0}
         terms = []
         for name, weight in weights.items():
-            own = run.backbones if name == SIDE_BY_SIDE else [run.backbones[names.index(name)]]
-            networks = [Network(backbone.name, backbone) for backbone in own]
+            networks = [Network(backbone.name, backbone) for backbone in _seen(run, name, names)]
+            output: Output = LAYERS if name == EARLIER else run.recipe.features.output
             term = Term(
                 networks=tuple(networks),
                 views=seen,
                 view_classes=run.classes_in(seen),
                 head=heads_by_name[head_name(part, name, names)],
-                output=run.recipe.features.output,
+                output=output,
                 weight=weight,
             )
             terms.append(term)
@@ -169,5 +181,14 @@ class FrozenFeatures(Method):
 
 
 def _names(run: Run) -> list[str]:
-    """Return the names of the members of single backbones. Runs with one backbone, and older runs, have none."""
-    return record.names_of(run.record.backbones) if members.are_blended(run) else []
+    """Return the names of the members beside all backbones. Runs with one backbone, and older runs, have none."""
+    return member_names(run.record.backbones) if members.are_blended(run) else []
+
+
+def _seen(run: FinishedRun, member: str, names: Sequence[str]) -> list[Backbone]:
+    """Return the backbones that the heads of a member see."""
+    if member == SIDE_BY_SIDE:
+        return run.backbones
+    if member == EARLIER:
+        return [own for own, then in zip(run.backbones, run.record.backbones, strict=True) if LAYERS in then.outputs]
+    return [run.backbones[names.index(member)]]

@@ -24,6 +24,7 @@ from kagglekit.heads import head_file, heads, prediction
 from kagglekit.heads.features import FeatureEngine, FeatureRows, Features
 from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
+from kagglekit.models.backbone import LAYERS
 from kagglekit.pipeline import blending, views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked
@@ -35,11 +36,13 @@ from kagglekit.pipeline.predictions import Candidate, Predictions
 from kagglekit.pipeline.watching import Watcher
 from kagglekit.recipe import HeadSettings
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import TRANSDUCTIVE
+from kagglekit.runs.record import TRANSDUCTIVE, BackboneRecord
 from kagglekit.runs.store import Run
 
 SIDE_BY_SIDE = "side by side"
 """The member whose heads see the features of all backbones."""
+EARLIER = "earlier layers"
+"""The member whose heads see the features of earlier layers, of all backbones that give them."""
 
 
 class FeaturesRun(MembersRun):
@@ -54,9 +57,14 @@ class FeaturesRun(MembersRun):
             )
         self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
 
-    @cached_property
+    @property
     def features(self) -> Features:
         """Features of the training images, then of the readable test images. Missing ones are computed."""
+        return self._computed[0]
+
+    @cached_property
+    def _computed(self) -> tuple[Features, Features]:
+        """The features, and those of earlier layers."""
         job = self.job
         engine = FeatureEngine(
             job.backbones,
@@ -64,6 +72,7 @@ class FeaturesRun(MembersRun):
             job.recipe.features.output,
             job.recipe.compute,
             job.workspace.features,
+            also=LAYERS,
             batch_size=job.batch_size,
             warn=job.console.warn,
         )
@@ -75,16 +84,17 @@ class FeaturesRun(MembersRun):
             )
         self.write_device(engine.device)
         paths = [*self.table["path"], *self.readable["path"]]
-        return engine.compute(paths, [*self.contents, *self.test_contents], job.console)
+        contents = [*self.contents, *self.test_contents]
+        return engine.compute(paths, contents, job.console), engine.stored(contents, LAYERS)
 
     @cached_property
     def names(self) -> list[str]:
-        """What the members of single backbones are called."""
-        return record.names_of([backbone.record() for backbone in self.job.backbones])
+        """What the members beside all backbones are called."""
+        return member_names([backbone.record() for backbone in self.job.backbones])
 
     @cached_property
     def members(self) -> list[Member]:
-        """What the heads predict on each backbone alone, and on all side by side."""
+        """What the heads predict on each backbone alone, on earlier layers, and on all side by side."""
         return self._read_members()
 
     def _read_members(self, rounds: int = 0) -> list[Member]:
@@ -97,7 +107,9 @@ class FeaturesRun(MembersRun):
         every = {SIDE_BY_SIDE: self.features}
         if len(self.names) == 1:
             return every
-        return every | {name: self.features.of_backbone(place) for place, name in enumerate(self.names)}
+        earlier = {EARLIER: self._computed[1]} if EARLIER in self.names else {}
+        alone = [self.features.of_backbone(place) for place in range(len(self.job.backbones))]
+        return every | dict(zip(self.names, alone, strict=False)) | earlier
 
     def training(self, seen: Features) -> Training:
         """Return the training data of heads that see some features."""
@@ -193,7 +205,7 @@ class FeaturesRun(MembersRun):
         return replace(own, rows=rows, truth=np.concatenate([own.truth, np.zeros(more, own.truth.dtype)]), groups=None)
 
     def _write(self, together: str, apart: str, ids: list[str], found: Mapping[str, Wide]) -> None:
-        """Write the predictions of heads on all backbones to one file, and those on each alone, if any, to another."""
+        """Write the predictions of heads on all backbones to one file, and those of other members to another."""
         self.run.write_probabilities(together, ids, found[SIDE_BY_SIDE], self.labels)
         if len(found) > 1:
             self._write_views(apart, ids, {name: found[name] for name in self.names})
@@ -269,13 +281,19 @@ def _view(member: str, number: int) -> str:
     return f"{member}, round {number}"
 
 
+def member_names(backbones: Sequence[BackboneRecord]) -> list[str]:
+    """Return the names of the members beside all backbones: of single ones, and of earlier layers if there are any."""
+    earlier = [EARLIER] if any(LAYERS in backbone.outputs for backbone in backbones) else []
+    return [*record.names_of(backbones), *earlier]
+
+
 def head_name(part: str, member: str, names: Sequence[str]) -> str:
     """Return the name of a member's head in the file of heads."""
     return part if member == SIDE_BY_SIDE else f"{part}/{names.index(member)}"
 
 
 def read_members(run: Run, labels: Sequence[str], names: Sequence[str], asked: Asked, rounds: int = 0) -> list[Member]:
-    """Return what the heads predict on all backbones, and if there are several, on each alone.
+    """Return what the heads predict on all backbones, and what those of the other members in `names` do, if any.
 
     With `rounds` of pseudo-labels it is what the heads predict that were fitted in the last of them.
     """

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 WHOLE = "all"
 """Name of the part that predicts the test set. The other parts, `fold0` …, predict their held-out images."""
 
+Output = Literal["pooled", "logits", "layers"]
+
 
 @dataclass(frozen=True)
 class Network:
@@ -83,7 +85,7 @@ class Term:
     """For each view, the class that an image of class c shows, (V, C)."""
     head: Head | None = None
     """Head on the concatenated outputs of all networks; None if each network has its own head."""
-    output: Literal["pooled", "logits"] = "logits"
+    output: Output = "logits"
     """Output of the networks that is used."""
     weight: float = 1.0
 
