@@ -151,7 +151,7 @@ def test_a_blend_that_is_but_a_transductive_member_names_it(
 def test_a_killed_blend_goes_on(cli: Cli, runs: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("blend", DOGS, *runs[:2], "--no-report")
     with monkeypatch.context() as patch:
-        patch.setattr(postprocess, "choose", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(postprocess, "choose", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert cli(*words).code != 0
     blend = newest(home)
     chosen = (blend / "blend.json").stat().st_mtime_ns

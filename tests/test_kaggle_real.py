@@ -52,7 +52,7 @@ def test_one_command_goes_from_kaggle_to_a_scored_submission(kaggle: State, dogs
         else ["tf_efficientnet_lite0"]
     )
     assert result["out_of_fold"] < (0.04 if SOAK else 0.065)  # 0.031 on the machine it was developed on
-    assert result["accuracy"] > 0.985
+    assert result["accuracy"] > 0.98
     sent = kaggle.uploads["uploaded"]
     assert sent == (run / "submission.csv").read_bytes()
     submission = pd.read_csv(run / "submission.csv")
