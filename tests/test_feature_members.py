@@ -24,8 +24,9 @@ from kagglekit.models import registry
 from kagglekit.pipeline import blending
 from kagglekit.pipeline.methods import features_run, table
 from kagglekit.recipe import ComputeSettings, FeatureSettings, Recipe
+from kagglekit.report import facts
 from kagglekit.report.saliency import Asked, Attention
-from kagglekit.runs import filenames, record, store
+from kagglekit.runs import filenames, findings, record, store
 from kagglekit.runs.record import Blend
 from kagglekit.tasks import kinds
 from kagglekit.tasks.targets import Classes
@@ -118,6 +119,8 @@ def test_a_crop_belongs_to_its_backbone(cli: Cli, home: Path, tiny: str) -> None
     assert second == f"{first}@squash"
     assert [one.preprocessing["crop"] for one in made.record.backbones] == ["centre", "squash"]
     succeeded(cli("export", made.id))
+    assert second in succeeded(cli("info", made.id)).out
+    assert second in dict(facts.facts(findings.read(made))["Run"])["backbone"]
 
 
 def test_two_sizes_of_a_backbone_are_members(cli: Cli, home: Path, tiny: str, specs: tuple[str, str]) -> None:

@@ -13,7 +13,7 @@ from kagglekit.data.project import Project
 from kagglekit.pipeline import steps, summary
 from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
-from kagglekit.runs.record import Sent
+from kagglekit.runs.record import Sent, names_of
 from kagglekit.tasks.seconds import ACCURACY
 
 _SHOWN_COLUMNS = 4
@@ -91,7 +91,8 @@ def _info_run(run: run_folders.Run, console: Console) -> None:
     shown = {key: value for key, value in record.to_plain().items() if key not in hidden and value != ""}
     rows = [(key, _plain(value)) for key, value in shown.items()]
     rows += [
-        (f"backbone {each.name}", f"{each.source}, {each.licence}, sha256 {each.sha256}") for each in record.backbones
+        (f"backbone {name}", f"{each.source}, {each.licence}, sha256 {each.sha256}")
+        for name, each in zip(names_of(record.backbones), record.backbones, strict=True)
     ]
     console.table(f"run {run.id} of {record.competition.name}", ("", ""), rows)
     console.say((run.folder / filenames.RECIPE).read_text(encoding="utf-8").rstrip())
@@ -203,7 +204,7 @@ def _run_row(
     With `several` metrics, each score says its own, and only those of one are sorted.
     """
     record, result = run.record, run.result
-    backbones = ", ".join(each.name for each in record.backbones)
+    backbones = ", ".join(names_of(record.backbones))
     method = _method(run)
     if result is None:
         return (run.synthetic, True, False, "", 0.0), (

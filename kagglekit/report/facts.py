@@ -13,6 +13,7 @@ from kagglekit.recipe import Recipe
 from kagglekit.report import stats
 from kagglekit.report.charts import Curve
 from kagglekit.runs.findings import Findings
+from kagglekit.runs.record import names_of
 
 OWN = "this run"
 """Name of the run among the leaderboard scores."""
@@ -41,7 +42,10 @@ def facts(found: Findings) -> Mapping[str, Facts]:
     groups = f" of {found.table['group'].nunique()} groups" if "group" in found.table else ""
     left_out = [f"{result.quarantined} unreadable (training and test)"] if result.quarantined else []
     left_out += [f"{record.dropped} dropped by drops.csv"] if record.dropped else []
-    backbones = [f"{b.name} ({b.parameters / 1e6:.1f} M parameters, {b.licence})" for b in record.backbones]
+    backbones = [
+        f"{name} ({one.parameters / 1e6:.1f} M parameters, {one.licence})"
+        for name, one in zip(names_of(record.backbones), record.backbones, strict=True)
+    ]
     scored = f"{result.scored_images}{groups}"
     return {
         "Run": [
