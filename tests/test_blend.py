@@ -86,11 +86,12 @@ def test_all_runs_that_fit_are_blended_into_a_run_like_any_other(cli: Cli, runs:
     assert [name for name in names if "/" not in name] == ids
     inside = [name.partition("/")[2] for name in names if "/" in name]
     assert inside == [f"{number}-{view}" for number in (0, 1) for view in ("plain", "mirror", "augmented")]
-    assert {"best member", "mean of runs", "convex weights", "greedy weights"} <= {way["name"] for way in found["ways"]}
+    ways = {way["name"] for way in found["ways"]}
+    assert {"best member", "equal weights", "convex weights", "greedy weights"} <= ways
     for way in found["ways"]:
         for weights in (way["weights"], *way["parts"].values()):
             assert sum(weights.values()) == pytest.approx(1)
-    for words in (*names, "mean of runs", "90% interval"):
+    for words in (*names, "equal weights", "90% interval"):
         assert words in done.out
     assert read(blend, "result.json")["method"] == "blend"
     sample = pd.read_csv(blend / "submission.csv")

@@ -27,7 +27,7 @@ from kagglekit.pipeline.gates import Scored
 from kagglekit.tasks.activations import Activation
 from kagglekit.tasks.task import Task, Truth
 
-BEST, BEST_OF_ALL, MEAN = "best member", "best member of all", "mean of runs"
+BEST, BEST_OF_ALL, MEAN = "best member", "best member of all", "equal weights"
 CONVEX, GREEDY, RANKS = "convex weights", "greedy weights", "mean of ranks"
 _LEAST = 1e-3
 """Smaller weights are rounded to zero."""
