@@ -84,7 +84,7 @@ def export_at_once(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = storage.read_json(pointer)
     contents = [graph.read_bytes(), Path(record["template"]).read_bytes()]
 
-    def copied(_name: str, _model: object, _preprocessing: object, *paths: Path) -> Any:
+    def copied(_model: object, _preprocessing: object, *paths: Path) -> Any:
         for path, content in zip(paths, contents, strict=True):
             with storage.replacing(path) as temporary:
                 temporary.write_bytes(content)
