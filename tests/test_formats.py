@@ -429,3 +429,13 @@ def test_a_file_of_any_format_is_checked_against_the_data(
     with pytest.raises(UserError, match="mine.csv was not sent, Kaggle would refuse it: ") as caught:
         select.check(select.Choice(mine, None), project, Console(said))
     assert words in str(caught.value)
+
+
+def test_white_space_of_a_sample_submission_has_no_meaning_unless_a_class_has_it() -> None:
+    form, target = ClassLabel(label="kind"), Classes(["1 ", "0"])
+
+    def fault(*cells: str) -> str:
+        return form.sample_fault(pd.DataFrame({"id": ["a", "b"], "kind": cells}, dtype="str"), target)
+
+    assert fault("1 ", "1 ") == fault("0 ", " 0") == ""
+    assert "have no class of the competition" in fault("1", "1")

@@ -48,6 +48,10 @@ class _OfNames(Submission):
         fault = super().sample_fault(sample, target)
         return "" if fault and self._fits_anywhere(sample, target) else fault
 
+    def stripped(self, cells: pd.Series[str], target: Target) -> pd.Series[str]:
+        """Return cells (N,) without the white space around them, unless a name has it."""
+        return cells.where(cells.isin(list(renamed(self.write, target))), cells.str.strip())
+
     def sample_remark(self, sample: pd.DataFrame, target: Target) -> str:
         """Return that some values are placeholders."""
         fault = super().sample_fault(sample, target)

@@ -185,12 +185,16 @@ class Submission(ABC):
         sample = sample if filled.all() else sample[filled]
         values = self.typed(sample).drop(columns=self.id)
         if not self.holds_numbers:
-            values = values.apply(lambda cells: cells.str.strip())
+            values = values.apply(lambda cells: self.stripped(cells, target))
 
         def shown(row: int) -> str:
             return " ".join(sample.drop(columns=self.id).iloc[row].tolist())[:60]
 
         return next(faults.named(self.faults(values, target), sample[self.id].tolist(), shown), "")
+
+    def stripped(self, cells: pd.Series[str], target: Target) -> pd.Series[str]:  # noqa: ARG002
+        """Return cells (N,) of a sample submission without the white space around them, which has no meaning."""
+        return cells.str.strip()
 
     def sample_remark(self, sample: pd.DataFrame, target: Target) -> str:  # noqa: ARG002
         """Return what values of a sample submission make doubtful; empty if nothing is."""
