@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from kagglekit.base.errors import UserError
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.models import mounted_weights, registry
-from kagglekit.pipeline import racing
+from kagglekit.pipeline import raced, racing
 from kagglekit.recipe import FeatureSettings
-from kagglekit.runs import filenames, record, store
+from kagglekit.runs import filenames, store
 from kagglekit.runs.record import Race
+from kagglekit.training import budget
+from tests import drawing, trainers
 from tests.conftest import TINY, Cli, failed, succeeded
 
 DOGS = "dogs-vs-cats"
@@ -55,7 +58,7 @@ def run(cli: Cli, home: Path, *words: str) -> tuple[store.Run, Race | None, str]
     done = succeeded(cli("run", DOGS, "--method", "features", "--set", "folds=3", *words))
     made = set(home.glob("*/synthetic/runs/*")) - before or before
     (folder,) = made
-    return store.Run(folder), record.read(folder / filenames.RACE, Race), done.out
+    return store.Run(folder), store.Run(folder).race, done.out
 
 
 def test_attached_weights_are_candidates_if_their_training_is_known(attached: Path) -> None:
@@ -83,8 +86,16 @@ def test_all_candidates_are_members_where_there_is_time(cli: Cli, home: Path, sm
     assert found.chosen == (small, other)
     assert {one.verdict for one in found.entrants} == {"chosen"}
     assert all(one.seconds and not one.images for one in found.entrants)
-    assert "race of backbones" in said
     assert made.finished().backbones == (f"{TINY}@160x160", f"{TINY}@96x96")
+    for told in (said, succeeded(cli("info", made.id)).out, succeeded(cli("report", made.id, "--text")).out):
+        assert raced.TITLE in told
+        assert told.count("chosen") >= len(found.entrants)
+    succeeded(cli("report", made.id))
+    page = (made.folder / filenames.REPORT).read_text(encoding="utf-8")
+    assert page.count('href="#race"') == page.count('<section id="race">') == 1
+    assert all(html.escape(cell) in page for row in raced.rows(found) for cell in row)
+    (made.folder / filenames.RACE).unlink()
+    assert raced.TITLE not in succeeded(cli("info", made.id)).out
 
 
 def test_a_race_on_a_sample_keeps_the_better_one_and_is_held_once(
@@ -105,6 +116,29 @@ def test_a_race_on_a_sample_keeps_the_better_one_and_is_held_once(
     assert again.id == made.id
     assert same == found
     assert "race of backbones" in said
+
+
+def test_with_auto_the_race_is_of_the_features_run(
+    cli: Cli, home: Path, small: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backbone that is trained is the one that the race has chosen."""
+    monkeypatch.setattr(registry, "DEFAULT_TRAINED_CPU", (small,))
+    monkeypatch.setattr(budget, "MIN_IMAGES", 10)
+    trainers.spare(monkeypatch)
+    times = iter((0.001, 1000.0))
+    monkeypatch.setattr(FeatureEngine, "seconds_per_image", lambda *_: next(times))
+    words = ["run", DOGS, "--data", str(drawing.dogs(tmp_path, train=40)), "--method", "auto", "--no-report"]
+    words += ["--backbone", f"auto,{other}", "--folds", "2", "--budget", "30m"]
+    said = succeeded(cli(*words, "--set", "image_size=32", "--set", "phases=all epochs=1", "--set", "finish=")).out
+    assert said.count(raced.TITLE) == 1
+    by_method = {one.settings["method"]: one for one in map(store.Run, (home / DOGS / "runs").iterdir())}
+    assert set(by_method) == {"features", "finetune", "blend"}
+    race = by_method["features"].race
+    assert race is not None
+    assert race.chosen == (small,)
+    assert by_method["finetune"].race is None
+    shown = {name: raced.TITLE in succeeded(cli("info", one.id)).out for name, one in by_method.items()}
+    assert shown == {"features": True, "finetune": False, "blend": False}
 
 
 def test_what_is_too_slow_for_the_budget_leaves(

@@ -10,7 +10,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
 from kagglekit.competitions.competition import Competition
 from kagglekit.data.project import Project
-from kagglekit.pipeline import steps, summary
+from kagglekit.pipeline import raced, steps, summary
 from kagglekit.runs import filenames
 from kagglekit.runs import store as run_folders
 from kagglekit.runs.record import Sent, names_of
@@ -100,6 +100,7 @@ def _info_run(run: run_folders.Run, console: Console) -> None:
         console.warn("this run is not finished: repeat its command to resume it")
         return
     console.table(f"result: {_scored_by(result.metric, result.lower_is_better)}", ("", ">"), summary.facts(result))
+    raced.show(run.race, console)
     steps.show(result, console)
     console.say(f"submission: {run.submission}" if record.test_images else "no submission: there are no test images")
 

@@ -20,8 +20,8 @@ from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline import views
 from kagglekit.pipeline.views import ViewClasses
 from kagglekit.recipe import FeatureSettings
-from kagglekit.runs import filenames, record
-from kagglekit.runs.record import BackboneRecord, Race
+from kagglekit.runs import record
+from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.store import Run
 from kagglekit.tasks import decisions
 
@@ -82,7 +82,7 @@ class FinishedRun:
 
     def _specs(self) -> Sequence[tuple[str, BackboneRecord]]:
         records = self.record.backbones
-        raced = record.read(self.run.folder / filenames.RACE, Race)
+        raced = self.run.race
         if raced is not None:
             specs: Sequence[str] = raced.chosen
         else:

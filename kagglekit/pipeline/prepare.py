@@ -27,9 +27,10 @@ from kagglekit.data.project import Project
 from kagglekit.data.tables import Scanned, Tables
 from kagglekit.images import decoding, scan
 from kagglekit.models import backbone, batch_sizes, registry
-from kagglekit.pipeline import racing, submission, synthetic_run
+from kagglekit.pipeline import raced, racing, submission, synthetic_run
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import table
+from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.recipe import FeatureSettings, Recipe, by_first_names, by_names
 from kagglekit.runs import filenames, record, store
 from kagglekit.runs.record import Decision, Race
@@ -184,7 +185,7 @@ def ready(data: Known, decided: Decision, console: Console) -> Job:
     )
     this.seconds |= seconds
     if decided.race is not None:
-        racing.show(decided.race, console)
+        raced.show(decided.race, console)
         record.write(this.folder / filenames.RACE, decided.race)
     return Job(
         run=this,
@@ -237,7 +238,7 @@ def _decide(data: Known, console: Console) -> Decision:
 
 def _decided(chosen: Recipe, choice: table.Choice, device: devices.Device, race: Race | None) -> Decision:
     return Decision(
-        race=race if race is not None and choice.backbones == race.chosen else None,
+        race=race if choice.settings["method"] == FrozenFeatures.name else None,
         device=device,
         backbones=choice.backbones,
         reason=choice.because,

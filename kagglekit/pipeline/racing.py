@@ -23,7 +23,6 @@ from kagglekit.base import devices, parallel
 from kagglekit.base.arrays import Floats, Indices, Labels
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
-from kagglekit.base.scores import shown
 from kagglekit.base.workspace import Workspace
 from kagglekit.competitions.competition import Competition
 from kagglekit.data import folds
@@ -81,22 +80,6 @@ def race(held_for: Occasion, console: Console) -> Race | None:
         return None
     console.say(f"candidates for frozen backbones: {', '.join(candidates)}")
     return _Course(held_for, console).run(candidates)
-
-
-def show(found: Race, console: Console) -> None:
-    """Print a race as a table."""
-    rows = [
-        (
-            one.backbone,
-            "" if one.seconds is None else f"{1000 * one.seconds:.0f} ms",
-            str(one.images or ""),
-            "" if one.loss is None else shown(one.loss),
-            "" if one.behind is None or one.error is None else f"{one.behind:+.4f} ± {one.error:.4f}",
-            one.verdict,
-        )
-        for one in found.entrants
-    ]
-    console.table("race of backbones", ("", ">per image", ">images", ">loss", ">behind", "verdict"), rows)
 
 
 @dataclass(frozen=True)

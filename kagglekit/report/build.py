@@ -13,7 +13,7 @@ from kagglekit.base.console import Console
 from kagglekit.base.figures import as_svg
 from kagglekit.deploy import fitted_run
 from kagglekit.pages import page, pictures
-from kagglekit.pipeline import steps, summary
+from kagglekit.pipeline import raced, steps, summary
 from kagglekit.report import cards, charts, facts, galleries, shown, stats
 from kagglekit.runs import filenames, findings, record
 from kagglekit.runs.findings import Findings
@@ -23,7 +23,7 @@ from kagglekit.runs.store import Run
 from kagglekit.training import plots
 from kagglekit.training.lr_finder import Sweep
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 """Increase this whenever the same run gives another report."""
 WORST = 20
 """Number of rows with the largest loss."""
@@ -83,6 +83,8 @@ def render(found: Findings, console: Console) -> str:
         galleries=cards.make(found, networks, console),
         inside=cards.look_inside(found, networks, console),
         problem=networks.unexplained,
+        race=None if found.run.race is None else raced.rows(found.run.race),
+        race_columns=raced.COLUMNS,
         steps=steps.rows(found.result),
         interval=steps.INTERVAL,
         shown=len(galleries.categories_shown(found.cases)),

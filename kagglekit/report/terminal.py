@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kagglekit.base.console import Console
 from kagglekit.pages.page import percent
-from kagglekit.pipeline import steps, summary
+from kagglekit.pipeline import raced, steps, summary
 from kagglekit.report import facts, stats
 from kagglekit.runs.findings import Findings
 
@@ -42,6 +42,7 @@ def tell(found: Findings, console: Console) -> None:
     confidence = found.task.confidence(found.truth, found.probabilities, found.decided)
     if confidence is not None:
         console.say(f"expected calibration error {stats.calibration_error(stats.reliability(confidence)):.4f}")
+    raced.show(found.run.race, console)
     steps.show(found.result, console)
     if found.result.synthetic:
         console.warn("the images are synthetic: the score says nothing about the competition")

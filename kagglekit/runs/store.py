@@ -18,7 +18,7 @@ from kagglekit.base.workspace import Workspace, home
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
 from kagglekit.runs.probabilities import Probabilities
-from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Record, Result, Sent
+from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Race, Record, Result, Sent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +105,11 @@ class Run:
     def alone(self) -> Alone | None:
         """Finishing of an exported file; None before the finishing steps are chosen."""
         return record.read(self.folder / filenames.ALONE, Alone)
+
+    @property
+    def race(self) -> Race | None:
+        """The race that chose the frozen backbones; None if there was none."""
+        return record.read(self.folder / filenames.RACE, Race)
 
     @property
     def provider(self) -> Provider | None:
