@@ -53,6 +53,13 @@ def matched(probabilities: Floats, shares: Floats) -> Floats:
     return found
 
 
+def brought_to(probabilities: Floats, task: Task, truth: Truth) -> Floats:
+    """Return probabilities (N, C) with the shares of some truth; fewer images than classes are left as they are."""
+    if len(probabilities) < probabilities.shape[1]:
+        return probabilities
+    return matched(probabilities, of_training(task, truth))
+
+
 def has_shares(task: Task, predictions: Predictions) -> bool:
     """Return whether there are shares to match: of classes or grades, and not of so many that lists are short."""
     return task.target.exclusive and not isinstance(predictions.oof, Shortlists)

@@ -283,8 +283,9 @@ class FinishSettings(Section):
     )
     pseudo_labels: bool = setting(
         False,
-        "Let heads on frozen features learn anew from the test images too, from the probabilities of classes or grades "
-        "that were predicted of them; with `class_shares`, brought to these shares first.",
+        "Let heads on frozen features learn anew, and fine-tuned models learn on, from the test images too, from the "
+        "probabilities of classes or grades that were predicted of them; with `class_shares`, brought to these shares "
+        "first.",
         late=True,
     )
 

@@ -55,7 +55,7 @@ RACE = "race.json"
 PACE = "pace.json"
 """In a model's folder: how long it trains, to end within the budget (`record.ModelPace`)."""
 LEFT_OUT = "left-out.json"
-"""The folds that were left out to end within the budget (`record.LeftOut`)."""
+"""What was left out to end within the budget (`record.LeftOut`)."""
 BLEND = "blend.json"
 """The members of a blend, and the weights that were chosen (`record.Blend`)."""
 

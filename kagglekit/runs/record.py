@@ -410,9 +410,11 @@ class ModelPace(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut(Plain):
-    """The folds that a run left out to end within its budget."""
+    """What a run left out to end within its budget."""
 
-    folds: tuple[int, ...]
+    folds: tuple[int, ...] = ()
+    pseudo_labels: bool | None = left_out()
+    """Whether models do not learn pseudo-labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

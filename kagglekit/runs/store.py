@@ -18,7 +18,18 @@ from kagglekit.base.workspace import Workspace, home
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
 from kagglekit.runs.probabilities import Probabilities
-from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Race, Record, Result, Sent
+from kagglekit.runs.record import (
+    Alone,
+    Decision,
+    FinishingStep,
+    LeftOut,
+    Manifest,
+    Provider,
+    Race,
+    Record,
+    Result,
+    Sent,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,8 +164,12 @@ class Run:
     @property
     def left_out(self) -> tuple[int, ...]:
         """Folds that were left out to end within the budget."""
-        found = record.read(self.folder / filenames.LEFT_OUT, record.LeftOut)
-        return () if found is None else found.folds
+        return self.all_left_out.folds
+
+    @property
+    def all_left_out(self) -> LeftOut:
+        """What was left out to end within the budget."""
+        return record.read(self.folder / filenames.LEFT_OUT, LeftOut) or LeftOut()
 
     def oof(self) -> Probabilities:
         """Return out-of-fold probabilities of the scored images, with `label` and `fold`."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kagglekit.base import parallel
+from kagglekit.base.arrays import Floats32
 from kagglekit.competitions import plugins
 from kagglekit.images.decoding import Pixels, Preprocessing
 from kagglekit.images.row_store import RowStore
@@ -39,7 +40,7 @@ class TrainingData:
     pixels: RowStore
     preprocessing: Preprocessing
     contents: Sequence[bytes]
-    """Content hashes of the N training images."""
+    """Content hashes of the N training images, then of G images without labels, if there are guesses."""
     labels: Truth
     """What is known of the training images, (N,) or (N, C)."""
     validation_contents: Sequence[bytes]
@@ -47,10 +48,14 @@ class TrainingData:
     validation_labels: Truth
     task: Task
     augmenter: Augmenter
+    guesses: Floats32 | None = None
+    """Probabilities of classes that are learnt of the last G of the contents, which have no labels, (G, C)."""
 
     @property
     def goals(self) -> Truth:
-        """What training images are labelled with in batches: class indices, int64 (N,), or float32 (N, C)."""
+        """What images are labelled with in batches: class indices, int64 (N,), or float32 (N, C); or (N + G, C)."""
+        if self.guesses is not None:
+            return np.concatenate([self.task.goals(self.labels), self.guesses])
         return self.labels if self.labels.ndim == 1 else self.task.goals(self.labels)
 
 

@@ -16,7 +16,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe, ScheduleSettings
 from kagglekit.runs.record import BackbonePace, Pace
 from kagglekit.tasks.task import Task
-from kagglekit.training import phases, throughput
+from kagglekit.training import phases, second_cycle, throughput
 from kagglekit.training.pacing import RESERVE
 from kagglekit.training.throughput import Speed
 
@@ -293,17 +293,22 @@ def _cost(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed]) -> _C
     if recipe.finish.scenes and together > 1:
         views = 2 * views + _ADAPTING
     alike = (held**2 + work.test_images**2) * _PAIR if recipe.finish.neighbours and together > 1 else 0.0
+    backbones = [
+        BackbonePace(
+            epoch=(trained - validation) * speed.step + validation * speed.forward,
+            model=_FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike,
+        )
+        for speed in speeds
+    ]
+    after, models = work.after, parts * recipe.training.models
+    if recipe.finish.pseudo_labels and work.test_images and second_cycle.can_learn(work.task):
+        longer = second_cycle.longer(trained - validation, held + work.test_images)
+        after += models * sum(each.model + second_cycle.EPOCHS * longer * each.epoch for each in backbones)
     return _Cost(
-        shared=work.spent + _FIXED + work.after + 2 * work.images * sum(speed.forward for speed in speeds),
-        models=parts * recipe.training.models,
-        backbones=[
-            BackbonePace(
-                epoch=(trained - validation) * speed.step + validation * speed.forward,
-                model=_FIXED_OF_MODEL + (held + work.test_images) * views * speed.forward + alike,
-            )
-            for speed in speeds
-        ],
-        ending=_ENDING + work.after,
+        shared=work.spent + _FIXED + after + 2 * work.images * sum(speed.forward for speed in speeds),
+        models=models,
+        backbones=backbones,
+        ending=_ENDING + after,
     )
 
 

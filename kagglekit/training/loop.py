@@ -298,7 +298,8 @@ class Trainer:
             self.learner.state.load_weights(self._best_weights or self.learner.state.weights())
             loss, spread = self._validation_loss()
         self._best_weights = None
-        self._give_advice(phase, epochs, loss, spread)
+        if self.data.guesses is None:  # towards guesses no training loss is low
+            self._give_advice(phase, epochs, loss, spread)
 
     def _give_advice(self, phase: Phase, epochs: Sequence[dict[str, Any]], loss: float | None, spread: float) -> None:
         judged = advice.PhaseLosses(

@@ -52,10 +52,11 @@ class CrossEntropy(Loss):
     """Of softmax: cross-entropy."""
 
     def goals(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return one-hot rows, of which a share is spread over all classes, (B, C)."""
+        """Return one-hot rows, or the given ones, of which a share is spread over all classes, (B, C)."""
         from torch.nn.functional import one_hot
 
-        return one_hot(labels, self.columns).float() * (1 - self.smoothing) + self.smoothing / self.columns
+        rows = one_hot(labels, self.columns).float() if labels.ndim == 1 else labels
+        return rows * (1 - self.smoothing) + self.smoothing / self.columns
 
     def total(self, scores: torch.Tensor, goals: torch.Tensor) -> torch.Tensor:
         """Return the sum of the cross-entropies."""

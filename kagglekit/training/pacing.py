@@ -61,6 +61,11 @@ def is_affordable(pace: Pace, standing: Standing) -> bool:
     return stretch(pace, standing, latest(pace), 1.0, 1.0) >= 1
 
 
+def ends_in_time(pace: Pace, standing: Standing) -> bool:
+    """Return whether the command ends within the budget, `standing` being that after the last model."""
+    return standing.spent + _slowness(pace, standing) * pace.ending <= max(pace.budget, pace.least)
+
+
 def latest(pace: Pace) -> float:
     """Return the time at which the command has to end, in seconds."""
     return max(pace.budget, pace.least) * _ALMOST_ALL

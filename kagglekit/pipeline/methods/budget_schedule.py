@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kagglekit.base import distributed
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.fold_models import FoldModel, planned_models
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import LeftOut, Pace
+from kagglekit.runs.record import Pace
 from kagglekit.runs.stages import Stages
 from kagglekit.training import budget, checkpoints, pacing
 from kagglekit.training.pacing import Pacer, Standing
@@ -32,7 +34,7 @@ class BudgetSchedule:
             self._leave_out(model)
         left_out = distributed.agree(self._job.run.left_out)
         self._waiting = [one for one in self._waiting if one.fold not in left_out]
-        self._stages.leave_out([one.name for one in self._all if one.fold in left_out])
+        self._leave_stages_out([one for one in self._all if one.fold in left_out])
         return [one for one in waiting if one.fold not in left_out]
 
     def pacer(self, model: FoldModel, steps_per_epoch: int, started: float) -> Pacer | None:
@@ -61,8 +63,31 @@ class BudgetSchedule:
             left_out.append(folds.pop())
             kept = [one for one in kept if one.fold != left_out[-1]]
         if left_out:
-            everything = sorted({*self._job.run.left_out, *left_out})
-            record.write(self._job.run.folder / filenames.LEFT_OUT, LeftOut(folds=tuple(everything)))
+            self._note(folds=tuple(sorted({*self._job.run.left_out, *left_out})))
+
+    def _leave_stages_out(self, models: Sequence[FoldModel]) -> None:
+        self._stages.leave_out([*(one.name for one in models), *(one.again.name for one in models)])
+
+    def goes_on(self, models: Sequence[FoldModel]) -> bool:
+        """Return whether there is time for a second cycle of the models, which are trained; say so if there is none."""
+        console, run = self._job.console, self._job.run
+        begun = any(self._folder(one.again).exists() for one in models)
+        if self._decides and not begun and distributed.is_first() and not self._ends_in_time(models[-1]):
+            self._note(pseudo_labels=True)
+            self._stages.leave_out([one.again.name for one in models])
+            console.warn(
+                f"pseudo_labels: {self._pace.budget / 60:.0f} min was too little on this machine: they are not tried; "
+                "use a larger --budget"
+            )
+        return not distributed.agree(run.all_left_out.pseudo_labels)
+
+    def _ends_in_time(self, last: FoldModel) -> bool:
+        standing = self._standing(last, ())
+        own = pacing.spent([pacing.of_model(self._folder(last))])
+        return pacing.ends_in_time(self._pace_of(last), replace(standing, spent=standing.spent + own))
+
+    def _note(self, **left_out: Any) -> None:
+        record.write(self._job.run.folder / filenames.LEFT_OUT, replace(self._job.run.all_left_out, **left_out))
 
     def warn(self) -> None:
         """Print which folds are left out, if any."""

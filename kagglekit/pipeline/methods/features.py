@@ -21,7 +21,7 @@ from kagglekit.pipeline import views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods import members, pseudo_heads
+from kagglekit.pipeline.methods import members, pseudo_heads, pseudo_labels
 from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.features_run import (
     EARLIER,
@@ -54,7 +54,7 @@ _STAGES_OF_MEMBERS = (
     Stage("blend", (filenames.BLEND,), after=("folds", "heads")),
 )
 _PSEUDO = Stage(
-    pseudo_heads.STEP, (filenames.OOF_OF_PSEUDO, filenames.TEST_OF_PSEUDO), after=("folds", "features", "heads")
+    pseudo_labels.STEP, (filenames.OOF_OF_PSEUDO, filenames.TEST_OF_PSEUDO), after=("folds", "features", "heads")
 )
 
 
@@ -125,7 +125,7 @@ class FrozenFeatures(Method):
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages; with several backbones, those of members and their blend too."""
         found = _STAGES if len(job.backbones) == 1 else _STAGES_OF_MEMBERS
-        return (*found, _PSEUDO) if pseudo_heads.are_wanted(job) else found
+        return (*found, _PSEUDO) if pseudo_labels.are_wanted(job) else found
 
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
         """Compute features, fit heads and return out-of-fold and test probabilities by id."""
@@ -138,8 +138,8 @@ class FrozenFeatures(Method):
         stages.make("predict", run.write_predictions)
         if len(job.backbones) > 1:
             stages.make("blend", run.write_weights)
-        if pseudo_heads.are_wanted(job):
-            stages.make(pseudo_heads.STEP, run.write_pseudo_labels)
+        if pseudo_labels.are_wanted(job):
+            stages.make(pseudo_labels.STEP, run.write_pseudo_labels)
         return run.read_predictions()
 
     def members(self, run: FinishedRun, asked: Asked) -> list[Member]:

@@ -29,7 +29,7 @@ from kagglekit.pipeline import blending, views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods import pseudo_heads
+from kagglekit.pipeline.methods import pseudo_heads, pseudo_labels
 from kagglekit.pipeline.methods.fitted import WHOLE
 from kagglekit.pipeline.methods.members import MembersRun
 from kagglekit.pipeline.predictions import Candidate, Predictions
@@ -51,10 +51,7 @@ class FeaturesRun(MembersRun):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         heads.check(self.task, self.recipe.heads)
-        if job.recipe.finish.pseudo_labels and not pseudo_heads.are_wanted(job):
-            job.console.warn(
-                "pseudo_labels has no effect: they are classes or grades, at most 1,000 of them, of test images"
-            )
+        pseudo_labels.warn_without_effect(job)
         self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
 
     @property
@@ -193,7 +190,7 @@ class FeaturesRun(MembersRun):
             before = "" if way is None or way.name == blending.BEST else way.name
             for number, members in enumerate(rounds, 1):
                 oof, test = (members[0].oof, members[0].test) if way is None else self.predicted(way, members)
-                name = pseudo_heads.step(number, "" if way is None else way.name)
+                name = pseudo_labels.step("" if way is None else way.name, number)
                 rows = self.all_requested(test)
                 yield Candidate(name, oof, rows, note=TRANSDUCTIVE, changes=before, recalibrates=True)
                 before = name
@@ -222,7 +219,7 @@ class FeaturesRun(MembersRun):
         else:
             (own,) = self.members
             found = self.predictions(own.oof, self.all_requested(own.test))
-        if not pseudo_heads.are_wanted(self.job):
+        if not pseudo_labels.are_wanted(self.job):
             return found
         return replace(found, candidates=(*found.candidates, *self._rounds()))
 

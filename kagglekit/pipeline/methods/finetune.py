@@ -19,7 +19,7 @@ from kagglekit.pipeline import tta
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.job import Job
-from kagglekit.pipeline.methods import finetune_members
+from kagglekit.pipeline.methods import finetune_members, pseudo_labels
 from kagglekit.pipeline.methods.base import FoldByFold
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network, Term
@@ -29,7 +29,7 @@ from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FeatureSettings, Recipe, ScheduleSettings
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stage, Stages
-from kagglekit.training import budget, classifier, losses
+from kagglekit.training import budget, classifier, losses, second_cycle
 from kagglekit.training import phases as named
 from kagglekit.training.budget import Plan, Work
 
@@ -78,12 +78,17 @@ class FineTuning(FoldByFold):
     def stages(self, job: Job) -> tuple[Stage, ...]:
         """Return the stages, one per model after the shared ones."""
         first = (Stage("folds", (filenames.FOLDS,)), Stage("features", (filenames.PROVIDER,)))
-        files = (_last_weights(job.recipe.schedule), filenames.OOF, filenames.TEST, filenames.PROVIDER)
-        trained = (
-            Stage(model.name, tuple(f"{model.folder}/{file}" for file in files), after=("folds", "features"))
-            for model in fold_models(job.run, job.recipe, job.backbones)
+        models = fold_models(job.run, job.recipe, job.backbones)
+        trained = (_stage(model, _last_weights(job.recipe.schedule)) for model in models)
+        if not pseudo_labels.are_made(job):
+            return (*first, *trained)
+        again = (
+            _stage(
+                model.again, f"{second_cycle.NAME}.safetensors", [one.name for one in models if one.fold == model.fold]
+            )
+            for model in models
         )
-        return (*first, *trained)
+        return (*first, *trained, *again)
 
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
         """Train all models. Return probabilities by id; None in all processes but the first."""
@@ -133,6 +138,12 @@ class FineTuning(FoldByFold):
         stages.make("folds", run.write_folds)
         stages.make("features", run.write_features)
         return run
+
+
+def _stage(model: FoldModel, weights: str, after: Sequence[str] = ()) -> Stage:
+    """Return the stage that trains a model, up to the file with these weights, after those `after`."""
+    files = (weights, filenames.OOF, filenames.TEST, filenames.PROVIDER)
+    return Stage(model.name, tuple(f"{model.folder}/{file}" for file in files), after=("folds", "features", *after))
 
 
 def _network(run: FinishedRun, model: FoldModel, weights: Path) -> Network:

@@ -5,14 +5,15 @@ N: scored images, R: readable test images, C: classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kagglekit.base import shortlists
 from kagglekit.base.shortlists import Wide
 from kagglekit.pipeline import tta, views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
-from kagglekit.pipeline.methods.fold_models import joined, places
+from kagglekit.pipeline.methods import pseudo_labels
+from kagglekit.pipeline.methods.fold_models import Place, joined, places
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs.record import TRANSDUCTIVE
 
@@ -22,27 +23,30 @@ _AUGMENTED = "augmented"
 
 
 def read(run: FinishedRun, asked: Asked) -> list[Member]:
-    """Return the run as it predicts before temperature and clip, and its members if it has several models per fold.
+    """Return the run as it predicts before temperature and clip, and its models if they are something else.
 
-    A member is called `0-plain`: the number of the model within each fold, and the view.
+    They are if there are several per fold, or if the run uses what they predict after learning pseudo-labels. A member
+    is called `0-plain`: the number of the model within each fold, and the view.
     """
     models, finish = places(run.run, run.recipe), run.recipe.finish
     numbers = sorted({model.number for model in models})
     mirrors = MIRROR in views.allowed(run.recipe.features.feature_views, run.mirror)
     seen = tta.names(finish, mirrors=mirrors, models=len(numbers))
 
-    def pairs(number: int | None = None) -> _Pairs:
-        some = [model for model in models if number in (None, model.number)]
+    def pairs(some: Sequence[Place]) -> _Pairs:
         return {view: joined(run.run, some, view, asked, run.labels) for view in seen}
 
-    together = pairs()
+    together = pairs(models)
     kept = {step.step for step in run.run.finishing if step.kept}
-    chosen = [each for each in tta.candidates(together, finish) if each.name in kept]
+    learnt = any(name.startswith(pseudo_labels.STEP) for name in kept)
+    again = pseudo_labels.candidates(pairs([model.again for model in models]), finish) if learnt else ()
+    chosen = [each for each in (*tta.candidates(together, finish), *again) if each.name in kept]
     oof, test = (chosen[-1].oof, chosen[-1].test) if chosen else together[PLAIN]
     alone, note = (chosen[-1].alone, chosen[-1].note) if chosen else (True, "")
     whole = Member(name=run.run.id, oof=oof, test=test, alone=alone, note=note)
-    inside = [member for number in numbers for member in _of_model(f"{run.run.id}/{number}", pairs(number))]
-    return [whole, *inside] if len(numbers) > 1 else [whole]
+    by_model = {number: pairs([model for model in models if model.number == number]) for number in numbers}
+    inside = [member for number, own in by_model.items() for member in _of_model(f"{run.run.id}/{number}", own)]
+    return [whole, *inside] if len(numbers) > 1 or learnt else [whole]
 
 
 def _of_model(name: str, pairs: _Pairs) -> list[Member]:

@@ -6,7 +6,7 @@ N: training images, M: test images, C: classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from kagglekit.base import devices, distributed, environment, shortlists
-from kagglekit.base.arrays import Indices, Labels, Mask
+from kagglekit.base.arrays import Floats32, Indices, Labels, Mask
 from kagglekit.base.errors import UserError
 from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
@@ -27,9 +27,10 @@ from kagglekit.heads.training import Training
 from kagglekit.images import pixels, scenes
 from kagglekit.images.row_store import RowStore
 from kagglekit.models.backbone import Backbone
-from kagglekit.pipeline import tta, views
+from kagglekit.pipeline import shares, tta, views
 from kagglekit.pipeline.finished import Asked
 from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods import pseudo_labels
 from kagglekit.pipeline.methods.base import MethodRun
 from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
 from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, joined
@@ -48,6 +49,7 @@ from kagglekit.training import (
     pacing,
     policies,
     precisions,
+    second_cycle,
 )
 from kagglekit.training import phases as named
 
@@ -97,6 +99,7 @@ class FinetuneRun(MethodRun):
         for backbone in self.job.backbones:
             self._augmenter(backbone, recipe.data.seed)
             classifier.check_regularisation(backbone, recipe.training)
+        pseudo_labels.warn_without_effect(self.job)
         if recipe.schedule.patience and not recipe.training.validation_share:
             warn("patience has no effect: with validation_share = 0 there is no validation loss to watch")
         elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
@@ -126,13 +129,20 @@ class FinetuneRun(MethodRun):
             model, *waiting = waiting
             if schedule:
                 waiting = schedule.begin(model, waiting)
-            self._train_model(stages, model, schedule)
+            self._train_model(stages, model, partial(self.train, model, schedule))
             if model.fold not in {other.fold for other in waiting}:
                 self._tell(model.fold)
         if schedule:
             schedule.warn()
         self.fold_models = fold_models(self.run, self.recipe, self.job.backbones)
         self.__dict__.pop("fold", None)  # images of folds that were left out are not scored
+        if pseudo_labels.are_made(self.job) and (schedule is None or schedule.goes_on(self.fold_models)):
+            self._train_on(stages, self.fold_models)
+
+    def _train_on(self, stages: Stages, models: Sequence[FoldModel]) -> None:
+        """Train models on, which are all those of their folds."""
+        for model in models:
+            self._train_model(stages, model.again, partial(self.train_on, model.again))
 
     def _tell(self, fold: int) -> None:
         """Tell the run's watcher what the models of a fold predict of its images."""
@@ -149,14 +159,16 @@ class FinetuneRun(MethodRun):
         """Train the models of one fold, for as long as planned: other commands train the other folds."""
         distributed.agree(None)  # wait until the first process has written what all share
         schedule = None if self.job.pace is None else BudgetSchedule(self.job, self.job.pace, stages, decides=False)
-        for model in self.fold_models:
-            if model.fold == fold:
-                self._train_model(stages, model, schedule)
+        models = [model for model in self.fold_models if model.fold == fold]
+        for model in models:
+            self._train_model(stages, model, partial(self.train, model, schedule))
+        if pseudo_labels.are_made(self.job):
+            self._train_on(stages, models)
 
-    def _train_model(self, stages: Stages, model: FoldModel, schedule: BudgetSchedule | None) -> None:
+    def _train_model(self, stages: Stages, model: FoldModel, train: Callable[[], None]) -> None:
         """Train a model unless that is done. Several processes train it together."""
         with self.run.locked(self.job.console, model.folder):
-            stages.make(model.name, partial(self.train, model, schedule), together=True)
+            stages.make(model.name, train, together=True)
             if distributed.is_first():  # only a killed command would resume from this checkpoint
                 (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
 
@@ -190,16 +202,8 @@ class FinetuneRun(MethodRun):
 
     def train(self, model: FoldModel, schedule: BudgetSchedule | None = None) -> None:
         """Train one model, and predict its held-out fold and the test images."""
-        started = pacing.now()
-        console, folder = self.job.console, self.run.folder / model.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        others = np.flatnonzero(self.fold != model.fold)
-        held_out = self._validation_split(others, model)
-        training, validation = others[~held_out], others[held_out]
-        self._warn_of_unjudged(model, training, validation)
-        trainer = self.trainer(model, training, validation, folder)
-        groups = "" if self.groups is None else f" of {len(np.unique(self.groups[training]))} groups"
-        console.say(f"{model.name}: {len(training)} training images{groups}, {len(validation)} validation images")
+        started, console = pacing.now(), self.job.console
+        trainer = self._trainer_of(model)
         for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
             if self.recipe.schedule.plan == "eight-step":
                 console.say(f"{model.name}: {name}: {named.STEPS[name]}")
@@ -216,14 +220,42 @@ class FinetuneRun(MethodRun):
 
         with console.progress(model.name, images, "images") as advance:
             trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START, pacer)
-        trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, console.warn)
+        self._predict(model, trainer)
+        if pacer:
+            pacer.finished()
+
+    def train_on(self, model: FoldModel) -> None:
+        """Train a model for a second cycle, also on guesses of its fold's models, and predict again."""
+        trainer = self._trainer_of(model)
+        images = second_cycle.EPOCHS * trainer.images_per_epoch
+        with self.job.console.progress(model.name, images, "images") as advance:
+            trainer.train([second_cycle.phase(self.phases[-1])], advance)
+        self._predict(model, trainer)
+
+    def _trainer_of(self, model: FoldModel) -> Trainer:
+        """Return a trainer of all images that are not of the model's fold, and say how many there are."""
+        folder = self.run.folder / model.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        others = np.flatnonzero(self.fold != model.fold)
+        held_out = self._validation_split(others, model)
+        training, validation = others[~held_out], others[held_out]
+        self._warn_of_unjudged(model, training, validation)
+        trainer = self.trainer(model, training, validation, folder)
+        groups = "" if self.groups is None else f" of {len(np.unique(self.groups[training]))} groups"
+        guessed = f", {len(trainer.data.contents) - len(training)} that are guessed" if model.trained_on else ""
+        self.job.console.say(
+            f"{model.name}: {len(training)} training images{groups}{guessed}, {len(validation)} validation images"
+        )
+        return trainer
+
+    def _predict(self, model: FoldModel, trainer: Trainer) -> None:
+        """Predict the held-out fold of a trained model, and the test images."""
+        trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, self.job.console.warn)
         held = np.flatnonzero(self.fold == model.fold)
         self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), trained)
         self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, trained)
         if distributed.is_first():
             self.write_device(trained.device, folder=model.folder)
-        if pacer:
-            pacer.finished()
 
     def trainer(self, model: FoldModel, training: Indices, validation: Indices, folder: Path) -> Trainer:
         """Return a trainer of the images at `training`, with a network with initial weights."""
@@ -231,7 +263,8 @@ class FinetuneRun(MethodRun):
         from kagglekit.training.batches import TrainingData
 
         backbone, recipe = model.backbone, self.recipe
-        seed = learner.seed_of(recipe.data.seed, model.fold, model.number)
+        seed = learner.seed_of(recipe.data.seed, model.fold, model.number, *([1] if model.trained_on else []))
+        guessed, guesses = self._guesses(model, len(training), seed) if model.trained_on else ([], None)
         network = classifier.build(
             backbone, len(self.labels), recipe.training, seed=recipe.data.seed, compiled=recipe.compute.compile
         )
@@ -240,12 +273,13 @@ class FinetuneRun(MethodRun):
         data = TrainingData(
             pixels=self._all_pixels(backbone),
             preprocessing=backbone.preprocessing,
-            contents=self._some(training),
+            contents=[*self._some(training), *guessed],
             labels=self.truth[training],
             validation_contents=self._some(validation),
             validation_labels=self.truth[validation],
             task=task,
             augmenter=self._augmenter(backbone, seed),
+            guesses=guesses,
         )
         versions = {name: environment.installed_version(name) for name in ("kagglekit", "timm", "torch")}
         return loop.Trainer(
@@ -260,6 +294,22 @@ class FinetuneRun(MethodRun):
             description=classifier.describe(backbone, task, versions),
             after_epoch=partial(self.job.watcher.epoch, model.name),
         )
+
+    def _guesses(self, model: FoldModel, training: int, seed: int) -> tuple[list[bytes], Floats32]:
+        """Return images whose labels the models of a fold have not seen, G, and their mean predictions of them, (G, C).
+
+        They are drawn from the images of the fold, in the same shares, and the test images.
+        """
+        own = [one for one in self.fold_models if one.fold == model.fold]
+        held, readable = np.flatnonzero(self.fold == model.fold), self.readable["id"].tolist()
+        ids = self.table["id"].iloc[held].tolist()
+        asked = Asked(ids=ids, fold=self.fold[held], test=readable)
+        rows = np.asarray(shortlists.joined(joined(self.run, own, PLAIN, asked, self.labels)))
+        if self.recipe.finish.class_shares:
+            rows = shares.brought_to(rows, self.task, self.truth[self.fold != model.fold])
+        chosen = second_cycle.chosen(training, len(rows), seed)
+        contents = [*self._some(held), *self.test_contents]
+        return [contents[index] for index in chosen.tolist()], rows[chosen].astype(np.float32)
 
     def _validation_split(self, others: Indices, model: FoldModel) -> Mask:
         """Return a mask of the images among `others` that select the best epoch instead of training, (N,)."""
@@ -299,7 +349,12 @@ class FinetuneRun(MethodRun):
         return self.task.learnt_from(self.truth, training)
 
     def _start(self, network: Any, model: FoldModel, training: Indices, task: Task) -> None:
-        """Set the initial weights: those of the setting `start`, or a head fitted on features."""
+        """Set the initial weights: after the first cycle, of the setting `start`, or of a head fitted on features."""
+        if model.trained_on:
+            first = replace(model, trained_on=False)
+            path = self.run.folder / first.folder / f"{self.phases[-1].name}.safetensors"
+            network.load_state_dict(checkpoints.load_weights(path)[0])
+            return
         origin = self.recipe.training.start
         if origin:
             now = pd.Series(self.fold, index=self.table["id"])
@@ -407,14 +462,18 @@ class FinetuneRun(MethodRun):
 
     def read_predictions(self) -> Predictions:
         """Read the predictions of the stages: means over each fold's models, and over all models for the test set."""
-        by_view = {view: self._joined(view) for view in self.predicted_views}
+        by_view = {view: self._joined(view, self.fold_models) for view in self.predicted_views}
         if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on the mean of several models per fold; "
                 "--set models=2 trains them"
             )
         oof, test = by_view[PLAIN]
-        found = self.predictions(oof, test, tta.candidates(by_view, self.recipe.finish))
+        candidates = tta.candidates(by_view, self.recipe.finish)
+        if pseudo_labels.are_made(self.job):
+            again = {view: self._joined(view, [model.again for model in self.fold_models]) for view in by_view}
+            candidates += pseudo_labels.candidates(again, self.recipe.finish)
+        found = self.predictions(oof, test, candidates)
         return replace(found, scenes=partial(self._scenes, oof, test)) if self.recipe.finish.scenes else found
 
     def _scenes(self, oof: Wide, test: Wide) -> tuple[Labels, Labels]:
@@ -437,9 +496,9 @@ class FinetuneRun(MethodRun):
         asked[self._is_readable] = told_apart(self.test_contents, test[self._is_readable])
         return known, asked
 
-    def _joined(self, view: str) -> tuple[Wide, Wide]:
+    def _joined(self, view: str, models: Sequence[FoldModel]) -> tuple[Wide, Wide]:
         """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
         readable = self.readable["id"].tolist()
         asked = Asked(ids=self.scored_ids, fold=self.fold[self.fold != folds.TRAIN_ONLY], test=readable)
-        oof, test = joined(self.run, self.fold_models, view, asked, self.labels)
+        oof, test = joined(self.run, models, view, asked, self.labels)
         return oof, self.all_requested(test)

@@ -6,7 +6,8 @@ N: scored images, R: readable test images, C: classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from kagglekit.pipeline.finished import Asked
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
 from kagglekit.runs.store import Run
+from kagglekit.training import second_cycle
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,24 @@ class Place:
     fold: int
     number: int
     """Number of the model within the fold."""
+    trained_on: bool = field(default=False, kw_only=True)
+    """Whether it is the model after a second cycle, of pseudo-labels."""
 
     @property
     def name(self) -> str:
-        """Name of the model's stage and folder."""
-        return f"fold{self.fold}-{self.number}"
+        """Name of the model's stage."""
+        return f"fold{self.fold}-{self.number}" + (f"-{second_cycle.NAME}" if self.trained_on else "")
 
     @property
     def folder(self) -> str:
         """Path of the model's folder within the run's folder."""
-        return f"{filenames.MODELS}/{self.name}"
+        own = f"{filenames.MODELS}/fold{self.fold}-{self.number}"
+        return f"{own}/{second_cycle.NAME}" if self.trained_on else own
+
+    @property
+    def again(self) -> Self:
+        """The model after a second cycle."""
+        return replace(self, trained_on=True)
 
 
 @dataclass(frozen=True)

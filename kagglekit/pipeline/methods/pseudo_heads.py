@@ -30,12 +30,11 @@ from kagglekit.heads import heads, prediction
 from kagglekit.heads.layers import Head
 from kagglekit.heads.training import Training
 from kagglekit.pipeline import shares
-from kagglekit.pipeline.job import Job
+from kagglekit.pipeline.methods.pseudo_labels import STEP
 from kagglekit.recipe import HeadSettings
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Truth
 
-STEP = "pseudo-labels"
 TEST = -2
 """Stands for the fold of the test images."""
 ROUNDS = 2
@@ -43,18 +42,6 @@ ROUNDS = 2
 
 Fitted = Mapping[tuple[str, int], Head]
 """(member, fold that the head has not seen) -> head; that for `TEST` has seen all labels."""
-
-
-def are_wanted(job: Job) -> bool:
-    """Return whether a run makes pseudo-labels: there are test images, and one of not very many classes or grades."""
-    task = job.competition.task
-    able = task.target.exclusive and not task.activation.keeps_lists(len(task.columns))
-    return job.recipe.finish.pseudo_labels and able and not job.tables.test.empty
-
-
-def step(number: int, way: str) -> str:
-    """Return the name of the step that is a round of pseudo-labels; `way` is how members are blended, if at all."""
-    return STEP + (f" on {way}" if way else "") + (f", round {number}" if number > 1 else "")
 
 
 def rounds_kept(run: Run) -> int:
@@ -105,8 +92,8 @@ class Images:
         unseen = (self.fold == part) | (self.fold == TEST)
         guessed = np.mean([self.predicted(fitted, member, part, unseen) for member in self.seen], axis=0)
         some = next(iter(self.seen.values()))
-        if self.same_shares and len(guessed) >= guessed.shape[1]:
-            guessed = shares.matched(guessed, shares.of_training(some.task, some.truth[~unseen]))
+        if self.same_shares:
+            guessed = shares.brought_to(guessed, some.task, some.truth[~unseen])
         truth = some.truth.copy()
         truth[unseen] = guessed.argmax(axis=1)
         guesses = np.full((len(truth), guessed.shape[1]), np.nan, np.float32)
