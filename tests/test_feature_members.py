@@ -96,12 +96,18 @@ def test_there_are_as_many_backbones_as_there_is_time_for(
     ("images", "classes", "settings", "count"),
     [(1200, 2, {}, 4), (495, 99, {}, 2), (1200, 99, {}, 1), (1200, 2, {"image_size": (96,)}, 1)],
 )
+@pytest.mark.parametrize("size", [(300, 600), (480, 640), (640, 480)])
 def test_where_images_are_long_one_backbone_sees_all_of_them(
-    images: int, classes: int, settings: dict[str, Any], count: int, monkeypatch: pytest.MonkeyPatch
+    images: int,
+    classes: int,
+    settings: dict[str, Any],
+    count: int,
+    size: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(devices, "cores", lambda: 2)
     task = kinds.of(Classes([str(number) for number in range(classes)]))
-    work = Work(images, 300, 0.0, (300, 600), task=task)
+    work = Work(images, 300, 0.0, size, task=task)
     (choice,) = table.choose(Recipe().changed(method="features", **settings), work, "cpu")
     assert choice.backbones == registry.DEFAULT_CPU_OBLONG[:count]
     (cropped,) = table.choose(Recipe().changed(method="features", crop="squash"), work, "cpu")

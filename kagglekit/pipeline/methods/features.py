@@ -64,9 +64,10 @@ are tried with few images of each class: they take nine times as long on three b
 """
 
 
-_OBLONG = 1.5
+_OBLONG = 1.25
 """Ratio of the sides of a usual image above which one backbone also sees images without a crop. On leaf-classification
-(ratio 1.7) that lowered the log loss from 0.557 to 0.274 (three seeds of three folds)."""
+(ratio 1.7) that lowered the log loss from 0.557 to 0.274 (three seeds of three folds), and on dogs-vs-cats (photographs
+of 4 to 3) from 0.0248 to 0.0235 with one split into folds, and from 0.0325 to 0.0243 with another."""
 
 
 def are_costly(work: Work) -> bool:
