@@ -15,7 +15,7 @@ from kagglekit.cli import main
 from kagglekit.heads.features import FeatureEngine
 from kagglekit.pipeline.methods.blend import BlendRun
 from kagglekit.runs import filenames, record, store
-from kagglekit.runs.record import LeftOut
+from kagglekit.runs.choices import LeftOut
 from kagglekit.training import budget
 from kagglekit.training.learner import Learner
 from tests import drawing, finetuned, test_resume, trainers

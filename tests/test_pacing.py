@@ -22,7 +22,7 @@ from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
 from kagglekit.pipeline.methods.fold_models import planned_models
 from kagglekit.recipe import Recipe
 from kagglekit.runs import record, store
-from kagglekit.runs.record import BackbonePace, ModelPace, Pace, PaceCheck
+from kagglekit.runs.choices import BackbonePace, ModelPace, Pace, PaceCheck
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.training import budget, pacing, throughput
 from kagglekit.training.budget import Work

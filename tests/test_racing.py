@@ -14,7 +14,7 @@ from kagglekit.models import mounted_weights, registry
 from kagglekit.pipeline import raced, racing
 from kagglekit.recipe import FeatureSettings
 from kagglekit.runs import filenames, store
-from kagglekit.runs.record import Race
+from kagglekit.runs.choices import Race
 from kagglekit.training import budget
 from tests import drawing, trainers
 from tests.conftest import TINY, Cli, failed, succeeded

@@ -16,7 +16,8 @@ from kagglekit.base.plain import Plain, left_out
 from kagglekit.base.workspace import Workspace
 from kagglekit.kaggle import ledger
 from kagglekit.runs import filenames, store
-from kagglekit.runs.record import Alone, Decision, FinishingStep, Manifest, Provider, Record, Result
+from kagglekit.runs.choices import Decision
+from kagglekit.runs.record import Alone, FinishingStep, Manifest, Provider, Record, Result
 from kagglekit.runs.store import Run
 from tests import old_run
 

@@ -19,7 +19,7 @@ from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.blend import Blending
 from kagglekit.pipeline.prepare import Known, decide, read, ready, scan_images
 from kagglekit.pipeline.run import go, make, warn_of_quarantine
-from kagglekit.runs.record import Decision
+from kagglekit.runs.choices import Decision
 from kagglekit.runs.store import Run
 
 

@@ -13,7 +13,7 @@ from kagglekit.data.tables import Scanned
 from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.watching import Watcher
 from kagglekit.recipe import Recipe
-from kagglekit.runs.record import Pace
+from kagglekit.runs.choices import Pace
 from kagglekit.runs.store import Run
 
 

@@ -33,7 +33,7 @@ from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.recipe import FeatureSettings, Recipe, by_first_names, by_names
 from kagglekit.runs import filenames, record, store
-from kagglekit.runs.record import Decision, Race
+from kagglekit.runs.choices import Decision, Race
 from kagglekit.training import budget, initial_weights
 
 _PACKAGES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kagglekit.base.console import Console
 from kagglekit.base.scores import shown
-from kagglekit.runs.record import Race
+from kagglekit.runs.choices import Race
 
 TITLE = "race of backbones"
 COLUMNS = ("", "per image", "images", "loss", "behind", "verdict")

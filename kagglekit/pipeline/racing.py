@@ -37,7 +37,7 @@ from kagglekit.pipeline import views
 from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.features import FrozenFeatures, are_costly
 from kagglekit.recipe import Recipe
-from kagglekit.runs.record import Entrant, Race
+from kagglekit.runs.choices import Entrant, Race
 from kagglekit.training.budget import SHARE_OF_RACED, Work
 
 _ROUNDS = (250, 1000)

@@ -55,6 +55,18 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class _Question:
+    """A view of some images, and what to explain of each."""
+
+    images: Sequence[Prepared]
+    head: Callable[[Sequence[Any]], Any] | None
+    """From the features of all networks to scores (N, C); None if a network's own last layer gives them."""
+    labels: NDArray[np.int64]
+    """(N,)."""
+    mirrored: bool
+
+
+@dataclass(frozen=True)
 class Evidence:
     """An attention map: where an image has evidence for a class."""
 
@@ -119,73 +131,60 @@ class Attention:
             for view, classes in zip(term.views, term.view_classes, strict=True):
                 mirrored, wanted = view != PLAIN, np.array(classes)[labels]
                 of_view = self._of_layers if term.output == LAYERS else self._of_view
-                for network, maps in of_view(term.networks, asked, head, wanted, mirrored=mirrored):
+                question = _Question([image.image for image in asked], head, wanted, mirrored)
+                for network, maps in of_view(term.networks, question):
                     for evidence, image, values in zip(found, asked, term.weight * maps, strict=True):
                         box = image.image.seen[network.backbone.preprocessing]
                         evidence.append(Evidence(values[:, ::-1] if mirrored else values, box))
         return [_together(evidence) for evidence in found]
 
-    def _of_view(
-        self,
-        networks: Sequence[Network],
-        asked: Sequence[Asked],
-        head: Callable[[Sequence[Any]], Any] | None,
-        labels: NDArray[np.int64],
-        *,
-        mirrored: bool,
-    ) -> list[tuple[Network, Maps]]:
-        """Return the evidence for `labels` (N,), (N, h, w), of each network whose features have positions."""
+    def _of_view(self, networks: Sequence[Network], asked: _Question) -> list[tuple[Network, Maps]]:
+        """Return the evidence (N, h, w) of each network whose features have positions."""
         import torch
 
         models = [self.model(network) for network in networks]
-        images = [image.image for image in asked]
-        seen = [
-            normalised(images, network.backbone.preprocessing, mirrored=mirrored).to(self.device)
-            for network in networks
-        ]
+        seen = [self._input(network, asked) for network in networks]
         with torch.no_grad():
             maps = [model.forward_features(batch) for model, batch in zip(models, seen, strict=True)]
             pooled = [model.forward_head(each, pre_logits=True) for model, each in zip(models, maps, strict=True)]
-        wanted = torch.from_numpy(labels).to(self.device)
+        wanted = torch.from_numpy(asked.labels).to(self.device)
         found = []
         for place, (network, model, batch) in enumerate(zip(networks, models, seen, strict=True)):
 
             def scores(features: Any, place: int = place, model: Any = model) -> Any:
-                if head is None:
+                if asked.head is None:
                     return model.forward_head(features)
-                return head([*pooled[:place], model.forward_head(features, pre_logits=True), *pooled[place + 1 :]])
+                return asked.head(
+                    [*pooled[:place], model.forward_head(features, pre_logits=True), *pooled[place + 1 :]]
+                )
 
             evidence = gradcam.evidence(model, batch, maps[place], scores, wanted)
             if evidence is not None:
                 found.append((network, evidence))
         return found
 
-    def _of_layers(
-        self,
-        networks: Sequence[Network],
-        asked: Sequence[Asked],
-        head: Callable[[Sequence[Any]], Any] | None,
-        labels: NDArray[np.int64],
-        *,
-        mirrored: bool,
-    ) -> list[tuple[Network, Maps]]:
+    def _of_layers(self, networks: Sequence[Network], asked: _Question) -> list[tuple[Network, Maps]]:
         """Return the same for a head on earlier layers, of each of them."""
         import torch
 
+        head = asked.head
         assert head is not None
-        images = [image.image for image in asked]
         every: list[tuple[Network, Any]] = []
         for network in networks:
-            batch = normalised(images, network.backbone.preprocessing, mirrored=mirrored).to(self.device)
+            batch = self._input(network, asked)
             with torch.no_grad():
                 every += [(network, maps) for maps in efficientnet_lite.maps(self.model(network), batch)[1]]
-        wanted = torch.from_numpy(labels).to(self.device)
+        wanted = torch.from_numpy(asked.labels).to(self.device)
         rows = [efficientnet_lite.pooled([maps]) for _, maps in every]
 
         def at(place: int) -> Callable[[Any], Any]:
             return lambda maps: head([*rows[:place], efficientnet_lite.pooled([maps]), *rows[place + 1 :]])
 
         return [(network, gradcam.evidence_in(maps, at(place), wanted)) for place, (network, maps) in enumerate(every)]
+
+    def _input(self, network: Network, asked: _Question) -> torch.Tensor:
+        """Return what a network sees of the images, (N, 3, H, W)."""
+        return normalised(asked.images, network.backbone.preprocessing, mirrored=asked.mirrored).to(self.device)
 
     def _scores(self, term: Term, head: Head) -> Callable[[Sequence[Any]], Any]:
         """Return a function from the features of all networks (N, D), pooled at first, to the head's scores (N, C)."""

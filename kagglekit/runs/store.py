@@ -17,19 +17,9 @@ from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace, home
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
+from kagglekit.runs.choices import Decision, LeftOut, Race
 from kagglekit.runs.probabilities import Probabilities
-from kagglekit.runs.record import (
-    Alone,
-    Decision,
-    FinishingStep,
-    LeftOut,
-    Manifest,
-    Provider,
-    Race,
-    Record,
-    Result,
-    Sent,
-)
+from kagglekit.runs.record import Alone, FinishingStep, Manifest, Provider, Record, Result, Sent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from typing import Any
 from kagglekit.base import devices, distributed
 from kagglekit.base.errors import UserError
 from kagglekit.recipe import DEFAULT_FOLDS, DataSettings, Recipe, ScheduleSettings
-from kagglekit.runs.record import BackbonePace, Pace
+from kagglekit.runs.choices import BackbonePace, Pace
 from kagglekit.tasks.task import Task
 from kagglekit.training import phases, second_cycle, throughput
 from kagglekit.training.pacing import RESERVE

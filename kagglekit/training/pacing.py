@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kagglekit.base import distributed
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import ModelPace, Pace, PaceCheck
+from kagglekit.runs.choices import ModelPace, Pace, PaceCheck
 
 now = time.monotonic
 

@@ -25,7 +25,8 @@ from kagglekit.pipeline.methods.members import MembersRun
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import BackboneRecord, LeftOut
+from kagglekit.runs.choices import LeftOut
+from kagglekit.runs.record import BackboneRecord
 from kagglekit.runs.stages import Stage, Stages
 from kagglekit.runs.store import Run
 from kagglekit.tasks.task import Task

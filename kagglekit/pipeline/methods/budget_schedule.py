@@ -11,7 +11,7 @@ from kagglekit.base import distributed
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.fold_models import FoldModel, planned_models
 from kagglekit.runs import filenames, record
-from kagglekit.runs.record import Pace
+from kagglekit.runs.choices import Pace
 from kagglekit.runs.stages import Stages
 from kagglekit.training import budget, checkpoints, pacing
 from kagglekit.training.pacing import Pacer, Standing

@@ -16,7 +16,7 @@ from kagglekit.pipeline.methods.blend import Blending
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.pipeline.methods.finetune import FineTuning
 from kagglekit.recipe import Recipe
-from kagglekit.runs.record import Pace
+from kagglekit.runs.choices import Pace
 from kagglekit.tasks.activations import IDENTITY
 from kagglekit.tasks.task import Task
 from kagglekit.training import budget
