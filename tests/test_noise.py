@@ -78,8 +78,10 @@ def test_smoothing_over_neighbours_is_kept_where_they_are_alike_and_refused_wher
         random = np.random.default_rng(seed)
         scored, (rows,) = drawn(THREE, 12, seed, 1)
         features = 3 * np.eye(3)[scored.truth] + random.normal(0, 1, (ROWS, 3))
+        images = random.integers(0, 250, (ROWS, 2, 2, 3), np.uint8) + scored.truth.astype(np.uint8)[:, None, None, None]
         for name, order in (("alike", np.arange(ROWS)), ("shuffled", random.permutation(ROWS))):
-            smoothed = tta.average_neighbours(rows, features[order].astype(np.float16), finish.neighbours, "cpu")
+            looks = tta.looks_of(features[order].astype(np.float16), images[order])
+            smoothed = tta.average_neighbours(rows, looks, finish.neighbours, "cpu")
             by_view = {PLAIN: (rows, rows), tta.NEIGHBOURS: (smoothed, smoothed)}
             found = Predictions(pd.DataFrame(), rows, rows, np.array([]), tta.candidates(by_view, finish))
             _, _, (gate,) = postprocess.choose(scored, found, metrics.log_loss(), seed)

@@ -6,16 +6,18 @@ N: images, D: features, C: classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import shortlists
-from kagglekit.base.arrays import Labels
+from kagglekit.base.arrays import Floats32, Labels
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.images import scenes
+from kagglekit.images.decoding import Pixels
 from kagglekit.pipeline.predictions import Candidate
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FinishSettings
@@ -36,6 +38,8 @@ _AUGMENTED = "augmented"
 """Prefix of the names of augmented views."""
 _AUGMENTED_EPOCH = 2_000_000
 """An epoch that training never reaches, so that the random augmentations differ from those in training."""
+_SMALL = (24, 18)
+"""Width and height of the copies of images whose pixels neighbours share."""
 _BLOCK = 1024
 """Images per block of the neighbour search."""
 
@@ -57,8 +61,8 @@ def predict(
     """Return the probabilities in each view, (N, C) each, with mirrored classes mapped back."""
     found, pooled = _seen(views, contents, trained)
     if NEIGHBOURS in views:
-        own, device = [found[view] for view in (PLAIN, MIRROR) if view in found], trained.trainer.world.device.type
-        found[NEIGHBOURS] = average_neighbours(shortlists.mean(own), pooled, finish.neighbours, device)
+        own = shortlists.mean([found[view] for view in (PLAIN, MIRROR) if view in found])
+        found[NEIGHBOURS] = _averaged(own, pooled, contents, trained, finish)
     if SCENES in views:
         by_scene, alike = _predict_scenes(views, contents, trained, finish, scenes.shown_by(found[PLAIN]))
         found |= {SCENES: by_scene} | ({SCENE_NEIGHBOURS: alike} if SCENE_NEIGHBOURS in views else {})
@@ -82,7 +86,7 @@ def _predict_scenes(
     Scenes are told apart by looks and by what images are taken for, `shown` (N,). No labels are used, so the test set
     is treated exactly like the held-out images that the step is judged on.
     """
-    pixels, device = trained.trainer.data.pixels, trained.trainer.world.device.type
+    pixels = trained.trainer.data.pixels
     scene = scenes.tell_apart((pixels.row(content) for content in contents), shown, finish.scenes)
     own, alike = [], []
     for number in np.unique(scene).tolist() or [0]:
@@ -92,10 +96,34 @@ def _predict_scenes(
         found, pooled = _seen(views, some, model)
         mean = shortlists.mean(list(found.values()))
         own.append((places, mean))
-        alike.append(
-            (places, average_neighbours(mean, pooled, finish.neighbours, device) if finish.neighbours else mean)
-        )
+        alike.append((places, _averaged(mean, pooled, some, trained, finish)))
     return shortlists.arranged(own, len(contents)), shortlists.arranged(alike, len(contents))
+
+
+def _averaged(
+    rows: Wide, pooled: NDArray[np.float16], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
+) -> Wide:
+    """Return probabilities (N, C) averaged over neighbours, if there are any: those alike in features and pixels."""
+    if not finish.neighbours or not contents:
+        return rows
+    pixels, device = trained.trainer.data.pixels, trained.trainer.world.device.type
+    looks = looks_of(pooled, (pixels.row(content) for content in contents))
+    return average_neighbours(rows, looks, finish.neighbours, device)
+
+
+def looks_of(pooled: NDArray[np.float16], images: Iterable[Pixels]) -> Floats32:
+    """Return what neighbours are alike in, (N, D + 18 * 24 * 3): features (N, D), and pixels of small copies.
+
+    Each part has length 1. Features alone tell apart what the model has learned to, right or wrong; pixels know which
+    frames of a film are near each other. `images` (H, W, 3) are as the model sees them.
+    """
+    small = [cv2.resize(image, _SMALL, interpolation=cv2.INTER_AREA).ravel() for image in images]
+    pixels = np.stack(small).astype(np.float32)
+    return np.concatenate([_unit(pooled.astype(np.float32)), _unit(pixels - pixels.mean(axis=0))], axis=1)
+
+
+def _unit(rows: Floats32) -> Floats32:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def _predict_other(view: str, contents: Sequence[bytes], trained: TrainedModel) -> Wide:
@@ -136,16 +164,16 @@ def _mean(pairs: Sequence[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
     return shortlists.mean([oof for oof, _ in pairs]), shortlists.mean([test for _, test in pairs])
 
 
-def average_neighbours(probabilities: Wide, pooled: NDArray[np.float16], count: int, device: str) -> Wide:
+def average_neighbours(probabilities: Wide, looks: Floats32, count: int, device: str) -> Wide:
     """Average the probabilities (N, C) of each image with those of its `count` nearest neighbours.
 
-    Neighbours are nearest by cosine similarity of the `pooled` features (N, D). No labels are used, so the test set is
+    Neighbours are nearest by cosine similarity of `looks` (N, L). No labels are used, so the test set is
     treated exactly like the held-out images that the step is judged on.
     """
     import torch
 
-    taken = min(count + 1, len(pooled))  # an image is its own nearest neighbour
-    features = torch.nn.functional.normalize(torch.from_numpy(pooled).to(device).float(), dim=1)
+    taken = min(count + 1, len(looks))  # an image is its own nearest neighbour
+    features = torch.nn.functional.normalize(torch.from_numpy(looks).to(device), dim=1)
     nearest = (
         (features[start : start + _BLOCK] @ features.T).topk(taken, dim=1).indices
         for start in range(0, len(features), _BLOCK)

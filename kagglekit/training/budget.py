@@ -38,8 +38,8 @@ _BLEND = 40.0
 _FIXED_OF_MODEL = 6.0
 _ADAPTING = 3
 """Views that take as long as batch-norm statistics of each scene."""
-_PAIR = 3e-8
-"""Seconds to compare two images in the search for look-alikes: 1,280 features, two cores."""
+_PAIR = 6e-8
+"""Seconds to compare two images in the search for look-alikes: 1,280 features and as many pixels, two cores."""
 SHARE_OF_RACED = 0.5
 """Part of the budget that raced frozen backbones may take, by a measurement on this machine."""
 _FEATURES_PER_CORE = 15.0

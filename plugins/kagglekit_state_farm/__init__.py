@@ -53,7 +53,7 @@ def recipe() -> dict[str, object]:
         "models": 2,
         "validation_share": 0.0,
         "tta_views": 2,
-        "neighbours": 10,
+        "neighbours": 20,
         "scenes": 20,
         "class_shares": True,
     }
