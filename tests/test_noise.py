@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from kagglekit import metrics, recipe
 from kagglekit.base.arrays import Floats, softmax
+from kagglekit.base.shortlists import Wide
 from kagglekit.pipeline import deciding, postprocess, tta
 from kagglekit.pipeline.gates import Scored
 from kagglekit.pipeline.predictions import Candidate, Predictions
@@ -72,7 +74,8 @@ def test_what_is_right_already_is_not_changed(name: str, groups: int) -> None:
 
 
 def test_smoothing_over_neighbours_is_kept_where_they_are_alike_and_refused_where_features_are_shuffled() -> None:
-    finish = recipe.FinishSettings(neighbours=10)
+    """Many neighbours blur: they are judged with the best temperature, which is chosen later."""
+    metric, finish = metrics.log_loss(), recipe.FinishSettings(neighbours=60)
     fates: dict[str, list[Any]] = {"alike": [], "shuffled": []}
     for seed in range(5):
         random = np.random.default_rng(seed)
@@ -84,6 +87,10 @@ def test_smoothing_over_neighbours_is_kept_where_they_are_alike_and_refused_wher
             smoothed = tta.average_neighbours(rows, looks, finish.neighbours, "cpu")
             by_view = {PLAIN: (rows, rows), tta.NEIGHBOURS: (smoothed, smoothed)}
             found = Predictions(pd.DataFrame(), rows, rows, np.array([]), tta.candidates(by_view, finish))
-            _, _, (gate,) = postprocess.choose(scored, found, metrics.log_loss(), seed)
+
+            def calibrated(rows: Wide, scored: Scored = scored, seed: int = seed) -> Wide:
+                return postprocess.tempered(replace(scored, probabilities=rows), metric, seed)
+
+            _, _, (gate,) = postprocess.choose(scored, found, metric, seed, calibrated=calibrated)
             fates[name].append(gate.judgement.kept)
     assert fates == {"alike": [True] * 5, "shuffled": [False] * 5}

@@ -151,13 +151,17 @@ def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings)
     if len(seen) > len(made) + 1:
         made.append(Candidate(f"{finish.tta_views} augmented views", *_mean(list(seen.values()))))
     if NEIGHBOURS in by_view:
-        made.append(Candidate(f"mean of {finish.neighbours} neighbours", *by_view[NEIGHBOURS], note=TRANSDUCTIVE))
+        made.append(_of_neighbours(f"mean of {finish.neighbours} neighbours", by_view[NEIGHBOURS]))
     if SCENES in by_view:
         made.append(Candidate("statistics of scenes", *by_view[SCENES], note=TRANSDUCTIVE))
     if SCENE_NEIGHBOURS in by_view:
         name = f"mean of {finish.neighbours} neighbours in scenes"
-        made.append(Candidate(name, *by_view[SCENE_NEIGHBOURS], note=TRANSDUCTIVE))
+        made.append(_of_neighbours(name, by_view[SCENE_NEIGHBOURS]))
     return tuple(made)
+
+
+def _of_neighbours(name: str, pair: tuple[Wide, Wide]) -> Candidate:
+    return Candidate(name, *pair, note=TRANSDUCTIVE, recalibrates=True)  # a mean of many is less sure
 
 
 def _mean(pairs: Sequence[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
