@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -133,8 +134,6 @@ def test_a_kept_second_cycle_is_transductive_and_is_not_exported(
 
 
 def _predicted(path: Path) -> Any:
-    import pandas as pd
-
     return pd.read_parquet(path)[["cat", "dog"]].to_numpy()
 
 
@@ -251,6 +250,22 @@ def test_labels_of_a_fold_are_never_known_to_what_guesses_or_learns_it(
     leaked = predicted(other, 0)
     fresh()
     assert predicted(1 - other, 0) != leaked, "the test sees a leak"
+
+
+def test_guesses_are_each_image_s_own(made: tuple[Path, str, Path], home: Path) -> None:
+    shutil.copytree(made[2] / ".cache", home / ".cache")
+    run = finetuned.method(finetuned.prepared(made[0], made[1], phases="all epochs=1", learning_rate=0.003))
+    model = run.fold_models[0]
+    run.train(model)
+    contents, rows = run._guesses(model.again, 1000, 0)
+    ids = dict(zip([*run.contents, *run.test_contents], [*run.table["id"], *run.readable["id"]], strict=True))
+    frames = [pd.read_parquet(run.run.folder / model.folder / name) for name in ("oof.parquet", "test.parquet")]
+    known = pd.concat(frames).set_index("id")[["cat", "dog"]]
+    assert len(contents) == len(known) == len(set(contents))
+    assert np.allclose(rows, known.loc[[ids[content] for content in contents]], atol=1e-6)
+    trainer = run.trainer(model.again, np.flatnonzero(run.fold != 0), np.arange(0), run.run.folder / "any")
+    assert trainer.data.contents[-3:] == run._guesses(model.again, 20, trainer.seed)[0][-3:]
+    assert trainer.data.goals.shape == (len(trainer.data.contents), 2)
 
 
 def test_goals_are_labels_then_guesses_and_mirror_as_classes_do() -> None:
