@@ -80,7 +80,7 @@ class LeftOut(Plain):
 
     folds: tuple[int, ...] = ()
     pseudo_labels: bool | None = left_out()
-    """Whether models do not learn pseudo-labels."""
+    """Whether pseudo-labels are left out; None in older runs, and where they are not."""
 
 
 @dataclass(frozen=True, kw_only=True)
