@@ -6,6 +6,7 @@ import io
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from kagglekit.base import devices
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
+from kagglekit.data.tables import Scanned
 from kagglekit.deploy import standalone
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads import head_file
@@ -96,22 +98,26 @@ def test_there_are_as_many_backbones_as_there_is_time_for(
     ("images", "classes", "settings", "count"),
     [(1200, 2, {}, 4), (495, 99, {}, 2), (1200, 99, {}, 1), (1200, 2, {"image_size": (96,)}, 1)],
 )
-@pytest.mark.parametrize("size", [(300, 600), (480, 640), (640, 480)])
 def test_where_images_are_long_one_backbone_sees_all_of_them(
-    images: int,
-    classes: int,
-    settings: dict[str, Any],
-    count: int,
-    size: tuple[int, int],
-    monkeypatch: pytest.MonkeyPatch,
+    images: int, classes: int, settings: dict[str, Any], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "cores", lambda: 2)
     task = kinds.of(Classes([str(number) for number in range(classes)]))
-    work = Work(images, 300, 0.0, size, task=task)
+    work = Work(images, 300, 0.0, (400, 400), elongation=1.33, task=task)
     (choice,) = table.choose(Recipe().changed(method="features", **settings), work, "cpu")
     assert choice.backbones == registry.DEFAULT_CPU_OBLONG[:count]
     (cropped,) = table.choose(Recipe().changed(method="features", crop="squash"), work, "cpu")
     assert "tf_efficientnet_lite2@squash" not in cropped.backbones
+
+
+def test_upright_photos_are_as_long_as_others() -> None:
+    sizes = [(480, 640), (640, 480), (480, 640), (640, 480), (500, 500)]
+    seen: Any = {str(number): SimpleNamespace(height=tall, width=wide) for number, (tall, wide) in enumerate(sizes)}
+    train, none = pd.DataFrame({"path": list(seen)}), pd.DataFrame()
+    unread: Any = None
+    tables = Scanned(train, none, None, none, none, unread, quarantine=none, seen=seen, levels=unread)
+    assert tables.usual_elongation == pytest.approx(4 / 3)
+    assert tables.usual_shape == (500, 500)
 
 
 def test_a_crop_belongs_to_its_backbone(cli: Cli, home: Path, tiny: str) -> None:

@@ -70,6 +70,16 @@ def test_one_group_has_no_standard_error_and_proves_nothing() -> None:
     assert not gates.judge(scored, scored.probabilities, improved(scored), metrics.auc(), 0).kept
 
 
+def test_what_only_arithmetic_changes_is_not_kept() -> None:
+    """A temperature of nearly 1, say, which gains 1e-13 in every resample."""
+    scored = rare(300, 600)
+    before = np.asarray(scored.probabilities)
+    after = before + 1e-13 * (improved(scored) - before)
+    found = gates.judge(scored, before, after, metrics.log_loss(), 0)
+    assert 0 < found.low < 1e-9
+    assert not found.kept
+
+
 def test_the_errors_of_both_ways_agree() -> None:
     scored = rare(300, 1000, 100)
     fast, slow = (gates.standard_error(scored, scored.probabilities, each, 0) for each in (metrics.auc(), OWN))

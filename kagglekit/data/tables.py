@@ -75,6 +75,12 @@ class Scanned(Tables):
         tall, wide = np.median(sizes, axis=0).astype(int).tolist()
         return tall, wide
 
+    @property
+    def usual_elongation(self) -> float:
+        """Median ratio of the longer to the shorter side of the training images, some of which may be upright."""
+        sizes = np.array([(self.seen[path].height, self.seen[path].width) for path in self.train["path"]])
+        return float(np.median(sizes.max(axis=1) / sizes.min(axis=1)))
+
 
 def read(
     project: Project,

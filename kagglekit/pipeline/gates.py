@@ -32,6 +32,8 @@ SLOW_RESAMPLES = 400
 CONFIDENCE = 0.95
 """Of each bound of a gain."""
 CROSS_FITTED_PARTS = 5
+_ROUNDING = 1e-9
+"""Share of a score that arithmetic alone may change."""
 _BLOCK = 1 << 22
 """Most predictions whose rows are scored together."""
 
@@ -99,7 +101,8 @@ def judge(scored: Scored, before: Wide, after: Wide, metric: Metric, seed: int) 
     sign = 1.0 if metric.lower_is_better else -1.0
     low, high = map(float, np.quantile(gains, [1 - CONFIDENCE, CONFIDENCE]))
     gain = sign * (score_before - score_after)
-    proven = low > 0 and len(np.unique(scored.clusters)) > 1  # a single group proves nothing about others
+    several = len(np.unique(scored.clusters)) > 1  # a single group proves nothing about others
+    proven = several and low > _ROUNDING * abs(score_before)
     return Judgement(score_before, score_after, gain, low, high, kept=proven)
 
 

@@ -217,6 +217,7 @@ def _decide(data: Known, console: Console) -> Decision:
         len(tables.requested),
         spent=sum(data.seconds.values()),
         native=tables.usual_shape,
+        elongation=tables.usual_elongation,
         valid_images=int(train["valid"].sum()) if "valid" in train else 0,
         task=data.project.competition.task,
     )

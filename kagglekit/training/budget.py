@@ -62,6 +62,8 @@ class Work:
     """Seconds since the command began."""
     native: tuple[int, int]
     """Height and width of a typical image."""
+    elongation: float = 1.0
+    """Longer by shorter side of a typical image."""
     valid_images: int = 0
     """Number of training images that belong to the data's own validation set."""
     task: Task = throughput.TEN_CLASSES

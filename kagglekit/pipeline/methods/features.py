@@ -91,7 +91,7 @@ class FrozenFeatures(Method):
             return work.raced, "chosen by a race"
         if device == "cpu" and recipe.features.shape is not None:
             return registry.default(device, 1.0)
-        oblong = recipe.features.crop == "model" and max(work.native) > _OBLONG * min(work.native)
+        oblong = recipe.features.crop == "model" and work.elongation > _OBLONG
         most = budget.affordable_features(recipe, work, device)
         if device == "cpu" and are_costly(work):  # but what a crop cuts off is worth the time
             few = work.images * len(work.task.columns) <= _MOST
