@@ -182,7 +182,8 @@ def test_a_wrong_size_is_one_line(cli: Cli, tiny: str) -> None:
 def test_a_run_on_default_backbones_of_one_name_has_earlier_layers_and_is_exported(
     cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "DEFAULT_CPU", SMALL)
+    for name in ("DEFAULT_CPU", "DEFAULT_CPU_OBLONG"):  # drawn photographs are long
+        monkeypatch.setattr(registry, name, SMALL)
     monkeypatch.setattr(registry, "_COSTS", dict(zip(SMALL, (1.0, 1.5), strict=True)))
     made = run(cli, home, "--sample", "60", "--head", "logistic")
     assert made.finished().backbones == ("tf_efficientnet_lite0@64x64", "tf_efficientnet_lite0@96x96")
