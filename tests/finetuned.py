@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,33 @@ from safetensors.numpy import load_file
 from kagglekit.base.console import Console
 from kagglekit.data.project import Project
 from kagglekit.models import registry
+from kagglekit.pipeline import command as pipeline
 from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import FeatureSettings
+from tests import drawing
 
 SMALL = ("--method", "finetune", "--set", "image_size=32", "--set", "train_batch=6", "--budget", "30m")
 TWO_EPOCHS = ("--set", "phases=all epochs=2")
 TWO_FOLDS = ("--folds", "2")
 ONE_MODEL = ("--holdout", "10")
 """A hold-out takes half the time of two folds."""
+
+
+def finished(tiny_export: tuple[str, Path], folder: Path) -> tuple[Path, str, Path]:
+    """Train two folds for two epochs below a folder: (archive, backbone, home)."""
+    spec, cache = small_export(tiny_export)
+    home = folder / "home"
+    shutil.copytree(cache, home / ".cache")
+    archive = drawing.dogs(folder, train=40)
+    settings = {"method": "finetune", "backbone": spec, "image_size": "32", "train_batch": "6"}
+    settings |= {"budget": "30m", "folds": "2", "phases": "all epochs=2"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAGGLEKIT_HOME", str(home))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        pipeline.run("dogs-vs-cats", archive, settings, Console(io.StringIO()))
+    return archive, spec, home
 
 
 def command(archive: Path, spec: str, *words: str, name: str = "dogs-vs-cats") -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
@@ -11,11 +10,9 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-from kagglekit.base.console import Console
-from kagglekit.pipeline import command as pipeline
 from kagglekit.training import budget, throughput
 from kagglekit.training.learner import Learner
-from tests import drawing, finetuned, trainers
+from tests import finetuned, trainers
 from tests.conftest import Cli, failed, succeeded
 from tests.finetuned import ONE_MODEL, TWO_EPOCHS, TWO_FOLDS, command, history, only_run, same_weights, weights
 
@@ -23,17 +20,8 @@ from tests.finetuned import ONE_MODEL, TWO_EPOCHS, TWO_FOLDS, command, history, 
 @pytest.fixture(scope="module")
 def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], Path]:
     """A finished run that several tests look at: (its command, its home)."""
-    spec, cache = finetuned.small_export(tiny_export)
-    folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(cache, folder / "home" / ".cache")
-    archive = drawing.dogs(folder, train=40)
-    settings = {"method": "finetune", "backbone": spec, "image_size": "32", "train_batch": "6"}
-    settings |= {"budget": "30m", "folds": "2", "phases": "all epochs=2"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KAGGLEKIT_HOME", str(folder / "home"))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        pipeline.run("dogs-vs-cats", archive, settings, Console(io.StringIO()))
-    return command(archive, spec, *TWO_FOLDS, *TWO_EPOCHS), folder / "home"
+    archive, spec, home = finetuned.finished(tiny_export, tmp_path_factory.mktemp("made"))
+    return command(archive, spec, *TWO_FOLDS, *TWO_EPOCHS), home
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +12,6 @@ import pandas as pd
 import pytest
 import torch
 
-from kagglekit.base.console import Console
-from kagglekit.pipeline import command as pipeline
 from kagglekit.pipeline import postprocess
 from kagglekit.pipeline.gates import Judgement
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
@@ -27,7 +24,7 @@ from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.budget import Work
 from kagglekit.training.learner import Learner
 from kagglekit.training.throughput import Speed
-from tests import drawing, finetuned, trainers
+from tests import finetuned, trainers
 from tests.conftest import Cli, succeeded
 from tests.finetuned import TWO_EPOCHS, TWO_FOLDS, newest, only_run
 from tests.late import Clock, late, measured
@@ -39,18 +36,9 @@ THREE = kinds.of(Classes(["a", "b", "c"]))
 @pytest.fixture(scope="module")
 def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
     """A finished run without pseudo-labels, in its home: (archive, backbone, home)."""
-    spec, cache = finetuned.small_export(tiny_export)
-    folder = tmp_path_factory.mktemp("made")
-    shutil.copytree(cache, folder / "home" / ".cache")
-    archive = drawing.dogs(folder, train=40)
-    settings = {"method": "finetune", "backbone": spec, "image_size": "32", "train_batch": "6"}
-    settings |= {"budget": "30m", "folds": "2", "phases": "all epochs=2"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KAGGLEKIT_HOME", str(folder / "home"))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         trainers.spare(patch)
-        pipeline.run("dogs-vs-cats", archive, settings, Console(io.StringIO()))
-    return archive, spec, folder / "home"
+        return finetuned.finished(tiny_export, tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -224,7 +212,7 @@ def test_labels_of_a_fold_are_never_known_to_what_guesses_or_learns_it(
     other[run.fold == 0] = 1 - other[run.fold == 0]
     guesses = FinetuneRun._guesses
 
-    def predicted(truth: Any, number: int) -> list[bytes]:
+    def predicted(truth: Any) -> list[bytes]:
         run.truth = truth  # a cached property
         for model in run.fold_models:
             run.train(model)
@@ -234,9 +222,9 @@ def test_labels_of_a_fold_are_never_known_to_what_guesses_or_learns_it(
     def fresh() -> None:
         shutil.rmtree(job.run.folder / "models")
 
-    first = predicted(run.truth, 0)
+    first = predicted(run.truth)
     fresh()
-    assert predicted(other, 0) == first
+    assert predicted(other) == first
     fresh()
 
     def leaking(self: FinetuneRun, model: Any, training: int, seed: int) -> Any:
@@ -247,9 +235,9 @@ def test_labels_of_a_fold_are_never_known_to_what_guesses_or_learns_it(
         )
 
     monkeypatch.setattr(FinetuneRun, "_guesses", leaking)
-    leaked = predicted(other, 0)
+    leaked = predicted(other)
     fresh()
-    assert predicted(1 - other, 0) != leaked, "the test sees a leak"
+    assert predicted(1 - other) != leaked, "the test sees a leak"
 
 
 def test_guesses_are_each_image_s_own(made: tuple[Path, str, Path], home: Path) -> None:
