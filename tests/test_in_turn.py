@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -179,6 +180,22 @@ def test_folds_that_training_left_out_are_not_scored_by_the_blend(cli: Cli, ende
     blend = runs(home)["blend"]
     assert blend.finished().scored_images == (trained.planned_folds() == 0).sum() == 20
     assert "left out to end in time: folds 1" in out
+
+
+def test_a_first_run_of_several_members_may_be_all_of_the_blend_though_training_left_folds_out(
+    cli: Cli, made: tuple[tuple[str, ...], Path], home: Path
+) -> None:
+    shutil.copytree(made[1] / ".cache", home / ".cache")
+    backbone = made[0][made[0].index("--backbone") + 1]
+    words = (*made[0], *EPOCH, "--backbone", f"{backbone},{backbone.replace('=', '@squash=')}")
+    succeeded(cli(*words))
+    shutil.rmtree(runs(home)["blend"].folder)
+    record.write(runs(home)["finetune"].folder / filenames.LEFT_OUT, LeftOut(folds=(1,)))
+    succeeded(cli(*words))
+    by_method = runs(home)
+    names = [one["name"] for one in json.loads((by_method["blend"].folder / filenames.BLEND).read_text())["members"]]
+    assert by_method["features"].id in names
+    assert by_method["finetune"].id in names
 
 
 def test_a_rehearsal_grades_the_blend(cli: Cli, made: tuple[tuple[str, ...], Path], home: Path) -> None:

@@ -97,9 +97,9 @@ def together(run: FinishedRun, inside: Sequence[Member], asked: Asked) -> list[M
 
     There is none for a hold-out set, whose parts are known to the run only.
     """
-    way = _way(_used(read(run.run), run.run.finishing))
-    if set(asked.fold.tolist()) != set(way.parts):
+    if run.recipe.data.validation != "folds":
         return []
+    way = _way(_used(read(run.run), run.run.finishing))
     oof, test = blending.predicted(way, inside, asked.fold, run.task.activation)
     return [Member(name=run.run.id, oof=oof, test=test, alone=way.is_alone(inside), note=way.note(inside))]
 
