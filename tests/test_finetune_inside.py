@@ -160,15 +160,17 @@ def test_with_one_model_views_stay_off_and_with_two_they_are_judged(
     one = succeeded(cli(*command(archive, tiny, *words, "--set", "models=1", "--set", "scenes=0", name="state-farm")))
     assert "test-time augmentation stays off: it is judged on the mean of several models" in one.out
     assert [gate["step"] for gate in steps(finetuned.newest(home, "state-farm"))] == ["temperature", "clip"]
-    more = ("--set", "models=2", "--set", "neighbours=3", "--set", "scenes=2")
+    more = ("--set", "models=2", "--set", "neighbours=8", "--set", "scenes=2")
     succeeded(cli(*command(archive, tiny, *words, *more, name="state-farm")))
     run = finetuned.newest(home, "state-farm")
     gates = steps(run)
-    by_scene = ["statistics of scenes", "mean of 3 neighbours in scenes"]
-    candidates = ["mirrored view", "2 augmented views", "mean of 3 neighbours", *by_scene]
+    by_scene = ["statistics of scenes", *(f"mean of {count} neighbours in scenes" for count in (2, 4, 8))]
+    alike = [f"mean of {count} neighbours" for count in (2, 4, 8)]
+    candidates = ["mirrored view", "2 augmented views", *alike, *by_scene]
     assert [gate["step"] for gate in gates] == [*candidates, "temperature", "clip"]
     assert all({"before", "after", "gain", "low", "kept"} <= gate.keys() for gate in gates)
-    views = [PLAIN, MIRROR, "augmented0", "augmented1", "neighbours", "scenes", "scene neighbours"]
+    of = [[f"2 {view}", f"4 {view}", view] for view in (tta.NEIGHBOURS, tta.SCENE_NEIGHBOURS)]
+    views = [PLAIN, MIRROR, "augmented0", "augmented1", *of[0], tta.SCENES, *of[1]]
     rows = [pd.read_parquet(run / "models" / f"fold0-{number}" / "oof.parquet") for number in range(2)]
     assert [list(dict.fromkeys(frame["view"])) for frame in rows] == [views, views]
     labels = [f"c{n}" for n in range(10)]

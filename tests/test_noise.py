@@ -84,7 +84,7 @@ def test_smoothing_over_neighbours_is_kept_where_they_are_alike_and_refused_wher
         images = random.integers(0, 250, (ROWS, 2, 2, 3), np.uint8) + scored.truth.astype(np.uint8)[:, None, None, None]
         for name, order in (("alike", np.arange(ROWS)), ("shuffled", random.permutation(ROWS))):
             looks = tta.looks_of(features[order].astype(np.float16), images[order])
-            smoothed = tta.average_neighbours(rows, looks, finish.neighbours, "cpu")
+            (smoothed,) = tta.average_neighbours(rows, looks, [finish.neighbours], "cpu")
             by_view = {PLAIN: (rows, rows), tta.NEIGHBOURS: (smoothed, smoothed)}
             found = Predictions(pd.DataFrame(), rows, rows, np.array([]), tta.candidates(by_view, finish))
 
@@ -94,3 +94,27 @@ def test_smoothing_over_neighbours_is_kept_where_they_are_alike_and_refused_wher
             _, _, (gate,) = postprocess.choose(scored, found, metric, seed, calibrated=calibrated)
             fates[name].append(gate.judgement.kept)
     assert fates == {"alike": [True] * 5, "shuffled": [False] * 5}
+
+
+@pytest.mark.parametrize(
+    ("frames", "kept"), [(5, ["mean of 4 neighbours"]), (20, [f"mean of {count} neighbours" for count in (4, 8, 16)])]
+)
+def test_as_many_neighbours_are_kept_as_films_have_alike_frames(frames: int, kept: list[str]) -> None:
+    metric, finish = metrics.log_loss(), recipe.FinishSettings(neighbours=16)
+    views = tta.names(finish, mirrors=False, models=2)[-3:]
+    random = np.random.default_rng(0)
+    scored, (rows,) = drawn(THREE, 12, 0, 1)
+    by_class = np.argsort(scored.truth, kind="stable")
+    film = np.empty(ROWS, np.int64)
+    film[by_class] = np.arange(ROWS) // frames  # nearly all frames of a film show one class
+    looks = random.normal(0, 1, (film.max() + 1, 64))[film] + random.normal(0, 0.1, (ROWS, 64))
+    means = tta.average_neighbours(rows, looks.astype(np.float32), [4, 8, 16], "cpu")
+    by_view = {PLAIN: (rows, rows)} | {view: (mean, mean) for view, mean in zip(views, means, strict=True)}
+    found = Predictions(pd.DataFrame(), rows, rows, np.array([]), tta.candidates(by_view, finish))
+
+    def calibrated(wide: Wide) -> Wide:
+        return postprocess.tempered(replace(scored, probabilities=wide), metric, 0)
+
+    _, _, gates = postprocess.choose(scored, found, metric, 0, calibrated=calibrated)
+    assert [gate.step for gate in gates] == [f"mean of {count} neighbours" for count in (4, 8, 16)]
+    assert [gate.step for gate in gates if gate.judgement.kept] == kept

@@ -6,7 +6,7 @@ N: images, D: features, C: classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kagglekit.base import shortlists
-from kagglekit.base.arrays import Floats32, Labels
+from kagglekit.base.arrays import Floats32, Indices
 from kagglekit.base.shortlists import Shortlists, Wide
 from kagglekit.images import scenes
 from kagglekit.images.decoding import Pixels
@@ -30,8 +30,6 @@ NEIGHBOURS = "neighbours"
 SCENES = "scenes"
 """The mean of the plain, mirrored and augmented views, with batch-norm statistics of each scene's images."""
 SCENE_NEIGHBOURS = "scene neighbours"
-TRANSDUCTIVE_VIEWS = (NEIGHBOURS, SCENES, SCENE_NEIGHBOURS)
-"""Views that learn from the images that are predicted."""
 MIRRORED = "mirrored view"
 """Name of the step that averages the plain and the mirrored view."""
 _AUGMENTED = "augmented"
@@ -50,9 +48,23 @@ def names(finish: FinishSettings, *, mirrors: bool, models: int) -> list[str]:
         return [PLAIN]
     mirrored = [MIRROR] if mirrors else []
     augmented = [f"{_AUGMENTED}{number}" for number in range(finish.tta_views)]
-    alike = [NEIGHBOURS] if finish.neighbours else []
-    by_scene = [SCENES, *([SCENE_NEIGHBOURS] if finish.neighbours else [])] if finish.scenes else []
-    return [PLAIN, *mirrored, *augmented, *alike, *by_scene]
+    by_scene = [SCENES, *_of_neighbours(SCENE_NEIGHBOURS, finish)] if finish.scenes else []
+    return [PLAIN, *mirrored, *augmented, *_of_neighbours(NEIGHBOURS, finish), *by_scene]
+
+
+def is_transductive(view: str) -> bool:
+    """Return whether a view learns from the images that are predicted."""
+    return view not in (PLAIN, MIRROR) and not view.startswith(_AUGMENTED)
+
+
+def _of_neighbours(view: str, finish: FinishSettings) -> dict[str, int]:
+    """Return the views that average over neighbours, with how many: a quarter, half and all of the setting's number.
+
+    How many are alike differs between films, and out-of-fold scores tell. `view` is the one of all.
+    """
+    most = finish.neighbours
+    counts = sorted({max(1, most // 4), max(1, most // 2), most}) if most else []
+    return {view if count == most else f"{count} {view}": count for count in counts}
 
 
 def predict(
@@ -62,11 +74,8 @@ def predict(
     found, pooled = _seen(views, contents, trained)
     if NEIGHBOURS in views:
         own = shortlists.mean([found[view] for view in (PLAIN, MIRROR) if view in found])
-        found[NEIGHBOURS] = _averaged(own, pooled, contents, trained, finish)
-    if SCENES in views:
-        by_scene, alike = _predict_scenes(views, contents, trained, finish, scenes.shown_by(found[PLAIN]))
-        found |= {SCENES: by_scene} | ({SCENE_NEIGHBOURS: alike} if SCENE_NEIGHBOURS in views else {})
-    return found
+        found |= _averaged(own, pooled, contents, trained, _of_neighbours(NEIGHBOURS, finish))
+    return found | (_predict_scenes(views, contents, trained, finish, found[PLAIN]) if SCENES in views else {})
 
 
 def _seen(
@@ -79,36 +88,41 @@ def _seen(
 
 
 def _predict_scenes(
-    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings, shown: Labels
-) -> tuple[Wide, Wide]:
+    views: Sequence[str], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings, predicted: Wide
+) -> dict[str, Wide]:
     """Return means of views with batch-norm statistics of each scene, and these averaged over neighbours in it, (N, C).
 
-    Scenes are told apart by looks and by what images are taken for, `shown` (N,). No labels are used, so the test set
-    is treated exactly like the held-out images that the step is judged on.
+    Scenes are told apart by looks and by what images are taken for, as `predicted` (N, C). No labels are used, so the
+    test set is treated exactly like the held-out images that the step is judged on.
     """
-    pixels = trained.trainer.data.pixels
+    pixels, counts = trained.trainer.data.pixels, _of_neighbours(SCENE_NEIGHBOURS, finish)
+    shown = scenes.shown_by(predicted)
     scene = scenes.tell_apart((pixels.row(content) for content in contents), shown, finish.scenes)
-    own, alike = [], []
+    parts: dict[str, list[tuple[Indices, Wide]]] = {view: [] for view in (SCENES, *counts)}
     for number in np.unique(scene).tolist() or [0]:
         places = np.flatnonzero(scene == number)
         some = [contents[place] for place in places.tolist()]
         model = trained.adapted(some, mirrors=MIRROR in views) if len(some) > 1 else trained
         found, pooled = _seen(views, some, model)
         mean = shortlists.mean(list(found.values()))
-        own.append((places, mean))
-        alike.append((places, _averaged(mean, pooled, some, trained, finish)))
-    return shortlists.arranged(own, len(contents)), shortlists.arranged(alike, len(contents))
+        for view, rows in ({SCENES: mean} | _averaged(mean, pooled, some, trained, counts)).items():
+            parts[view].append((places, rows))
+    return {view: shortlists.arranged(own, len(contents)) for view, own in parts.items()}
 
 
 def _averaged(
-    rows: Wide, pooled: NDArray[np.float16], contents: Sequence[bytes], trained: TrainedModel, finish: FinishSettings
-) -> Wide:
-    """Return probabilities (N, C) averaged over neighbours, if there are any: those alike in features and pixels."""
-    if not finish.neighbours or not contents:
-        return rows
+    rows: Wide,
+    pooled: NDArray[np.float16],
+    contents: Sequence[bytes],
+    trained: TrainedModel,
+    counts: Mapping[str, int],
+) -> dict[str, Wide]:
+    """Return probabilities (N, C) averaged over neighbours, alike in features and pixels, in each view of `counts`."""
+    if not counts or not contents:
+        return dict.fromkeys(counts, rows)
     pixels, device = trained.trainer.data.pixels, trained.trainer.world.device.type
     looks = looks_of(pooled, (pixels.row(content) for content in contents))
-    return average_neighbours(rows, looks, finish.neighbours, device)
+    return dict(zip(counts, average_neighbours(rows, looks, list(counts.values()), device), strict=True))
 
 
 def looks_of(pooled: NDArray[np.float16], images: Iterable[Pixels]) -> Floats32:
@@ -150,41 +164,48 @@ def candidates(by_view: Mapping[str, tuple[Wide, Wide]], finish: FinishSettings)
         made.append(Candidate(MIRRORED, *_mean([seen[PLAIN], seen[MIRROR]]), alone=True))
     if len(seen) > len(made) + 1:
         made.append(Candidate(f"{finish.tta_views} augmented views", *_mean(list(seen.values()))))
-    if NEIGHBOURS in by_view:
-        made.append(_of_neighbours(f"mean of {finish.neighbours} neighbours", by_view[NEIGHBOURS]))
+    made += _candidates_of(by_view, _of_neighbours(NEIGHBOURS, finish), "neighbours")
     if SCENES in by_view:
         made.append(Candidate("statistics of scenes", *by_view[SCENES], note=TRANSDUCTIVE))
-    if SCENE_NEIGHBOURS in by_view:
-        name = f"mean of {finish.neighbours} neighbours in scenes"
-        made.append(_of_neighbours(name, by_view[SCENE_NEIGHBOURS]))
+    made += _candidates_of(by_view, _of_neighbours(SCENE_NEIGHBOURS, finish), "neighbours in scenes")
     return tuple(made)
 
 
-def _of_neighbours(name: str, pair: tuple[Wide, Wide]) -> Candidate:
-    return Candidate(name, *pair, note=TRANSDUCTIVE, recalibrates=True)  # a mean of many is less sure
+def _candidates_of(
+    by_view: Mapping[str, tuple[Wide, Wide]], counts: Mapping[str, int], what: str
+) -> Iterator[Candidate]:
+    """Yield the means of neighbours, few first; earlier versions had those of all only.
+
+    They are judged with their best temperature, since the mean of many is less sure.
+    """
+    for view, count in counts.items():
+        if view in by_view:
+            name = f"mean of {count} {what}"
+            yield Candidate(name, *by_view[view], note=TRANSDUCTIVE, recalibrates=True)
 
 
 def _mean(pairs: Sequence[tuple[Wide, Wide]]) -> tuple[Wide, Wide]:
     return shortlists.mean([oof for oof, _ in pairs]), shortlists.mean([test for _, test in pairs])
 
 
-def average_neighbours(probabilities: Wide, looks: Floats32, count: int, device: str) -> Wide:
-    """Average the probabilities (N, C) of each image with those of its `count` nearest neighbours.
+def average_neighbours(probabilities: Wide, looks: Floats32, counts: Sequence[int], device: str) -> list[Wide]:
+    """Average the probabilities (N, C) of each image with those of its nearest neighbours, for several counts of these.
 
     Neighbours are nearest by cosine similarity of `looks` (N, L). No labels are used, so the test set is
     treated exactly like the held-out images that the step is judged on.
     """
     import torch
 
-    taken = min(count + 1, len(looks))  # an image is its own nearest neighbour
+    if not len(looks):
+        return [probabilities] * len(counts)
+    taken = [min(count + 1, len(looks)) for count in counts]  # an image is its own nearest neighbour
     features = torch.nn.functional.normalize(torch.from_numpy(looks).to(device), dim=1)
-    nearest = (
-        (features[start : start + _BLOCK] @ features.T).topk(taken, dim=1).indices
-        for start in range(0, len(features), _BLOCK)
-    )
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(features), _BLOCK)]
+    # nearest first
+    nearest = torch.cat([(features[block] @ features.T).topk(max(taken), dim=1).indices for block in blocks])
     if isinstance(probabilities, Shortlists):
-        places = np.concatenate([block.cpu().numpy() for block in nearest])  # (N, taken)
-        return shortlists.mean([probabilities[place] for place in places.T])
+        places = nearest.cpu().numpy().T
+        return [shortlists.mean([probabilities[place] for place in places[:few]]) for few in taken]
     rows = torch.from_numpy(probabilities).to(device)
-    means = [rows[block].mean(1) for block in nearest]
-    return np.asarray(torch.cat(means).cpu().numpy()) if means else probabilities
+    means = (torch.cat([rows[nearest[block, :few]].mean(1) for block in blocks]) for few in taken)
+    return [np.asarray(mean.cpu().numpy()) for mean in means]

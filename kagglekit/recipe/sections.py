@@ -265,8 +265,8 @@ class FinishSettings(Section):
     )
     neighbours: int = setting(
         0,
-        "Number of look-alikes, in features and pixels, to average an image's prediction with, for video frames; "
-        "fine-tuning only. 0 is off.",
+        "Most look-alikes, in features and pixels, to average an image's prediction with, for video frames: a quarter, "
+        "half and all of them are tried; fine-tuning only. 0 is off.",
         at_least(0, "off"),
     )
     scenes: int = setting(

@@ -13,7 +13,7 @@ from kagglekit.pipeline import tta, views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.methods import pseudo_labels
-from kagglekit.pipeline.methods.fold_models import Place, joined, places
+from kagglekit.pipeline.methods.fold_models import Place, joined, places, views_of
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs.record import TRANSDUCTIVE
 
@@ -31,7 +31,7 @@ def read(run: FinishedRun, asked: Asked) -> list[Member]:
     models, finish = places(run.run, run.recipe), run.recipe.finish
     numbers = sorted({model.number for model in models})
     mirrors = MIRROR in views.allowed(run.recipe.features.feature_views, run.mirror)
-    seen = tta.names(finish, mirrors=mirrors, models=len(numbers))
+    seen = views_of(run.run, models, tta.names(finish, mirrors=mirrors, models=len(numbers)), run.labels)
 
     def pairs(some: Sequence[Place]) -> _Pairs:
         return {view: joined(run.run, some, view, asked, run.labels) for view in seen}
@@ -63,7 +63,7 @@ def _of_model(name: str, pairs: _Pairs) -> list[Member]:
             test=test,
             alone=view in (PLAIN, MIRROR),
             whole=False,
-            note=TRANSDUCTIVE if view in tta.TRANSDUCTIVE_VIEWS else "",
+            note=TRANSDUCTIVE if tta.is_transductive(view) else "",
         )
         for view, (oof, test) in shown.items()
     ]

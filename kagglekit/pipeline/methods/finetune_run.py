@@ -33,7 +33,7 @@ from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods import pseudo_labels
 from kagglekit.pipeline.methods.base import MethodRun
 from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
-from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, joined
+from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, joined, views_of
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs import filenames
@@ -462,7 +462,8 @@ class FinetuneRun(MethodRun):
 
     def read_predictions(self) -> Predictions:
         """Read the predictions of the stages: means over each fold's models, and over all models for the test set."""
-        by_view = {view: self._joined(view, self.fold_models) for view in self.predicted_views}
+        seen = views_of(self.run, self.fold_models, self.predicted_views, self.labels)
+        by_view = {view: self._joined(view, self.fold_models) for view in seen}
         if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on the mean of several models per fold; "

@@ -18,6 +18,7 @@ from kagglekit.models.backbone import Backbone
 from kagglekit.pipeline.finished import Asked
 from kagglekit.recipe import Recipe
 from kagglekit.runs import filenames
+from kagglekit.runs.probabilities import Probabilities
 from kagglekit.runs.store import Run
 from kagglekit.training import second_cycle
 
@@ -72,6 +73,13 @@ def joined(run: Run, models: Sequence[Place], view: str, asked: Asked, labels: S
 
     oof = shortlists.arranged(map(held_out, np.unique(asked.fold).tolist()), len(asked.fold))
     return oof, mean(models, filenames.TEST, asked.test)
+
+
+def views_of(run: Run, models: Sequence[Place], wanted: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return which of the wanted views all models have predicted: earlier versions had fewer."""
+    own = [Probabilities.read(run.folder / one.folder / filenames.OOF, labels).known("view")["view"] for one in models]
+    had = set(own[0]).intersection(*own[1:])
+    return [view for view in wanted if view in had]
 
 
 def fold_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
