@@ -1,4 +1,4 @@
-"""Several frozen backbones: heads on each alone and on all side by side, blended where that gains."""
+"""Members of runs on frozen backbones: heads on each alone, on earlier layers, on several, blended where that gains."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from kagglekit.images import decoding, files
 from kagglekit.models import registry
 from kagglekit.pipeline import blending
 from kagglekit.pipeline.methods import features_run, table
+from kagglekit.pipeline.methods.base import Method
+from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.recipe import ComputeSettings, FeatureSettings, Recipe
 from kagglekit.report import facts
 from kagglekit.report.saliency import Asked, Attention
@@ -196,13 +198,26 @@ def test_a_run_on_default_backbones_of_one_name_has_earlier_layers_and_is_export
     succeeded(cli("export", made.id))
 
 
-def test_earlier_layers_alone_predict_alike_everywhere(
-    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("backbones", "output", "chosen"),
+    [
+        (SMALL, "pooled", {features_run.EARLIER: 1.0}),
+        (SMALL[:1], "logits", {features_run.EARLIER: 0.5, "tf_efficientnet_lite0": 0.5}),
+    ],
+)
+def test_earlier_layers_predict_alike_everywhere(
+    backbones: tuple[str, ...],
+    output: str,
+    chosen: dict[str, float],
+    cli: Cli,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chosen = {features_run.EARLIER: 1.0}
     monkeypatch.setattr(blending._Chooser, "offered", lambda _: {blending.BEST: lambda _: chosen})
     data = drawing.dogs(tmp_path)
-    succeeded(cli("run", DOGS, "--data", data, "--backbone", ",".join(SMALL), "--head", "logistic", *damage.QUICK))
+    words = ("--backbone", ",".join(backbones), "--set", f"output={output}", "--head", "logistic", *damage.QUICK)
+    succeeded(cli("run", DOGS, "--data", data, *words))
     made = store.Run(damage.only_run(home / DOGS))
     succeeded(cli("bundle", made.folder, tmp_path / "bundle"))  # exports it, and compares with torch
     with zipfile.ZipFile(data) as whole:
@@ -219,10 +234,33 @@ def test_earlier_layers_alone_predict_alike_everywhere(
     assert cat.values.any()
 
 
-def test_one_backbone_is_used_without_earlier_layers(cli: Cli, home: Path) -> None:
-    made = run(cli, home, "--backbone", SMALL[0], "--sample", "40")
+def test_one_backbone_and_its_earlier_layers_are_members(cli: Cli, home: Path) -> None:
+    words = ("--backbone", SMALL[0], "--sample", "40", "--head", "logistic")
+    made = run(cli, home, *words)
+    found = record.read(made.folder / filenames.BLEND, Blend)
+    assert found is not None
+    assert [one.name for one in found.members] == [features_run.EARLIER, "tf_efficientnet_lite0"]
+    fitted = head_file.load(made.folder / filenames.HEADS)
+    assert set(fitted) == {f"{part}{own}" for part in ("fold0", "fold1", "fold2", "all") for own in ("", "/0")}
+    widths = [fitted[name].layers[0].mean.shape for name in ("all", "all/0")]  # type: ignore[union-attr]
+    assert widths == [(1280,), (304,)]
+    shown = succeeded(cli("run", DOGS, "--method", "features", "--set", "folds=3", *words)).out
+    assert "already finished" in shown
+    assert "earlier layers" in shown
+
+
+def test_a_run_without_earlier_layers_stays_and_is_used(
+    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(FrozenFeatures, "using", Method.using)  # as runs with one backbone once were
+        made = run(cli, home, "--backbone", SMALL[0], "--sample", "40", "--head", "logistic")
     assert set(made.record.backbones[0].outputs) == {"pooled", "logits"}
     assert not (made.folder / filenames.BLEND).exists()
+    succeeded(cli("export", made.id))
+    assert "earlier layers" not in succeeded(cli("report", made.id, "--text")).out
+    new = run(cli, home, "--backbone", SMALL[0], "--sample", "40", "--head", "logistic")
+    assert new.id != made.id
 
 
 def test_features_that_are_cached_without_earlier_layers_stay(tmp_path: Path) -> None:

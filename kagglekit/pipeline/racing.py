@@ -32,7 +32,7 @@ from kagglekit.heads.features import FeatureEngine, FeatureRows
 from kagglekit.heads.training import Training
 from kagglekit.metrics import clustered_error
 from kagglekit.models import registry
-from kagglekit.models.backbone import Backbone
+from kagglekit.models.backbone import LAYERS, Backbone
 from kagglekit.pipeline import views
 from kagglekit.pipeline.methods import table
 from kagglekit.pipeline.methods.features import FrozenFeatures, are_costly
@@ -245,6 +245,7 @@ class _Course:
             recipe.features.output,
             recipe.compute,
             self._workspace.features,
+            also=LAYERS,
             batch_size=recipe.compute.feature_batch,
             warn=self._console.warn,
         )

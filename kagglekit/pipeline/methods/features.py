@@ -1,7 +1,7 @@
 """Method "features": frozen backbones with one head per fold, and one head on all training images.
 
-Several backbones are members: heads see each alone, the earlier layers of those that give them, and all side by side,
-and what they predict is blended if a gain is proven.
+A run has members: heads see each backbone alone, the earlier layers of those that give them, and several backbones side
+by side. What they predict is blended if a gain is proven.
 
 N: training images, R: readable test images, V: views, D: features, C: classes.
 """
@@ -25,10 +25,8 @@ from kagglekit.pipeline.methods import members, pseudo_heads, pseudo_labels
 from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.features_run import (
     EARLIER,
-    SIDE_BY_SIDE,
     FeaturesRun,
-    head_name,
-    member_names,
+    Names,
     read_members,
 )
 from kagglekit.pipeline.methods.fitted import Fitted, Network, Output, Term
@@ -120,12 +118,12 @@ class FrozenFeatures(Method):
         } | mirrored
 
     def using(self, backbones: Sequence[Backbone]) -> list[Backbone]:
-        """Return the backbones; several are used with the features of earlier layers."""
-        return list(backbones) if len(backbones) > 1 else super().using(backbones)
+        """Return the backbones, with the features of earlier layers."""
+        return list(backbones)
 
     def stages(self, job: Job) -> tuple[Stage, ...]:
-        """Return the stages; with several backbones, those of members and their blend too."""
-        found = _STAGES if len(job.backbones) == 1 else _STAGES_OF_MEMBERS
+        """Return the stages; where there are several members, those of the others and of their blend too."""
+        found = _STAGES_OF_MEMBERS if Names.of(self.backbones(job)).others else _STAGES
         return (*found, _PSEUDO) if pseudo_labels.are_wanted(job) else found
 
     def predict(self, job: Job, stages: Stages) -> Predictions | None:
@@ -137,7 +135,7 @@ class FrozenFeatures(Method):
         stages.make("features", run.write_features)
         stages.make("heads", run.write_heads)
         stages.make("predict", run.write_predictions)
-        if len(job.backbones) > 1:
+        if run.names.others:
             stages.make("blend", run.write_weights)
         if pseudo_labels.are_wanted(job):
             stages.make(pseudo_labels.STEP, run.write_pseudo_labels)
@@ -159,7 +157,7 @@ class FrozenFeatures(Method):
         heads_by_name = head_file.load(run.run.folder / filenames.HEADS)
         seen = views.allowed(run.recipe.features.feature_views, run.mirror)
         names = _names(run.run)
-        weights = {member: 1.0} if member else members.kept_weights(run) if names else {SIDE_BY_SIDE: 1.0}
+        weights = {member: 1.0} if member else members.kept_weights(run) if names.others else {names.whole: 1.0}
         terms = []
         for name, weight in weights.items():
             networks = [Network(backbone.name, backbone) for backbone in _seen(run, name, names)]
@@ -168,7 +166,7 @@ class FrozenFeatures(Method):
                 networks=tuple(networks),
                 views=seen,
                 view_classes=run.classes_in(seen),
-                head=heads_by_name[head_name(part, name, names)],
+                head=heads_by_name[names.head(part, name)],
                 output=output,
                 weight=weight,
             )
@@ -176,20 +174,21 @@ class FrozenFeatures(Method):
         return Fitted(tuple(terms))
 
     def show(self, run: Run, console: Console) -> None:
-        """Print members with their scores and weights, if there are several backbones."""
-        if _names(run):
+        """Print members with their scores and weights, if there are several."""
+        if _names(run).others:
             members.show(run, console)
 
 
-def _names(run: Run) -> list[str]:
-    """Return the names of the members beside all backbones. Runs with one backbone, and older runs, have none."""
-    return member_names(run.record.backbones) if members.are_blended(run) else []
+def _names(run: Run) -> Names:
+    """Return the names of the members. Older runs have one, whatever their backbones are."""
+    names = Names.of(run.record.backbones)
+    return names if members.are_blended(run) else Names(names.whole)
 
 
-def _seen(run: FinishedRun, member: str, names: Sequence[str]) -> list[Backbone]:
+def _seen(run: FinishedRun, member: str, names: Names) -> list[Backbone]:
     """Return the backbones that the heads of a member see."""
-    if member == SIDE_BY_SIDE:
+    if member == names.whole:
         return run.backbones
     if member == EARLIER:
         return [own for own, then in zip(run.backbones, run.record.backbones, strict=True) if LAYERS in then.outputs]
-    return [run.backbones[names.index(member)]]
+    return [run.backbones[names.others.index(member)]]

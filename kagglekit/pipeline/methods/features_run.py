@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,9 +40,30 @@ from kagglekit.runs.record import TRANSDUCTIVE, BackboneRecord
 from kagglekit.runs.store import Run
 
 SIDE_BY_SIDE = "side by side"
-"""The member whose heads see the features of all backbones."""
+"""The member whose heads see the features of several backbones."""
 EARLIER = "earlier layers"
 """The member whose heads see the features of earlier layers, of all backbones that give them."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the members of a run are called. Without others there is nothing to blend."""
+
+    whole: str
+    """The member whose heads see all backbones: its name if there is only one."""
+    others: Sequence[str] = ()
+    """Single backbones if there are several, and earlier layers if there are any."""
+
+    @classmethod
+    def of(cls, backbones: Sequence[BackboneRecord]) -> Names:
+        """Return the names of the members of a run on these backbones."""
+        alone = record.names_of(backbones)
+        earlier = [EARLIER] if any(LAYERS in backbone.outputs for backbone in backbones) else []
+        return cls(SIDE_BY_SIDE, [*alone, *earlier]) if len(alone) > 1 else cls(alone[0], earlier)
+
+    def head(self, part: str, member: str) -> str:
+        """Return the name of a member's head in the file of heads."""
+        return part if member == self.whole else f"{part}/{self.others.index(member)}"
 
 
 class FeaturesRun(MembersRun):
@@ -85,13 +106,13 @@ class FeaturesRun(MembersRun):
         return engine.compute(paths, contents, job.console), engine.stored(contents, LAYERS)
 
     @cached_property
-    def names(self) -> list[str]:
-        """What the members beside all backbones are called."""
-        return member_names([backbone.record() for backbone in self.job.backbones])
+    def names(self) -> Names:
+        """What the members are called."""
+        return Names.of([backbone.record() for backbone in self.job.backbones])
 
     @cached_property
     def members(self) -> list[Member]:
-        """What the heads predict on each backbone alone, on earlier layers, and on all side by side."""
+        """What the heads predict on each backbone alone, on earlier layers, and on several side by side."""
         return self._read_members()
 
     def _read_members(self, rounds: int = 0) -> list[Member]:
@@ -101,12 +122,10 @@ class FeaturesRun(MembersRun):
 
     def seen(self) -> Mapping[str, Features]:
         """Return the features that the heads of each member see."""
-        every = {SIDE_BY_SIDE: self.features}
-        if len(self.names) == 1:
-            return every
-        earlier = {EARLIER: self._computed[1]} if EARLIER in self.names else {}
-        alone = [self.features.of_backbone(place) for place in range(len(self.job.backbones))]
-        return every | dict(zip(self.names, alone, strict=False)) | earlier
+        several = len(self.job.backbones) > 1
+        alone = [self.features.of_backbone(place) for place in range(len(self.job.backbones))] if several else []
+        others = [*alone, self._computed[1]]  # in the order of their names, the last of which is that of earlier layers
+        return {self.names.whole: self.features} | dict(zip(self.names.others, others, strict=False))
 
     def training(self, seen: Features) -> Training:
         """Return the training data of heads that see some features."""
@@ -127,7 +146,7 @@ class FeaturesRun(MembersRun):
         """Fit and save the heads and their out-of-fold predictions."""
         fitted: dict[str, Head] = {}
         oofs: dict[str, Wide] = {}
-        alone = len(self.names) == 1  # of several members none says how good their blend will be
+        alone = not self.names.others  # of several members none says how good their blend will be
         for member, seen in self.seen().items():
             oofs[member], own = fit_heads(
                 self.training(seen),
@@ -140,7 +159,7 @@ class FeaturesRun(MembersRun):
                 console=self.job.console,
                 watcher=self.job.watcher if alone else Watcher(),
             )
-            fitted |= {head_name(part, member, self.names): head for part, head in own.items()}
+            fitted |= {self.names.head(part, member): head for part, head in own.items()}
         head_file.save(self.run.folder / filenames.HEADS, fitted)
         self._write(filenames.OOF_OF_HEADS, filenames.OOF_OF_MEMBERS, self.scored_ids, oofs)
 
@@ -150,7 +169,7 @@ class FeaturesRun(MembersRun):
         tests = {}
         for member, seen in self.seen().items():
             rows = FeatureRows(seen, len(self.table), len(self.readable))
-            head = fitted[head_name(WHOLE, member, self.names)]
+            head = fitted[self.names.head(WHOLE, member)]
             with threadpool_limits(1, user_api="blas"):
                 tests[member] = prediction.predict_rows(head, rows, np.arange(rows.count), self.view_classes)  # (R, C)
         self._write(filenames.TEST_OF_HEADS, filenames.TEST_OF_MEMBERS, self.readable["id"].tolist(), tests)
@@ -162,7 +181,7 @@ class FeaturesRun(MembersRun):
         images = pseudo_heads.Images(seen=seen, fold=fold, same_shares=self.recipe.finish.class_shares)
         known = head_file.load(self.run.folder / filenames.HEADS)
         fitted = {
-            (member, part): known[head_name(WHOLE if part == pseudo_heads.TEST else f"fold{part}", member, self.names)]
+            (member, part): known[self.names.head(WHOLE if part == pseudo_heads.TEST else f"fold{part}", member)]
             for member in seen
             for part in images.parts
         }
@@ -186,7 +205,7 @@ class FeaturesRun(MembersRun):
     def _rounds(self) -> Iterator[Candidate]:
         """Yield the predictions after each round of pseudo-labels, blended in each way that members are."""
         rounds = [self._read_members(number) for number in range(1, pseudo_heads.ROUNDS + 1)]
-        for way in self.ways() if len(self.names) > 1 else [None]:
+        for way in self.ways() if self.names.others else [None]:
             before = "" if way is None or way.name == blending.BEST else way.name
             for number, members in enumerate(rounds, 1):
                 oof, test = (members[0].oof, members[0].test) if way is None else self.predicted(way, members)
@@ -203,9 +222,9 @@ class FeaturesRun(MembersRun):
 
     def _write(self, together: str, apart: str, ids: list[str], found: Mapping[str, Wide]) -> None:
         """Write the predictions of heads on all backbones to one file, and those of other members to another."""
-        self.run.write_probabilities(together, ids, found[SIDE_BY_SIDE], self.labels)
-        if len(found) > 1:
-            self._write_views(apart, ids, {name: found[name] for name in self.names})
+        self.run.write_probabilities(together, ids, found[self.names.whole], self.labels)
+        if self.names.others:
+            self._write_views(apart, ids, {name: found[name] for name in self.names.others})
 
     def _write_views(self, file: str, ids: list[str], found: Mapping[str, Wide]) -> None:
         """Write several predictions of the same images to one file."""
@@ -214,7 +233,7 @@ class FeaturesRun(MembersRun):
 
     def read_predictions(self) -> Predictions:
         """Read the predictions that the stages wrote; of several members, the best and the ways to blend them."""
-        if len(self.names) > 1:
+        if self.names.others:
             found = super().read_predictions()
         else:
             (own,) = self.members
@@ -278,19 +297,8 @@ def _view(member: str, number: int) -> str:
     return f"{member}, round {number}"
 
 
-def member_names(backbones: Sequence[BackboneRecord]) -> list[str]:
-    """Return the names of the members beside all backbones: of single ones, and of earlier layers if there are any."""
-    earlier = [EARLIER] if any(LAYERS in backbone.outputs for backbone in backbones) else []
-    return [*record.names_of(backbones), *earlier]
-
-
-def head_name(part: str, member: str, names: Sequence[str]) -> str:
-    """Return the name of a member's head in the file of heads."""
-    return part if member == SIDE_BY_SIDE else f"{part}/{names.index(member)}"
-
-
-def read_members(run: Run, labels: Sequence[str], names: Sequence[str], asked: Asked, rounds: int = 0) -> list[Member]:
-    """Return what the heads predict on all backbones, and what those of the other members in `names` do, if any.
+def read_members(run: Run, labels: Sequence[str], names: Names, asked: Asked, rounds: int = 0) -> list[Member]:
+    """Return what the heads of the other members predict, if there are any, and last what those on all backbones do.
 
     With `rounds` of pseudo-labels it is what the heads predict that were fitted in the last of them.
     """
@@ -306,7 +314,5 @@ def read_members(run: Run, labels: Sequence[str], names: Sequence[str], asked: A
             note=TRANSDUCTIVE if rounds else "",
         )
 
-    every = read(filenames.OOF_OF_HEADS, filenames.TEST_OF_HEADS, SIDE_BY_SIDE)
-    if len(names) < 2:
-        return [every]
-    return [*(read(filenames.OOF_OF_MEMBERS, filenames.TEST_OF_MEMBERS, name, name) for name in names), every]
+    others = [read(filenames.OOF_OF_MEMBERS, filenames.TEST_OF_MEMBERS, name, name) for name in names.others]
+    return [*others, read(filenames.OOF_OF_HEADS, filenames.TEST_OF_HEADS, names.whole)]
