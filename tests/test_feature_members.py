@@ -24,7 +24,7 @@ from kagglekit.heads.features import FeatureEngine, Features
 from kagglekit.images import decoding, files
 from kagglekit.models import registry
 from kagglekit.pipeline import blending
-from kagglekit.pipeline.methods import features_run, table
+from kagglekit.pipeline.methods import features, features_run, table
 from kagglekit.pipeline.methods.base import Method
 from kagglekit.pipeline.methods.features import FrozenFeatures
 from kagglekit.recipe import ComputeSettings, FeatureSettings, Recipe
@@ -108,6 +108,8 @@ def test_where_images_are_long_one_backbone_sees_all_of_them(
     work = Work(images, 300, 0.0, (400, 400), elongation=1.33, task=task)
     (choice,) = table.choose(Recipe().changed(method="features", **settings), work, "cpu")
     assert choice.backbones == registry.DEFAULT_CPU_OBLONG[:count]
+    if not settings:
+        assert min(4, features.most_backbones(Recipe(), work)) == count, "a race may choose as many"
     (cropped,) = table.choose(Recipe().changed(method="features", crop="squash"), work, "cpu")
     assert "tf_efficientnet_lite2@squash" not in cropped.backbones
 

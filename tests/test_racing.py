@@ -36,6 +36,7 @@ def attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(tiny: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The only default backbone, which takes no time."""
     monkeypatch.setattr(registry, "DEFAULT_CPU", (tiny,))
+    monkeypatch.setattr(registry, "DEFAULT_CPU_OBLONG", (tiny,))
     monkeypatch.setattr(registry, "_COSTS", {tiny: 1.0})
     return tiny
 
@@ -78,6 +79,8 @@ def test_attached_weights_are_candidates_if_their_training_is_known(attached: Pa
 def test_names_beside_auto_are_candidates(attached: Path) -> None:
     beside = FeatureSettings(backbone=("auto", "resnet18=w.pth", registry.DEFAULT_CPU[0]))
     assert registry.candidates(beside, "cpu") == (*registry.DEFAULT_CPU, "resnet18=w.pth")
+    of_long_images = (*registry.DEFAULT_CPU_OBLONG, "resnet18=w.pth")
+    assert registry.candidates(beside, "cpu", oblong=True) == of_long_images, "as without others"
 
 
 def test_all_candidates_are_members_where_there_is_time(cli: Cli, home: Path, small: str, other: str) -> None:

@@ -54,7 +54,7 @@ def default(
     return names, f"{why}; more take too long here" if fewer else why
 
 
-def candidates(features: FeatureSettings, device: devices.Device) -> tuple[str, ...]:
+def candidates(features: FeatureSettings, device: devices.Device, *, oblong: bool = False) -> tuple[str, ...]:
     """Return the specs to choose frozen backbones from by a race, the default ones first; none if there are no others.
 
     The others are named beside `auto`, or their weights are attached in Kaggle's input folders.
@@ -64,7 +64,7 @@ def candidates(features: FeatureSettings, device: devices.Device) -> tuple[str, 
     named = tuple(spec for spec in features.backbone if spec != "auto")
     known = {split(spec)[0] for spec in named} | {f"{name}.in1k" for name in weights.EMBEDDED}
     attached = tuple(name for name in mounted_weights.attached() if name not in known)
-    usual = default(device, 1.0 if features.shape is not None else math.inf)[0]
+    usual = default(device, 1.0 if features.shape is not None else math.inf, oblong=oblong)[0]
     return tuple(dict.fromkeys((*usual, *named, *attached))) if named or attached else ()
 
 

@@ -35,7 +35,7 @@ from kagglekit.models import registry
 from kagglekit.models.backbone import LAYERS, Backbone
 from kagglekit.pipeline import views
 from kagglekit.pipeline.methods import table
-from kagglekit.pipeline.methods.features import FrozenFeatures, are_costly
+from kagglekit.pipeline.methods.features import FrozenFeatures, is_oblong, most_backbones
 from kagglekit.recipe import Recipe
 from kagglekit.runs.choices import Entrant, Race
 from kagglekit.training.budget import SHARE_OF_RACED, Work
@@ -75,7 +75,8 @@ def race(held_for: Occasion, console: Console) -> Race | None:
     """Choose the frozen backbones of a run among its candidates; None if there are none but the default ones."""
     if held_for.recipe.training.method not in (table.AUTO, FrozenFeatures.name):
         return None
-    candidates = registry.candidates(held_for.recipe.features, held_for.device)
+    oblong = is_oblong(held_for.recipe, held_for.work)
+    candidates = registry.candidates(held_for.recipe.features, held_for.device, oblong=oblong)
     if not candidates:
         return None
     console.say(f"candidates for frozen backbones: {', '.join(candidates)}")
@@ -103,7 +104,7 @@ class _Course:
         self._limit = SHARE_OF_RACED * budget
         """Seconds for the features of all images."""
         self._until = time.monotonic() + min(_SHARE * budget, _LONGEST)
-        self._most = 1 if are_costly(work) else _MOST
+        self._most = min(_MOST, most_backbones(recipe, work))
         self._opened: dict[str, _Opened] = {}
         self._entrants: dict[str, Entrant] = {}
 
@@ -119,7 +120,8 @@ class _Course:
                 break
         chosen = self._fitting(alive)
         for spec in alive:
-            self._note(spec, verdict="chosen" if spec in chosen else "no time for it beside better ones")
+            others = "those before it" if self._entrants[spec].loss is None else "better ones"
+            self._note(spec, verdict="chosen" if spec in chosen else f"no time for it beside {others}")
         order = sorted(self._entrants.values(), key=lambda one: (one.backbone not in chosen, _rank(one, alive)))
         return Race(entrants=tuple(order), chosen=tuple(chosen), seconds=sum(map(self._seconds, chosen)))
 

@@ -8,6 +8,7 @@ N: training images, R: readable test images, V: views, D: features, C: classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -74,6 +75,19 @@ def are_costly(work: Work) -> bool:
     return work.images * columns > _MOST or work.images < heads.FEW * columns
 
 
+def is_oblong(recipe: Recipe, work: Work) -> bool:
+    """Return whether a crop cuts so much off usual images that one backbone should see all of them."""
+    return recipe.features.crop == "model" and work.elongation > _OBLONG
+
+
+def most_backbones(recipe: Recipe, work: Work) -> float:
+    """Return how many backbones heads on a CPU have time for; what a crop cuts off is worth that of a second."""
+    if not are_costly(work):
+        return math.inf
+    few = work.images * len(work.task.columns) <= _MOST
+    return 2.0 if few and is_oblong(recipe, work) else 1.0
+
+
 class FrozenFeatures(Method):
     """Heads on frozen backbones: takes seconds, and works well with few images."""
 
@@ -89,12 +103,10 @@ class FrozenFeatures(Method):
             return work.raced, "chosen by a race"
         if device == "cpu" and recipe.features.shape is not None:
             return registry.default(device, 1.0)
-        oblong = recipe.features.crop == "model" and work.elongation > _OBLONG
         most = budget.affordable_features(recipe, work, device)
-        if device == "cpu" and are_costly(work):  # but what a crop cuts off is worth the time
-            few = work.images * len(work.task.columns) <= _MOST
-            most = min(most, 2.0 if oblong and few else 1.0)
-        return registry.default(device, most, oblong=oblong)
+        if device == "cpu":
+            most = min(most, most_backbones(recipe, work))
+        return registry.default(device, most, oblong=is_oblong(recipe, work))
 
     def check(self, recipe: Recipe, task: Task) -> None:
         """Raise UserError for a head that can't predict this."""
