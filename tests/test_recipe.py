@@ -319,7 +319,9 @@ def test_what_changes_no_result_is_no_part_of_what_a_run_is() -> None:
     every = set(recipe.TYPES)
     assert every - set(
         recipe.by_names(
-            Recipe.of(balance=0.5, members=["one", "other"], scenes=2, class_shares=True, pseudo_labels=True).identity()
+            Recipe.of(
+                balance=0.5, members=["one", "other"], scenes=2, class_shares=True, pseudo_labels=True, refit="all"
+            ).identity()
         )
     ) == {
         "loader_workers",

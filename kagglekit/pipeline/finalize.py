@@ -99,6 +99,13 @@ def conclude(job: Job, predictions: Predictions, stages: Stages) -> None:
     stages.make("result", result)
 
 
+def predicted(job: Job, predictions: Predictions) -> Wide:
+    """Return what the finishing steps make of other predictions, for the ids of `Tables.predicted`; write nothing."""
+    rows = grouping.of_rows(job, predictions)
+    scored = gates.scored_rows(grouping.scored(rows.train), rows.oof, job.competition.task)
+    return _of_rows(job, rows, _finish(job, scored, rows)).test
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Values:
     """What is written of scored rows, and of those of the test set."""

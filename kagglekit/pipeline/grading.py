@@ -44,6 +44,11 @@ def grade(run: Run, competition: Competition, truth: pd.DataFrame, seed: int) ->
     return Grade(score=gates.score(true, needed, metric), error=None if np.isnan(error) else error)
 
 
+def score(run: Run, competition: Competition, truth: pd.DataFrame, rows: Wide) -> float:
+    """Return the score of other predictions (N, C) of the rows of `truth`, with what the run decides of them."""
+    return gates.score(competition.task.truth(truth["label"]), _decided(run, competition, rows), competition.scored_by)
+
+
 def _from_file(run: Run, competition: Competition, ids: list[str]) -> Wide:
     frame = submissions.parse(run.submission.read_bytes())
     written = [submissions.written_id(competition, name) for name in ids]
@@ -53,9 +58,14 @@ def _from_file(run: Run, competition: Competition, ids: list[str]) -> Wide:
 
 
 def _from_run(run: Run, competition: Competition, ids: list[str]) -> Wide:
+    return _decided(run, competition, run.row_test().of(ids))
+
+
+def _decided(run: Run, competition: Competition, rows: Wide) -> Wide:
+    """Return what the metric needs of predictions, (N, …)."""
     decision = decided.read_decision(run)
     assert decision is not None, "a file of the run's stages"
-    return deciding.needed(competition.scored_by, run.row_test().of(ids), decision)
+    return deciding.needed(competition.scored_by, rows, decision)
 
 
 def _needed(said: Said, competition: Competition) -> Any:

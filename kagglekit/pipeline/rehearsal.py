@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
@@ -14,9 +17,10 @@ from kagglekit.data import hiding
 from kagglekit.data.benchmark_split import benchmark_part
 from kagglekit.data.hiding import Hidden
 from kagglekit.data.project import Project
-from kagglekit.pipeline import grading, honesty, rehearsal_summary
+from kagglekit.pipeline import finalize, grading, honesty, rehearsal_summary
 from kagglekit.pipeline.command import carry_out
-from kagglekit.pipeline.prepare import Read, read, scan_images
+from kagglekit.pipeline.methods import table
+from kagglekit.pipeline.prepare import Known, Read, decide, read, ready, scan_images
 from kagglekit.runs import record, rehearsed
 from kagglekit.runs.rehearsed import RehearsalRecord, SeedRecord
 from kagglekit.runs.store import Run
@@ -66,8 +70,25 @@ def rehearse(
 def _one(data: Read, split: str, seed: int, console: Console) -> SeedRecord:
     """Hide, run and grade once."""
     hidden = _hide(data, split, seed)
-    run = carry_out(scan_images(_with_hidden(data, hidden, seed, console), console), console)
-    return _record(run, hidden, seed)
+    known = scan_images(_with_hidden(data, hidden, seed, console), console)
+    run = carry_out(known, console)
+    return dataclasses.replace(_record(run, hidden, seed), ways=_ways(known, hidden))
+
+
+def _ways(data: Known, hidden: Hidden) -> dict[str, float]:
+    """Return the score of each way in which a finished run could predict the test set, if it has several."""
+    quiet = Console(io.StringIO())
+    decided = decide(data, quiet)
+    if decided.first is not None:  # a blend
+        return {}
+    job = ready(data, decided, quiet)
+    ways = table.get(job.recipe.training.method).ways(job)
+    place = {name: number for number, name in enumerate(job.tables.predicted)}
+    rows = np.array([place[name] for name in hidden.truth["id"]])
+    return {
+        name: grading.score(job.run, hidden.competition, hidden.truth, finalize.predicted(job, predictions)[rows])
+        for name, predictions in ways.items()
+    }
 
 
 def _hide(data: Read, split: str, seed: int) -> Hidden:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
+
 from kagglekit.base.console import Console
-from kagglekit.base.scores import shown
+from kagglekit.base.scores import shown, signed
 from kagglekit.pipeline import honesty
 from kagglekit.runs.rehearsed import RehearsalRecord, SeedRecord
 
@@ -16,12 +19,37 @@ def show(found: RehearsalRecord, console: Console) -> None:
     first = found.seeds[0]
     rows = f"{first.hidden_images} of {first.hidden_images + first.train_images} training images hidden"
     console.table(f"{found.metric}, {rows}, split {found.split}", _COLUMNS, [_cells(one, found) for one in found.seeds])
+    _show_ways(found, console)
     if found.leaderboard:
         lines = ", ".join(f"{name} {score:.5f}" for name, score in found.leaderboard.items())
         console.say(f"leaderboard: {lines}; it uses another test set")
     for machine in dict.fromkeys(map(_machine, found.seeds)):
         console.say(f"machine: {machine}")
     console.say(verdict(found))
+
+
+def _show_ways(found: RehearsalRecord, console: Console) -> None:
+    """Print what each way to predict the test set scores, if the runs have several: by seed, and in the mean."""
+    graded = [one for one in found.seeds if one.ways]
+    if not graded:
+        return
+    names = list(graded[0].ways)
+    rows = [(str(one.seed), *(shown(one.ways[name]) for name in names)) for one in graded]
+    if len(graded) > 1:
+        rows.append(("mean", *(shown(fmean(one.ways[name] for one in graded)) for name in names)))
+    rows.append(("gain", "", *(_gain(found, graded, name, names[0]) for name in names[1:])))
+    title = f"{found.metric} of the hidden images by what predicts them; gain over {names[0]}"
+    console.table(title, (">seed", *(f">{name}" for name in names)), rows)
+
+
+def _gain(found: RehearsalRecord, graded: Sequence[SeedRecord], name: str, usual: str) -> str:
+    """Return by how much better a way is than the usual one, with an interval if several splits tell."""
+    sign = 1.0 if found.lower_is_better else -1.0
+    gains = [sign * (one.ways[usual] - one.ways[name]) for one in graded]
+    if found.split != "random" or len(gains) == 1:
+        return signed(fmean(gains))
+    mean, low, high = honesty.mean_interval(gains, graded[0].hidden_images / graded[0].train_images)
+    return f"{signed(mean)} ({signed(low)} to {signed(high)})"
 
 
 def verdict(found: RehearsalRecord) -> str:

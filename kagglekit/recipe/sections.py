@@ -156,6 +156,13 @@ class TrainingSettings(Section):
     models: int = setting(
         1, "Number of models per fold, each with its own random seed; their probabilities are averaged.", at_least(1)
     )
+    refit: Literal["folds", "all", "both"] = setting(
+        "folds",
+        "What predicts the test set: `folds`: the mean of the folds' models; `all`: models that are trained on all "
+        "training images after the folds; `both`: the mean of all of these. Heads on frozen features are always fitted "
+        "on all images.",
+        late=True,
+    )
     validation_share: float = setting(
         0.1,
         "Share of a fold's training images (whole groups) held out to choose epochs; 0 trains on all of them.",

@@ -118,9 +118,10 @@ def _trainings(found: Findings) -> list[shown.Training]:
 
 
 def _trained(run: Run) -> list[Path]:
-    """Return the folders of all models with a history, fold by fold."""
+    """Return the folders of all models with a history, fold by fold, then those of refitted ones."""
     folders = [path.parent for path in run.folder.glob(f"{filenames.MODELS}/*/{filenames.HISTORY}")]
-    return sorted(folders, key=lambda folder: [int(number) for number in re.findall(r"\d+", folder.name)])
+    numbers = {folder: [int(number) for number in re.findall(r"\d+", folder.name)] for folder in folders}
+    return sorted(folders, key=lambda folder: (not folder.name.startswith("fold"), numbers[folder]))
 
 
 def _training(folder: Path) -> shown.Training:

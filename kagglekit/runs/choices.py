@@ -81,6 +81,8 @@ class LeftOut(Plain):
     folds: tuple[int, ...] = ()
     pseudo_labels: bool | None = left_out()
     """Whether pseudo-labels are left out; None in older runs, and where they are not."""
+    refit: bool | None = left_out()
+    """The same of models that are trained on all images."""
 
 
 @dataclass(frozen=True, kw_only=True)

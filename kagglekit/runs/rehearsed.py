@@ -39,6 +39,8 @@ class SeedRecord(Plain):
     """Time of all stages of the run; what was computed before took none."""
     device: str
     machine: Machine
+    ways: Mapping[str, float] = field(default_factory=dict)
+    """Score of each way to predict the test set, by name, if the run has the models of several."""
 
     @property
     def covered(self) -> bool | None:

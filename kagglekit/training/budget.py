@@ -240,7 +240,11 @@ class _Cost:
     shared: float
     """All besides the models."""
     models: int
-    """Number of models of each backbone."""
+    """Number of the folds' models of each backbone."""
+    refitted: int
+    """Number of models of each backbone that are trained on all images after them."""
+    longer: float
+    """How many times as long an epoch of these takes."""
     backbones: Sequence[BackbonePace]
     """Per model of each backbone."""
     ending: float
@@ -256,14 +260,19 @@ class _Cost:
         """Of an epoch of a model of each backbone."""
         return sum(each.epoch for each in self.backbones)
 
+    def _refit(self, epochs: int) -> float:
+        """Of the models that are trained on all images."""
+        return self.refitted * (self._model + epochs * self.longer * self._epoch)
+
     def epochs(self, budget: float) -> int:
         """Return how many epochs of all models fit; negative if not even the rest fits."""
-        left = budget * (1 - RESERVE) - self.shared - self.models * self._model
-        return math.floor(left / (self.models * self._epoch))
+        left = budget * (1 - RESERVE) - self.shared - (self.models + self.refitted) * self._model
+        return math.floor(left / ((self.models + self.refitted * self.longer) * self._epoch))
 
     def budget(self, epochs: int) -> float:
         """Return the least budget in which so many epochs fit."""
-        return (self.shared + self.models * (self._model + epochs * self._epoch)) / (1 - RESERVE)
+        of_folds = self.models * (self._model + epochs * self._epoch)
+        return (self.shared + of_folds + self._refit(epochs)) / (1 - RESERVE)
 
     def pace(self, budget: float, epochs: int) -> Pace:
         """Return the expected times of a run with so many epochs."""
@@ -273,7 +282,7 @@ class _Cost:
             epochs=epochs,
             epoch=self.backbones[0].epoch,
             model=self.backbones[0].model,
-            ending=self.ending,
+            ending=self.ending + self._refit(epochs),
             others=tuple(self.backbones[1:]),
         )
 
@@ -309,6 +318,8 @@ def _cost(recipe: Recipe, work: Work, folds: int, speeds: Sequence[Speed]) -> _C
     return _Cost(
         shared=work.spent + _FIXED + after + 2 * work.images * sum(speed.forward for speed in speeds),
         models=models,
+        refitted=0 if recipe.training.refit == "folds" else recipe.training.models,
+        longer=work.images / trained,
         backbones=backbones,
         ending=_ENDING + after,
     )

@@ -36,7 +36,7 @@ def find(start: str, folder: str = f"{filenames.MODELS}/fold0-0") -> Path:
     path = run.folder / folder / f"{phase}.safetensors"
     if not path.is_file():
         there = sorted(found.stem for found in path.parent.glob("*.safetensors"))
-        has = f"it has {', '.join(there)}" if there else "it has no fine-tuned model of that fold"
+        has = f"it has {', '.join(there)}" if there else f"it has no {folder}"
         raise UserError(f"--from {start!r}: run {run.id} has no phase {phase!r}: {has}.")
     return path
 

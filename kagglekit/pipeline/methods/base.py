@@ -93,6 +93,10 @@ class Method(ABC):
 
     # --- after a run
 
+    def ways(self, job: Job) -> Mapping[str, Predictions]:  # noqa: ARG002
+        """Return the predictions of each way to predict the test set, by name, if a finished run has several."""
+        return {}
+
     @abstractmethod
     def fitted(self, run: FinishedRun, part: str, member: str = "") -> Fitted:
         """Return a part of the run: `WHOLE`, or `fold0` …, which has not been trained on the images of that fold.

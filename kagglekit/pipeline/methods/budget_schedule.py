@@ -16,6 +16,9 @@ from kagglekit.runs.stages import Stages
 from kagglekit.training import budget, checkpoints, pacing
 from kagglekit.training.pacing import Pacer, Standing
 
+_LEFT_OUT = {"pseudo_labels": "they are not tried", "refit": "the models of the folds predict the test set"}
+"""Setting that adds models -> what happens without them."""
+
 
 class BudgetSchedule:
     """Compares a run with the clock before each model."""
@@ -68,18 +71,20 @@ class BudgetSchedule:
     def _leave_stages_out(self, models: Sequence[FoldModel]) -> None:
         self._stages.leave_out([*(one.name for one in models), *(one.again.name for one in models)])
 
-    def goes_on(self, models: Sequence[FoldModel]) -> bool:
-        """Return whether there is time for a second cycle of the models, which are trained; say so if there is none."""
-        console, run = self._job.console, self._job.run
-        begun = any(self._folder(one.again).exists() for one in models)
-        if self._decides and not begun and distributed.is_first() and not self._ends_in_time(models[-1]):
-            self._note(pseudo_labels=True)
-            self._stages.leave_out([one.again.name for one in models])
-            console.warn(
-                f"pseudo_labels: {self._pace.budget / 60:.0f} min was too little on this machine: they are not tried; "
+    def goes_on(self, setting: str, models: Sequence[FoldModel], last: FoldModel) -> bool:
+        """Return whether there is time for the models that a setting adds to those of folds; say so if there is none.
+
+        Those of the folds are trained, the `last` of them too.
+        """
+        begun = any(self._folder(one).exists() for one in models)
+        if self._decides and not begun and distributed.is_first() and not self._ends_in_time(last):
+            self._note(**{setting: True})
+            self._stages.leave_out([one.name for one in models])
+            self._job.console.warn(
+                f"{setting}: {self._pace.budget / 60:.0f} min was too little on this machine: {_LEFT_OUT[setting]}; "
                 "use a larger --budget"
             )
-        return not distributed.agree(run.all_left_out.pseudo_labels)
+        return not distributed.agree(getattr(self._job.run.all_left_out, setting))
 
     def _ends_in_time(self, last: FoldModel) -> bool:
         standing = self._standing(last, ())

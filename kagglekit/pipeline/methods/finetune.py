@@ -6,6 +6,7 @@ N: training images, M: test images, C: classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from kagglekit.pipeline.methods import finetune_members, pseudo_labels
 from kagglekit.pipeline.methods.base import FoldByFold
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.methods.fitted import WHOLE, Fitted, Network, Term
-from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models
+from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, predicting, refitted_models
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.recipe import FeatureSettings, Recipe, ScheduleSettings
@@ -79,7 +80,8 @@ class FineTuning(FoldByFold):
         """Return the stages, one per model after the shared ones."""
         first = (Stage("folds", (filenames.FOLDS,)), Stage("features", (filenames.PROVIDER,)))
         models = fold_models(job.run, job.recipe, job.backbones)
-        trained = (_stage(model, _last_weights(job.recipe.schedule)) for model in models)
+        refitted = refitted_models(job.run, job.recipe, job.backbones)
+        trained = [_stage(model, _last_weights(job.recipe.schedule)) for model in (*models, *refitted)]
         if not pseudo_labels.are_made(job):
             return (*first, *trained)
         again = (
@@ -112,6 +114,13 @@ class FineTuning(FoldByFold):
         left = f"still to be trained: {', '.join(map(str, missing))}" if missing else "all folds are trained"
         job.console.say(f"fold {fold} is trained; {left}; run the command without --fold to combine them")
 
+    def ways(self, job: Job) -> Mapping[str, Predictions]:
+        """Return what each choice of `refit` predicts, where the run has the models of all of them."""
+        if job.recipe.training.refit != "both" or job.run.all_left_out.refit:
+            return {}
+        chosen = {way: job.recipe.changed(refit=way) for way in ("folds", "all", "both")}
+        return {way: FinetuneRun(replace(job, recipe=recipe)).read_predictions() for way, recipe in chosen.items()}
+
     def members(self, run: FinishedRun, asked: Asked) -> list[Member]:
         """Return the run, and its models and views if it has several models per fold."""
         return finetune_members.read(run, asked)
@@ -124,9 +133,12 @@ class FineTuning(FoldByFold):
         last = _last_weights(run.recipe.schedule)
         seen: tuple[str, ...] = (PLAIN, MIRROR) if tta.MIRRORED in run.steps else (PLAIN,)
         number, _, view = member.partition("-")
+        models = fold_models(run.run, run.recipe, run.backbones)
+        refitted = refitted_models(run.run, run.recipe, run.backbones)
+        used = predicting(models, refitted, run.recipe) if part == WHOLE else models
         networks = tuple(
             _network(run, model, run.run.folder / model.folder / last)
-            for model in fold_models(run.run, run.recipe, run.backbones)
+            for model in used
             if part in (WHOLE, f"fold{model.fold}") and number in ("", str(model.number))
         )
         seen = (view,) if member else seen
@@ -142,7 +154,7 @@ class FineTuning(FoldByFold):
 
 def _stage(model: FoldModel, weights: str, after: Sequence[str] = ()) -> Stage:
     """Return the stage that trains a model, up to the file with these weights, after those `after`."""
-    files = (weights, filenames.OOF, filenames.TEST, filenames.PROVIDER)
+    files = (weights, *([] if model.is_refitted else [filenames.OOF]), filenames.TEST, filenames.PROVIDER)
     return Stage(model.name, tuple(f"{model.folder}/{file}" for file in files), after=("folds", "features", *after))
 
 

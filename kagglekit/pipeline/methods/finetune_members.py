@@ -13,7 +13,7 @@ from kagglekit.pipeline import tta, views
 from kagglekit.pipeline.blending import Member
 from kagglekit.pipeline.finished import Asked, FinishedRun
 from kagglekit.pipeline.methods import pseudo_labels
-from kagglekit.pipeline.methods.fold_models import Place, joined, places, views_of
+from kagglekit.pipeline.methods.fold_models import Place, joined, places, predicting, refitted_places, views_of
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs.record import TRANSDUCTIVE
 
@@ -28,15 +28,20 @@ def read(run: FinishedRun, asked: Asked) -> list[Member]:
     They are if there are several per fold, or if the run uses what they predict after learning pseudo-labels. A member
     is called `0-plain`: the number of the model within each fold, and the view.
     """
-    models, finish = places(run.run, run.recipe), run.recipe.finish
+    models, refitted = places(run.run, run.recipe), refitted_places(run.run, run.recipe)
+    finish = run.recipe.finish
     numbers = sorted({model.number for model in models})
     mirrors = MIRROR in views.allowed(run.recipe.features.feature_views, run.mirror)
     seen = views_of(run.run, models, tta.names(finish, mirrors=mirrors, models=len(numbers)), run.labels)
 
-    def pairs(some: Sequence[Place]) -> _Pairs:
-        return {view: joined(run.run, some, view, asked, run.labels) for view in seen}
+    def pairs(some: Sequence[Place], tested: Sequence[Place] = ()) -> _Pairs:
+        return {view: joined(run.run, some, view, asked, run.labels, tested=tested) for view in seen}
 
-    together = pairs(models)
+    def alike(number: int) -> _Pairs:
+        own, own_refitted = ([one for one in some if one.number == number] for some in (models, refitted))
+        return pairs(own, predicting(own, own_refitted, run.recipe))
+
+    together = pairs(models, predicting(models, refitted, run.recipe))
     kept = {step.step for step in run.run.finishing if step.kept}
     learnt = any(name.startswith(pseudo_labels.STEP) for name in kept)
     again = pseudo_labels.candidates(pairs([model.again for model in models]), finish) if learnt else ()
@@ -44,8 +49,7 @@ def read(run: FinishedRun, asked: Asked) -> list[Member]:
     oof, test = (chosen[-1].oof, chosen[-1].test) if chosen else together[PLAIN]
     alone, note = (chosen[-1].alone, chosen[-1].note) if chosen else (True, "")
     whole = Member(name=run.run.id, oof=oof, test=test, alone=alone, note=note)
-    by_model = {number: pairs([model for model in models if model.number == number]) for number in numbers}
-    inside = [member for number, own in by_model.items() for member in _of_model(f"{run.run.id}/{number}", own)]
+    inside = [member for number in numbers for member in _of_model(f"{run.run.id}/{number}", alike(number))]
     return [whole, *inside] if len(numbers) > 1 or learnt else [whole]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from kagglekit.base import distributed, shortlists
 from kagglekit.base.arrays import Labels
+from kagglekit.base.errors import UserError
 from kagglekit.base.shortlists import Wide
 from kagglekit.data import folds
 from kagglekit.images import scenes
@@ -23,12 +24,21 @@ from kagglekit.pipeline.finished import Asked
 from kagglekit.pipeline.methods import pseudo_labels
 from kagglekit.pipeline.methods.budget_schedule import BudgetSchedule
 from kagglekit.pipeline.methods.finetune_trainers import FinetuneTrainers
-from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, joined, views_of
+from kagglekit.pipeline.methods.fold_models import FoldModel, fold_models, joined, predicting, refitted_models, views_of
 from kagglekit.pipeline.predictions import Predictions
 from kagglekit.pipeline.views import MIRROR, PLAIN
 from kagglekit.runs import filenames
 from kagglekit.runs.stages import Stages
-from kagglekit.training import checkpoints, classifier, inference, losses, pacing, precisions, second_cycle
+from kagglekit.training import (
+    checkpoints,
+    classifier,
+    inference,
+    initial_weights,
+    losses,
+    pacing,
+    precisions,
+    second_cycle,
+)
 from kagglekit.training import phases as named
 
 if TYPE_CHECKING:
@@ -46,6 +56,7 @@ class FinetuneRun(FinetuneTrainers):
             self._augmenter(backbone, recipe.data.seed)
             classifier.check_regularisation(backbone, recipe.training)
         pseudo_labels.warn_without_effect(self.job)
+        self._check_refit()
         if recipe.schedule.patience and not recipe.training.validation_share:
             warn("patience has no effect: with validation_share = 0 there is no validation loss to watch")
         elif recipe.schedule.patience and all(phase.schedule == "one-cycle" for phase in self.phases):
@@ -63,6 +74,21 @@ class FinetuneRun(FinetuneTrainers):
             warn(f"label_smoothing has no effect: {self.task.loss} towards numbers is not smoothed")
         if recipe.heads.head not in ("auto", "logistic") and self.on_features:
             warn(f"head = {recipe.heads.head} has no effect: fine-tuning starts from a logistic head")
+
+    def _check_refit(self) -> None:
+        """Raise UserError if a refitted model has nothing to start from; say which models learn pseudo-labels."""
+        way, start = self.recipe.training.refit, self.recipe.training.start
+        for model in self.refitted if start else ():
+            try:
+                initial_weights.find(start, model.folder)
+            except UserError as error:
+                cure = f"refit = {way!r} needs that: train it there by --set refit=all, or use --set refit=folds here."
+                raise UserError(f"{error} {cure}") from error
+        if self.refitted and pseudo_labels.are_made(self.job):
+            self.job.console.say(
+                f"refit = {way}: only the models of the folds learn pseudo-labels; if these are kept, they alone "
+                "predict the test set"
+            )
 
     # --- stages
 
@@ -82,8 +108,18 @@ class FinetuneRun(FinetuneTrainers):
             schedule.warn()
         self.fold_models = fold_models(self.run, self.recipe, self.job.backbones)
         self.__dict__.pop("fold", None)  # images of folds that were left out are not scored
-        if pseudo_labels.are_made(self.job) and (schedule is None or schedule.goes_on(self.fold_models)):
+        last = self.fold_models[-1]
+        if self.refitted and (schedule is None or schedule.goes_on("refit", self.refitted, last)):
+            for model in self.refitted:
+                self._train_model(stages, model, partial(self.train, model))
+        again = [model.again for model in self.fold_models]
+        if pseudo_labels.are_made(self.job) and (schedule is None or schedule.goes_on("pseudo_labels", again, last)):
             self._train_on(stages, self.fold_models)
+
+    @property
+    def refitted(self) -> list[FoldModel]:
+        """The models that are trained on all images, if any."""
+        return refitted_models(self.run, self.recipe, self.job.backbones)
 
     def _train_on(self, stages: Stages, models: Sequence[FoldModel]) -> None:
         """Train models on, which are all those of their folds."""
@@ -119,28 +155,37 @@ class FinetuneRun(FinetuneTrainers):
                 (self.run.folder / model.folder / checkpoints.FILE).unlink(missing_ok=True)
 
     def train(self, model: FoldModel, schedule: BudgetSchedule | None = None) -> None:
-        """Train one model, and predict its held-out fold and the test images."""
+        """Train one model, and predict its held-out fold, if it has one, and the test images."""
         started, console = pacing.now(), self.job.console
-        trainer = self._trainer_of(model)
-        for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in self.phases]:
+        trainer, phases = self._trainer_of(model), self._phases_of(model)
+        for name in ([named.HEAD] if self.on_features else []) + [phase.name for phase in phases]:
             if self.recipe.schedule.plan == "eight-step":
                 console.say(f"{model.name}: {name}: {named.STEPS[name]}")
         pacer = None if schedule is None else schedule.pacer(model, trainer.steps_per_epoch, started)
         planned = sum(phase.epochs for phase in self.phases)
-        epochs = pacer.epochs(0) if pacer else planned
+        epochs = pacer.epochs(0) if pacer else sum(phase.epochs for phase in phases)
         if epochs != planned:
             why = "to end in time" if epochs < planned else "since the machine is faster than measured"
             console.say(f"{model.name}: {epochs:g} epochs instead of {planned}, {why}")
 
         def images() -> int:
-            length = pacer.length if pacer else planned
+            length = pacer.length if pacer else epochs
             return math.ceil(length * trainer.steps_per_epoch) * trainer.batch
 
         with console.progress(model.name, images, "images") as advance:
-            trainer.train(self.phases, advance, named.HEAD if self.on_features else named.START, pacer)
+            trainer.train(phases, advance, named.HEAD if self.on_features else named.START, pacer)
         self._predict(model, trainer)
         if pacer:
             pacer.finished()
+
+    def _phases_of(self, model: FoldModel) -> list[named.Phase]:
+        """Return the phases; a refitted model trains for as many epochs as the clock left to those of the folds."""
+        own = [self.run.folder / one.folder for one in self.fold_models if one.number == model.number]
+        lengths = [paced.checks[-1].epochs for paced in map(pacing.of_model, own) if paced.checks]
+        if not model.is_refitted or not lengths:
+            return list(self.phases)
+        (phase,) = self.phases  # the clock stretches a single one
+        return [replace(phase, epochs=max(round(float(np.mean(lengths))), 1))]
 
     def train_on(self, model: FoldModel) -> None:
         """Train a model for a second cycle, also on guesses of its fold's models, and predict again."""
@@ -151,10 +196,11 @@ class FinetuneRun(FinetuneTrainers):
         self._predict(model, trainer)
 
     def _predict(self, model: FoldModel, trainer: Trainer) -> None:
-        """Predict the held-out fold of a trained model, and the test images."""
+        """Predict the held-out fold of a trained model, if it has one, and the test images."""
         trained = inference.TrainedModel(trainer, model.backbone, self.recipe.compute, self.job.console.warn)
-        held = np.flatnonzero(self.fold == model.fold)
-        self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), trained)
+        if not model.is_refitted:
+            held = np.flatnonzero(self.fold == model.fold)
+            self._write_views(model, filenames.OOF, self.table["id"].iloc[held].tolist(), self._some(held), trained)
         self._write_views(model, filenames.TEST, self.readable["id"].tolist(), self.test_contents, trained)
         if distributed.is_first():
             self.write_device(trained.device, folder=model.folder)
@@ -182,9 +228,10 @@ class FinetuneRun(FinetuneTrainers):
         self.run.write_probabilities(path, ids * len(self.predicted_views), rows, self.labels, view=names)
 
     def read_predictions(self) -> Predictions:
-        """Read the predictions of the stages: means over each fold's models, and over all models for the test set."""
+        """Read the predictions of the stages: means over each fold's models, and over several for the test set."""
+        tested = predicting(self.fold_models, self.refitted, self.recipe)
         seen = views_of(self.run, self.fold_models, self.predicted_views, self.labels)
-        by_view = {view: self._joined(view, self.fold_models) for view in seen}
+        by_view = {view: self._joined(view, self.fold_models, tested) for view in seen}
         if len(by_view) == 1 and (self.recipe.finish.tta_views or MIRROR in self.views):
             self.job.console.say(
                 "test-time augmentation stays off: it is judged on the mean of several models per fold; "
@@ -218,9 +265,9 @@ class FinetuneRun(FinetuneTrainers):
         asked[self._is_readable] = told_apart(self.test_contents, test[self._is_readable])
         return known, asked
 
-    def _joined(self, view: str, models: Sequence[FoldModel]) -> tuple[Wide, Wide]:
+    def _joined(self, view: str, models: Sequence[FoldModel], tested: Sequence[FoldModel] = ()) -> tuple[Wide, Wide]:
         """Return one view's out-of-fold probabilities of the scored images, and those of the test images to predict."""
         readable = self.readable["id"].tolist()
         asked = Asked(ids=self.scored_ids, fold=self.fold[self.fold != folds.TRAIN_ONLY], test=readable)
-        oof, test = joined(self.run, models, view, asked, self.labels)
+        oof, test = joined(self.run, models, view, asked, self.labels, tested=tested)
         return oof, self.all_requested(test)

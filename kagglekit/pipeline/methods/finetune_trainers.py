@@ -57,7 +57,7 @@ class FinetuneTrainers(FinetuneImages):
         return distributed.World(self.device, precisions.choose(self.recipe.compute.precision, self.device))
 
     def _trainer_of(self, model: FoldModel) -> Trainer:
-        """Return a trainer of all images that are not of the model's fold, and say how many there are."""
+        """Return a trainer of all images, without those of the model's fold, and say how many there are."""
         folder = self.run.folder / model.folder
         folder.mkdir(parents=True, exist_ok=True)
         others = np.flatnonzero(self.fold != model.fold)

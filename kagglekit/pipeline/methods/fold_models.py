@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -22,12 +22,16 @@ from kagglekit.runs.probabilities import Probabilities
 from kagglekit.runs.store import Run
 from kagglekit.training import second_cycle
 
+ALL = 1 << 31
+"""In the place of a fold: of a refitted model, which is trained on all images. No fold has this number."""
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model of one fold is."""
+    """Where a model of one fold is, or a refitted one."""
 
     fold: int
+    """Fold that the model has not seen, or `ALL`."""
     number: int
     """Number of the model within the fold."""
     trained_on: bool = field(default=False, kw_only=True)
@@ -36,13 +40,22 @@ class Place:
     @property
     def name(self) -> str:
         """Name of the model's stage."""
-        return f"fold{self.fold}-{self.number}" + (f"-{second_cycle.NAME}" if self.trained_on else "")
+        return self._name + (f"-{second_cycle.NAME}" if self.trained_on else "")
 
     @property
     def folder(self) -> str:
         """Path of the model's folder within the run's folder."""
-        own = f"{filenames.MODELS}/fold{self.fold}-{self.number}"
+        own = f"{filenames.MODELS}/{self._name}"
         return f"{own}/{second_cycle.NAME}" if self.trained_on else own
+
+    @property
+    def is_refitted(self) -> bool:
+        """Whether the model is trained on all images."""
+        return self.fold == ALL
+
+    @property
+    def _name(self) -> str:
+        return f"{'all' if self.is_refitted else f'fold{self.fold}'}-{self.number}"
 
     @property
     def again(self) -> Self:
@@ -52,15 +65,20 @@ class Place:
 
 @dataclass(frozen=True)
 class FoldModel(Place):
-    """A model of one fold: a backbone, perhaps one of several repetitions."""
+    """A model of one fold, or a refitted one: a backbone, perhaps one of several repetitions."""
 
     backbone: Backbone
 
 
-def joined(run: Run, models: Sequence[Place], view: str, asked: Asked, labels: Sequence[str]) -> tuple[Wide, Wide]:
+AnyPlace = TypeVar("AnyPlace", bound=Place)
+
+
+def joined(
+    run: Run, models: Sequence[Place], view: str, asked: Asked, labels: Sequence[str], *, tested: Sequence[Place] = ()
+) -> tuple[Wide, Wide]:
     """Return one view's predictions of the scored images (N, C), and of the readable test images (R, C).
 
-    They are means: over each fold's models, and over all models for the test images.
+    They are means: over each fold's models, and for the test images over the models `tested`, or else all models.
     """
 
     def mean(some: Sequence[Place], file: str, ids: Sequence[str]) -> Wide:
@@ -72,7 +90,7 @@ def joined(run: Run, models: Sequence[Place], view: str, asked: Asked, labels: S
         return places, mean(own, filenames.OOF, [asked.ids[place] for place in places.tolist()])
 
     oof = shortlists.arranged(map(held_out, np.unique(asked.fold).tolist()), len(asked.fold))
-    return oof, mean(models, filenames.TEST, asked.test)
+    return oof, mean(tested or models, filenames.TEST, asked.test)
 
 
 def views_of(run: Run, models: Sequence[Place], wanted: Sequence[str], labels: Sequence[str]) -> list[str]:
@@ -87,18 +105,44 @@ def fold_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list
     return [model for model in planned_models(recipe, backbones) if model.fold not in run.left_out]
 
 
+def refitted_models(run: Run, recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
+    """Return the models of a run that are trained on all images: as many as in each fold, if any."""
+    return [FoldModel(ALL, *each) for each in enumerate(_each(recipe, backbones)) if _refits(run, recipe)]
+
+
+def predicting(models: Sequence[AnyPlace], refitted: Sequence[AnyPlace], recipe: Recipe) -> list[AnyPlace]:
+    """Return which models predict the test set. Where refitted ones were left out, those of the folds do."""
+    return list(refitted) if refitted and recipe.training.refit == "all" else [*models, *refitted]
+
+
 def planned_models(recipe: Recipe, backbones: Sequence[Backbone]) -> list[FoldModel]:
     """Return the models of all folds, fold by fold."""
-    each = [backbone for backbone in backbones for _ in range(recipe.training.models)]
     folds = range(_num_folds(recipe))
-    return [FoldModel(fold, number, backbone) for fold in folds for number, backbone in enumerate(each)]
+    return [FoldModel(fold, *each) for fold in folds for each in enumerate(_each(recipe, backbones))]
 
 
 def places(run: Run, recipe: Recipe) -> list[Place]:
     """Return where the models of a finished run are, fold by fold, without the folds that it left out."""
-    count = len(run.record.backbones) * recipe.training.models
     folds = [fold for fold in range(_num_folds(recipe)) if fold not in run.left_out]
-    return [Place(fold, number) for fold in folds for number in range(count)]
+    return [Place(fold, number) for fold in folds for number in _numbers(run, recipe)]
+
+
+def refitted_places(run: Run, recipe: Recipe) -> list[Place]:
+    """Return where the models of a finished run are that were trained on all images."""
+    return [Place(ALL, number) for number in _numbers(run, recipe) if _refits(run, recipe)]
+
+
+def _refits(run: Run, recipe: Recipe) -> bool:
+    return recipe.training.refit != "folds" and not run.all_left_out.refit
+
+
+def _each(recipe: Recipe, backbones: Sequence[Backbone]) -> list[Backbone]:
+    """Return the backbone of each model of a fold."""
+    return [backbone for backbone in backbones for _ in range(recipe.training.models)]
+
+
+def _numbers(run: Run, recipe: Recipe) -> range:
+    return range(len(run.record.backbones) * recipe.training.models)
 
 
 def _num_folds(recipe: Recipe) -> int:
