@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,6 +19,7 @@ import typer
 
 from kagglekit.base import streams
 from kagglekit.cli import app, main
+from kagglekit.models import earlier_layers, efficientnet_lite
 from tests import damage, drawing, kaggle_server, traced
 from tests.damage import Given
 from tests.gallery import rows
@@ -76,6 +78,25 @@ def _traced_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         traced.share((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "traced", patch)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_have_earlier_layers() -> Iterator[Callable[..., bool]]:
+    """Only EfficientNet-lite has earlier layers, unless a test asks for others': heads on them are seconds."""
+    given = earlier_layers.are_given
+
+    def few(model: Any, pixels: Any) -> bool:
+        return efficientnet_lite.is_lite(model.pretrained_cfg["architecture"]) and given(model, pixels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(earlier_layers, "are_given", few)
+        yield given
+
+
+@pytest.fixture
+def all_earlier_layers(_few_have_earlier_layers: Callable[..., bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All models have earlier layers, as users have them."""
+    monkeypatch.setattr(earlier_layers, "are_given", _few_have_earlier_layers)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from kagglekit.models import catalogue, onnx_export, registry, sessions, timm_models, weights
+from kagglekit.models import catalogue, earlier_layers, onnx_export, registry, sessions, timm_models, weights
+from kagglekit.models.backbone import LAYERS
 
 SMALL = ("test_convnext", "test_efficientnet", "test_mambaout", "test_resnet", "test_vit")
 """timm's models for tests: a few blocks of a family each."""
@@ -51,6 +52,7 @@ def test_every_recommended_model_is_of_a_tested_family_and_has_weights() -> None
     assert len(FAMILIES) >= 10
 
 
+@pytest.mark.usefixtures("all_earlier_layers")
 @pytest.mark.parametrize("name", [*SMALL, *((*SMALL_TOO, *FAMILIES) if WHOLE else ())])
 def test_a_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -67,12 +69,36 @@ def test_a_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Path) -
     images = torch.randint(0, 256, (64, *backbone.preprocessing.size, 3), dtype=torch.uint8)
     with torch.inference_mode():
         expected = [rows.numpy() for rows in wrapped(images)]
-        pooled = onnx_export.wrap(pretrained, backbone.preprocessing)(images)[0].numpy()
+        pooled, _, layers = (rows.numpy() for rows in onnx_export.wrap(pretrained, backbone.preprocessing)(images))
     for batch in (1, 3, 64):
         feeds = {"images": images[:batch].numpy()}
         for found, rows in zip(trained.run(("pooled", "logits"), feeds), expected, strict=True):
             assert agree(found, rows[:batch])
-        assert agree(frozen.run(("pooled",), feeds)[0], pooled[:batch])
+        for found, rows in zip(frozen.run(("pooled", LAYERS), feeds), (pooled, layers), strict=True):
+            assert agree(found, rows[:batch])
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("resnet50", (512, 1024)),  # two stages before the last
+        ("convnext_tiny", (192, 384)),
+        ("vit_small_patch16_224", (384, 384)),  # of twelve blocks the sixth and the ninth
+    ],
+)
+def test_earlier_layers_are_two_before_the_last(name: str, widths: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name).eval()
+        _, found = earlier_layers.maps(model, torch.zeros(2, 3, 224, 224))
+        rows = earlier_layers.pooled(found)
+    assert tuple(each.shape[1] for each in found) == widths
+    assert rows.shape == (2, sum(widths))
+
+
+@pytest.mark.usefixtures("all_earlier_layers")
+def test_a_model_of_several_branches_has_no_earlier_layers() -> None:
+    model = timm.create_model("crossvit_9_240").eval()
+    assert not earlier_layers.are_given(model, torch.zeros(1, 3, 240, 240))
 
 
 def agree(found: np.ndarray, expected: np.ndarray) -> bool:

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 from kagglekit.base import devices
 from kagglekit.base.console import Console
@@ -205,8 +208,10 @@ def test_a_run_on_default_backbones_of_one_name_has_earlier_layers_and_is_export
     [
         (SMALL, "pooled", {features_run.EARLIER: 1.0}),
         (SMALL[:1], "logits", {features_run.EARLIER: 0.5, "tf_efficientnet_lite0": 0.5}),
+        (("test_vit",), "pooled", {features_run.EARLIER: 0.5, "test_vit": 0.5}),
     ],
 )
+@pytest.mark.usefixtures("all_earlier_layers")
 def test_earlier_layers_predict_alike_everywhere(
     backbones: tuple[str, ...],
     output: str,
@@ -218,6 +223,10 @@ def test_earlier_layers_predict_alike_everywhere(
 ) -> None:
     monkeypatch.setattr(blending._Chooser, "offered", lambda _: {blending.BEST: lambda _: chosen})
     data = drawing.dogs(tmp_path)
+    if backbones == ("test_vit",):
+        torch.manual_seed(0)
+        save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+        backbones = (f"test_vit={tmp_path / 'vit.safetensors'}",)
     words = ("--backbone", ",".join(backbones), "--set", f"output={output}", "--head", "logistic", *damage.QUICK)
     succeeded(cli("run", DOGS, "--data", data, *words))
     made = store.Run(damage.only_run(home / DOGS))

@@ -10,7 +10,6 @@ from typing import Final
 
 from kagglekit.images.decoding import PREPROCESSING_VERSION, Preprocessing
 from kagglekit.images.depth import Levels
-from kagglekit.models import efficientnet_lite
 from kagglekit.models.weights import Source, Weights
 from kagglekit.runs.record import BackboneRecord
 
@@ -41,7 +40,7 @@ class Backbone:
     """Number of parameters."""
     outputs: dict[str, int]
     """Output of the graph -> its width: `pooled`, `logits` if the weights have a plain classifier, and `layers`, the
-    features of earlier layers, of EfficientNet-lite with one."""
+    features of earlier layers, where timm gives them too."""
     preprocessing: Preprocessing
     """Preprocessing of its input images."""
     graph: str
@@ -81,9 +80,9 @@ def exporter() -> dict[str, str]:
     return {"export": str(EXPORT_VERSION)} | {package: version(package) for package in packages}
 
 
-def graph_key(name: str) -> dict[str, str]:
-    """Return the versions of everything that affects the graph of a model, with an output that others don't have."""
-    return exporter() | ({LAYERS: "1"} if efficientnet_lite.is_lite(name) else {})
+def graph_key() -> dict[str, str]:
+    """Return the versions of everything that affects the graph of a model, with an output that came later."""
+    return exporter() | {LAYERS: "1"}
 
 
 def weights_of(backbone: Backbone) -> Weights:

@@ -36,13 +36,6 @@ def maps(model: Any, pixels: Any) -> tuple[Any, list[Any]]:
     return model.bn2(model.conv_head(found)), [stages[place] for place in _EARLIER]
 
 
-def pooled(earlier: Sequence[Any]) -> Any:
-    """Return the features of earlier layers, (N, E): the means of their maps, side by side."""
-    import torch
-
-    return torch.cat([each.mean((2, 3)) for each in earlier], dim=1)
-
-
 def template(model: Any, preprocessing: Preprocessing, names: tuple[str, str, str, str], prefix: str) -> Any:
     """Return the ONNX graph of a timm model without weights.
 

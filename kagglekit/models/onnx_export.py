@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kagglekit.base import devices, storage
 from kagglekit.base.errors import UserError
 from kagglekit.images.decoding import Preprocessing
-from kagglekit.models import efficientnet_lite, sessions, timm_models
+from kagglekit.models import earlier_layers, efficientnet_lite, sessions, timm_models
 from kagglekit.models.backbone import LAYERS, Backbone, exporter, graph_key
 from kagglekit.models.weights import Weights
 
@@ -34,7 +34,7 @@ TOLERANCE = 1e-3
 IMAGES = "images"
 """Name of the input."""
 OUTPUTS = ("pooled", "logits", LAYERS)
-"""Names of the outputs; graphs without a plain classifier have the first only, and only EfficientNet-lite has all."""
+"""Names of the outputs; graphs without a plain classifier have the first only."""
 _MODEL = "model."
 """Prefix of the names of the model's own weights; other tensors belong to the preprocessing."""
 
@@ -53,7 +53,7 @@ def _export(name: str, weights: Weights, image_size: timm_models.Size, folder: P
     stamp = storage.stamp(path)  # before the content: a change in between is noticed next time
     sha256 = storage.file_sha256(path)
     preprocessing = timm_models.preprocessing_of(model, image_size)
-    key = storage.digest([name, sha256, list(preprocessing.size), graph_key(name)])
+    key = storage.digest([name, sha256, list(preprocessing.size), graph_key()])
     graph, template = folder / f"{name}-{key}.onnx", folder / f"{name}-{key}.template.onnx"
     outputs = _write(model, preprocessing, graph, template)
     return Backbone(
@@ -154,7 +154,7 @@ def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
     """Return whether the logits are one layer on the pooled features, unlike distilled and convolutional heads."""
     import torch
 
-    pixels = torch.randn(1, 3, *preprocessing.size, generator=torch.Generator().manual_seed(0))
+    pixels = _noise(preprocessing)
     if not model.num_classes or not isinstance(model.get_classifier(), torch.nn.Module):
         return False
     with torch.inference_mode():
@@ -166,6 +166,13 @@ def _has_plain_classifier(model: Any, preprocessing: Preprocessing) -> bool:
     return bool(logits.shape == whole.shape and torch.allclose(logits, whole, rtol=1e-3, atol=1e-4))
 
 
+def _noise(preprocessing: Preprocessing) -> torch.Tensor:
+    """Return a normalised image of noise, (1, 3, H, W)."""
+    import torch
+
+    return torch.randn(1, 3, *preprocessing.size, generator=torch.Generator().manual_seed(0))
+
+
 def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> torch.nn.Module:
     """Return a module from uint8 images to pooled features, and to logits if they are one layer on top.
 
@@ -175,7 +182,7 @@ def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> to
     import torch
 
     plain = not whole and _has_plain_classifier(model, preprocessing)
-    lite = plain and efficientnet_lite.is_lite(model.pretrained_cfg["architecture"])
+    with_layers = plain and earlier_layers.are_given(model, _noise(preprocessing))
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -190,10 +197,10 @@ def wrap(model: Any, preprocessing: Preprocessing, *, whole: bool = False) -> to
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
             pixels = images.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
             pixels = (pixels - self.pixel_mean) / self.pixel_std
-            if lite:
-                maps, earlier = efficientnet_lite.maps(self.model, pixels)
-                pooled = self.model.forward_head(maps, pre_logits=True)
-                return pooled, self.model.get_classifier()(pooled), efficientnet_lite.pooled(earlier)
+            if with_layers:
+                maps, earlier = earlier_layers.maps(self.model, pixels)
+                pooled = self.model.forward_head(maps, pre_logits=True)  # (N, D)
+                return pooled, self.model.get_classifier()(pooled), earlier_layers.pooled(earlier)  # …, (N, E)
             maps = self.model.forward_features(pixels)
             pooled = self.model.forward_head(maps, pre_logits=True)  # (N, D)
             if whole:
@@ -280,7 +287,7 @@ def _write(model: Any, preprocessing: Preprocessing, path: Path, template: Path)
     with torch.inference_mode():
         expected = [out.numpy() for out in wrapped(images)]
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    if len(expected) == len(OUTPUTS):
+    if efficientnet_lite.is_lite(model.pretrained_cfg["architecture"]) and len(expected) == len(OUTPUTS):
         empty = efficientnet_lite.template(model, preprocessing, (IMAGES, *OUTPUTS), _MODEL)
         whole = _filled(empty, weights)
     else:

@@ -123,7 +123,7 @@ def _identity(spec: str, features: FeatureSettings) -> dict[str, Any]:
         "name": name,
         "file": str(Path(file).resolve()) if file else "",
         "image_size": size,
-        "made_by": graph_key(name),
+        "made_by": graph_key(),
     }
 
 

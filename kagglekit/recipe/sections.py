@@ -68,8 +68,8 @@ class FeatureSettings(Section):
     backbone: tuple[str, ...] = setting(
         ("auto",),
         "timm models to combine, each `NAME`, or `NAME=FILE` with its weights; `NAME@320` gives it an input size of "
-        "its own, `NAME@squash` the whole image. Heads on frozen features see each alone, earlier layers of "
-        "EfficientNet-lite, and all side by side, and are blended where that gains. "
+        "its own, `NAME@squash` the whole image. Heads on frozen features see each alone, earlier "
+        "layers, and all side by side, and are blended where that gains. "
         "`auto` chooses by device and time; where weights are attached in Kaggle's input folders, or named beside it "
         "(`auto,NAME=FILE`), by a race on a sample of the training images.",
         each_once("backbone"),

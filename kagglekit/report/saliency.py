@@ -18,7 +18,7 @@ from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads.layers import Head, scores_by_torch
 from kagglekit.images.decoding import Pixels, Preprocessing
-from kagglekit.models import efficientnet_lite
+from kagglekit.models import earlier_layers
 from kagglekit.models.backbone import LAYERS
 from kagglekit.pipeline.methods.fitted import Network, Term
 from kagglekit.pipeline.views import PLAIN
@@ -173,12 +173,12 @@ class Attention:
         for network in networks:
             batch = self._input(network, asked)
             with torch.no_grad():
-                every += [(network, maps) for maps in efficientnet_lite.maps(self.model(network), batch)[1]]
+                every += [(network, maps) for maps in earlier_layers.maps(self.model(network), batch)[1]]
         wanted = torch.from_numpy(asked.labels).to(self.device)
-        rows = [efficientnet_lite.pooled([maps]) for _, maps in every]
+        rows = [earlier_layers.pooled([maps]) for _, maps in every]
 
         def at(place: int) -> Callable[[Any], Any]:
-            return lambda maps: head([*rows[:place], efficientnet_lite.pooled([maps]), *rows[place + 1 :]])
+            return lambda maps: head([*rows[:place], earlier_layers.pooled([maps]), *rows[place + 1 :]])
 
         return [(network, gradcam.evidence_in(maps, at(place), wanted)) for place, (network, maps) in enumerate(every)]
 
