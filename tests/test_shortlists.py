@@ -124,7 +124,7 @@ def test_files_parts_and_views_keep_lists(tmp_path: Path) -> None:
     _, lists, array = lists_and_array()
     ids = [f"i{number}" for number in range(ROWS)]
     Probabilities.table(ids, lists, TASK.columns, view=["plain"] * ROWS).to_parquet(tmp_path / "a.parquet")
-    back = Probabilities.read(tmp_path / "a.parquet", TASK.columns).of(ids[::-1], view="plain")
+    back = Probabilities.read(tmp_path / "a.parquet", TASK.columns, "plain").of(ids[::-1])
     assert isinstance(back, Shortlists)
     assert (np.asarray(back) == array[::-1]).all()
     odd, even = np.arange(1, ROWS, 2), np.arange(0, ROWS, 2)

@@ -31,11 +31,12 @@ class Probabilities:
     """The rows, after `id` and others, whose names may end in an underscore (see `beside`)."""
 
     @classmethod
-    def read(cls, path: Path, labels: Sequence[str]) -> Probabilities:
-        """Read a parquet file."""
+    def read(cls, path: Path, labels: Sequence[str], view: str = "") -> Probabilities:
+        """Read a parquet file; of a file with several views, one of them or all."""
         import pandas as pd
 
-        return cls(labels=tuple(labels), frame=pd.read_parquet(path))
+        only = [(beside("view", labels), "==", view)] if view else None
+        return cls(labels=tuple(labels), frame=pd.read_parquet(path, filters=only))
 
     @staticmethod
     def table(ids: Sequence[str], probabilities: Wide, labels: Sequence[str], **more: Any) -> pd.DataFrame:
@@ -49,15 +50,13 @@ class Probabilities:
             return pd.DataFrame(known | probabilities.cells())
         return pd.DataFrame(known | {label: probabilities[:, place] for place, label in enumerate(labels)})
 
-    def of(self, ids: Sequence[str], view: str = "") -> Wide:
-        """Return the probabilities (N, C) of `ids`, in their order; of one view if the file has several."""
+    def of(self, ids: Sequence[str]) -> Wide:
+        """Return the probabilities (N, C) of `ids`, in their order."""
         import numpy as np
 
         from kagglekit.base.shortlists import Shortlists
 
         frame = self.frame.set_index(beside("id", self.labels))
-        if view:
-            frame = frame[frame[beside("view", self.labels)] == view]
         if frame.shape[1] < len(self.labels):
             return Shortlists.of_cells(frame.loc[list(ids)], len(self.labels))
         return np.asarray(frame.loc[list(ids), list(self.labels)].to_numpy(dtype=np.float64))

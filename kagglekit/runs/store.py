@@ -231,7 +231,7 @@ class Run:
 
     def read_probabilities(self, name: str, ids: Sequence[str], labels: Sequence[str], view: str = "") -> Wide:
         """Read the probabilities (N, C) of `ids`, in their order; of one view if the file has several."""
-        return Probabilities.read(self.folder / name, labels).of(ids, view)
+        return Probabilities.read(self.folder / name, labels, view).of(ids)
 
 
 def _is_old(path: Path) -> bool:
