@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -191,18 +192,17 @@ def test_archives_of_bare_images_and_wrapping_folders_are_looked_through(
 
 
 def test_what_is_no_number_gets_the_prior(tmp_path: Path) -> None:
-    class Overflowing:
-        def run(self, _: object, feeds: dict[str, Any]) -> list[Any]:
-            rows = np.full((len(feeds["images"]), 2), 0.5)
-            rows[0] = np.nan
-            return [rows]
+    def overflowing(feeds: Mapping[str, Any]) -> Any:
+        rows = np.full((len(feeds["images"]), 2), 0.5)
+        rows[0] = np.nan
+        return rows
 
     pixels = decoding.Preprocessing(
         size=(8, 8), crop="squash", crop_share=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1)
     )
     about = {"preprocessing": {"images": dataclasses.asdict(pixels)}, "max_megapixels": 1}
     content = drawing.image(0, 0)
-    found, bad = standalone.predict(Overflowing(), about, {"a": lambda: content, "b": lambda: content}, 2)
+    found, bad = standalone.predict(overflowing, about, {"a": lambda: content, "b": lambda: content}, 2)
     assert list(found) == ["b"]
     assert "no finite probabilities" in bad["a"]
 
@@ -248,8 +248,8 @@ def test_the_notebook_is_one_and_the_bundle_holds_no_more_than_it_needs(
     run = bundled(cli, home, drawing.dogs(tmp_path), tiny, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "model.onnx", "recipe.toml", "bundle.json", "notebook.ipynb",
-        "csv_files.py", "decisions.py", "decoding.py", "depth.py", "grouped.py", "groups.py", "image_names.py",
-        "mounted.py", "opening.py", "rows.py", "standalone.py", "walking.py",
+        "bundled_model.py", "csv_files.py", "decisions.py", "decoding.py", "depth.py", "gpu_errors.py", "grouped.py",
+        "groups.py", "image_names.py", "mounted.py", "opening.py", "rows.py", "standalone.py", "walking.py",
     }  # fmt: skip
     notebook = json.loads((tmp_path / "out" / "notebook.ipynb").read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
@@ -300,6 +300,10 @@ def test_wheels_come_along_where_they_are_asked_for(
     succeeded(cli("bundle", run, tmp_path / "with", "--wheels", "3.12"))
     assert (tmp_path / "with" / "wheels" / "onnxruntime.whl").is_file()
     assert asked[0][asked[0].index("--python-version") + 1] == "3.12"
+    assert asked[0][4] == "onnxruntime"
+    succeeded(cli("bundle", run, tmp_path / "fast", "--wheels", "3.12", "--gpu"))
+    assert asked[1][4] == "onnxruntime-gpu"
+    assert "--wheels 3.12" in failed(cli("bundle", run, tmp_path / "which", "--gpu"))
     assert "none for 3.1" in failed(cli("bundle", run, tmp_path / "without", "--wheels", "3.1"))
     assert not (tmp_path / "without").exists(), "whole or not at all"
     shutil.rmtree(tmp_path / "with")

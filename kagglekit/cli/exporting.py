@@ -66,16 +66,18 @@ def _up_to_date(run: Run, console: Console) -> Path:
     return path if onnx_file.is_of(path, FittedRun(run, console)) else _export(run, path, console)
 
 
-def bundle(reference: str, folder: Path, python: str) -> None:
-    """Write a folder for a Kaggle notebook without internet."""
+def bundle(reference: str, folder: Path, python: str, *, gpu: bool) -> None:
+    """Write a folder for a Kaggle notebook without internet. Raises UserError if `gpu` chooses no wheels."""
     from kagglekit.deploy import bundle as bundles
     from kagglekit.deploy.fitted_run import FittedRun
 
+    if gpu and not python:
+        raise UserError("--gpu says which wheels to include: name Kaggle's Python version with --wheels 3.12.")
     console = Console()
     run = store.find(reference)
     with run.locked(console):
         model = _up_to_date(run, console)
-        bundles.write(FittedRun(run, console), model, folder.expanduser().resolve(), python)
+        bundles.write(FittedRun(run, console), model, folder.expanduser().resolve(), python, gpu=gpu)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     console.say(f"written: {folder}, {size:.1f} MB; notebook.ipynb says what to do on Kaggle")
     if not python:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kagglekit.base import csv_files, image_names, storage, walking
+from kagglekit.base import csv_files, gpu_errors, image_names, storage, walking
 from kagglekit.base.errors import UserError
 from kagglekit.competitions import row_groups
-from kagglekit.deploy import grouped, mounted, standalone
+from kagglekit.deploy import bundled_model, grouped, mounted, standalone
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.formats import groups, rows
 from kagglekit.images import decoding, depth, opening
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODULES = (
+    bundled_model,
     csv_files,
     decisions,
     decoding,
     depth,
+    gpu_errors,
     grouped,
     groups,
     image_names,
@@ -39,8 +41,10 @@ MODULES = (
 WHEELS = "wheels"
 
 
-def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
+def write(run: FittedRun, model: Path, folder: Path, python: str = "", *, gpu: bool = False) -> None:
     """Write a bundle of a run and its exported file. With `python`, such as 3.12, include onnxruntime's wheels for it.
+
+    With `gpu` these are of onnxruntime-gpu.
 
     Raises UserError if the folder is not empty, or if the plugin has hooks that a bundle can't include.
     """
@@ -79,7 +83,7 @@ def write(run: FittedRun, model: Path, folder: Path, python: str = "") -> None:
         storage.write_json(new / "bundle.json", about)
         storage.write_json(new / "notebook.ipynb", _notebook(run, about))
         if python:
-            _download(python, new / WHEELS)
+            _download(_GPU if gpu else _CPU, python, new / WHEELS)
 
 
 def _labels(run: FittedRun) -> pd.Series[str]:
@@ -103,15 +107,18 @@ def _check_rows(run: FittedRun) -> None:
         )
 
 
-def _download(python: str, folder: Path) -> None:
-    """Download onnxruntime and its dependencies for Kaggle's Linux and Python. Raises UserError if pip fails."""
-    command = [sys.executable, "-m", "pip", "download", "onnxruntime", "--only-binary=:all:", "--dest", str(folder)]
+_CPU, _GPU = "onnxruntime", "onnxruntime-gpu"
+
+
+def _download(package: str, python: str, folder: Path) -> None:
+    """Download a package and its dependencies for Kaggle's Linux and Python. Raises UserError if pip fails."""
+    command = [sys.executable, "-m", "pip", "download", package, "--only-binary=:all:", "--dest", str(folder)]
     command += ["--disable-pip-version-check", "--python-version", python, "--implementation", "cp"]
     command += [word for platform in _PLATFORMS for word in ("--platform", platform)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no reason"]
-        raise UserError(f"--wheels {python}: pip can't download onnxruntime: {said[-1]}")
+        raise UserError(f"--wheels {python}: pip can't download {package}: {said[-1]}")
 
 
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64", "any")
@@ -151,8 +158,10 @@ if found is None:
     raise SystemExit(f"add the data of {slug or 'the competition'} as input, or set KAGGLEKIT_DATA to its folder")
 data = Path(found)
 if importlib.util.find_spec("onnxruntime") is None:  # `kagglekit bundle --wheels` brings it along
-    wheels = ["--no-index", "--find-links", str(bundle / "wheels")]
-    subprocess.run([sys.executable, "-m", "pip", "install", *wheels, "onnxruntime"], check=True)
+    wheels = bundle / "wheels"
+    package = "onnxruntime-gpu" if any(wheels.glob("onnxruntime_gpu-*")) else "onnxruntime"
+    offline = ["--no-index", "--find-links", str(wheels)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *offline, package], check=True)
 print("bundle:", bundle)
 print("data:", data)
 """

@@ -1,20 +1,19 @@
 """Predict a competition's test images with onnxruntime, from files to submission.csv. Part of every bundle.
 
-This file, `mounted.py`, `grouped.py` with `groups.py`, `csv_files.py`, `decisions.py`, `decoding.py` with `depth.py`
-and `opening.py`, `image_names.py`, `rows.py` and `walking.py` are copied unchanged into the bundle. They import nothing
-else of kagglekit, so that a notebook without network needs only numpy, Pillow, OpenCV and onnxruntime.
+This file, `bundled_model.py` with `gpu_errors.py`, `mounted.py`, `grouped.py` with `groups.py`, `csv_files.py`,
+`decisions.py`, `decoding.py` with `depth.py` and `opening.py`, `image_names.py`, `rows.py` and `walking.py` are copied
+unchanged into the bundle. They import nothing else of kagglekit, so that a notebook without network needs only numpy,
+Pillow, OpenCV and onnxruntime.
 """
 
 from __future__ import annotations
 
 import csv
-import ctypes
 import json
 import os
 import re
-import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +23,12 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING or __package__:
     from kagglekit.base import csv_files, image_names, walking
-    from kagglekit.deploy import grouped, mounted
+    from kagglekit.deploy import bundled_model, grouped, mounted
     from kagglekit.formats import rows
     from kagglekit.images import decoding
     from kagglekit.tasks import decisions
 else:  # in a bundle, whose modules lie side by side
+    import bundled_model
     import csv_files
     import decisions
     import decoding
@@ -42,6 +42,8 @@ Read = mounted.Read
 Test = tuple[str, Read]
 """Path of a test image, and how to read it."""
 Rows = NDArray[np.float64]
+Run = Callable[[Mapping[str, NDArray[Any]]], Rows]
+"""Input name -> N preprocessed images; returns their probabilities (N, C)."""
 _WRITTEN_AT_ONCE = 1000
 """Number of images whose rows are laid out together."""
 _MOST_PROBABLE = {"kind": "most probable"}
@@ -54,21 +56,12 @@ def main(bundle: Path, data: Path, output: Path) -> None:
     Raises SystemExit, with the reason, if there are no images, if two have one id, or if a folder or the sample
     submission can't be read.
     """
-    import onnxruntime
-
     about: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     files = mounted.find_files(data)
     images = find_images(about, files)
     if not images:
         raise SystemExit(f"{data} has no test images: looked for {' or '.join(about['test'])}.")
-    wanted: list[Any] = ["CPUExecutionProvider"]
-    if has_gpu() and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        getattr(onnxruntime, "preload_dlls", lambda: None)()  # older versions don't have it
-        wanted.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(bundle / "model.onnx", options, providers=wanted)
+    model = bundled_model.Model(bundle / "model.onnx")
     per_group = bool(about.get("per_group"))
     if per_group:
         header, ids, own = requested_groups(about, files, images)
@@ -76,10 +69,9 @@ def main(bundle: Path, data: Path, output: Path) -> None:
     else:
         header, ids, reads = requested_rows(about, files, _by_id(files, images))
         reads = {name: reads[name] for name in ids if name in reads}
-    on_gpu = session.get_providers()[0].startswith("CUDA")
     count = len(rows.row_ids(about, ids))
-    print(f"{len(images)} test images, {count} rows, on {'GPU' if on_gpu else 'CPU'}", flush=True)
-    found, bad = predict(session, about, reads, 64 if on_gpu else 2)
+    print(f"{len(images)} test images, {count} rows, on {'GPU' if model.on_gpu else 'CPU'}", flush=True)
+    found, bad = predict(model.run, about, reads, 64 if model.on_gpu else 2)
     fate = "its groups are predicted from their other images" if per_group else "its row gets the class prior"
     for name, reason in bad.items():
         print(f"WARNING: {name} {reason}: {fate}")
@@ -92,15 +84,6 @@ def main(bundle: Path, data: Path, output: Path) -> None:
     write(output, about, header, ids, predictions)
     kind = "groups" if per_group else "images"
     print(f"{output}: {count} rows, {len(ids) - len(found)} of {len(ids)} {kind} with the class prior")
-
-
-def has_gpu() -> bool:
-    """Return whether the driver of a CUDA GPU is installed."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def find_images(about: Mapping[str, Any], files: Mapping[str, Read]) -> dict[str, re.Match[str]]:
@@ -235,12 +218,11 @@ def _sample_rows(about: Mapping[str, Any], files: Mapping[str, Read]) -> tuple[l
 
 
 def predict(
-    session: Any, about: Mapping[str, Any], tests: Mapping[str, Read], batch: int
+    run: Run, about: Mapping[str, Any], tests: Mapping[str, Read], batch: int
 ) -> tuple[dict[str, Rows], dict[str, str]]:
     """Return id -> probabilities (C,), and for unreadable images id -> reason."""
     preprocessings = {name: decoding.Preprocessing.from_plain(plain) for name, plain in about["preprocessing"].items()}
     levels = next(iter(preprocessings.values())).levels
-    turn = threading.Lock()
 
     def compute(ids: Sequence[str]) -> list[tuple[str, Rows | None, str]]:
         prepared, errors = [], {}
@@ -254,12 +236,7 @@ def predict(
         outputs = iter(())
         if prepared:
             feeds = {key: np.stack([image[key] for image in prepared]) for key in preprocessings}
-            if batch > 2:  # a GPU computes one batch at a time
-                with turn:
-                    (computed,) = session.run(["probabilities"], feeds)
-            else:
-                (computed,) = session.run(["probabilities"], feeds)
-            outputs = iter(computed.astype(np.float64))
+            outputs = iter(run(feeds))
         return [(name, None if name in errors else next(outputs), errors.get(name, "")) for name in ids]
 
     found: dict[str, Rows] = {}

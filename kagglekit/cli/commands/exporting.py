@@ -79,7 +79,7 @@ def predict(
 
 
 @commands.command(
-    epilog=examples("kagglekit bundle 0a1b2c3d leaf-bundle", "kagglekit bundle 0a1b2c3d out --wheels 3.12")
+    epilog=examples("kagglekit bundle 0a1b2c3d leaf-bundle", "kagglekit bundle 0a1b2c3d out --wheels 3.12 --gpu")
 )
 def bundle(
     run: Run,
@@ -87,6 +87,7 @@ def bundle(
     wheels: Annotated[
         str, typer.Option(metavar="VERSION", help="Include onnxruntime for this Python version on Linux, such as 3.12.")
     ] = "",
+    gpu: Annotated[bool, typer.Option("--gpu", help="With --wheels: include the onnxruntime that uses a GPU.")] = False,
 ) -> None:
     """Write a Kaggle notebook that needs no internet.
 
@@ -94,4 +95,4 @@ def bundle(
     """
     from kagglekit.cli import exporting
 
-    exporting.bundle(run, out, wheels)
+    exporting.bundle(run, out, wheels, gpu=gpu)
