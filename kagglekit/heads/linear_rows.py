@@ -107,6 +107,7 @@ class LinearRows:
         if len(self._indices) * views < features:  # the rows span only a subspace, and W lies in it
             standard = self._standard(self._source[self._indices])
             squares, vectors = eigh(standard @ standard.T, driver="evd", check_finite=False)
+            squares = np.maximum(squares, np.finfo(np.float32).tiny)  # rows that are all alike have directions too
             kept = squares > squares.max() * _RANK_TOLERANCE
             return squares[kept].astype(np.float64), standard.T @ (vectors[:, kept] / np.sqrt(squares[kept]))
         gram = np.zeros((features, features))
