@@ -185,8 +185,6 @@ def inference(job: Job, folder: Path) -> list[Row]:
     )
     half = onnx_export.halved(onnx.load(backbone.graph)).SerializeToString()
     bound, single = sessions.Session(half, job.device, 1), sessions.Session(Path(backbone.graph), job.device, 1)
-    if bound.device != job.device:
-        raise SystemExit(f"onnxruntime could not open the GPU: {sessions.why_no_cuda()}")
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (PIXELS, *job.size, 3), dtype=np.uint8)
     batches = [images[start : start + job.batch] for start in range(0, len(images), job.batch)]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from kagglekit.base import devices, environment
+from kagglekit.base import devices, environment, gpu
 from kagglekit.competitions import installed
-from kagglekit.models import sessions, weights
+from kagglekit.models import weights
 from tests import drawing, kaggle_server
 from tests.conftest import Cli, Done, succeeded
 from tests.kaggle_server import State, status
@@ -47,7 +47,7 @@ def test_all_is_well_where_a_token_is_there(cli: Cli, kaggle: State) -> None:
     for subject in SUBJECTS:
         assert set(grades(done, subject)) == {"ok"}, done.out
     assert len(lines(done, "plugin")) == len(installed.listings())
-    assert f"a session computes on {devices.choose('auto')}" in done.out
+    assert f"a session computes on {gpu.choose('auto')}" in done.out
     assert "tf_efficientnet_lite2; the model hub does not answer" in done.out
     assert "found in KAGGLE_API_TOKEN" in done.out
     assert kaggle.seen == []  # no competition was named
@@ -168,20 +168,14 @@ def test_a_plugin_that_can_not_be_loaded_is_an_error_and_not_the_end(cli: Cli, u
     assert grades(done, "credentials") == ["warning"]
 
 
-def test_a_gpu_that_a_session_does_not_get_is_a_warning(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sessions.open_on
-
-    def fallen_back(graph: bytes, provider: str, threads: int, warn: Callable[[str], None]) -> sessions.Session:
-        assert provider == "auto"
-        warn("there is a GPU, but onnxruntime could not open it (libcurand is missing): computing on the CPU")
-        return real(graph, "cpu", threads, warn)
-
-    monkeypatch.setattr(sessions, "open_on", fallen_back)
+def test_a_gpu_that_can_not_be_used_is_a_warning(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cuda_gpus", lambda: 1)
+    monkeypatch.setattr(gpu, "trouble", lambda: gpu.Trouble("libcurand is missing", "install kagglekit again"))
     done = cli("doctor")
     assert done.code == 0
     assert grades(done, "computing") == ["ok", "warning"]
     assert "a session computes on cpu" in lines(done, "computing")[0]
-    assert "libcurand" in lines(done, "computing")[1]
+    assert "libcurand is missing → install kagglekit again" in lines(done, "computing")[1]
 
 
 def test_packages_that_are_missing_or_in_each_others_way(cli: Cli, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow
 import pytest
 
+from kagglekit.base import devices, gpu
 from kagglekit.base.errors import UserError
 from kagglekit.base.workspace import Workspace
 from kagglekit.deploy.predictor import Image, Predictor
@@ -112,6 +113,7 @@ def test_half_precision_that_no_gpu_has_seen_is_pointed_out(made: Path, monkeypa
     Predictor(made, "cpu", said.append)
     assert said == []
     whole.device = "cuda"
+    monkeypatch.setattr(gpu, "choose", lambda *_: "cuda")
     monkeypatch.setattr(sessions, "open_on", lambda *_: whole)
     Predictor(made, "cuda", said.append)
     assert "export it again on this machine" in said[0]
@@ -261,7 +263,6 @@ def test_a_provider_that_is_none_is_refused(cli: Cli, made: Path, photos: Path, 
 
 
 def test_without_a_gpu_cuda_is_an_error_that_names_the_library(cli: Cli, made: Path, photos: Path) -> None:
-    from kagglekit.base import devices
 
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")
@@ -398,21 +399,18 @@ def test_memory_of_the_device_is_used_again_and_a_smaller_batch_padded(made: Pat
     assert {size: free.qsize() for size, free in session._free.items()} == {4: 1, 8: 1, 1: 1}, "one at a time needs one"
 
 
-def test_a_gpu_that_can_not_be_opened_is_named_with_the_missing_library(
+def test_a_gpu_that_can_not_be_used_is_named(
     made: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from kagglekit.base import devices
-
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")
     monkeypatch.setattr(devices, "cuda_gpus", lambda: 1)
     warnings: list[str] = []
-    session = sessions.open_on(made, "auto", 1, warnings.append)
-    assert session.device == "cpu"
+    assert Predictor(made, "auto", warnings.append).session.device == "cpu"
     (warning,) = warnings
-    assert "there is a GPU, but onnxruntime could not open it (lib" in warning
-    assert "cannot open shared object file" in warning
-    with pytest.raises(UserError, match=r"could not open the GPU \(lib.*use --provider cpu"):
-        sessions.open_on(made, "cuda", 1, warnings.append)
+    assert "there is a GPU, but torch" in warning
+    with pytest.raises(UserError, match=r"provider = 'cuda': torch .* or use --provider cpu"):
+        Predictor(made, "cuda", warnings.append)
     assert len(warnings) == 1
-    assert capfd.readouterr() == ("", ""), "onnxruntime's own words would get into a table"
+    assert capfd.readouterr() == ("", "")
+    gpu.trouble.cache_clear()

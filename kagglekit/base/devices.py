@@ -7,8 +7,6 @@ import os
 import sys
 from typing import Literal
 
-from kagglekit.base.errors import UserError
-
 Device = Literal["cpu", "cuda"]
 
 
@@ -19,39 +17,30 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-PROVIDERS = ("auto", "cpu", "cuda")
-_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def cuda_gpus() -> int:
     """Count CUDA GPUs through the driver, in milliseconds and without torch; 0 if there is no driver."""
-    try:
-        driver = ctypes.CDLL(_DRIVER)
-    except OSError:
-        return 0
+    driver = _driver()
     count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+    if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
 
 
-def choose(provider: str) -> Device:
-    """Return the device that a provider setting selects on this machine.
+def cuda_driver() -> int:
+    """Return the newest version of CUDA that the driver can run, 13000 for 13.0; 0 if there is no driver."""
+    driver = _driver()
+    found = ctypes.c_int(0)
+    return 0 if driver is None or driver.cuDriverGetVersion(ctypes.byref(found)) != 0 else found.value
 
-    Raises UserError for `cuda` if the driver shows no GPU. `sessions.open_on` checks that a session really uses it.
-    """
-    if provider not in PROVIDERS:
-        raise UserError(f"provider = {provider!r}: must be one of {', '.join(PROVIDERS)}.")
-    if provider == "cpu":
-        return "cpu"
-    if cuda_gpus() > 0:
-        return "cuda"
-    if provider == "cuda":
-        raise UserError(
-            f"provider = 'cuda': no CUDA GPU found (through {_DRIVER}, the driver's library); "
-            "use --provider cpu, or auto to use a GPU only if there is one."
-        )
-    return "cpu"
+
+def _driver() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(DRIVER)
+    except OSError:
+        return None
 
 
 def keep_memory() -> None:

@@ -99,20 +99,20 @@ def _packages() -> Iterator[Finding]:
 
 
 def _computing() -> Iterator[Finding]:
-    """Compute something in a session: only then is its device certain."""
+    """Compute something: only then is the device certain."""
     import numpy as np
 
-    from kagglekit.base import devices
+    from kagglekit.base import devices, gpu
     from kagglekit.models import sessions
 
-    said: list[str] = []
-    session = sessions.open_on(_doubling(), "auto", 1, said.append)
-    (doubled,) = session.run(["y"], {"x": np.array([[1.5]], dtype=np.float32)})
+    (doubled,) = sessions.Session(_doubling(), "cpu", 1).run(["y"], {"x": np.array([[1.5]], dtype=np.float32)})
     assert doubled.tolist() == [[3.0]]
     gpus = devices.cuda_gpus()
-    yield Finding("ok", f"{gpus} CUDA GPUs, {devices.cores()} cores; a session computes on {session.device}")
-    for text in said:
-        yield Finding("warning", text, "reinstall kagglekit, or use --provider cpu")
+    found = gpu.trouble() if gpus else None
+    on = "cuda" if gpus and not found else "cpu"
+    yield Finding("ok", f"{gpus} CUDA GPUs, {devices.cores()} cores; a session computes on {on}")
+    if found:
+        yield Finding("warning", f"there is a GPU, but {found.what}", f"{found.cure}, or use --provider cpu")
 
 
 def _doubling() -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
-from kagglekit.base import devices
+from kagglekit.base import gpu
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.data import tables
@@ -106,7 +106,7 @@ def _preprocessing(features: FeatureSettings, provider: str) -> decoding.Preproc
 
     specs = features.backbone
     if features.chooses:
-        specs, _ = registry.default_trained(devices.choose(provider))
+        specs, _ = registry.default_trained(gpu.choose(provider))
     with torch.device("meta"):
         name, size, _ = registry.parsed(specs[0], features)
         model = timm_models.create(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices, memory, parallel
+from kagglekit.base import devices, gpu, memory, parallel
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.onnx_graph import PROBABILITIES
 from kagglekit.images import decoding, files
@@ -56,6 +56,7 @@ class Predictor:
 
         Raises UserError if kagglekit did not write the file, or if the provider is not available.
         """
+        gpu.choose(provider, warn)
         try:
             self.session = sessions.open_on(file, provider, 1, warn)
         except UserError:
@@ -104,7 +105,7 @@ class Predictor:
             return np.concatenate([self._run_together(some) for some in parallel.chunks(batch, size)])
 
         # onnxruntime has no separate class for lack of memory; any other failure also occurs with a single image
-        return memory.halving(len(batch), compute, Exception, lambda failed, _: self._sizes.leave_out(failed))
+        return memory.halving(len(batch), compute, lambda _: True, lambda failed, _: self._sizes.leave_out(failed))
 
     def _run_together(self, batch: Sequence[Mapping[str, Pixels]]) -> Probabilities:
         feeds = {name: np.stack([image[name] for image in batch]) for name in self.preprocessings}

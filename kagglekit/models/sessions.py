@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import importlib.util
-import io
 import math
 import queue
-import sys
 import threading
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices
+from kagglekit.base import devices, gpu, gpu_errors, memory
 from kagglekit.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,37 +25,58 @@ Say = Callable[[str], None]
 Note = Callable[[int, float], None]
 
 
+_CPU = "CPUExecutionProvider"
+_SLOW = {
+    "Attention",
+    "Conv",
+    "ConvTranspose",
+    "Einsum",
+    "FusedConv",
+    "FusedMatMul",
+    "Gemm",
+    "MatMul",
+    "MultiHeadAttention",
+}
+"""Operations that take most of the time of a network."""
+
+
 class Session:
     """A graph that is ready to run, from any number of threads."""
 
     def __init__(self, graph: Path | bytes, device: devices.Device, threads: int) -> None:
-        """Open a graph (a file or its bytes) on `device`, or on the CPU if that fails."""
+        """Open a graph (a file or its bytes) on `device`. Raises onnxruntime's error if that fails."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
-        providers: list[Any] = ["CPUExecutionProvider"]
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        providers: list[Any] = [_CPU]
         self._gpu = 0
-        # it prints missing libraries, even to standard output; `open_on` reports them in one line
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with gpu.quiet():
             if device == "cuda":
-                onnxruntime.set_default_logger_severity(4)
-                import torch  # its CUDA libraries are the ones that onnxruntime loads
+                import torch  # its CUDA libraries are the ones that onnxruntime loads, and its memory takes batches
 
-                if torch.cuda.is_available():  # batches go through torch's memory
-                    self._gpu = torch.cuda.current_device()
-                    onnxruntime.preload_dlls()
-                    cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
-                    providers.insert(0, ("CUDAExecutionProvider", cuda))
-            self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers)
+                self._gpu = torch.cuda.current_device()
+                onnxruntime.preload_dlls()
+                cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
+                providers.insert(0, ("CUDAExecutionProvider", cuda))
+            # without its fallback, which would compute on the CPU and not say so
+            self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
         self.device: devices.Device = "cuda" if self.onnx.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
-        """Device that the session reports to use."""
+        """Device that the session uses."""
         self.inputs: tuple[str, ...] = tuple(value.name for value in self.onnx.get_inputs())
         self._turn = threading.Lock()  # a GPU computes one batch at a time, a CPU as many as it has cores
         self._on_the_way = threading.BoundedSemaphore(_ON_THE_WAY)
         self._free: dict[int, queue.SimpleQueue[_Slot]] = defaultdict(queue.SimpleQueue)
+
+    def left_to_cpu(self) -> list[str]:
+        """Return which operations that take time the CPU computes though the session uses a GPU."""
+        if self.device == "cpu":
+            return []
+        parts = self.onnx.get_provider_graph_assignment_info()
+        on_cpu = [node.op_type for part in parts if part.ep_name == _CPU for node in part.get_nodes()]
+        return sorted(set(on_cpu) & _SLOW)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -75,11 +90,33 @@ class Session:
         `note` gets the number of rows and the seconds that they took.
         """
         if self.device == "cuda":
-            return self._run_bound(outputs, feeds, note)
+            return self._run_halving(outputs, feeds, note)
         started = time.perf_counter()
         found: list[Array] = self.onnx.run(list(outputs), dict(feeds))
         note(len(found[0]), time.perf_counter() - started)
         return found
+
+    def _run_halving(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
+        """Run on the GPU; a batch that fails, as where memory is short, is computed in halves.
+
+        Raises UserError if it can't compute a single image.
+        """
+        count = len(next(iter(feeds.values())))
+
+        def compute(size: int) -> list[Array]:
+            parts = [
+                self._run_bound(outputs, {name: rows[start : start + size] for name, rows in feeds.items()}, note)
+                for start in range(0, count, size)
+            ]
+            return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+        try:
+            return memory.halving(count, compute, lambda _: True, lambda *_: None)
+        except Exception as error:
+            raise UserError(
+                f"the GPU can't compute ({gpu_errors.in_a_line(error)}): end other programs that use it, or use "
+                "--provider cpu."
+            ) from error
 
     def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
         """Run in device memory: a batch is copied there while the previous one is computed.
@@ -119,14 +156,14 @@ class _Slot:
         import torch
 
         for name, rows in feeds.items():
-            given = torch.from_numpy(np.ascontiguousarray(rows))
             if name not in self._host:
                 on_gpu = self._device == "cuda"
-                shape = (2 ** math.ceil(math.log2(len(rows))), *given.shape[1:])
-                self._host[name] = torch.zeros(shape, dtype=given.dtype, pin_memory=on_gpu)
+                shape = (2 ** math.ceil(math.log2(len(rows))), *rows.shape[1:])
+                kind = torch.from_numpy(np.empty(0, rows.dtype)).dtype
+                self._host[name] = torch.zeros(shape, dtype=kind, pin_memory=on_gpu)
                 self._there[name] = self._host[name].to(f"cuda:{self._gpu}") if on_gpu else self._host[name]
             host, there = self._host[name], self._there[name]
-            host[: len(rows)] = given
+            host.numpy()[: len(rows)] = rows  # torch would start threads of its own in each of the workers
             if there is not host:
                 there.copy_(host, non_blocking=True)
         if self._device == "cuda":
@@ -149,41 +186,28 @@ _NUMPY_TYPES: dict[str, Any] = {"torch.uint8": np.uint8, "torch.float32": np.flo
 
 
 def open_on(graph: Path | bytes, provider: str, threads: int, warn: Say) -> Session:
-    """Open a graph on the device of a recipe's provider; `auto` falls back to the CPU with a warning.
+    """Open a graph on the device of a recipe's provider; `auto` falls back to the CPU, with a warning if that is new.
 
     Raises UserError, naming what is missing, if `cuda` is requested but not available.
     """
-    device = devices.choose(provider)
-    session = Session(graph, device, threads)
-    if session.device == device:
+    reason = ""
+    if gpu.choose(provider) == "cuda":
+        try:
+            session = Session(graph, "cuda", threads)
+        except Exception as error:  # noqa: BLE001  onnxruntime has a class for each kind of failure
+            reason = gpu_errors.in_a_line(error)
+        else:
+            if slow := session.left_to_cpu():
+                warn(f"onnxruntime computes {', '.join(slow)} on the CPU, since it has no CUDA for them: this is slow")
+            return session
+    # outside the handler, in which the exception keeps the GPU's memory
+    session = Session(graph, "cpu", threads)  # a file that is broken fails here too
+    if not reason:
         return session
     if provider == "cuda":
         raise UserError(
-            f"provider = 'cuda': onnxruntime could not open the GPU ({why_no_cuda()}); "
-            "install kagglekit again, or use --provider cpu."
+            f"provider = 'cuda': onnxruntime could not open the GPU ({reason}); end other programs that use it, or use "
+            "--provider cpu."
         )
-    warn(f"there is a GPU, but onnxruntime could not open it ({why_no_cuda()}): computing on the CPU")
+    warn(f"there is a GPU, but onnxruntime could not open it ({reason}): computing on the CPU")
     return session
-
-
-def why_no_cuda() -> str:
-    """Return why onnxruntime can't use CUDA, such as the system loader's error about a missing library."""
-    spec = importlib.util.find_spec("onnxruntime")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    folder = Path(spec.submodule_search_locations[0], "capi")
-    ending, start = (".dll", "") if sys.platform == "win32" else (".so", "lib")
-    if not (folder / f"{start}onnxruntime_providers_cuda{ending}").is_file():
-        return "the onnxruntime that is installed was built without CUDA"
-    try:
-        ctypes.CDLL(str(folder / f"{start}onnxruntime_providers_shared{ending}"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / f"{start}onnxruntime_providers_cuda{ending}"))
-    except OSError as error:
-        return str(error)
-    import torch
-
-    if not torch.cuda.is_available():
-        return (
-            f"torch {torch.__version__} can't use the GPU: it was built without CUDA, or the driver is too old for it"
-        )
-    return "all its libraries are installed; the driver may be too old for them"

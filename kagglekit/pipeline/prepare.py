@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from kagglekit.base import devices, environment, storage
+from kagglekit.base import devices, environment, gpu, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.words import listed
@@ -221,7 +221,7 @@ def _decide(data: Known, console: Console) -> Decision:
         valid_images=int(train["valid"].sum()) if "valid" in train else 0,
         task=data.project.competition.task,
     )
-    device = devices.choose(data.recipe.compute.provider)
+    device = gpu.choose(data.recipe.compute.provider, console.warn)
     occasion = racing.Occasion(
         recipe=data.recipe,
         tables=tables,
@@ -286,7 +286,7 @@ def _key(plugin: plugins.Plugin, competition: Competition, chosen: Recipe, found
         "augment": _augment_digest(chosen.augmentation.augment),
         "train": _fingerprint(found.train),
         "test": _fingerprint(found.requested),
-        "device": devices.choose(chosen.compute.provider),
+        "device": gpu.choose(chosen.compute.provider),
         "quarantine": storage.digest(found.quarantine.drop(columns="path").to_csv(index=False)),
         "versions": {name: environment.installed_version(name) for name in _PACKAGES}
         | {"audit": scan.SCAN_VERSION, "preprocessing": decoding.PREPROCESSING_VERSION},

@@ -308,7 +308,7 @@ class ComputeSettings(Section):
         Rule(lambda text: text == "auto" or _seconds(text) > 0, "must be auto, or a time like 20m or 2h"),
     )
     provider: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", "Where to compute: `cpu`, `cuda`, or `auto`, which uses a CUDA GPU if there is one."
+        "auto", "Where to compute: `cpu`, `cuda`, or `auto`, which uses a CUDA GPU if one can compute."
     )
     threads: int = setting(
         0, "Number of CPU threads that decode and compute; 0 uses all cores.", at_least(0, "all cores")

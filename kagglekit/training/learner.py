@@ -195,8 +195,10 @@ class Learner:
             self._say(f"out of memory: from now on {size} images are computed at a time; the step stays the same")
 
         try:
-            return memory.halving(self.micro_batch, attempt, torch.OutOfMemoryError, halved)
-        except torch.OutOfMemoryError:
+            return memory.halving(self.micro_batch, attempt, memory.of_torch, halved)
+        except Exception as error:
+            if not memory.of_torch(error):
+                raise
             raise self._too_large() from None
 
     def _fit_to_memory(self) -> None:

@@ -48,10 +48,12 @@ def measure(
         speed = memory.halving(
             batch,
             lambda size: _measure_batch(backbone, shape, precision, device, size, task=task),
-            torch.OutOfMemoryError,
+            memory.of_torch,
             lambda *_: torch.cuda.empty_cache(),
         )
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not memory.of_torch(error):
+            raise
         raise UserError(
             f"not even one image of {shape[0]}x{shape[1]} fits in memory to train {backbone} on: use a lower "
             "--set image_size, or a smaller --backbone."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kagglekit import recipe
-from kagglekit.base import devices, storage
+from kagglekit.base import gpu, storage
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 from kagglekit.base.interrupts import Interrupted
@@ -166,7 +166,7 @@ def _space(data: Known, job: Job, settings: Mapping[str, Any], search: Sequence[
     if data.recipe.features.backbone != Recipe().features.backbone:
         fixed.add("backbone")  # somebody has chosen it
     usual = table.get(job.recipe.training.method).search_space(
-        project.competition, devices.choose(job.recipe.compute.provider)
+        project.competition, gpu.choose(job.recipe.compute.provider)
     )
     usual = {name: values for name, values in usual.items() if name not in fixed}
     default = job.recipe.as_dict()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kagglekit.base import devices
+from kagglekit.base import devices, gpu
 from kagglekit.base.arrays import Indices
 from kagglekit.heads import features
 from kagglekit.images import pixels
@@ -43,7 +43,7 @@ class FinetuneImages(MethodRun):
         self.on_features = named.starts_on_features(job.recipe.schedule, job.recipe.training.start)
         self.fold_models = fold_models(job.run, job.recipe, job.backbones)
         self.views, self.view_classes = views.of_run(job.competition, job.recipe.features.feature_views, job.console)
-        self.device = devices.choose(job.recipe.compute.provider)
+        self.device = gpu.choose(job.recipe.compute.provider)
 
     def write_features(self) -> None:
         """Store features of the training images and pixels of all images."""
