@@ -186,6 +186,14 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
     assert np.isfinite(logistic(rows, labels, 0.1).predictions(rows)).all()
 
 
+def test_features_that_are_all_alike_predict_the_shares_of_the_classes() -> None:
+    labels = np.array([0] * 60 + [1] * 20 + [2] * 10)
+    data = of_classes(np.ones((90, 2, 200), np.float32), labels)
+    head = fit(data, HeadSettings())
+    found = prediction.predict_rows(head, data.rows, np.arange(90), SAME)
+    assert np.abs(found - np.array([60, 20, 10]) / 90).max() < 0.02
+
+
 @pytest.mark.parametrize("head", ["logistic", "mlp", "nearest"])
 @pytest.mark.parametrize("views", [SAME, SWAP], ids=["kept", "swapped"])
 def test_mirrored_views_teach_and_answer_with_the_class_that_they_show(
