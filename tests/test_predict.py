@@ -386,17 +386,18 @@ def test_a_jpeg_that_does_not_end_as_one_is_looked_at_twice(tmp_path: Path) -> N
 
 def test_memory_of_the_device_is_used_again_and_a_smaller_batch_padded(made: Path) -> None:
     session = sessions.Session(made, "cpu", 1)
+    bound_to = sessions._OnGpu(session.onnx, 0, "cpu")
     size = json.loads(session.metadata["preprocessing"])["images"]["size"]
     random = np.random.default_rng(0)
     noted: list[int] = []
     for count in (4, 3, 4, 6, 1):
         feeds = {"images": random.integers(0, 256, (count, *size, 3), dtype=np.uint8)}
-        (bound,) = session._run_bound(("probabilities",), feeds, lambda count, _: noted.append(count))
+        (bound,) = bound_to.run(("probabilities",), feeds, lambda count, _: noted.append(count))
         (plain,) = session.run(("probabilities",), feeds)
         assert bound.shape == (count, 2)
         assert np.abs(bound - plain).max() < 1e-6
     assert noted == [4, 3, 4, 6, 1]
-    assert {size: free.qsize() for size, free in session._free.items()} == {4: 1, 8: 1, 1: 1}, "one at a time needs one"
+    assert {size: free.qsize() for size, free in bound_to.free.items()} == {4: 1, 8: 1, 1: 1}, "one at a time needs one"
 
 
 def test_a_gpu_that_can_not_be_used_is_named(

@@ -101,6 +101,19 @@ def test_batches_of_many_threads_are_bound_to_the_right_rows(gpu: dict[str, str]
     assert run(gpu, tmp_path, GRAPH + script) == "cuda True\n"
 
 
+def test_all_gpus_compute(gpu: dict[str, str], tmp_path: Path) -> None:
+    script = """
+    from concurrent.futures import ThreadPoolExecutor
+    session = sessions.open_on(graph("Identity"), "cuda", 1, print)
+    batches = [np.full((4, 3, 64, 64), number, np.float32) for number in range(30)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda rows: session.run(["y"], {"x": rows})[0], batches))
+    places = [one.free[4].get()._there["x"].device for one in session._gpus]
+    print(*places, all((a == b).all() for a, b in zip(batches, found)))
+    """
+    assert run(gpu, tmp_path, GRAPH + script, STANDIN_GPUS="2") == "cuda:0 cuda:1 True\n"
+
+
 def test_a_batch_that_does_not_fit_is_halved(gpu: dict[str, str], tmp_path: Path) -> None:
     script = """
     session = sessions.open_on(graph("Identity"), "cuda", 1, print)

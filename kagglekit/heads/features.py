@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kagglekit.base import devices, native_output
+from kagglekit.base import devices, gpu, native_output
 from kagglekit.base.arrays import Floats32, Indices
 from kagglekit.base.console import Advance, Console
 from kagglekit.base.errors import UserError
@@ -75,7 +75,7 @@ class FeatureRows:
 
 
 class FeatureEngine:
-    """Frozen backbones, opened once, with their folders in the store."""
+    """Frozen backbones, opened when features are missing, with their folders in the store."""
 
     def __init__(
         self,
@@ -89,23 +89,26 @@ class FeatureEngine:
         batch_size: int = 0,
         warn: sessions.Say = print,
     ) -> None:
-        """Open one session per backbone; `folder` is the store's, `batch_size` 0 chooses by device.
+        """Have one session per backbone; `folder` is the store's, `batch_size` 0 chooses by device.
 
         With `output`, the output `also` is computed, of the backbones that have it.
 
-        `warn` gets a message if there is a GPU that can't be opened.
+        `warn` gets a message if the GPU leaves something to the CPU.
 
         Raises UserError if CUDA is requested but not available, or logits that a backbone does not have.
         """
+        self.device: devices.Device = gpu.choose(compute.provider)
+        """Device that computes features."""
         self._requests = [
-            request for backbone in backbones for request in _open(backbone, views, (output, also), compute, warn)
+            request
+            for backbone in backbones
+            for request in _requests(backbone, views, (output, also), _session(backbone, self.device, warn))
         ]  # in the order of backbones, then of views
         self._stores = [
-            {each: RowStore(folder, _address(request, each)) for each in request.outputs} for request in self._requests
+            {each: RowStore(folder, _address(request, each, self.device)) for each in request.outputs}
+            for request in self._requests
         ]
         self._output, self._num_views = output, len(views)
-        on_cpu = any(request.session.device == "cpu" for request in self._requests)
-        self.device: devices.Device = "cpu" if on_cpu else "cuda"
         smallest = min((backbone.preprocessing.size for backbone in backbones), key=math.prod)
         self._batch = batch_size or batch_sizes.automatic_batch(self.device, smallest)
         self._workers = compute.num_threads
@@ -144,6 +147,8 @@ class FeatureEngine:
         every = list(range(len(self._requests)))
         tasks = [inference.Task(path, content, every) for path, content in zip(paths, contents, strict=True)]
         batch = min(self._batch, max(1, len(tasks) // (2 * self._workers)))
+        for request in self._requests:
+            request.session.opened()
         started = time.perf_counter()
         for _ in inference.compute(tasks, self._requests, batch_size=batch, workers=self._workers):
             pass
@@ -178,18 +183,21 @@ class FeatureEngine:
                 store.flush()
 
 
-def _open(
-    backbone: Backbone, views: Sequence[str], wanted: tuple[str, str], compute: ComputeSettings, warn: sessions.Say
+def _session(backbone: Backbone, device: devices.Device, warn: sessions.Say) -> sessions.Later:
+    return sessions.Later(lambda: sessions.open_on(Path(backbone.graph), device, 1, warn))
+
+
+def _requests(
+    backbone: Backbone, views: Sequence[str], wanted: tuple[str, str], session: sessions.Later
 ) -> list[inference.Request]:
-    """Open one session; return one request per view, for the outputs `wanted`, of which the first must be there."""
+    """Return one request per view, for the outputs `wanted`, of which the first must be there."""
     if wanted[0] not in backbone.outputs:
         raise UserError(f"output = 'logits': the weights of {backbone.name} have no plain classifier; use pooled.")
-    session = sessions.open_on(Path(backbone.graph), compute.provider, 1, warn)
     outputs = tuple(output for output in wanted if output in backbone.outputs)
     return [inference.Request(backbone, session, outputs, view) for view in views]
 
 
-def _address(request: inference.Request, output: str) -> dict[str, Any]:
+def _address(request: inference.Request, output: str, device: devices.Device) -> dict[str, Any]:
     """Return the cache key of an output: everything that affects a row except the image's content."""
     return {
         "backbone": request.backbone.name,
@@ -199,8 +207,8 @@ def _address(request: inference.Request, output: str) -> dict[str, Any]:
         "preprocessing_version": decoding.PREPROCESSING_VERSION,
         "view": request.view,
         "output": output,
-        "precision": "float32" if request.session.device == "cpu" else "tf32",
-        "provider": request.session.device,
+        "precision": "float32" if device == "cpu" else "tf32",
+        "provider": device,
         "versions": {name: version(name) for name in ("opencv-python-headless", "pillow")}
         | {"onnxruntime": _onnxruntime_version()},
     }

@@ -15,7 +15,7 @@ from kagglekit.base import parallel
 from kagglekit.base.arrays import Floats32
 from kagglekit.images import decoding, files
 from kagglekit.models.backbone import Backbone
-from kagglekit.models.sessions import Session
+from kagglekit.models.sessions import Later
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Request:
     """Outputs of one backbone for one view, which are computed together."""
 
     backbone: Backbone
-    session: Session
+    session: Later
     outputs: tuple[str, ...]
     view: str
 

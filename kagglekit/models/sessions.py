@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices, gpu, gpu_errors, memory
+from kagglekit.base import devices, distributed, gpu, gpu_errors, memory
 from kagglekit.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Say = Callable[[str], None]
 Note = Callable[[int, float], None]
 
 
-_CPU = "CPUExecutionProvider"
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _SLOW = {
     "Attention",
     "Conv",
@@ -41,34 +42,17 @@ _SLOW = {
 
 
 class Session:
-    """A graph that is ready to run, from any number of threads."""
+    """A graph that is ready to run, from any number of threads, on the CPU or on all GPUs of the process."""
 
     def __init__(self, graph: Path | bytes, device: devices.Device, threads: int) -> None:
         """Open a graph (a file or its bytes) on `device`. Raises onnxruntime's error if that fails."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        providers: list[Any] = [_CPU]
-        self._gpu = 0
         with gpu.quiet():
-            if device == "cuda":
-                import torch  # its CUDA libraries are the ones that onnxruntime loads, and its memory takes batches
-
-                self._gpu = torch.cuda.current_device()
-                onnxruntime.preload_dlls()
-                cuda = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": self._gpu}
-                providers.insert(0, ("CUDAExecutionProvider", cuda))
-            # without its fallback, which would compute on the CPU and not say so
-            self.onnx = onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
-        self.device: devices.Device = "cuda" if self.onnx.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+            self._gpus = [_OnGpu(_opened(graph, threads, number), number) for number in _numbers(device)]
+            self.onnx = self._gpus[0].onnx if self._gpus else _opened(graph, threads, None)
+        self.device: devices.Device = "cuda" if self._gpus else "cpu"
         """Device that the session uses."""
         self.inputs: tuple[str, ...] = tuple(value.name for value in self.onnx.get_inputs())
-        self._turn = threading.Lock()  # a GPU computes one batch at a time, a CPU as many as it has cores
-        self._on_the_way = threading.BoundedSemaphore(_ON_THE_WAY)
-        self._free: dict[int, queue.SimpleQueue[_Slot]] = defaultdict(queue.SimpleQueue)
+        self._turns = itertools.count()
 
     def left_to_cpu(self) -> list[str]:
         """Return which operations that take time the CPU computes though the session uses a GPU."""
@@ -87,49 +71,105 @@ class Session:
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note = lambda *_: None) -> list[Array]:
         """Compute a batch: `feeds` are inputs by name, N rows each; return the named outputs, N rows each.
 
-        `note` gets the number of rows and the seconds that they took.
+        `note` gets the number of rows and the seconds that they took. Several GPUs take batches by turns. A batch that
+        one fails on, as where memory is short, is computed in halves. Raises UserError if it can't compute an image.
         """
-        if self.device == "cuda":
-            return self._run_halving(outputs, feeds, note)
+        if self._gpus:
+            return _halving(self._gpus[next(self._turns) % len(self._gpus)], outputs, feeds, note)
         started = time.perf_counter()
         found: list[Array] = self.onnx.run(list(outputs), dict(feeds))
         note(len(found[0]), time.perf_counter() - started)
         return found
 
-    def _run_halving(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
-        """Run on the GPU; a batch that fails, as where memory is short, is computed in halves.
 
-        Raises UserError if it can't compute a single image.
-        """
-        count = len(next(iter(feeds.values())))
+class Later:
+    """A session that is opened when it is first needed, by one thread."""
 
-        def compute(size: int) -> list[Array]:
-            parts = [
-                self._run_bound(outputs, {name: rows[start : start + size] for name, rows in feeds.items()}, note)
-                for start in range(0, count, size)
-            ]
-            return [np.concatenate(found) for found in zip(*parts, strict=True)]
+    def __init__(self, open_: Callable[[], Session]) -> None:
+        self._open, self._turn = open_, threading.Lock()
+        self._session: Session | None = None
 
-        try:
-            return memory.halving(count, compute, lambda _: True, lambda *_: None)
-        except Exception as error:
-            raise UserError(
-                f"the GPU can't compute ({gpu_errors.in_a_line(error)}): end other programs that use it, or use "
-                "--provider cpu."
-            ) from error
+    def opened(self) -> Session:
+        """Return the session."""
+        with self._turn:
+            if self._session is None:
+                self._session = self._open()
+            return self._session
 
-    def _run_bound(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """Compute a batch as the session does."""
+        return self.opened().run(outputs, feeds)
+
+
+def _numbers(device: devices.Device) -> Sequence[int]:
+    """Return which GPUs this process uses: all, unless several processes have one each."""
+    if device == "cpu":
+        return ()
+    import onnxruntime
+    import torch  # its CUDA libraries are the ones that onnxruntime loads, and its memory takes batches
+
+    onnxruntime.preload_dlls()
+    return [torch.cuda.current_device()] if distributed.count() > 1 else range(torch.cuda.device_count())
+
+
+def _opened(graph: Path | bytes, threads: int, number: int | None) -> Any:
+    """Open a graph on a GPU, or on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    providers: list[Any] = [_CPU]
+    if number is not None:
+        providers.insert(0, (_CUDA, {"cudnn_conv_algo_search": "HEURISTIC", "device_id": number}))
+    # without its fallback, which would compute on the CPU and not say so
+    session = onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+    if number is not None and session.get_providers()[0] != _CUDA:
+        raise RuntimeError("its CUDA provider can't be loaded")
+    return session
+
+
+def _halving(one: _OnGpu, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
+    count = len(next(iter(feeds.values())))
+
+    def compute(size: int) -> list[Array]:
+        parts = [
+            one.run(outputs, {name: rows[start : start + size] for name, rows in feeds.items()}, note)
+            for start in range(0, count, size)
+        ]
+        return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+    try:
+        return memory.halving(count, compute, lambda _: True, lambda *_: None)
+    except Exception as error:
+        raise UserError(
+            f"the GPU can't compute ({gpu_errors.in_a_line(error)}): end other programs that use it, or use "
+            "--provider cpu."
+        ) from error
+
+
+class _OnGpu:
+    """A session on one GPU. Batches are bound to its memory, which is used again."""
+
+    def __init__(self, onnx: Any, number: int, device: devices.Device = "cuda") -> None:
+        self.onnx, self._number, self._device = onnx, number, device
+        self._turn = threading.Lock()  # a GPU computes one batch at a time
+        self._on_the_way = threading.BoundedSemaphore(_ON_THE_WAY)
+        self.free: dict[int, queue.SimpleQueue[_Slot]] = defaultdict(queue.SimpleQueue)
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array], note: Note) -> list[Array]:
         """Run in device memory: a batch is copied there while the previous one is computed.
 
         Batches are padded to powers of two, each with its own memory: a new shape is slow at first.
         """
         count = len(next(iter(feeds.values())))
         with self._on_the_way:
-            free = self._free[2 ** math.ceil(math.log2(count))]
+            free = self.free[2 ** math.ceil(math.log2(count))]
             try:
                 slot = free.get_nowait()
             except queue.Empty:
-                slot = _Slot(self.device, self._gpu)
+                slot = _Slot(self._device, self._number)
             slot.fill(feeds)
             with self._turn:
                 started = time.perf_counter()
@@ -140,7 +180,7 @@ class Session:
 
 
 _ON_THE_WAY = 3
-"""Maximum number of batches in device memory: one is computed while the others are copied."""
+"""Maximum number of batches in a GPU's memory: one is computed while the others are copied."""
 
 
 class _Slot:
