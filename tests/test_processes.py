@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kagglekit.base import devices, distributed
+from kagglekit.base import devices, distributed, gpu
 from kagglekit.base.errors import UserError
 from kagglekit.runs import store
 from kagglekit.training import checkpoints
@@ -196,6 +196,7 @@ def test_what_the_user_can_fix_is_said_once(
 
 def test_more_processes_than_gpus_are_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cuda_gpus", lambda: 2)
+    monkeypatch.setattr(gpu, "choose", lambda _: "cuda")
     with pytest.raises(UserError, match="this machine has 2 GPUs; use --processes 2"):
         distributed.launch(3, "auto")
 

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kagglekit.base import devices, interrupts
+from kagglekit.base import devices, gpu, interrupts
 from kagglekit.base.console import Console
 from kagglekit.base.errors import UserError
 
@@ -62,7 +62,7 @@ def launch(processes: int, provider: str) -> int:
 
     Raises UserError if there are fewer GPUs than processes.
     """
-    gpus = devices.cuda_gpus() if provider != "cpu" else 0
+    gpus = devices.cuda_gpus() if gpu.choose(provider) == "cuda" else 0
     if gpus and processes > gpus:
         raise UserError(f"--processes {processes}: this machine has {gpus} GPUs; use --processes {gpus}.")
     command = [sys.executable, "-m", "kagglekit", *_without_processes(sys.argv[1:])]
@@ -174,7 +174,7 @@ def _join() -> Any:
     """Join the process group."""
     from accelerate import PartialState
 
-    on_cpu = devices.cuda_gpus() == 0 or os.environ.get(_USE_CPU) == "true"
+    on_cpu = os.environ.get(_USE_CPU) == "true" or gpu.choose("auto") == "cpu"
     return PartialState(cpu=on_cpu, timeout=_PATIENCE)
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kagglekit.base import devices
+from kagglekit.base import devices, gpu
 from kagglekit.base.errors import UserError
 from kagglekit.deploy.fitted_run import FittedRun
 from kagglekit.heads.layers import Head, scores_by_torch
@@ -81,16 +81,13 @@ class Attention:
 
     def __init__(self, run: FittedRun) -> None:
         """Raise UserError if the run has no networks, or if its backbones have changed."""
-        import torch
-
         if not run.fitted().terms:
             raise UserError(f"method {run.recipe.training.method} has no network to inspect.")
         self._run = run
         self._models: dict[tuple[Any, ...], Any] = {}
         self.preprocessings = tuple(run.preprocessings().values())
-        on_gpu = run.recipe.compute.provider != "cpu" and torch.cuda.is_available()
-        self.device = "cuda" if on_gpu else "cpu"
-        if not on_gpu:
+        self.device = "cpu" if run.recipe.compute.provider == "cpu" else gpu.choose("auto")
+        if self.device == "cpu":
             devices.keep_memory()
 
     def prepare(self, image: Pixels) -> Prepared:
