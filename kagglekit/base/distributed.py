@@ -144,9 +144,16 @@ def _without_processes(words: Sequence[str]) -> list[str]:
 
 @contextmanager
 def first_goes_first() -> Iterator[None]:
-    """Run the block in the first process, then in the others, which reuse its results."""
+    """Run the block in the first process, then in the others, which reuse its results.
+
+    If it fails in the first process, which says why, the others exit.
+    """
     if count() > 1 and not is_first():
-        _join().wait_for_everyone()
+        state = _join()
+        try:
+            state.wait_for_everyone()
+        except RuntimeError:  # the connection is closed
+            sys.exit(1)
     yield
     if count() > 1 and is_first():
         _join().wait_for_everyone()
