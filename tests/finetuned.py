@@ -19,7 +19,7 @@ from kagglekit.pipeline.job import Job
 from kagglekit.pipeline.methods.finetune_run import FinetuneRun
 from kagglekit.pipeline.prepare import prepare
 from kagglekit.recipe import FeatureSettings
-from tests import drawing
+from tests import drawing, trainers
 
 SMALL = ("--method", "finetune", "--set", "image_size=32", "--set", "train_batch=6", "--budget", "30m")
 TWO_EPOCHS = ("--set", "phases=all epochs=2")
@@ -41,6 +41,29 @@ def finished(tiny_export: tuple[str, Path], folder: Path) -> tuple[Path, str, Pa
         patch.setenv("HF_HUB_OFFLINE", "1")
         pipeline.run("dogs-vs-cats", archive, settings, Console(io.StringIO()))
     return archive, spec, home
+
+
+@pytest.fixture(scope="module")
+def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
+    """A finished run of two folds, in its home: (archive, backbone, home)."""
+    with pytest.MonkeyPatch.context() as patch:
+        trainers.spare(patch)
+        return finished(tiny_export, tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def of_made(made: tuple[Path, str, Path], home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The command of the finished run, which is in this test's home."""
+    trainers.spare(monkeypatch)
+    archive, spec, before = made
+    shutil.copytree(before, home, dirs_exist_ok=True)
+    return command(archive, spec, *TWO_FOLDS, *TWO_EPOCHS)
+
+
+def paced(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a command without its number of epochs, so that the clock decides."""
+    at = words.index(TWO_EPOCHS[1])
+    return (*words[: at - 1], *words[at + 1 :])
 
 
 def command(archive: Path, spec: str, *words: str, name: str = "dogs-vs-cats") -> tuple[str, ...]:

@@ -47,6 +47,14 @@ def measured(patch: pytest.MonkeyPatch, step: float, forward: float) -> None:
     patch.setattr(throughput, "measure", lambda *_, **__: Speed(step=step, forward=forward))
 
 
+def clocked(patch: pytest.MonkeyPatch) -> Clock:
+    """Set a clock for paces, and let a second per image be measured before a run."""
+    clock = Clock()
+    patch.setattr(pacing, "now", clock)
+    measured(patch, step=1.0, forward=0.1)
+    return clock
+
+
 def speak(patch: pytest.MonkeyPatch, still: int) -> None:
     """Print the number of each step; stand still in step number `still`."""
     step, done = Learner.step, 0

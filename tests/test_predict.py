@@ -263,7 +263,6 @@ def test_a_provider_that_is_none_is_refused(cli: Cli, made: Path, photos: Path, 
 
 
 def test_without_a_gpu_cuda_is_an_error_that_names_the_library(cli: Cli, made: Path, photos: Path) -> None:
-
     if devices.cuda_gpus():
         pytest.skip("this machine has a CUDA GPU")
     line = failed(cli("predict", made, photos, "--provider", "cuda"))

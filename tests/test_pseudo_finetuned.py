@@ -19,39 +19,24 @@ from kagglekit.recipe import Recipe
 from kagglekit.runs import store
 from kagglekit.tasks import kinds
 from kagglekit.tasks.targets import Classes
-from kagglekit.training import budget, losses, pacing, second_cycle
+from kagglekit.training import budget, losses, second_cycle
 from kagglekit.training.augmenter import Augmenter
 from kagglekit.training.budget import Work
 from kagglekit.training.learner import Learner
 from kagglekit.training.throughput import Speed
 from tests import finetuned, trainers
 from tests.conftest import Cli, succeeded
-from tests.finetuned import TWO_EPOCHS, TWO_FOLDS, newest, only_run
-from tests.late import Clock, late, measured
+from tests.finetuned import made, newest, of_made, only_run, paced  # noqa: F401  fixtures too
+from tests.late import clocked, late
 from tests.test_pseudo_labels import WORDS, gained  # noqa: F401  a fixture
 
 THREE = kinds.of(Classes(["a", "b", "c"]))
 
 
-@pytest.fixture(scope="module")
-def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
-    """A finished run without pseudo-labels, in its home: (archive, backbone, home)."""
-    with pytest.MonkeyPatch.context() as patch:
-        trainers.spare(patch)
-        return finetuned.finished(tiny_export, tmp_path_factory.mktemp("made"))
-
-
 @pytest.fixture
-def command(made: tuple[Path, str, Path], home: Path) -> tuple[str, ...]:
+def command(of_made: tuple[str, ...]) -> tuple[str, ...]:  # noqa: F811  the fixture
     """The command of a run with pseudo-labels, in a home with a finished run without."""
-    archive, spec, before = made
-    shutil.copytree(before, home, dirs_exist_ok=True)
-    return finetuned.command(archive, spec, *TWO_FOLDS, *TWO_EPOCHS, *WORDS)
-
-
-@pytest.fixture(autouse=True)
-def brisk(made: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainers.spare(monkeypatch)
+    return (*of_made, *WORDS)
 
 
 def results(run: Path) -> dict[str, bytes]:
@@ -165,11 +150,7 @@ def test_folds_trained_one_by_one_train_on_too(cli: Cli, command: tuple[str, ...
 def test_without_time_they_are_not_tried_and_the_run_says_so(
     cli: Cli, command: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = command.index(TWO_EPOCHS[1])
-    words = [*command[: at - 1], *command[at + 1 :]]
-    clock = Clock()
-    monkeypatch.setattr(pacing, "now", clock)
-    measured(monkeypatch, step=1.0, forward=0.1)
+    words, clock = paced(command), clocked(monkeypatch)
     with monkeypatch.context() as patch:
         late(patch=patch, clock=clock, seconds=400.0)
         done = succeeded(cli(*words))
@@ -203,7 +184,9 @@ def test_the_plan_counts_the_second_cycle() -> None:
 
 
 def test_labels_of_a_fold_are_never_known_to_what_guesses_or_learns_it(
-    made: tuple[Path, str, Path], home: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Path, str, Path],  # noqa: F811  the fixture
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(made[2] / ".cache", home / ".cache")
     job = finetuned.prepared(made[0], made[1], phases="all epochs=1", pseudo_labels="true", learning_rate=0.003)
@@ -240,7 +223,7 @@ def test_labels_of_a_fold_are_never_known_to_what_guesses_or_learns_it(
     assert predicted(1 - other) != leaked, "the test sees a leak"
 
 
-def test_guesses_are_each_image_s_own(made: tuple[Path, str, Path], home: Path) -> None:
+def test_guesses_are_each_image_s_own(made: tuple[Path, str, Path], home: Path) -> None:  # noqa: F811  the fixture
     shutil.copytree(made[2] / ".cache", home / ".cache")
     run = finetuned.method(finetuned.prepared(made[0], made[1], phases="all epochs=1", learning_rate=0.003))
     model = run.fold_models[0]

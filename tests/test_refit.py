@@ -23,10 +23,10 @@ from kagglekit.training import budget, pacing
 from kagglekit.training.budget import Work
 from kagglekit.training.learner import Learner
 from kagglekit.training.throughput import Speed
-from tests import finetuned, trainers
+from tests import finetuned
 from tests.conftest import Cli, failed, succeeded
-from tests.finetuned import TWO_EPOCHS, TWO_FOLDS, newest, only_run
-from tests.late import Clock, late, measured
+from tests.finetuned import TWO_EPOCHS, made, newest, of_made, only_run, paced  # noqa: F401  fixtures too
+from tests.late import clocked, late
 from tests.test_pseudo_labels import WORDS, gained  # noqa: F401  a fixture
 
 OF_FOLDS = ["fold0-0", "fold1-0"]
@@ -36,25 +36,10 @@ def refit(way: str) -> tuple[str, str]:
     return "--set", f"refit={way}"
 
 
-@pytest.fixture(scope="module")
-def made(tiny_export: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
-    """A finished run of folds alone, in its home: (archive, backbone, home)."""
-    with pytest.MonkeyPatch.context() as patch:
-        trainers.spare(patch)
-        return finetuned.finished(tiny_export, tmp_path_factory.mktemp("made"))
-
-
 @pytest.fixture
-def command(made: tuple[Path, str, Path], home: Path) -> tuple[str, ...]:
+def command(of_made: tuple[str, ...]) -> tuple[str, ...]:  # noqa: F811  the fixture
     """The command of the finished run, which is in the home."""
-    archive, spec, before = made
-    shutil.copytree(before, home, dirs_exist_ok=True)
-    return finetuned.command(Path(archive), spec, *TWO_FOLDS, *TWO_EPOCHS)
-
-
-@pytest.fixture(autouse=True)
-def brisk(made: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainers.spare(monkeypatch)
+    return of_made
 
 
 def predicted(run: Path, name: str = "") -> Any:
@@ -161,11 +146,7 @@ def test_folds_trained_one_by_one_are_refitted_by_the_command_that_joins_them(
 def test_without_time_the_models_of_the_folds_predict_and_the_run_says_so(
     cli: Cli, command: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = command.index(TWO_EPOCHS[1])
-    words = [*command[: at - 1], *command[at + 1 :], *refit("all")]
-    clock = Clock()
-    monkeypatch.setattr(pacing, "now", clock)
-    measured(monkeypatch, step=1.0, forward=0.1)
+    words, clock = (*paced(command), *refit("all")), clocked(monkeypatch)
     with monkeypatch.context() as patch:
         late(patch=patch, clock=clock, seconds=400.0)
         done = succeeded(cli(*words))
@@ -181,11 +162,7 @@ def test_without_time_the_models_of_the_folds_predict_and_the_run_says_so(
 def test_a_refitted_model_trains_as_long_as_the_clock_left_to_those_of_the_folds(
     cli: Cli, command: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = command.index(TWO_EPOCHS[1])
-    words = [*command[: at - 1], *command[at + 1 :], *refit("all")]
-    clock = Clock()
-    monkeypatch.setattr(pacing, "now", clock)
-    measured(monkeypatch, step=1.0, forward=0.1)
+    words, clock = (*paced(command), *refit("all")), clocked(monkeypatch)
     late(patch=monkeypatch, clock=clock, seconds=12.0)  # of six images
     said = succeeded(cli(*words)).out
     run = newest(home)
