@@ -48,6 +48,9 @@ def test_a_gpu_that_computes_is_chosen_and_remembered(gpu: dict[str, str], tmp_p
     assert run(gpu, tmp_path, CHOICE) == "cuda\ncuda\n"
     again = "import sys; from kagglekit.base import gpu; print(gpu.choose('auto'), 'torch' in sys.modules)"
     assert run(gpu, tmp_path, again) == "cuda False\n", "the next command does not look again"
+    (tmp_path / ".cache" / "gpu.json").write_text("damaged")
+    assert run(gpu, tmp_path, again) == "cuda True\n"
+    assert run(gpu, tmp_path, again) == "cuda False\n"
 
 
 @pytest.mark.parametrize(

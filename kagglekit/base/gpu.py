@@ -83,8 +83,9 @@ def trouble() -> Trouble | None:
         "onnxruntime": installed_version("onnxruntime-gpu") or installed_version("onnxruntime"),
         "python": sys.prefix,
     }
-    if storage.read_json(known) == here:
-        return None
+    with contextlib.suppress(ValueError):  # a damaged file costs another look
+        if storage.read_json(known) == here:
+            return None
     found = _of_torch() or _of_onnxruntime()
     if found is None:
         with contextlib.suppress(OSError):  # a folder that can't be written to costs seconds only
